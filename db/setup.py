@@ -1,0 +1,112 @@
+"""Which database is used, sessions on it, and its schema."""
+
+import hashlib
+import logging
+import os
+import socket
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
+from psycopg2.extensions import parse_dsn
+
+from db.embedded import EmbeddedServer
+from pipeline.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
+
+SCHEMA = Path(__file__).with_name("schema.sql")
+SCHEMA_LOCK = 0x6372_7970  # pg_advisory_xact_lock: one process upgrades at a time
+CONNECT: dict[str, Any] = {  # libpq parameters, in seconds: they notice a server that is gone without a word
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
+
+
+class Database:
+    """Where the tables are: at DATABASE_URL, or in an embedded server that runs while this object holds it."""
+
+    def __init__(self, url: str, embedded_directory: Path) -> None:
+        """Raises ConfigurationError where the URL is none or the embedded server can't run."""
+        self._directory = embedded_directory
+        self._server = None if url else EmbeddedServer.acquire(embedded_directory)
+        self._dsn = url or self._server_dsn()
+        try:
+            self._parts = parse_dsn(self._dsn)
+        except psycopg2.ProgrammingError:
+            raise ConfigurationError(
+                "DATABASE_URL is no PostgreSQL connection string: write postgresql://user:password@host:5432/database"
+            ) from None
+
+    def __str__(self) -> str:
+        """One line that says which database this is, never its password."""
+        if self._server:
+            return f"embedded PostgreSQL {self._server.version} in {self._directory}"
+        part = self._parts.get
+        host = part("host") or part("hostaddr") or "the local socket"
+        return f"{part('dbname') or part('user') or 'the default database'} on {host}:{part('port') or 5432}"
+
+    def connect(self, purpose: str) -> Connection:
+        """A session in UTC whose application_name says what it is for and who holds it.
+
+        Raises ConfigurationError where the database refuses or is missing.
+        """
+        name = f"crypto-metrics {purpose} {os.getpid()}@{socket.gethostname()}"[:63]
+        try:
+            session: Connection = psycopg2.connect(self._dsn, application_name=name, **CONNECT)
+        except psycopg2.OperationalError as error:
+            raise ConfigurationError(f"{self}: {reason(error)}: {self._remedy()}") from None
+        with session, session.cursor() as cursor:
+            cursor.execute("SET TIME ZONE 'UTC'")
+        return session
+
+    def reopen(self) -> None:
+        """Start the embedded server again where it has died; nothing for a server that is not ours."""
+        if self._server:
+            old, self._server = self._server, EmbeddedServer.acquire(self._directory)
+            old.release()
+
+    def close(self) -> None:
+        """Let go of the embedded server; the last process to do so stops it."""
+        if self._server:
+            self._server.release()
+
+    def _server_dsn(self) -> str:
+        return self._server.dsn if self._server else ""
+
+    def _remedy(self) -> str:
+        return "run python main.py setup" if self._server else "check DATABASE_URL and that the server runs"
+
+
+def ensure_schema(database: Database, *, always: bool = False) -> bool:
+    """Create or upgrade the tables where they are not what schema.sql says; True where anything was run.
+
+    Safe to call from several processes at once. `always` runs it even where it was run before.
+    """
+    text = SCHEMA.read_text(encoding="utf-8")
+    mark = f"crypto-metrics schema {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    with closing(database.connect("setup")) as session, session, session.cursor() as cursor:
+        if not always and _mark(cursor) == mark:
+            return False
+        try:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
+            cursor.execute(text)
+            cursor.execute("COMMENT ON TABLE metrics IS %s", (mark,))
+        except (psycopg2.errors.ReadOnlySqlTransaction, psycopg2.errors.InsufficientPrivilege) as error:
+            raise ConfigurationError(f"{database}: the tables can't be made: {reason(error)}") from None
+    return True
+
+
+def _mark(cursor: psycopg2.extensions.cursor) -> str | None:
+    cursor.execute("SELECT obj_description(to_regclass('metrics'), 'pg_class') WHERE to_regclass('pulls') IS NOT NULL")
+    row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def reason(error: psycopg2.Error) -> str:
+    """The server's first line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,8 @@
+"""Pull, backfill, set up: `python main.py --help`."""
+
+import sys
+
+from pipeline.commands import main
+
+if __name__ == "__main__":
+    sys.exit(main())

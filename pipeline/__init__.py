@@ -1,0 +1,1 @@
+"""What flows from a source to the store, and the run in which they meet."""

@@ -1,0 +1,42 @@
+"""Every error of the pipeline, named by what the caller does next."""
+
+from typing import ClassVar
+
+
+class PipelineError(Exception):
+    """The pipeline can't go on."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+
+
+class ConfigurationError(PipelineError):
+    """Stop the program: what it was given is wrong, and the message says what would be right."""
+
+    exit_code = 2
+
+
+class DatabaseLost(PipelineError):
+    """Stop the program: the database went away and did not come back; what was committed is kept."""
+
+
+class RunRefused(PipelineError):
+    """Stop this run: another one holds its place."""
+
+
+class SourceStopped(PipelineError):
+    """Stop this source: its API refuses every call, and the message says the remedy."""
+
+
+class CallFailed(PipelineError):
+    """Skip this call and count it."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class BadPoint(PipelineError, ValueError):
+    """Leave this point out and count it: what the API gave is no value at no time."""

@@ -1,0 +1,180 @@
+"""One run: the place where a source meets the store."""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from db.setup import Database
+from db.store import Counts, RunEnd, RunLock, Store
+from pipeline.errors import CallFailed, DatabaseLost, SourceStopped
+from pipeline.plan import Plan
+from pipeline.progress import Progress
+from pipeline.values import DataPoint, Target, Verb, midnight
+from sources.base import Answer
+from sources.flight import Flight, Outcome
+from sources.http import Client
+
+log = logging.getLogger(__name__)
+
+BATCH_POINTS = 50_000  # as many rows as one transaction loads at full speed
+BATCH_SECONDS = 2.0  # what a killed process may lose
+FAILURES_KEPT = 20  # distinct messages in pulls.failure
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run did, to be printed and recorded."""
+
+    plan: Plan
+    calls: int = 0  # that ended, with an answer or given up
+    failed: int = 0
+    not_made: int = 0  # because the run was told to stop
+    counts: Counts = field(default_factory=Counts)
+    received: int = 0  # points in the window
+    nulls: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    failures: dict[str, None] = field(default_factory=dict)  # distinct, in order
+    silent: list[Target] = field(default_factory=list)  # answered, without one point
+    seconds: float = 0.0
+
+    @property
+    def status(self) -> str:
+        """What pulls.status says."""
+        if self.failed or self.not_made:
+            return "error"
+        return "success" if self.received else "no_data"
+
+    @property
+    def exit_code(self) -> int:
+        """1 where a call failed or was not made."""
+        return int(self.status == "error")
+
+    def lines(self) -> list[str]:
+        """The summary for a person."""
+        plan, counts = self.plan, self.counts
+        lines = [
+            f"{plan.source.name} {plan.verb}: {self.calls:,} calls, {self.failed:,} failed; "
+            f"{self.received:,} points received: {counts.new:,} new, {counts.changed:,} changed, "
+            f"{counts.unchanged:,} unchanged; {len(self.silent):,} of {plan.series:,} series without data; "
+            f"{self.seconds:.1f} s"
+        ]
+        if self.not_made:
+            lines.append(f"  stopped: {self.not_made:,} calls were not made; run it again to make them")
+        if self.nulls:
+            lines.append(f"  {self.nulls:,} values were null: no data")
+        if self.rejected:
+            reasons = ", ".join(f"{reason} ({number:,})" for reason, number in self.rejected.most_common(5))
+            lines.append(f"  {self.rejected.total():,} values were left out as impossible: {reasons}")
+        return lines
+
+
+def run(plan: Plan, database: Database, stop: threading.Event, scrub: Callable[[str], str]) -> Summary:
+    """Make the calls of a plan, store what they give, record the run in pulls; ends early once `stop` is set.
+
+    `scrub` hides secrets in what is recorded. Raises RunRefused where the same run is under way elsewhere,
+    DatabaseLost where the database does not come back; failed calls are counted, not raised.
+    """
+    summary, began = Summary(plan), time.monotonic()
+    lock = RunLock(database, plan.source.name, plan.verb)
+    try:
+        store = Store(database, plan.source.name, plan.verb, on_reconnect=lock.take)
+        try:
+            pull_id = store.begin_run()
+            try:
+                _fetch_and_store(summary, Client(plan.source, stop), store)
+            except DatabaseLost:
+                raise  # nothing can be recorded
+            except Exception as error:
+                summary.failed += 1
+                summary.failures[f"{type(error).__name__}: {error}"] = None
+                store.end_run(pull_id, _end(summary, scrub))
+                raise
+            summary.seconds = time.monotonic() - began
+            store.end_run(pull_id, _end(summary, scrub))
+        finally:
+            store.close()
+    finally:
+        lock.release()
+    return summary
+
+
+def _fetch_and_store(summary: Summary, client: Client, store: Store) -> None:
+    """Take answers as they come and load them batch by batch, each answer's points in one transaction."""
+    failed, seen = set[tuple[str, str]](), set[tuple[str, str]]()
+    batch: list[DataPoint] = []
+    loaded = time.monotonic()
+    total = len(summary.plan.calls)
+    title = f"{summary.plan.source.name} {summary.plan.verb}"
+    with Flight(client, summary.plan.calls) as flight, Progress(title, total) as progress:
+        for outcome in flight:
+            if outcome.answer:
+                points = _fit(outcome.answer, summary)
+                seen.update((point.asset, point.metric) for point in points)
+                batch += points
+            elif not outcome.pieces:
+                failed.update((target.asset, target.metric) for target in outcome.call.targets)
+            total += outcome.pieces
+            _count(outcome, summary)
+            if len(batch) >= BATCH_POINTS or (batch and time.monotonic() - loaded >= BATCH_SECONDS):
+                summary.counts.add(store.load(batch))
+                batch.clear()
+                loaded = time.monotonic()
+            progress.update(summary.calls, total, summary.received)
+    summary.counts.add(store.load(batch))
+    summary.not_made = total - summary.calls
+    if not summary.not_made:
+        by_name = {(target.asset, target.metric): target for call in summary.plan.calls for target in call.targets}
+        summary.silent = [target for name, target in by_name.items() if name not in seen and name not in failed]
+
+
+def _fit(answer: Answer, summary: Summary) -> list[DataPoint]:
+    """The points that the run may store: in its window, and for a pull dated at midnight of their own day."""
+    window = answer.call.window
+    if summary.plan.verb is Verb.BACKFILL:
+        points = [point for point in answer.points if point.at in window]
+    else:  # no upper bound: a run that passes midnight dates what it receives by the new day
+        points = [point for point in answer.points if point.at >= window.start]
+        for point in points:
+            point.at = midnight(point.at)
+    summary.received += len(points)
+    summary.nulls += answer.nulls
+    summary.rejected.update(answer.rejected)
+    return points
+
+
+def _count(outcome: Outcome, summary: Summary) -> None:
+    """Count a call that ended; log what failed, a stopped source once."""
+    summary.calls += 1
+    error = outcome.error
+    if error is None:
+        return
+    if outcome.pieces:
+        log.info("%s: asking again in %d smaller calls", error, outcome.pieces)
+        return
+    if not isinstance(error, (CallFailed, SourceStopped)):
+        raise error
+    summary.failed += 1
+    if str(error) not in summary.failures:
+        log.log(logging.ERROR if isinstance(error, SourceStopped) else logging.WARNING, "%s", error)
+    summary.failures[str(error)] = None
+
+
+def _end(summary: Summary, scrub: Callable[[str], str]) -> RunEnd:
+    """What the run's row says in the end."""
+    failures = list(summary.failures)
+    text = "; ".join(failures[:FAILURES_KEPT])
+    if len(failures) > FAILURES_KEPT:
+        text += f"; and {len(failures) - FAILURES_KEPT} more"
+    if summary.not_made:
+        text = "; ".join(filter(None, [text, f"stopped before {summary.not_made} calls were made"]))
+    return RunEnd(
+        summary.status,
+        records=summary.counts.new + summary.counts.changed,
+        calls=summary.calls,
+        failed=summary.failed,
+        received=summary.received,
+        failure=scrub(text) or None,
+    )

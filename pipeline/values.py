@@ -1,0 +1,78 @@
+"""The values that flow from a source to the store."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from math import isfinite
+from typing import NamedTuple, Self
+
+from pipeline.errors import BadPoint, ConfigurationError
+
+MAX_ASSET = 100  # metrics.asset VARCHAR(100)
+MAX_METRIC = 200  # metrics.metric_name VARCHAR(200)
+DAY = timedelta(days=1)
+
+
+class Verb(StrEnum):
+    """What a run does; also the name stored in pulls.kind."""
+
+    PULL = "pull"
+    BACKFILL = "backfill"
+
+
+class Target(NamedTuple):
+    """One series that the config asks for, with what the API calls it."""
+
+    asset: str
+    metric: str
+    id: str
+    kind: str = ""
+
+
+class Window(NamedTuple):
+    """A half-open span of time, [start, end), in aware UTC."""
+
+    start: datetime
+    end: datetime
+
+    def __contains__(self, at: object) -> bool:
+        return isinstance(at, datetime) and self.start <= at < self.end
+
+    @classmethod
+    def checked(cls, start: datetime, end: datetime) -> Self:
+        """The window, or a ConfigurationError where it is empty or reversed."""
+        if start >= end:
+            raise ConfigurationError(f"the window is empty: start {start:%Y-%m-%d} is not before end {end:%Y-%m-%d}")
+        return cls(start, end)
+
+    def split(self, length: timedelta) -> list["Window"]:
+        """The same span as adjoining windows no longer than `length`, the oldest first."""
+        pieces, start = [], self.start
+        while start < self.end:
+            end = min(start + length, self.end)
+            pieces.append(Window(start, end))
+            start = end
+        return pieces
+
+
+@dataclass(slots=True)
+class DataPoint:
+    """One value of one series at one aware UTC time; refuses, as BadPoint, what the table can't hold."""
+
+    asset: str
+    metric: str
+    at: datetime
+    value: float
+
+    def __post_init__(self) -> None:
+        if self.at.tzinfo is not UTC:
+            raise BadPoint(f"time {self.at} is not in UTC")
+        if not isfinite(self.value):
+            raise BadPoint(f"value {self.value} is not finite")
+        if not (0 < len(self.asset) <= MAX_ASSET and 0 < len(self.metric) <= MAX_METRIC):
+            raise BadPoint(f"asset {self.asset!r} or metric {self.metric!r} does not fit its column")
+
+
+def midnight(at: datetime) -> datetime:
+    """00:00 UTC of the day in which an aware UTC time falls."""
+    return at.replace(hour=0, minute=0, second=0, microsecond=0)

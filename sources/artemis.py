@@ -1,0 +1,118 @@
+"""Artemis: which calls to make, and how to read their answers."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from pipeline.values import DAY, Target, Verb, Window
+from sources.artemis_metrics import METRICS, QUARTERLY
+from sources.base import BaseSource, Call, Metric, Observation, Request
+
+HOST = "https://data-svc.artemisxyz.com"
+SYMBOLS_A_CALL = 50  # documented are 250, but on-chain metrics answer 500 above 50 to 75
+POINTS_A_SERIES = 1_000  # what the API gives at the most
+POINTS_A_CALL = SYMBOLS_A_CALL * POINTS_A_SERIES  # 2 MB of JSON: keeps memory flat however many metrics there are
+QUARTER = 90 * DAY
+QUARTERS_PULLED = 5  # a quarter is reported weeks after its end and restated on filing, so a week would miss it
+
+
+class Artemis(BaseSource):
+    """Crypto and equity metrics by day; fundamentals of equities by fiscal quarter."""
+
+    name = "artemis"
+    REQUEST_DELAY = 0.12  # about 8 a second; no limit is published, users report 2 to 8
+    MAX_IN_FLIGHT = 8
+    KEY_VARIABLE = "ARTEMIS_API_KEY"
+    KEY_REQUIRED = True
+    BASE_URL_VARIABLE = "ARTEMIS_BASE_URL"
+    CONFIG = "artemis_config.csv"
+    METRICS: ClassVar[Mapping[str, Metric]] = METRICS
+
+    @classmethod
+    def history_start(cls, today: datetime) -> datetime:
+        """Five years ago: two windows of 1,000 days."""
+        return today - 5 * 365 * DAY
+
+    def calls(self, verb: Verb, targets: Sequence[Target], window: Window) -> Iterator[Call]:
+        """Metrics and symbols packed into as few calls as the limits allow."""
+        quarterly = [target for target in targets if target.metric in QUARTERLY]
+        daily = [target for target in targets if target.metric not in QUARTERLY]
+        for piece in window.split(POINTS_A_SERIES * DAY):
+            days = -((piece.start - piece.end) // DAY)
+            for together in _pack(daily, days):
+                yield _call(together, piece)
+        if verb is Verb.PULL:
+            window = Window(window.end - QUARTERS_PULLED * QUARTER, window.end)
+        for together in _pack(quarterly, -((window.start - window.end) // QUARTER)):
+            yield _call(together, window, granularity="QUARTER")
+
+    def request(self, call: Call) -> Request:
+        """The key goes into header and parameter, as the official SDK sends it."""
+        url = f"{self.base_url or HOST}/{call.path}"
+        return Request(url, {**dict(call.params), "APIKey": self.key}, {"X-API-Key": self.key})
+
+    def read(self, call: Call, payload: Any) -> Iterator[Observation]:
+        """The lists of the targets; a text in place of one, or of all, says that there is no data."""
+        symbols = payload["data"]["symbols"]
+        if isinstance(symbols, str):
+            return
+        for target in call.targets:
+            metrics = symbols.get(target.id.lower())  # answers have symbols in lower case
+            if metrics is None or isinstance(metrics, str):
+                continue
+            series = {name.upper(): series for name, series in metrics.items()}.get(target.metric)
+            if series is None or isinstance(series, str):
+                continue
+            for point in series:
+                yield Observation(target, point["date"], point["val"])
+
+    def split(self, call: Call) -> list[Call]:
+        """Two halves by symbol, so that one that always fails ends up alone."""
+        symbols = list(dict.fromkeys(target.id for target in call.targets))
+        if len(symbols) < 2:
+            return []
+        first = set(symbols[: len(symbols) // 2])
+        granularity = dict(call.params).get("granularity", "")
+        halves: tuple[list[Target], list[Target]] = ([], [])
+        for target in call.targets:
+            halves[target.id not in first].append(target)
+        return [_call(half, call.window, granularity) for half in halves]
+
+
+def _call(targets: Sequence[Target], window: Window, granularity: str = "") -> Call:
+    """A call for these targets. The API's dates are both included, so the last is the day before the window's end."""
+    metrics = ",".join(dict.fromkeys(target.metric for target in targets))
+    symbols = ",".join(dict.fromkeys(target.id for target in targets))
+    params = [("symbols", symbols), ("startDate", f"{window.start:%Y-%m-%d}")]
+    params.append(("endDate", f"{window.end - DAY:%Y-%m-%d}"))
+    if granularity:
+        params.append(("granularity", granularity))
+    return Call(f"data/api/{quote(metrics, safe=',')}/", tuple(targets), window, tuple(params))
+
+
+def _pack(targets: Sequence[Target], points: int) -> Iterator[list[Target]]:
+    """Groups of targets, each to share one call, in which every symbol is asked for every metric.
+
+    Symbols that want the same metrics come together, so that little is asked for in vain.
+    """
+    wanted: dict[str, dict[str, Target]] = {}
+    for target in targets:
+        wanted.setdefault(target.id, {})[target.metric] = target
+    most = max(1, POINTS_A_CALL // points)  # series in one call
+    group: list[Target] = []
+    symbols: set[str] = set()
+    metrics: set[str] = set()
+    for symbol, series in sorted(wanted.items(), key=lambda item: (sorted(item[1]), item[0])):
+        names = sorted(series)
+        for first in range(0, len(names), most):
+            part = names[first : first + most]
+            size = len(symbols | {symbol}) * len(metrics | set(part))
+            if group and (len(symbols | {symbol}) > SYMBOLS_A_CALL or size > most):
+                yield group
+                group, symbols, metrics = [], set(), set()
+            group += [series[name] for name in part]
+            symbols.add(symbol)
+            metrics.update(part)
+    if group:
+        yield group

@@ -1,0 +1,164 @@
+"""What every source is: which calls to make, and how to read an answer."""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, ClassVar, NamedTuple
+
+from pipeline.errors import BadPoint, CallFailed
+from pipeline.values import DAY, DataPoint, Target, Verb, Window, midnight
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # no value of either API is older; an older date is an error
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request that a source wants made, and what its answer is for."""
+
+    path: str  # without host and key: what messages show
+    targets: tuple[Target, ...]
+    window: Window  # of the points that its answer may give
+    params: tuple[tuple[str, str], ...] = ()
+    endpoint: Any = None  # of the source's own making: how it is asked and read
+    extract: str = ""  # the one key of a large JSON object that is wanted; the rest is skipped as it streams by
+
+    def __str__(self) -> str:
+        query = "&".join(f"{name}={value}" for name, value in self.params)
+        text = f"{self.path}?{query}" if query else self.path
+        return text if len(text) <= 200 else text[:197] + "..."
+
+
+class Request(NamedTuple):
+    """What goes over the wire for a call; holds the key, so it is never printed."""
+
+    url: str
+    params: Mapping[str, str]
+    headers: Mapping[str, str]
+
+
+UNDATED = object()  # the time of a value that carries none: it is dated when it is received
+
+
+class Observation(NamedTuple):
+    """What an answer says of one series: time and value as they stand in the JSON, unchecked."""
+
+    target: Target
+    at: object  # Unix seconds (number or text), ISO 8601 text, or UNDATED
+    value: object
+
+
+@dataclass(slots=True)
+class Answer:
+    """What one call gave: checked points, and how many were null or refused and why."""
+
+    call: Call
+    points: list[DataPoint] = field(default_factory=list)
+    nulls: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+
+
+class Metric(NamedTuple):
+    """One metric name of a source: for which kind of asset, in which runs, and whether it needs a paid key."""
+
+    kinds: frozenset[str]  # of assets; {""} where the source has no kinds
+    verbs: frozenset[Verb]
+    needs_key: bool = False
+
+
+class BaseSource(ABC):
+    """One API. Facts are class attributes; a subclass adds its calls and how their answers are read."""
+
+    name: ClassVar[str]
+    REQUEST_DELAY: ClassVar[float]  # seconds between the starts of two requests
+    MAX_IN_FLIGHT: ClassVar[int]  # requests under way at once; times the delay, the latency that costs no speed
+    KEY_VARIABLE: ClassVar[str]
+    KEY_REQUIRED: ClassVar[bool]
+    BASE_URL_VARIABLE: ClassVar[str]
+    CONFIG: ClassVar[str]  # file name of its CSV
+    KINDS: ClassVar[tuple[str, ...]] = ()  # of assets; where there are any, the CSV has a column for them
+    METRICS: ClassVar[Mapping[str, Metric]]
+    PULL_DAYS: ClassVar[int] = 7  # trailing days that a pull asks of dated answers, today's included
+
+    def __init__(self, key: str = "", base_url: str = "") -> None:
+        self.key, self.base_url = key, base_url.rstrip("/")
+
+    @classmethod
+    @abstractmethod
+    def history_start(cls, today: datetime) -> datetime:
+        """Where a backfill starts that is not told: a midnight before all that the API has, or as asked by default."""
+
+    @abstractmethod
+    def calls(self, verb: Verb, targets: Sequence[Target], window: Window) -> Iterator[Call]:
+        """The fewest calls that answer for these targets, each of which the verb can ask for."""
+
+    @abstractmethod
+    def request(self, call: Call) -> Request:
+        """The call as it goes over the wire, with host and key."""
+
+    @abstractmethod
+    def read(self, call: Call, payload: Any) -> Iterator[Observation]:
+        """What the JSON of an answer says of the call's targets; pure, and loud where its shape is wrong."""
+
+    def split(self, call: Call) -> list[Call]:
+        """Smaller calls for the same targets, for one that the API keeps failing; none where it is the smallest."""
+        del call
+        return []
+
+    def remedy(self) -> str:
+        """What the user does when the API refuses the key."""
+        return f"check {self.KEY_VARIABLE} in the environment or .env"
+
+    def answer(self, call: Call, payload: Any, received: datetime) -> Answer:
+        """The checked points of an answer that was received at an aware UTC time; undated values get that time.
+
+        Raises CallFailed where the answer has another shape than the API promises.
+        """
+        answer = Answer(call)
+        latest = midnight(received) + 2 * DAY
+        try:
+            for target, at, value in self.read(call, payload):
+                try:
+                    point = _point(target, received if at is UNDATED else _time(at), value)
+                    if point is None:
+                        answer.nulls += 1
+                    elif EARLIEST <= point.at < latest:
+                        answer.points.append(point)
+                    else:
+                        answer.rejected[f"date {point.at:%Y-%m-%d}"] += 1
+                except BadPoint as error:
+                    answer.rejected[str(error)] += 1
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+            raise CallFailed(f"{call}: the answer has another shape than expected: {error!r}") from error
+        return answer
+
+
+def _point(target: Target, at: datetime, value: object) -> DataPoint | None:
+    """The checked point, None for a null; raises BadPoint."""
+    return None if value is None else DataPoint(target.asset, target.metric, at, _number(value))
+
+
+def _number(value: object) -> float:
+    """The number, also where it comes as text as some prices do ("1.24470998"); raises BadPoint."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise BadPoint(f"{type(value).__name__} in place of a number")
+    try:
+        if isinstance(value, str) and "_" in value:
+            raise ValueError
+        return float(value)
+    except (ValueError, OverflowError) as error:
+        raise BadPoint(f"{str(value)[:40]!r} in place of a number") from error
+
+
+def _time(value: object) -> datetime:
+    """The aware UTC time of Unix seconds or of ISO 8601 text, a plain date being its midnight; raises BadPoint."""
+    try:
+        if isinstance(value, str) and not value.isdecimal():
+            at = datetime.fromisoformat(value)
+            return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        if isinstance(value, (int, float, str)):
+            return datetime.fromtimestamp(float(value), UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise BadPoint(f"{str(value)[:40]!r} in place of a time") from error
+    raise BadPoint(f"{type(value).__name__} in place of a time")

@@ -1,0 +1,127 @@
+"""The only reader of config files: one row for each asset, refused line by line before anything is sent."""
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from pipeline.errors import ConfigurationError
+from pipeline.values import MAX_ASSET, Target
+from sources.base import BaseSource
+
+COLUMNS = ("asset", "metrics", "id", "name", "entity")
+REQUIRED = ("asset", "metrics")
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One row of a config file: what to call an asset, what the API calls it, and which metrics are wanted."""
+
+    asset: str
+    metrics: tuple[str, ...]
+    id: str  # the API's own identifier; the asset itself where the row gives none
+    kind: str
+    name: str
+    entity: str
+
+    def targets(self) -> list[Target]:
+        """The series that this row asks for."""
+        return [Target(self.asset, metric, self.id, self.kind) for metric in self.metrics]
+
+
+def nearest(name: str, known: Mapping[str, object] | tuple[str, ...] | set[str]) -> str:
+    """A hint at the known name most like this one, or at all of them where they are few."""
+    matches = get_close_matches(name, known, n=1, cutoff=0.5) or get_close_matches(name.upper(), known, n=1, cutoff=0.5)
+    if matches:
+        return f"did you mean {matches[0]}?"
+    return f"known: {', '.join(sorted(known))}" if len(known) <= 12 else "see python main.py sources"
+
+
+def read_config(path: Path, source: type[BaseSource]) -> list[Asset]:
+    """The rows of a source's config file, in its order; raises ConfigurationError naming file and line."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path}: there is no such config file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: can't be read as UTF-8 text: {error}") from error
+    rows, seen = [], dict[tuple[str, str], int]()
+    for line, fields in _records(path, text, source):
+        try:
+            asset = _asset(fields, source)
+            for metric in asset.metrics:
+                if (first := seen.setdefault((asset.asset, metric), line)) != line:
+                    raise ConfigurationError(f"{asset.asset} {metric} stands in line {first} already: keep one of them")
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{path}:{line}: {error}") from None
+        rows.append(asset)
+    if not rows:
+        raise ConfigurationError(f"{path}: no asset in it: add a row such as {_example(source)}")
+    return rows
+
+
+def _records(path: Path, text: str, source: type[BaseSource]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Each data row with its line number, as a mapping from column to stripped text."""
+    known = COLUMNS + (("kind",) if source.KINDS else ())
+    header: list[str] = []
+    for line, raw in enumerate(text.splitlines(), start=1):
+        if not raw.strip() or raw.lstrip().startswith("#"):
+            continue
+        try:
+            if "\0" in raw:
+                raise ConfigurationError("there is a NUL character in this line: remove it")
+            fields = [field.strip() for field in next(csv.reader([raw], strict=True))]
+            if not header:
+                header = _header(fields, known)
+                continue
+            if len(fields) > len(header):
+                raise ConfigurationError(f"{len(fields)} fields, but the header has {len(header)} columns")
+        except csv.Error as error:
+            raise ConfigurationError(f"{path}:{line}: no CSV: {error}") from None
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{path}:{line}: {error}") from None
+        yield line, dict(zip(header, fields + [""] * (len(header) - len(fields)), strict=True))
+
+
+def _header(fields: list[str], known: tuple[str, ...]) -> list[str]:
+    for field in fields:
+        if field not in known:
+            raise ConfigurationError(f"unknown column {field!r}: {nearest(field, known)}")
+        if fields.count(field) > 1:
+            raise ConfigurationError(f"column {field!r} stands twice")
+    for field in (*REQUIRED, *known[len(COLUMNS) :]):
+        if field not in fields:
+            raise ConfigurationError(f"column {field!r} is missing: the header is {','.join(known)}")
+    return fields
+
+
+def _asset(fields: dict[str, str], source: type[BaseSource]) -> Asset:
+    name, kind, metrics = fields["asset"], fields.get("kind", ""), tuple(fields["metrics"].split())
+    if not name:
+        raise ConfigurationError("the asset is empty")
+    if len(name) > MAX_ASSET:
+        raise ConfigurationError(f"asset of {len(name)} characters: at most {MAX_ASSET} fit")
+    if source.KINDS and kind not in source.KINDS:
+        raise ConfigurationError(f"unknown kind {kind!r}: {nearest(kind, source.KINDS)}")
+    if not metrics:
+        raise ConfigurationError(f"{name} names no metric")
+    for metric in metrics:
+        _check_metric(metric, kind, source)
+        if metrics.count(metric) > 1:
+            raise ConfigurationError(f"{name} names {metric} twice")
+    return Asset(name, metrics, fields.get("id") or name, kind, fields.get("name", ""), fields.get("entity", ""))
+
+
+def _check_metric(metric: str, kind: str, source: type[BaseSource]) -> None:
+    fitting = {name for name, known in source.METRICS.items() if kind in known.kinds}
+    if metric in fitting:
+        return
+    if metric in source.METRICS:
+        kinds = " or ".join(sorted(source.METRICS[metric].kinds))
+        raise ConfigurationError(f"metric {metric} is one of kind {kinds}, not of {kind}")
+    raise ConfigurationError(f"unknown metric {metric!r}: {nearest(metric, fitting)}")
+
+
+def _example(source: type[BaseSource]) -> str:
+    return "solana,chain,CHAIN_TVL,Solana (asset,kind,metrics,id)" if source.KINDS else "btc,PRICE (asset,metrics)"

@@ -1,0 +1,89 @@
+"""DefiLlama: which calls to make, and how to read their answers. Metrics and endpoints: defillama_metrics.py."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from pipeline.values import DAY, Target, Verb, Window
+from sources.base import BaseSource, Call, Metric, Observation, Request
+from sources.defillama_metrics import METRICS, PRICE_HISTORY, Endpoint, endpoint_of
+
+FREE_HOSTS = {  # family: host; the families' paths are the same on the Pro host
+    "api": "https://api.llama.fi",
+    "coins": "https://coins.llama.fi",
+    "stablecoins": "https://stablecoins.llama.fi",
+    "yields": "https://yields.llama.fi",
+}
+PRO_HOST = "https://pro-api.llama.fi"
+COINS_A_CALL = 50  # keeps the URL of a price call under 3,000 characters
+POINTS_A_CHART = 500  # coins × days that one answer of /chart may hold
+
+
+class DefiLlama(BaseSource):
+    """DeFi protocols, chains, stablecoins, coins and yield pools; free without a key, its Pro host with one."""
+
+    name = "defillama"
+    REQUEST_DELAY = 0.08  # about 12 a second; Pro allows 1,000 a minute
+    MAX_IN_FLIGHT = 16
+    KEY_VARIABLE = "DEFILLAMA_API_KEY"
+    KEY_REQUIRED = False
+    BASE_URL_VARIABLE = "DEFILLAMA_BASE_URL"
+    CONFIG = "defillama_config.csv"
+    KINDS = ("protocol", "chain", "stablecoin", "coin", "pool")
+    METRICS: ClassVar[Mapping[str, Metric]] = METRICS
+
+    @classmethod
+    def history_start(cls, today: datetime) -> datetime:
+        """All that the API has: the oldest prices are Bitcoin's, of April 2013."""
+        del today
+        return datetime(2013, 4, 28, tzinfo=UTC)
+
+    def calls(self, verb: Verb, targets: Sequence[Target], window: Window) -> Iterator[Call]:
+        """One call for each distinct path: targets whose values stand in the same answer share it."""
+        shared: dict[tuple[Endpoint, str, tuple[tuple[str, str], ...]], list[Target]] = {}
+        coins: dict[Endpoint, list[Target]] = {}
+        for target in targets:
+            endpoint = endpoint_of(target, verb)
+            if endpoint.takes_many:
+                coins.setdefault(endpoint, []).append(target)
+            else:
+                path, params = endpoint.render(target.id, window)
+                shared.setdefault((endpoint, path, params), []).append(target)
+        for (endpoint, path, params), together in shared.items():
+            yield Call(path, tuple(together), window, params, endpoint, endpoint.extract)
+        for endpoint, together in coins.items():
+            yield from _coin_calls(endpoint, together, window)
+
+    def request(self, call: Call) -> Request:
+        """The key stands in the path of the Pro host; the free hosts differ by family."""
+        family, path = call.path.split("/", 1)
+        key = f"/{quote(self.key, safe='')}" if self.key else ""
+        if self.base_url or self.key:
+            url = f"{self.base_url or PRO_HOST}{key}/{family}/{path}"
+        else:
+            url = f"{FREE_HOSTS[family]}/{path}"
+        return Request(url, dict(call.params), {})
+
+    def read(self, call: Call, payload: Any) -> Iterator[Observation]:
+        """As the call's endpoint says."""
+        endpoint: Endpoint = call.endpoint
+        return endpoint.read(call, payload)
+
+
+def _coin_calls(endpoint: Endpoint, targets: Sequence[Target], window: Window) -> Iterator[Call]:
+    """Calls for prices: as many coins in each as the limits allow."""
+    windows = window.split(POINTS_A_CHART * DAY) if endpoint is PRICE_HISTORY else [window]
+    for piece in windows:
+        params: tuple[tuple[str, str], ...] = ()
+        size = COINS_A_CALL
+        span = -((piece.start - piece.end) // DAY)
+        if endpoint is PRICE_HISTORY:
+            params = (("start", f"{piece.start.timestamp():.0f}"), ("span", str(span)), ("period", "1d"))
+            size = max(1, min(COINS_A_CALL, POINTS_A_CHART // span))
+            # each price was observed up to hours before or after the midnight that was asked for
+            piece = Window(piece.start - DAY / 2, piece.end - DAY / 2)
+        for first in range(0, len(targets), size):
+            together = tuple(targets[first : first + size])
+            ids = ",".join(quote(target.id, safe=":") for target in together)
+            yield Call(endpoint.path.format(ids=ids), together, piece, params, endpoint)

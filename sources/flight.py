@@ -1,0 +1,123 @@
+"""Many calls of one source at once: worker threads over one client, answers handed over as they come."""
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from pipeline.errors import CallFailed, PipelineError, SourceStopped
+from sources.base import Answer, Call
+from sources.http import Client, Stopped
+
+GRACE = 0.5  # seconds in which answers already under way still count after a stop
+POLL = 0.1  # seconds between two looks at the stop
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one call ended: with its answer, with an error, or replaced by smaller calls."""
+
+    call: Call
+    answer: Answer | None = None
+    error: BaseException | None = None
+    pieces: int = 0
+
+
+class Flight:
+    """Iterates over the outcomes of calls, in the order in which they end; ends early when the client is stopped.
+
+    Answers that nobody has taken yet are few: workers wait with theirs, so memory stays flat when the taker is slow.
+    """
+
+    def __init__(self, client: Client, calls: Iterable[Call]) -> None:
+        self._client = client
+        self._todo = deque(calls)
+        self._open = len(self._todo)  # calls without an outcome
+        self._change = threading.Condition()
+        self._outcomes: queue.Queue[Outcome] = queue.Queue(maxsize=2)
+        self._left = threading.Event()
+
+    def __enter__(self) -> Self:
+        # daemons: a worker that sits in a read may outlive the run, but not the process
+        for number in range(min(self._client.source.MAX_IN_FLIGHT, len(self._todo))):
+            threading.Thread(target=self._work, name=f"{self._client.source.name}-{number}", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._left.set()
+        with self._change:
+            self._change.notify_all()
+
+    def __iter__(self) -> Iterator[Outcome]:
+        stopped_for = 0.0
+        while self._open:
+            try:
+                outcome = self._outcomes.get(timeout=POLL)
+            except queue.Empty:
+                if self._client.stop.is_set():
+                    stopped_for += POLL
+                    if stopped_for >= GRACE:
+                        return
+                continue
+            with self._change:
+                self._open -= 1
+                self._change.notify_all()
+            yield outcome
+
+    def _work(self) -> None:
+        while (call := self._take()) is not None:
+            try:
+                outcome = self._try(call)
+            except Stopped:
+                return
+            self._hand_over(outcome)
+
+    def _take(self) -> Call | None:
+        with self._change:
+            while not self._todo and self._open and not self._over():
+                self._change.wait(POLL)
+            return None if self._over() or not self._todo else self._todo.popleft()
+
+    def _try(self, call: Call) -> Outcome:
+        try:
+            return Outcome(call, answer=self._client.answer(call))
+        except CallFailed as error:
+            pieces = self._client.source.split(call) if error.status is not None and error.status >= 500 else []
+            if not pieces:
+                return Outcome(call, error=error)
+            with self._change:
+                self._todo.extend(pieces)
+                self._open += len(pieces)
+                self._change.notify_all()
+            return Outcome(call, error=error, pieces=len(pieces))
+        except SourceStopped as error:
+            self._abandon(error)
+            return Outcome(call, error=error)
+        except Stopped:
+            raise
+        except BaseException as error:  # noqa: BLE001 (a bug: handed to the taker, who raises it)
+            return Outcome(call, error=error)
+
+    def _abandon(self, error: PipelineError) -> None:
+        """Give every call that has not been made yet the same end."""
+        with self._change:
+            rest = list(self._todo)
+            self._todo.clear()
+        for call in rest:
+            self._hand_over(Outcome(call, error=error))
+
+    def _hand_over(self, outcome: Outcome) -> None:
+        while not self._left.is_set():
+            try:
+                self._outcomes.put(outcome, timeout=POLL)
+            except queue.Full:
+                continue
+            return
+
+    def _over(self) -> bool:
+        return self._left.is_set() or self._client.stop.is_set()

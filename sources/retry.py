@@ -1,0 +1,55 @@
+"""What is tried again, and how long it waits: pure functions; the loop that uses them is in http.py."""
+
+import random
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum
+
+MAX_TRIES = 4  # of one call that meets faults
+MAX_REFUSALS = 8  # of one call that meets 429
+FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds
+
+
+class Verdict(Enum):
+    """What an answer means for the call that got it."""
+
+    GOOD = "read it"
+    FAULT = "passing: try again, a bounded number of times"
+    THROTTLED = "stop all requests for a while, then try again"
+    REFUSED = "stop the source: no call will be answered"
+    WRONG = "lasting: this call will never be answered"
+
+
+def verdict(status: int, *, html: bool) -> Verdict:
+    """Judge an answer by its status and by whether its body is an HTML page.
+
+    Both APIs answer JSON or plain text; a page of HTML comes from Cloudflare in front of them, a 403 with one
+    included, and speaks of the way there and not of the call.
+    """
+    if status == 429:
+        return Verdict.THROTTLED
+    if status in (401, 402, 403) and not html:
+        return Verdict.REFUSED
+    if status >= 500 or (html and status in (200, 403)):
+        return Verdict.FAULT
+    return Verdict.GOOD if status == 200 else Verdict.WRONG
+
+
+def backoff(failures: int, jitter: float | None = None) -> float:
+    """Seconds to wait after so many failures: exponential, between half and all of it by `jitter` in [0, 1)."""
+    full: float = min(FIRST_WAIT * 2 ** (failures - 1), LONGEST_WAIT)
+    share = random.random() if jitter is None else jitter  # noqa: S311 (no secret depends on it)
+    return full * (0.5 + share / 2)
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds that a Retry-After header asks for, given as seconds or as a date; None where it says nothing."""
+    text = headers.get("Retry-After", "").strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds())

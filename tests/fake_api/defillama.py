@@ -1,0 +1,280 @@
+"""DefiLlama's routes in the Pro layout: protocols, chains, overviews and summaries (/api).
+
+`answer` looks a route up in ROUTES; the stablecoin, coin and yield families stand in llama_families.py.
+"""
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+
+from tests.fake_api import llama_families, truth
+from tests.fake_api.answer import Answer, array, dumps, ok, ok_text, plain
+from tests.fake_api.world import World, unknown
+
+Query = Mapping[str, str]
+Route = Callable[[World, Sequence[str], Query], Answer]
+
+FAMILIES = ("api", "coins", "stablecoins", "yields")
+PAID = "Upgrade to the paid API plan at https://defillama.com/subscription"
+FLOWS = {
+    ("fees", "dailyFees"): "FEES",
+    ("fees", "dailyRevenue"): "REVENUE",
+    ("fees", "dailyHoldersRevenue"): "HOLDERS_REVENUE",
+    ("fees", "dailySupplySideRevenue"): "SUPPLY_SIDE_REVENUE",
+    ("fees", "dailyProtocolRevenue"): "PROTOCOL_REVENUE",
+    ("fees", "dailyUserFees"): "USER_FEES",
+    ("dexs", "dailyVolume"): "DEX_VOLUME",
+    ("aggregators", "dailyVolume"): "AGGREGATOR_VOLUME",
+    ("options", "dailyNotionalVolume"): "OPTIONS_NOTIONAL_VOLUME",
+    ("options", "dailyPremiumVolume"): "OPTIONS_PREMIUM_VOLUME",
+    ("derivatives", "dailyVolume"): "PERPS_VOLUME",
+    ("open-interest", "openInterestAtEnd"): "OPEN_INTEREST",
+}
+DEFAULT_DATA_TYPE = dict(reversed(FLOWS))  # the first of each kind
+PRO_ONLY = {("overview", "derivatives"), ("summary", "derivatives")}
+OLD_CHAIN_NAMES = ("Ethereum", "Binance", "Solana", "Optimism", "xDai", "zkSync Era")
+NEW_CHAIN_NAMES = ("Ethereum", "BSC", "Solana", "OP Mainnet", "Gnosis", "ZKsync Era")
+
+
+def answer(world: World, path: Sequence[str], query: Query, key: str | None) -> Answer:
+    """Answer a path below /llama (without the key); `key` is the accepted key of the path, if any."""
+    route = ROUTES.get((path[0], path[1])) if len(path) > 1 else None
+    if route is None:
+        return plain(404, "404 page not found\n")
+    if key is None and ((path[1], *path[2:3]) in PRO_ONLY or path[1] == "inflows"):
+        return plain(402, PAID)
+    return route(world, path[2:], query)
+
+
+def protocols(world: World, _args: Sequence[str], _query: Query) -> Answer:
+    """GET /api/protocols: every protocol but the parents, and some that nobody asked for."""
+    listed = [_protocol_row(world, slug, number) for number, slug in enumerate(world.universe.ids("protocol"))]
+    children = [_filler_row(f"{slug}-v9", slug) for slug in world.universe.ids("parent")]
+    return ok([*listed, *children, *(_filler_row(f"filler-{number}", None) for number in range(40))])
+
+
+def protocol(world: World, args: Sequence[str], _query: Query) -> Answer:
+    """GET /api/protocol/{slug}: the chains' histories stand before the protocol's own."""
+    slug = args[0] if args else "unknown"
+    if unknown(slug):
+        return plain(400, "Protocol not found")
+    points = world.closed("defillama", slug, "TVL", with_today=True)
+    now = world.live("defillama", slug, "TVL") or 0
+    if truth.last_day("defillama", slug, "TVL") is None:
+        points.append((world.now(), now))
+    chain = _chain(slug, OLD_CHAIN_NAMES)
+    own = _tvl_text(points)
+    inner = _tvl_text([(at, int((amount or 0) * 0.6)) for at, amount in points])
+    tokens = dumps([{"date": at, "tokens": {"WETH": (amount or 0) / 3000}} for at, amount in points[-100:]])
+    current = dumps({chain: int(now * 0.6), f"{chain}-staking": int(now * 0.2), "staking": int(now * 0.2)})
+    head = dumps(_protocol_head(slug, slug in world.universe.ids("parent")))
+    return ok_text(
+        f'{head[:-1]},"currentChainTvls":{current},"chainTvls":{{"{chain}":{{"tvl":{inner},"tokensInUsd":[],'
+        f'"tokens":{tokens}}},"staking":{{"tvl":{inner},"tokensInUsd":[],"tokens":[]}}}},"tokens":{tokens},'
+        f'"tokensInUsd":[],"tvl":{own},"raises":[],"hallmarks":[[1667865600,"FTX collapse"]],"mcap":null}}'
+    )
+
+
+def tvl(world: World, args: Sequence[str], _query: Query) -> Answer:
+    """GET /api/tvl/{slug}: a bare number."""
+    if not args or unknown(args[0]):
+        return plain(400, "Protocol not found")
+    return ok(world.live("defillama", args[0], "TVL"))
+
+
+def version_2(world: World, args: Sequence[str], _query: Query) -> Answer:
+    """GET /api/v2/chains and /api/v2/historicalChainTvl[/{chain}]."""
+    if list(args) == ["chains"]:
+        return ok([_chain_row(world, name) for name in world.universe.ids("chain")] + [_filler_chain()])
+    if not args or args[0] != "historicalChainTvl":
+        return plain(404, "404 page not found\n")
+    name = args[1] if len(args) > 1 else "all chains"
+    if unknown(name):
+        return plain(400, f"There is no chain with that name: {name}")
+    points = world.history("defillama", name, "CHAIN_TVL")
+    return ok_text(array([f'{{"date":{at},"tvl":{amount}}}' for at, amount in points]))
+
+
+def overview(world: World, args: Sequence[str], query: Query) -> Answer:
+    """GET /api/overview/{type}[/{chain}]: totals of the last 24 h, and the daily chart unless excluded."""
+    kind, chain = args[0] if args else "", args[1] if len(args) > 1 else None
+    metric = FLOWS.get((kind, query.get("dataType", DEFAULT_DATA_TYPE.get(kind, ""))))
+    if metric is None:
+        return plain(500, "Internal Error")
+    if chain is not None and unknown(chain):
+        return plain(500, "Internal server error")
+    asset, whole = (chain, f"CHAIN_{metric}") if chain else ("every protocol", metric)
+    points = [] if query.get("excludeTotalDataChart") == "true" else world.history("defillama", asset, whole)
+    breakdown = [] if query.get("excludeTotalDataChartBreakdown") == "true" else points
+    listed = world.universe.ids("protocol")
+    rows = [_overview_row(world, slug, metric, number) for number, slug in enumerate(listed)]
+    rows += [_overview_row(world, f"filler-{number}", metric, number) for number in range(40)]
+    parts = array([f'[{at},{{"Protocol {at % 7}":{amount}}}]' for at, amount in breakdown])
+    tail = {
+        "breakdown24h": None,
+        "breakdown30d": None,
+        "chain": chain,
+        "allChains": world.universe.ids("chain") or list(NEW_CHAIN_NAMES),
+        **_totals(world, asset, whole),
+        "protocols": rows,
+    }
+    return ok_text(f'{{"totalDataChart":{_chart_text(points)},"totalDataChartBreakdown":{parts},{dumps(tail)[1:]}')
+
+
+def summary(world: World, args: Sequence[str], query: Query) -> Answer:
+    """GET /api/summary/{type}/{slug}: total and daily chart of a protocol or parent."""
+    kind, slug = args[0] if args else "", args[1] if len(args) > 1 else "unknown"
+    metric = FLOWS.get((kind, query.get("dataType", DEFAULT_DATA_TYPE.get(kind, ""))))
+    if metric is None:
+        return plain(500, "Internal Error")
+    if unknown(slug):
+        missing = f"{kind.capitalize()} for {slug} not found"
+        return plain(400, f"{missing}, please visit /overview/{kind} to see available protocols")
+    may_exclude = kind != "fees"  # /summary/fees takes only dataType
+    excluded = may_exclude and query.get("excludeTotalDataChart") == "true"
+    points = [] if excluded else world.history("defillama", slug, metric)
+    no_parts = may_exclude and query.get("excludeTotalDataChartBreakdown") == "true"
+    chain, name = _chain(slug, NEW_CHAIN_NAMES), slug.title()
+    parts = array([f'[{at},{{"{chain}":{{"{name}":{n}}}}}]' for at, n in ([] if no_parts else points)])
+    head = _protocol_head(slug, slug in world.universe.ids("parent")) | _totals(world, slug, metric)
+    return ok_text(
+        f'{dumps(head)[:-1]},"totalDataChart":{_chart_text(points)},"totalDataChartBreakdown":{parts},'
+        '"change_1d":7.47}'
+    )
+
+
+def inflows(world: World, args: Sequence[str], _query: Query) -> Answer:
+    """GET /api/inflows/{slug}/{timestamp} (Pro): only outflows, as documented."""
+    if len(args) < 2 or unknown(args[0]) or not args[1].isdigit():
+        return plain(400, "Protocol not found")
+    day = 719163 + int(args[1]) // 86400
+    old = {"date": args[1], "tvl": {"WETH": 1000.5}}
+    current = {"date": str(world.now()), "tvl": {"WETH": 990}}
+    outflows = world.value("defillama", args[0], "OUTFLOW", day)
+    return ok({"outflows": 0 if outflows is None else outflows, "oldTokens": old, "currentTokens": current})
+
+
+def _protocol_row(world: World, slug: str, number: int) -> dict[str, object]:
+    return {
+        **_filler_row(slug, None),
+        "id": str(number + 1),
+        "tvl": world.live("defillama", slug, "TVL"),
+        "mcap": world.live("defillama", slug, "MCAP"),
+        "change_7d": None if number % 7 == 0 else 1.25,
+    }
+
+
+def _filler_row(slug: str, parent: str | None) -> dict[str, object]:
+    chain = _chain(slug, OLD_CHAIN_NAMES)
+    row: dict[str, object] = {
+        "id": str(100000 + zlib.crc32(slug.encode()) % 100000),
+        "name": slug.replace("-", " ").title(),
+        "address": None,
+        "symbol": "-",
+        "chain": chain,
+        "gecko_id": None,
+        "cmcId": None,
+        "category": "Dexs",
+        "chains": [chain],
+        "slug": slug,
+        "tvl": 1234567.875,
+        "chainTvls": {chain: 1234567.875, f"{chain}-staking": 99, "staking": 99},
+        "change_1h": None,
+        "mcap": None,
+    }
+    return row | ({"parentProtocol": f"parent#{parent}"} if parent else {})
+
+
+def _protocol_head(slug: str, parent: bool) -> dict[str, object]:
+    chains = [] if parent else [_chain(slug, OLD_CHAIN_NAMES)]
+    number = str(zlib.crc32(slug.encode()) % 9000 + 1)
+    head: dict[str, object] = {
+        "id": f"parent#{slug}" if parent else number,
+        "name": slug.replace("-", " ").title(),
+    }
+    head |= {
+        "url": f"https://{slug}.example",
+        "gecko_id": None,
+        "cmcId": None,
+        "chains": chains,
+        "symbol": "-",
+    }
+    return head | ({"isParentProtocol": True} if parent else {"category": "Dexs", "slug": slug})
+
+
+def _overview_row(world: World, slug: str, metric: str, number: int) -> dict[str, object]:
+    """A row; its id is a text or a number, and about one in forty has no totals at all."""
+    identifier = str(number + 1) if number % 3 else number + 1
+    row: dict[str, object] = {} if truth.lacks_total24h(slug, metric) else {**_totals(world, slug, metric)}
+    return row | {
+        "average1y": None,
+        "breakdown24h": {"avax": {slug: 1}} if number % 2 else None,
+        "defillamaId": identifier,
+        "name": slug.replace("-", " ").title(),
+        "displayName": slug.replace("-", " ").title(),
+        "module": slug,
+        "category": "Dexs",
+        "chains": [_chain(slug, NEW_CHAIN_NAMES)],
+        "protocolType": "protocol",
+        "latestFetchIsOk": True,
+        "slug": slug,
+        "id": identifier,
+    }
+
+
+def _totals(world: World, asset: str, metric: str) -> dict[str, object]:
+    """The trailing totals; open interest, a level, stands in the same field."""
+    last = world.live("defillama", asset, metric if metric.endswith("OPEN_INTEREST") else f"{metric}_24H") or 0
+    return {
+        "total24h": last,
+        "total48hto24h": last + 1,
+        "total7d": last * 7,
+        "total30d": last * 30,
+        "change_1d": 0,
+    }
+
+
+def _chain_row(world: World, name: str) -> dict[str, object]:
+    amount = world.live("defillama", name, "CHAIN_TVL")
+    return {
+        "gecko_id": None,
+        "tvl": amount,
+        "tokenSymbol": None,
+        "cmcId": None,
+        "name": name,
+        "chainId": None,
+    }
+
+
+def _filler_chain() -> dict[str, object]:
+    return {
+        "gecko_id": None,
+        "tvl": 0,
+        "tokenSymbol": "FILL",
+        "cmcId": None,
+        "name": "Filler Chain",
+        "chainId": 9,
+    }
+
+
+def _chain(slug: str, names: Sequence[str]) -> str:
+    return names[zlib.crc32(slug.encode()) % len(names)]
+
+
+def _chart_text(points: Sequence[tuple[int, truth.Number | None]]) -> str:
+    return array([f"[{at},{amount}]" for at, amount in points])
+
+
+def _tvl_text(points: Sequence[tuple[int, truth.Number | None]]) -> str:
+    return array([f'{{"date":{at},"totalLiquidityUSD":{amount}}}' for at, amount in points])
+
+
+ROUTES: dict[tuple[str, str], Route] = {
+    ("api", "protocols"): protocols,
+    ("api", "protocol"): protocol,
+    ("api", "tvl"): tvl,
+    ("api", "v2"): version_2,
+    ("api", "overview"): overview,
+    ("api", "summary"): summary,
+    ("api", "inflows"): inflows,
+    **llama_families.ROUTES,
+}

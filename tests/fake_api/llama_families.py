@@ -1,0 +1,221 @@
+"""DefiLlama's stablecoin, coin and yield routes."""
+
+import re
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+
+from tests.fake_api import truth
+from tests.fake_api.answer import Answer, array, dumps, error, html, ok, ok_text, plain
+from tests.fake_api.world import EPOCH, UUID, World, iso, unknown
+
+Query = Mapping[str, str]
+Route = Callable[[World, Sequence[str], Query], Answer]
+
+PERIOD = re.compile(r"(\d+)([mhdwM])")
+PERIOD_SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 604800, "M": 2592000}
+MOST_POINTS = 500
+FILLER_POOLS = 2000
+UNKNOWN_POOL = "00000000-"  # a uuid that starts so is well formed, but unknown
+
+
+def stablecoins(world: World, _args: Sequence[str], query: Query) -> Answer:
+    """GET /stablecoins/stablecoins[?includePrices=true]: prices are floats, ints, texts or nulls."""
+    prices = query.get("includePrices") == "true"
+    rows = [_stablecoin_row(world, number, prices) for number in world.universe.ids("stablecoin")]
+    return ok({"peggedAssets": rows, "chains": [_chain_row(world, name) for name in world.universe.ids("chain")]})
+
+
+def stablecoin_chains(world: World, _args: Sequence[str], _query: Query) -> Answer:
+    """GET /stablecoins/stablecoinchains."""
+    filler = {"totalCirculatingUSD": {"peggedUSD": 0, "peggedSGD": 979937.52}, "name": "Filler Chain"}
+    return ok([*(_chain_row(world, name) for name in world.universe.ids("chain")), filler])
+
+
+def stablecoin_charts(world: World, args: Sequence[str], query: Query) -> Answer:
+    """GET /stablecoins/stablecoincharts/{all|chain}[?stablecoin=id]: dates are texts."""
+    chain, number = args[0] if args else "unknown", query.get("stablecoin")
+    if unknown(chain):
+        return html(404, "404 Not Found", "nginx")
+    if number is not None:
+        if unknown(number):
+            return Answer(200, b"")
+        return ok_text(_chart_text(world.history("defillama", number, "STABLECOIN_SUPPLY"), _peg(number), world))
+    points = world.history("defillama", chain, "CHAIN_STABLECOIN_SUPPLY")
+    if truth.last_day("defillama", chain, "CHAIN_STABLECOIN_SUPPLY") is not None:
+        points.append((world.midnight(), 0))  # the moving zero row of a dead chain
+    return ok_text(_chart_text(points, "peggedUSD", world))
+
+
+def stablecoin(world: World, args: Sequence[str], _query: Query) -> Answer:
+    """GET /stablecoins/stablecoin/{id}: the chains' balances stand before the coin's own supply."""
+    number = args[0] if args else "unknown"
+    if unknown(number):
+        return plain(404, "Invalid request")
+    peg, points = _peg(number), world.history("defillama", number, "STABLECOIN_SUPPLY")
+    inner = [(at, int((amount or 0) * 0.7)) for at, amount in points]
+    head = dumps({"id": number, "name": f"Stablecoin {number}", "symbol": f"SC{number}", "pegType": peg, "price": None})
+    return ok_text(
+        f'{head[:-1]},"chainBalances":{{"Ethereum":{{"tokens":{_tokens_text(inner, peg)}}}}},'
+        f'"tokens":{_tokens_text(points, peg)}}}'
+    )
+
+
+def prices(world: World, args: Sequence[str], _query: Query) -> Answer:
+    """GET /coins/prices/current|first/{coins}: keys echo the request, unknown coins are silently absent."""
+    if len(args) < 2 or args[0] not in {"current", "first"}:
+        return plain(404, "404 page not found\n")
+    found: dict[str, dict[str, object]] = {}
+    for coin in _known_coins(args[1]):
+        if args[0] == "current":
+            price, at = world.live("defillama", coin, "PRICE"), world.now() - 40
+        else:
+            day = truth.first_day("defillama", coin, "PRICE").toordinal()
+            price, at = world.value("defillama", coin, "PRICE", day), _observed(coin, (day - EPOCH) * 86400)
+        head = _coin_head(coin)
+        found[coin] = {"price": price, "timestamp": at} | (head if args[0] == "current" else {"symbol": head["symbol"]})
+    return ok({"coins": found})
+
+
+def coin_chart(world: World, args: Sequence[str], query: Query) -> Answer:
+    """GET /coins/chart/{coins}?start&end&span&period: observations near a grid, at most 500 points in all."""
+    period = PERIOD.fullmatch(query.get("period", "1d"))
+    if period is None:
+        return error(400, {"message": "invalid period"})
+    texts = [query.get(name, "0") for name in ("start", "end", "span")]
+    if not args or not all(text.isdigit() for text in texts) or ("start" in query and "end" in query):
+        return plain(400, "Bad request")
+    step, span, now = int(period[1]) * PERIOD_SECONDS[period[2]], int(query.get("span", "1")), world.now()
+    if len(args[0].split(",")) * span > MOST_POINTS:
+        return plain(400, f"Too many points: at most {MOST_POINTS} in all")
+    first = int(query["start"]) if "start" in query else int(query.get("end", now)) - (span - 1) * step
+    grid = [at for at in range(first, first + span * step, step) if at <= now]
+    found = {}
+    for coin in _known_coins(args[0]):
+        days = [(at, world.value("defillama", coin, "PRICE", EPOCH + at // 86400)) for at in grid]
+        points = [{"timestamp": _observed(coin, at), "price": price} for at, price in days if price is not None]
+        if points:
+            found[coin] = _coin_head(coin) | {"prices": points}
+    return ok({"coins": found})
+
+
+def pools(world: World, _args: Sequence[str], _query: Query) -> Answer:
+    """GET /yields/pools: the known pools among 2,000 others."""
+    rows = [_pool_row(pool, *(world.live("defillama", pool, name) for name in ("POOL_TVL", "APY")))
+            for pool in world.universe.ids("pool")]  # fmt: skip
+    known = dumps(rows)[1:-1]
+    return ok_text(f'{{"status":"success","data":{array([known, _filler_pools()] if rows else [_filler_pools()])}}}')
+
+
+def pool_chart(world: World, args: Sequence[str], _query: Query) -> Answer:
+    """GET /yields/chart/{pool}: one row a day at 22 or 23 h, the last row is now."""
+    pool = args[0] if args else ""
+    if not UUID.fullmatch(pool):
+        return error(400, "invalid configID!")
+    if pool.startswith(UNKNOWN_POOL):
+        return ok({"status": "success", "data": []})
+    apys = dict(world.closed("defillama", pool, "APY"))
+    seed = zlib.crc32(pool.encode())
+    rows = [
+        _yield_text(_last_record(at, seed), at // 86400 % 997, tvl, apys[at])
+        for at, tvl in world.closed("defillama", pool, "POOL_TVL")
+    ]
+    live = [world.live("defillama", pool, name) for name in ("POOL_TVL", "APY")]
+    return ok_text(f'{{"status":"success","data":{array([*rows, _yield_text(world.now(), 399, *live)])}}}')
+
+
+def _peg(number: str) -> str:
+    return "peggedEUR" if number.isdigit() and int(number) % 50 == 0 else "peggedUSD"
+
+
+def _stablecoin_row(world: World, number: str, prices: bool) -> dict[str, object]:
+    row: dict[str, object] = {
+        "id": number,
+        "name": f"Stablecoin {number}",
+        "symbol": f"SC{number}",
+        "gecko_id": None,
+    }
+    supply = {_peg(number): world.live("defillama", number, "STABLECOIN_SUPPLY")}
+    row |= {
+        "pegType": _peg(number),
+        "circulating": supply,
+        "circulatingPrevDay": {_peg(number): 1},
+        "chains": [],
+    }
+    price = world.live("defillama", number, "STABLECOIN_PRICE")
+    return row | ({"price": str(price) if truth.price_form(number) == "text" else price} if prices else {})
+
+
+def _chain_row(world: World, name: str) -> dict[str, object]:
+    supply = {"peggedUSD": world.live("defillama", name, "CHAIN_STABLECOIN_SUPPLY"), "peggedEUR": 6944195.28}
+    return {"gecko_id": None, "totalCirculatingUSD": supply, "tokenSymbol": None, "name": name}
+
+
+def _chart_text(points: Sequence[tuple[int, truth.Number | None]], peg: str, world: World) -> str:
+    """Rows of stablecoincharts: our number is the peg units of a coin, and the USD value of a chain."""
+    midnight = world.midnight()
+    rows = [
+        f'{{"date":"{at}","totalCirculating":{{"{peg}":{amount}}},"totalCirculatingUSD":{{"{peg}":{amount},'
+        f'"peggedJPY":{0 if amount == 0 else 149886}}},"totalMintedUSD":{{"{peg}":0}}}}'
+        if at == midnight
+        else f'{{"date":"{at}","totalCirculating":{{"{peg}":{amount}}},"totalCirculatingUSD":{{"{peg}":{amount}}}}}'
+        for at, amount in points
+    ]
+    return array(rows)
+
+
+def _tokens_text(points: Sequence[tuple[int, truth.Number | None]], peg: str) -> str:
+    rows = [f'{{"date":{at},"circulating":{{"{peg}":{amount}}},"minted":{{"{peg}":0}}}}' for at, amount in points]
+    return array(rows)
+
+
+def _known_coins(coins: str) -> list[str]:
+    """Coins are 'coingecko:ethereum' or 'chain:0x…'; unknown if either part is."""
+    return [coin for coin in coins.split(",") if ":" in coin and not any(map(unknown, coin.split(":")))]
+
+
+def _coin_head(coin: str) -> dict[str, object]:
+    name = coin.split(":")[1]
+    head: dict[str, object] = {"symbol": name[:5].upper(), "confidence": 0.99}
+    return head if coin.lower().startswith("coingecko:") else head | {"decimals": 18}
+
+
+def _observed(coin: str, at: int) -> int:
+    """When the price near a grid point was seen: up to 60 s before or after it."""
+    return at + zlib.crc32(f"{coin.lower()} {at}".encode()) % 121 - 60
+
+
+def _last_record(midnight: int, seed: int) -> int:
+    return midnight + 22 * 3600 + (midnight // 86400 * 7919 + seed) % 7200
+
+
+def _pool_row(pool: str, tvl: truth.Number | None, apy: truth.Number | None) -> dict[str, object]:
+    row: dict[str, object] = {"chain": "Ethereum", "project": "aave-v3", "symbol": "WETH", "tvlUsd": tvl}
+    return row | {"apyBase": apy, "apyReward": None, "apy": apy, "pool": pool, "predictions": None}
+
+
+@cache
+def _filler_pools() -> str:
+    names = [f"{number:08x}-ffff-4fff-8fff-{number:012x}" for number in range(1, FILLER_POOLS + 1)]
+    return dumps([_pool_row(name, 10000 + number, 0.5) for number, name in enumerate(names)])[1:-1]
+
+
+def _yield_text(at: int, milliseconds: int, tvl: truth.Number | None, apy: truth.Number | None) -> str:
+    rate, day, second = "null" if apy is None else apy, iso(EPOCH + at // 86400), at % 86400
+    clock = f"{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}.{milliseconds:03d}"
+    return (
+        f'{{"timestamp":"{day}T{clock}Z","tvlUsd":{tvl},"apy":{rate},"apyBase":{rate},'
+        '"apyReward":null,"il7d":null,"apyBase7d":null}'
+    )
+
+
+ROUTES: dict[tuple[str, str], Route] = {
+    ("coins", "prices"): prices,
+    ("coins", "chart"): coin_chart,
+    ("stablecoins", "stablecoins"): stablecoins,
+    ("stablecoins", "stablecoinchains"): stablecoin_chains,
+    ("stablecoins", "stablecoincharts"): stablecoin_charts,
+    ("stablecoins", "stablecoin"): stablecoin,
+    ("yields", "pools"): pools,
+    ("yields", "chart"): pool_chart,
+}
