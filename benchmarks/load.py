@@ -1,0 +1,98 @@
+"""How fast the store loads, against a plain COPY of the same points into the same indexed table.
+
+python -m benchmarks.load [POINTS]
+"""
+
+import io
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg2
+
+from db.embedded import EmbeddedServer
+from db.setup import Database, ensure_schema
+from db.store import Store
+from pipeline.values import DataPoint, Verb
+
+DAYS = 2_000
+BATCH = 50_000
+ROUNDS = 2
+
+
+def main() -> None:
+    """Load the same points in turn, each time into an empty table, and print rates and ratios."""
+    number = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000_000
+    points = make_points(number)
+    with tempfile.TemporaryDirectory() as directory:
+        server = EmbeddedServer.acquire(Path(directory))
+        database = Database(server.dsn, Path(directory))
+        ensure_schema(database)
+        for _ in range(ROUNDS):
+            plain = measure(server.dsn, lambda: copy(server.dsn, points), empty=True)
+            ours = measure(server.dsn, lambda: load(database, Verb.BACKFILL, points), empty=True)
+            again = measure(server.dsn, lambda: load(database, Verb.BACKFILL, points), empty=False)
+            upsert = measure(server.dsn, lambda: load(database, Verb.PULL, points), empty=False)
+            print(f"{number:,} points, rows/s: plain COPY {number / plain:,.0f}")
+            for name, seconds in (("backfill, new", ours), ("backfill, stored", again), ("pull, unchanged", upsert)):
+                print(f"  {name:18} {number / seconds:9,.0f}  {plain / seconds:.0%} of plain COPY")
+        server.release()
+
+
+def make_points(number: int) -> list[DataPoint]:
+    """So many points, series by series as answers give them, in no order of the series."""
+    random.seed(1)
+    first = datetime(2019, 1, 1, tzinfo=UTC)
+    days = [first + timedelta(days=day) for day in range(DAYS)]
+    metrics = ("TVL", "FEES", "REVENUE", "DEX_VOLUME")
+    series = [(f"protocol-{place // 4:04d}", metrics[place % 4]) for place in range(number // DAYS)]
+    random.shuffle(series)
+    return [
+        DataPoint(asset, metric, at, random.random() * 1e9)  # noqa: S311 (values to load)
+        for asset, metric in series
+        for at in days
+    ]
+
+
+def measure(dsn: str, work: Callable[[], None], *, empty: bool) -> float:
+    """Seconds that some work takes, after a checkpoint, on an empty table or on the one left before."""
+    with psycopg2.connect(dsn) as session, session.cursor() as cursor:
+        if empty:
+            cursor.execute("TRUNCATE metrics")
+    session.autocommit = True
+    with session.cursor() as cursor:
+        cursor.execute("CHECKPOINT")
+    session.close()
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def copy(dsn: str, points: Sequence[DataPoint]) -> None:
+    """The limit: text rows, a transaction for each batch, nothing looked up."""
+    with psycopg2.connect(dsn) as session, session.cursor() as cursor:
+        for first in range(0, len(points), BATCH):
+            rows = "".join(
+                f"benchmark\t{point.asset}\t{point.metric}\t{point.at}\t{point.value!r}\n"
+                for point in points[first : first + BATCH]
+            )
+            cursor.copy_expert(
+                "COPY metrics (source, asset, metric_name, pulled_at, value) FROM STDIN", io.StringIO(rows)
+            )
+            session.commit()
+
+
+def load(database: Database, verb: Verb, points: Sequence[DataPoint]) -> None:
+    """The way that a run takes."""
+    store = Store(database, "benchmark", verb, on_reconnect=lambda: None)
+    for first in range(0, len(points), BATCH):
+        store.load(points[first : first + BATCH])
+    store.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""README is true: its commands run, its second line is what CI runs, its names exist."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.settings import ROOT
+from tests.fake_api import FakeApi
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+INSTALLING = [line for line in COMMANDS if "pip install" in line]
+RUNNING = [line for line in COMMANDS if "pip install" not in line]
+
+
+def run(line: str, directory: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["bash", "-c", line], cwd=directory, env=environment, capture_output=True, text=True)  # noqa: S603, S607 (README's own line)
+
+
+@pytest.mark.parametrize("line", RUNNING)
+def test_a_command_of_readme_succeeds(line: str, database_url: str) -> None:
+    environment = os.environ | {"DATABASE_URL": database_url, "ARTEMIS_API_KEY": "key"}
+    done = run(line.replace(".venv/bin/python", sys.executable), ROOT, environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_the_first_line_runs_after_its_installation(database_url: str) -> None:
+    command = INSTALLING[0].rpartition("&& ")[2].replace(".venv/bin/python", sys.executable)
+    with FakeApi() as api:
+        done = run(command, ROOT, os.environ | api.environment() | {"DATABASE_URL": database_url})
+    assert done.returncode == 0, done.stderr
+    assert "0 failed" in done.stdout
+
+
+def test_two_lines_install() -> None:
+    assert len(INSTALLING) == 2
+    assert INSTALLING[0].endswith("main.py pull defillama")
+    assert INSTALLING[1].endswith("-m pytest")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("line", INSTALLING[:1])
+def test_the_first_line_does_everything_in_a_fresh_clone(line: str, tmp_path: Path, database_url: str) -> None:
+    run(f"git clone -q {ROOT} clone", tmp_path, dict(os.environ))
+    with FakeApi() as api:
+        done = run(line, tmp_path / "clone", os.environ | api.environment() | {"DATABASE_URL": database_url})
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("word", sorted(set(re.findall(r"`((?:[\w.]+/)*[\w.]+\.(?:py|csv|txt))`", README))))
+def test_a_file_that_readme_names_exists(word: str) -> None:
+    assert (ROOT / word).is_file()
