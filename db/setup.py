@@ -13,14 +13,17 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 from psycopg2.extensions import parse_dsn
 
 from db.embedded import EmbeddedServer
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, DatabaseLost
 
 log = logging.getLogger(__name__)
 
+# The planner's costs of a load call for compiling it, which takes longer than to run it.
+SESSION = "SET TIME ZONE 'UTC'; SET jit = off"
 SCHEMA = Path(__file__).with_name("schema.sql")
 SCHEMA_LOCK = 0x6372_7970  # pg_advisory_xact_lock: one process upgrades at a time
-CONNECT: dict[str, Any] = {  # libpq parameters, in seconds: they notice a server that is gone without a word
-    "connect_timeout": 10,
+CONNECT: dict[str, Any] = {  # libpq parameters, unless the URL has them
+    "client_encoding": "UTF8",
+    "connect_timeout": 10,  # seconds, as are the next two: they notice a server that is gone without a word
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
@@ -41,6 +44,10 @@ class Database:
             raise ConfigurationError(
                 "DATABASE_URL is no PostgreSQL connection string: write postgresql://user:password@host:5432/database"
             ) from None
+        names = [self._parts.get(name, "") for name in ("host", "port", "dbname")]
+        if "://" in self._dsn and any("@" in name and name in self._dsn for name in names):
+            # Half of the password stands where libpq takes it for a name, and would be printed.
+            raise ConfigurationError("DATABASE_URL: write an @ in the password as %40, a / as %2F and a ? as %3F")
 
     def __str__(self) -> str:
         """One line that says which database this is, never its password."""
@@ -57,11 +64,11 @@ class Database:
         """
         name = f"crypto-metrics {purpose} {os.getpid()}@{socket.gethostname()}"[:63]
         try:
-            session: Connection = psycopg2.connect(self._dsn, application_name=name, **CONNECT)
-        except psycopg2.OperationalError as error:
+            session: Connection = psycopg2.connect(**{**CONNECT, **self._parts, "application_name": name})
+            with session, session.cursor() as cursor:
+                cursor.execute(SESSION)
+        except psycopg2.Error as error:
             raise ConfigurationError(f"{self}: {reason(error)}: {self._remedy()}") from None
-        with session, session.cursor() as cursor:
-            cursor.execute("SET TIME ZONE 'UTC'")
         return session
 
     def reopen(self) -> None:
@@ -85,19 +92,23 @@ class Database:
 def ensure_schema(database: Database, *, always: bool = False) -> bool:
     """Create or upgrade the tables where they are not what schema.sql says; True where anything was run.
 
-    Safe to call from several processes at once. `always` runs it even where it was run before.
+    Safe to call from several processes at once. `always` runs it even where it was run before. Raises
+    ConfigurationError where the database does not let it, DatabaseLost where it goes away.
     """
     text = SCHEMA.read_text(encoding="utf-8")
     mark = f"crypto-metrics schema {hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    with closing(database.connect("setup")) as session, session, session.cursor() as cursor:
-        if not always and _mark(cursor) == mark:
-            return False
+    with closing(database.connect("setup")) as session:
         try:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
-            cursor.execute(text)
-            cursor.execute("COMMENT ON TABLE metrics IS %s", (mark,))
-        except (psycopg2.errors.ReadOnlySqlTransaction, psycopg2.errors.InsufficientPrivilege) as error:
-            raise ConfigurationError(f"{database}: the tables can't be made: {reason(error)}") from None
+            with session, session.cursor() as cursor:
+                if not always and _mark(cursor) == mark:
+                    return False
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
+                cursor.execute(text)
+                cursor.execute("COMMENT ON TABLE metrics IS %s", (mark,))
+        except psycopg2.Error as error:
+            if alive(session):
+                raise ConfigurationError(f"{database}: the tables can't be made: {reason(error)}") from None
+            raise DatabaseLost(f"{database}: {reason(error)}") from None
     return True
 
 
@@ -107,6 +118,21 @@ def _mark(cursor: psycopg2.extensions.cursor) -> str | None:
     return row[0] if row else None
 
 
+def alive(session: Connection) -> bool:
+    """Whether a session outside of a transaction answers; one that does not is closed.
+
+    Neither the class of an error nor `closed` tells: psycopg2 takes a crash of the server for an error of a statement.
+    """
+    try:
+        session.cursor().execute("SELECT")
+        session.rollback()
+    except psycopg2.Error:
+        session.close()
+        return False
+    return True
+
+
 def reason(error: psycopg2.Error) -> str:
-    """The server's first line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """The server's first line; of an error met while leaving a lost session, the first line of what lost it."""
+    told = error.__context__ if isinstance(error.__context__, psycopg2.Error) else error
+    return (str(told).strip().splitlines() or [type(told).__name__])[0]

@@ -3,16 +3,19 @@
 import io
 import logging
 import struct
+import threading
 import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from db.setup import Database, reason
+from db.setup import Database, alive, reason
 from pipeline.errors import ConfigurationError, DatabaseLost, RunRefused
 from pipeline.values import DataPoint, Verb
 
@@ -22,7 +25,7 @@ T = TypeVar("T")
 RUN_LOCKS = 0x6372_7972  # the first key of the advisory locks that runs hold
 RECONNECT_SECONDS = 20.0  # how long a database that went away may take to come back
 RECONNECT_PAUSE = 0.5  # seconds
-ANALYZE_FROM = 10_000  # inserted rows; fewer need no new statistics
+RELEASE_SECONDS = 10.0  # how long the server may take to see that a session of ours has ended
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC).timestamp()  # PostgreSQL's own zero of time
 HEADER, ROW, TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), struct.Struct("!hiiiiiqid"), struct.pack("!h", -1)
 
@@ -35,22 +38,30 @@ ON COMMIT DELETE ROWS
 # false already there. Only what is to be written reaches the INSERT, since ON CONFLICT would draw a serial value
 # for every row offered. A series with nothing stored in its span is not probed point by point. Writing in the
 # order of the key keeps concurrent loads from deadlocking.
+#
+# Both look-ups ask for the first row of a span of keys in the order of idx_metrics_unique: no other index serves
+# that, whatever the planner's statistics say. Asked with one condition a column, the planner took
+# idx_metrics_cross_section where the statistics were missing or old, and read all assets of a date for each point.
 LOAD = """
 WITH span AS (
     SELECT series, min(at) AS first, max(at) AS last FROM stage GROUP BY series
 ), series AS MATERIALIZED (
-    SELECT name.series, name.asset, name.metric, EXISTS (
-        SELECT FROM metrics m WHERE m.source = %(source)s AND m.asset = name.asset AND m.metric_name = name.metric
-            AND m.pulled_at BETWEEN span.first AND span.last
+    SELECT name.series, name.asset, name.metric, (
+        SELECT true FROM metrics m WHERE m.source = %(source)s
+            AND (m.asset, m.metric_name, m.pulled_at) >= (name.asset, name.metric, span.first)
+            AND (m.asset, m.metric_name, m.pulled_at) <= (name.asset, name.metric, span.last)
+        ORDER BY m.asset, m.metric_name, m.pulled_at LIMIT 1
     ) AS stored
     FROM unnest(%(assets)s::text[], %(metrics)s::text[]) WITH ORDINALITY AS name (asset, metric, series)
     JOIN span ON span.series = name.series
 ), point AS (
     SELECT DISTINCT ON (series, at) series, at, value FROM stage ORDER BY series, at, place DESC
-), judged AS MATERIALIZED (
+), judged AS (
     SELECT series, asset, metric, at, value, CASE WHEN stored THEN (
         SELECT m.value IS DISTINCT FROM point.value FROM metrics m WHERE m.source = %(source)s
-            AND m.asset = series.asset AND m.metric_name = series.metric AND m.pulled_at = point.at
+            AND (m.asset, m.metric_name, m.pulled_at) >= (series.asset, series.metric, point.at)
+            AND (m.asset, m.metric_name, m.pulled_at) <= (series.asset, series.metric, point.at)
+        ORDER BY m.asset, m.metric_name, m.pulled_at LIMIT 1
     ) END AS differs
     FROM point JOIN series USING (series)
 ), written AS (
@@ -59,7 +70,7 @@ WITH span AS (
     ON CONFLICT (source, asset, metric_name, pulled_at) {resolution}
     RETURNING xmax = 0 AS inserted
 )
-SELECT (SELECT count(*) FROM judged), count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted)
+SELECT (SELECT count(*) FROM point), count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted)
 FROM written
 """
 UPSERT = LOAD.format(
@@ -82,11 +93,19 @@ UPDATE pulls SET status = %(status)s, records_count = %(records)s, finished_at =
     failed_calls = %(failed)s, points_received = %(received)s, failure = %(failure)s
 WHERE pull_id = %(pull_id)s
 """
+# Autovacuum does it too, but not in an embedded server that lives for a pull of a minute.
+OUTGROWN = """
+SELECT pg_relation_size(oid) > 2 * relpages * current_setting('block_size')::bigint FROM pg_class
+WHERE oid = 'metrics'::regclass
+"""
 TRY_LOCK = "SELECT pg_try_advisory_lock(%s, %s)"
 HOLDER = """
-SELECT application_name, to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
+SELECT pid, application_name, coalesce(  -- no other role may see when a session began
+    to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS UTC'), 'an unknown time'
+)
 FROM pg_locks JOIN pg_stat_activity USING (pid)
 WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND objsubid = 2 AND granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
 
@@ -120,13 +139,20 @@ class RunEnd:
 class Store:
     """The tables, for one run of one source; reconnects once where the database went away.
 
-    `on_reconnect` is called with the new session in place, before anything is written again.
+    `on_reconnect` is called with the new session in place, before anything is written again; `stop` ends the wait
+    for a database that is away.
     """
 
-    def __init__(self, database: Database, source: str, verb: Verb, on_reconnect: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        source: str,
+        verb: Verb,
+        on_reconnect: Callable[[], None],
+        stop: threading.Event | None = None,
+    ) -> None:
         self._database, self._source, self._verb = database, source, verb
-        self._on_reconnect = on_reconnect
-        self._inserted = 0  # since the planner's statistics were last renewed
+        self._on_reconnect, self._stop = on_reconnect, stop or threading.Event()
         self._session = database.connect(f"{verb} {source}")
 
     def close(self) -> None:
@@ -139,9 +165,12 @@ class Store:
         return int(row[0])
 
     def end_run(self, pull_id: int, end: RunEnd) -> None:
-        """Complete the run's row."""
+        """Complete the run's row, and renew the planner's statistics where the table has doubled since the last."""
         values = {name: getattr(end, name) for name in RunEnd.__slots__} | {"pull_id": pull_id}
+        if end.failure:  # it may quote an answer, and PostgreSQL has no text for these
+            values["failure"] = end.failure.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
         self._do(lambda: self._fetch(END_RUN, values))
+        self._do(self._renew_statistics)
 
     def load(self, points: Sequence[DataPoint]) -> Counts:
         """Store points in one transaction, by the conflict rule of the run's verb; of one key, the last is taken.
@@ -150,9 +179,7 @@ class Store:
         """
         if not points:
             return Counts()
-        counts = self._do(lambda: self._load(points))
-        self._renew_statistics(counts.new)
-        return counts
+        return self._do(lambda: self._load(points))
 
     def _load(self, points: Sequence[DataPoint]) -> Counts:
         series = sorted({(point.asset, point.metric) for point in points})
@@ -167,22 +194,9 @@ class Store:
             raise DatabaseLost
         return Counts(row[1], row[2], row[0] - row[1] - row[2])
 
-    def _renew_statistics(self, inserted: int) -> None:
-        """Renew the planner's statistics each time the table has doubled; without any it picks the wrong index.
-
-        Autovacuum does it too, but a first backfill outruns it.
-        """
-        self._inserted += inserted
-        if self._inserted < ANALYZE_FROM:
-            return
-
-        def analyze() -> None:
-            (known,) = self._fetch("SELECT reltuples FROM pg_class WHERE oid = 'metrics'::regclass")
-            if self._inserted >= known:
-                self._fetch("ANALYZE metrics")
-                self._inserted = 0
-
-        self._do(analyze)
+    def _renew_statistics(self) -> None:
+        if self._fetch(OUTGROWN) == (True,):
+            self._fetch("ANALYZE metrics")
 
     def _fetch(self, statement: str, values: Any = None) -> tuple[Any, ...]:
         """Run one statement in a transaction of its own; its first row, empty where it gives none."""
@@ -194,15 +208,23 @@ class Store:
         """Do some work, once more on a new session where the old one was lost; all of it may be repeated."""
         try:
             return self._attempt(work)
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-            if not self._session.closed:
-                raise DatabaseLost(f"{self._database}: {reason(error)}") from error
+        except psycopg2.Error as error:
+            if alive(self._session):
+                self._give_up(error)
             log.warning("%s went away (%s): reconnecting", self._database, reason(error))
+        self._reconnect()
         try:
-            self._reconnect()
             return self._attempt(work)
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        except psycopg2.Error as error:
+            if alive(self._session):
+                self._give_up(error)
             raise DatabaseLost(f"{self._database} went away again: {reason(error)}") from error
+
+    def _give_up(self, error: psycopg2.Error) -> NoReturn:
+        """Raise what a statement's failure on a session alive means: a full disk and the like, or a bug of ours."""
+        if isinstance(error, psycopg2.OperationalError):
+            raise DatabaseLost(f"{self._database}: {reason(error)}") from error
+        raise error
 
     def _attempt(self, work: Callable[[], T]) -> T:
         try:
@@ -217,13 +239,12 @@ class Store:
             try:
                 self._database.reopen()
                 self._session = self._database.connect(f"{self._verb} {self._source}")
-            except ConfigurationError as error:
-                if time.monotonic() > deadline:
+                self._on_reconnect()
+            except (ConfigurationError, psycopg2.Error) as error:  # it is not there yet, or not for long
+                if time.monotonic() > deadline or self._stop.wait(RECONNECT_PAUSE):
                     raise DatabaseLost(f"the database went away and did not come back: {error}") from error
-                time.sleep(RECONNECT_PAUSE)
             else:
-                break
-        self._on_reconnect()
+                return
 
 
 class RunLock:
@@ -232,25 +253,36 @@ class RunLock:
     def __init__(self, database: Database, source: str, verb: Verb) -> None:
         """Take the place; raises RunRefused, naming the holder, where it is taken."""
         self._database, self._what = database, f"{verb} {source}"
+        self._keys = (RUN_LOCKS, zlib.crc32(self._what.encode()) & 0x7FFF_FFFF)
+        self._session: Connection | None = None
+        self._pid = -1  # of the server's process for it, known after its end
         self.take()
 
     def take(self) -> None:
-        """Take the place, or take it again after the database went away."""
+        """Take the place, or make sure of it after the database went away; raises RunRefused where it is taken."""
+        if self._session and alive(self._session):
+            return
         self._session = self._database.connect(self._what)
         self._session.autocommit = True
-        keys = (RUN_LOCKS, zlib.crc32(self._what.encode()) & 0x7FFF_FFFF)
+        former, self._pid = self._pid, self._session.info.backend_pid
+        deadline = time.monotonic() + RELEASE_SECONDS
         with self._session.cursor() as cursor:
-            cursor.execute(TRY_LOCK, keys)
-            if (cursor.fetchone() or (False,))[0]:
-                return
-            cursor.execute(HOLDER, keys)
-            name, since = cursor.fetchone() or ("another session", "just now")
-        self._session.close()
-        raise RunRefused(f"another {self._what} is running: {name}, since {since} UTC")
+            while not self._free(cursor):
+                cursor.execute(HOLDER, self._keys)
+                pid, name, since = cursor.fetchone() or (0, "another session", "just now")
+                if pid != former or time.monotonic() > deadline:
+                    self._session.close()
+                    raise RunRefused(f"another {self._what} is running: {name}, since {since}")
+                time.sleep(RECONNECT_PAUSE)  # our own former session, which the server has yet to bury
+
+    def _free(self, cursor: Cursor) -> bool:
+        cursor.execute(TRY_LOCK, self._keys)
+        return cursor.fetchone() == (True,)
 
     def release(self) -> None:
         """Give the place up."""
-        self._session.close()
+        if self._session:
+            self._session.close()
 
 
 def _encode(points: Sequence[DataPoint], numbers: dict[tuple[str, str], int]) -> bytearray:

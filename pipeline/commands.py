@@ -2,8 +2,10 @@
 
 import argparse
 import logging
+import os
 import signal
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +39,11 @@ def main(argv: Sequence[str] | None = None, *, verb: Verb | None = None, source:
         settings = Settings.read()
         scrubber = Scrubber(settings.secrets(), LOG_PATTERN)
         _log_to_stderr(scrubber)
-        return int(arguments.command(arguments, settings, scrubber.scrub))
+        exit_code: int = arguments.command(arguments, settings, scrubber.scrub)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output has seen enough, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except PipelineError as error:
         print(scrubber.scrub(f"error: {error}"), file=sys.stderr)
         return error.exit_code
@@ -47,6 +53,7 @@ def main(argv: Sequence[str] | None = None, *, verb: Verb | None = None, source:
     except Exception:
         log.exception("this is a bug")
         return 1
+    return exit_code
 
 
 def _parser(verb: Verb | None, source: str | None) -> argparse.ArgumentParser:
@@ -60,8 +67,8 @@ def _parser(verb: Verb | None, source: str | None) -> argparse.ArgumentParser:
     setup = commands.add_parser("setup", help="create or upgrade the tables; may be repeated")
     setup.set_defaults(command=_setup)
     for name, text in ((Verb.PULL, "store the current values"), (Verb.BACKFILL, "store the history up to yesterday")):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("source", choices=[*SOURCES, "all"], metavar="SOURCE", help=f"{', '.join(SOURCES)} or all")
+        command = commands.add_parser(name.value, help=text)
+        command.add_argument("source", type=_source, metavar="SOURCE", help=f"{', '.join(SOURCES)} or all")
         _add_run_options(command, name)
         command.set_defaults(command=_run, verb=name)
     sources = commands.add_parser("sources", help="what each source offers and what the configs ask of it")
@@ -77,8 +84,18 @@ def _add_run_options(parser: argparse.ArgumentParser, verb: Verb) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="another config file")
     parser.add_argument("--dry-run", action="store_true", help="show the calls and how long they take; send nothing")
     if verb is Verb.BACKFILL:
-        parser.add_argument("--start", type=_date, metavar="DATE", help="first day, YYYY-MM-DD (default: all there is)")
+        start = "first day, YYYY-MM-DD (default: all there is, of Artemis five years)"
+        parser.add_argument("--start", type=_date, metavar="DATE", help=start)
         parser.add_argument("--end", type=_date, metavar="DATE", help="first day not asked for (default: today, UTC)")
+
+
+def _source(text: str) -> str:
+    from sources.config import nearest
+
+    known = (*SOURCES, "all")
+    if text not in known:
+        raise argparse.ArgumentTypeError(f"unknown source {text!r}: {nearest(text, known)}")
+    return text
 
 
 def _date(text: str) -> datetime:
@@ -107,30 +124,33 @@ def _run(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str
         _announce(plan)
     if arguments.dry_run:
         for plan in plans:
-            _print_calls(plan)
+            print(scrub("\n".join(plan.lines())))
         return 0
 
     from db.setup import ensure_schema
-    from pipeline.run import run
 
-    exit_code = 0
     with _open_database(settings) as database, _stop_on_signals() as stop:
         ensure_schema(database)
-        for plan in plans:
-            try:
-                summary = run(plan, database, stop, scrub)
-            except RunRefused as error:
-                print(f"error: {error}", file=sys.stderr)
-                exit_code = error.exit_code
-                continue
-            if summary.silent:
-                named = ", ".join(f"{target.asset} {target.metric}" for target in summary.silent[:10])
-                log.info("without data: %s%s", named, " and more" if len(summary.silent) > 10 else "")
-            print(scrub("\n".join(summary.lines())))
-            exit_code = max(exit_code, summary.exit_code)
-            if stop.is_set():
-                break
-    return exit_code
+        return max([_run_one(plan, database, stop, scrub) for plan in plans])
+
+
+def _run_one(plan: "Plan", database: "Database", stop: threading.Event, scrub: Callable[[str], str]) -> int:
+    """One run and its summary; the exit code. A run that another one holds up does not keep the next from its turn."""
+    from pipeline.run import run
+
+    if stop.is_set():
+        print(f"{plan.source.name} {plan.verb}: not started")
+        return 1
+    try:
+        summary = run(plan, database, stop, scrub)
+    except RunRefused as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    if summary.silent:
+        named = ", ".join(f"{target.asset} {target.metric}" for target in summary.silent[:10])
+        log.info("without data: %s%s", named, " and more" if len(summary.silent) > 10 else "")
+    print(scrub("\n".join(summary.lines())))
+    return summary.exit_code
 
 
 def _plan(name: str, arguments: argparse.Namespace, settings: Settings) -> "Plan":
@@ -138,7 +158,8 @@ def _plan(name: str, arguments: argparse.Namespace, settings: Settings) -> "Plan
     from sources.config import read_config
 
     kind = SOURCES[name]
-    assets = read_config(arguments.config or ROOT / kind.CONFIG, kind)
+    file = arguments.config or ROOT / kind.CONFIG
+    assets = read_config(file, kind)
     key = settings.key(kind.KEY_VARIABLE)
     if kind.KEY_REQUIRED and not key:
         raise ConfigurationError(f"{name} needs a key: write {kind.KEY_VARIABLE}=… into .env or the environment")
@@ -147,7 +168,7 @@ def _plan(name: str, arguments: argparse.Namespace, settings: Settings) -> "Plan
         window = pull_window(now, kind.PULL_DAYS)
     else:
         window = backfill_window(now, kind.history_start(now), arguments.start, arguments.end)
-    targets = choose(assets, arguments.asset, arguments.metric)
+    targets = choose(assets, arguments.asset, arguments.metric, file.name)
     plan = make_plan(kind(key, settings.get(kind.BASE_URL_VARIABLE)), arguments.verb, targets, window)
     if not plan.calls:
         other = next(other for other in Verb if other is not arguments.verb)
@@ -157,27 +178,16 @@ def _plan(name: str, arguments: argparse.Namespace, settings: Settings) -> "Plan
 
 
 def _announce(plan: "Plan") -> None:
+    name = plan.source.name
     if plan.without_key:
         log.warning(
             "%s: %d series are skipped: they need %s, which is not set",
-            plan.source.name, plan.without_key, plan.source.KEY_VARIABLE,
+            name, plan.without_key, plan.source.KEY_VARIABLE,
         )  # fmt: skip
     if plan.left_to_other_verb:
         why = "have a history only" if plan.verb is Verb.PULL else "exist only live"
-        log.info("%s: %d series %s and are left out of a %s", plan.source.name, plan.left_to_other_verb, why, plan.verb)
-
-
-def _print_calls(plan: "Plan") -> None:
-    print(
-        f"{plan.source.name} {plan.verb}: {len(plan.calls):,} calls for {plan.series:,} series, at least {_span(plan)}"
-    )
-    for call in plan.calls:
-        print(f"  {call}")
-
-
-def _span(plan: "Plan") -> str:
-    seconds = plan.duration.total_seconds()
-    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+        other = next(other for other in Verb if other is not plan.verb)
+        log.info("%s: %d series %s: python main.py %s %s", name, plan.left_to_other_verb, why, other, name)
 
 
 def _sources(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
@@ -187,16 +197,18 @@ def _sources(arguments: argparse.Namespace, settings: Settings, scrub: Callable[
     for name, kind in SOURCES.items():
         assets = read_config(ROOT / kind.CONFIG, kind)
         key = "set" if settings.get(kind.KEY_VARIABLE) else "not set"
-        need = "needed" if kind.KEY_REQUIRED else "for Pro metrics"
+        need = "needed" if kind.KEY_REQUIRED else "for some metrics"
         print(f"{name}: one request each {kind.REQUEST_DELAY} s; {kind.KEY_VARIABLE} ({need}): {key}")
         print(f"  {kind.CONFIG}: {len(assets)} rows, {sum(len(asset.metrics) for asset in assets)} series")
         for group in kind.KINDS or ("",):
-            rows = sorted(metric for metric, known in kind.METRICS.items() if group in known.kinds)
-            print(f"  {group or 'metrics'}:")
-            for metric in rows:
-                known = kind.METRICS[metric]
-                verbs = " and ".join(verb for verb in Verb if verb in known.verbs)
-                print(f"    {metric:32} {verbs}{', needs the key' if known.needs_key else ''}")
+            alike: dict[str, list[str]] = {}
+            for metric, known in sorted(kind.METRICS.items()):
+                if group in known.kinds:
+                    verbs = " and ".join(verb for verb in Verb if verb in known.verbs)
+                    alike.setdefault(f"{verbs}{', with the key' if known.needs_key else ''}", []).append(metric)
+            for how, metrics in alike.items():
+                print(f"  {f'{group}, ' if group else ''}{how}:")
+                print(textwrap.fill(" ".join(metrics), 110, initial_indent=" " * 4, subsequent_indent=" " * 4))
     return 0
 
 
@@ -204,12 +216,19 @@ def _sources(arguments: argparse.Namespace, settings: Settings, scrub: Callable[
 def _open_database(settings: Settings) -> Iterator["Database"]:
     from db.setup import Database
 
-    database = Database(settings.get(DATABASE_URL), EMBEDDED_DIRECTORY)
-    log.info("database: %s", database)
+    url = settings.get(DATABASE_URL)
+    if not url and not EMBEDDED_DIRECTORY.exists():
+        log.info("DATABASE_URL is not set: making an embedded PostgreSQL, which takes some seconds")
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the server is let go of
     try:
-        yield database
+        database = Database(url, EMBEDDED_DIRECTORY)
+        try:
+            log.info("database: %s", database)
+            yield database
+        finally:
+            database.close()
     finally:
-        database.close()
+        signal.signal(signal.SIGTERM, previous)
 
 
 @contextmanager
@@ -223,7 +242,8 @@ def _stop_on_signals() -> Iterator[threading.Event]:
         stop.set()
         for each in previous:
             signal.signal(each, signal.SIG_DFL)
-        log.warning("%s: storing what has been fetched", signal.Signals(number).name)
+        told = f"\n{signal.Signals(number).name}: storing what has been fetched; a second one ends at once\n"
+        os.write(2, told.encode())  # not logged: the signal may have come in the middle of a log line
 
     for number in previous:
         signal.signal(number, on_signal)
@@ -248,6 +268,7 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
 
 def _log_to_stderr(formatter: logging.Formatter) -> None:
     formatter.converter = time.gmtime
+    formatter.default_msec_format = ""
     handler = _StderrHandler()
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

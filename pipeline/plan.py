@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 
 from pipeline.errors import ConfigurationError
 from pipeline.values import DAY, Target, Verb, Window, midnight
-from sources.base import BaseSource, Call
+from sources.base import EARLIEST, BaseSource, Call
 from sources.config import Asset, nearest
+
+CALLS_SHOWN = 3  # of those whose paths are alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,25 +28,43 @@ class Plan:
         """How long the source's pace makes the calls take at least."""
         return timedelta(seconds=len(self.calls) * self.source.REQUEST_DELAY)
 
+    def lines(self) -> list[str]:
+        """The plan for a person: how many calls, how long, and the first few of each family of paths."""
+        seconds = self.duration.total_seconds()
+        span = f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+        number, series = len(self.calls), self.series
+        lines = [f"{self.source.name} {self.verb}: {number:,} calls for {series:,} series, at least {span}"]
+        alike: dict[str, list[Call]] = {}
+        for call in self.calls:
+            alike.setdefault(call.path.rstrip("/").rpartition("/")[0], []).append(call)
+        for family, calls in alike.items():
+            shown = calls if len(calls) <= CALLS_SHOWN + 1 else calls[:CALLS_SHOWN]
+            lines += [f"  {call}" for call in shown]
+            if len(calls) > len(shown):
+                lines.append(f"  and {len(calls) - len(shown):,} more of {family}/…")
+        return lines
 
-def choose(assets: Sequence[Asset], only_assets: Sequence[str], only_metrics: Sequence[str]) -> list[Target]:
+
+def choose(
+    assets: Sequence[Asset], only_assets: Sequence[str], only_metrics: Sequence[str], config: str
+) -> list[Target]:
     """The series of these rows that were asked for by name, all of them where none was.
 
-    Raises ConfigurationError, with the nearest name, for one that no row has.
+    Raises ConfigurationError, with the nearest name, for one that no row of the config, so called, has.
     """
     targets = [target for asset in assets for target in asset.targets()]
     known_assets, known_metrics = ({target[position] for target in targets} for position in (0, 1))
     for kind, names, known in (("asset", only_assets, known_assets), ("metric", only_metrics, known_metrics)):
         for name in names:
             if name not in known:
-                raise ConfigurationError(f"the config has no {kind} {name!r}: {nearest(name, known)}")
+                raise ConfigurationError(f"{config} has no {kind} {name!r}: {nearest(name, known)}")
     chosen = [
         target
         for target in targets
         if (not only_assets or target.asset in only_assets) and (not only_metrics or target.metric in only_metrics)
     ]
     if not chosen:
-        raise ConfigurationError("no row of the config has one of these assets with one of these metrics")
+        raise ConfigurationError(f"{config} has none of these metrics for any of these assets")
     return chosen
 
 
@@ -74,11 +94,13 @@ def backfill_window(now: datetime, first: datetime, start: datetime | None, end:
     Raises ConfigurationError where it is empty or reaches into the open day.
     """
     today = midnight(now)
+    if start is not None and start < EARLIEST:
+        raise ConfigurationError(f"--start {start.date()} is before {EARLIEST.date()}: no source is so old")
     if start is not None and start >= today:
-        raise ConfigurationError(f"--start {start:%Y-%m-%d} is not in the past: a backfill ends before today (UTC)")
+        raise ConfigurationError(f"--start {start.date()} is not in the past: a backfill ends before today (UTC)")
     if end is not None and end > today:
-        raise ConfigurationError(f"--end {end:%Y-%m-%d} is in the future: today (UTC) is the latest")
+        raise ConfigurationError(f"--end {end.date()} is in the future: today (UTC) is the latest")
     start, end = first if start is None else start, today if end is None else end
     if start >= end:
-        raise ConfigurationError(f"the window is empty: --start {start:%Y-%m-%d} is not before --end {end:%Y-%m-%d}")
+        raise ConfigurationError(f"the window is empty: --start {start.date()} is not before --end {end.date()}")
     return Window(start, end)

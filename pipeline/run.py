@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 BATCH_POINTS = 50_000  # as many rows as one transaction loads at full speed
 BATCH_SECONDS = 2.0  # what a killed process may lose
+FAILURES_SHOWN = 5  # distinct messages in the summary
 FAILURES_KEPT = 20  # distinct messages in pulls.failure
 
 
@@ -36,7 +37,9 @@ class Summary:
     received: int = 0  # points in the window
     nulls: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
-    failures: dict[str, None] = field(default_factory=dict)  # distinct, in order
+    failures: Counter[str] = field(default_factory=Counter)
+    seen: set[tuple[str, str]] = field(default_factory=set)  # series with a point
+    unanswered: set[tuple[str, str]] = field(default_factory=set)  # series of failed calls
     silent: list[Target] = field(default_factory=list)  # answered, without one point
     seconds: float = 0.0
 
@@ -61,13 +64,21 @@ class Summary:
             f"{counts.unchanged:,} unchanged; {len(self.silent):,} of {plan.series:,} series without data; "
             f"{self.seconds:.1f} s"
         ]
+        lines += [
+            f"  failed{f' {number:,} times' if number > 1 else ''}: {message}"
+            for message, number in self.failures.most_common(FAILURES_SHOWN)
+        ]
+        if len(self.failures) > FAILURES_SHOWN:
+            lines.append(f"  failed in {len(self.failures) - FAILURES_SHOWN:,} more ways: see the column pulls.failure")
         if self.not_made:
-            lines.append(f"  stopped: {self.not_made:,} calls were not made; run it again to make them")
+            lines.append(f"  stopped: {self.not_made:,} calls were not made")
+        if self.status == "error":
+            lines.append("  what was received is stored; run it again for the rest")
         if self.nulls:
-            lines.append(f"  {self.nulls:,} values were null: no data")
+            lines.append(f"  null in place of a value, so no data: {self.nulls:,}")
         if self.rejected:
             reasons = ", ".join(f"{reason} ({number:,})" for reason, number in self.rejected.most_common(5))
-            lines.append(f"  {self.rejected.total():,} values were left out as impossible: {reasons}")
+            lines.append(f"  left out as impossible: {self.rejected.total():,}: {reasons}")
         return lines
 
 
@@ -80,7 +91,7 @@ def run(plan: Plan, database: Database, stop: threading.Event, scrub: Callable[[
     summary, began = Summary(plan), time.monotonic()
     lock = RunLock(database, plan.source.name, plan.verb)
     try:
-        store = Store(database, plan.source.name, plan.verb, on_reconnect=lock.take)
+        store = Store(database, plan.source.name, plan.verb, lock.take, stop)
         try:
             pull_id = store.begin_run()
             try:
@@ -89,7 +100,7 @@ def run(plan: Plan, database: Database, stop: threading.Event, scrub: Callable[[
                 raise  # nothing can be recorded
             except Exception as error:
                 summary.failed += 1
-                summary.failures[f"{type(error).__name__}: {error}"] = None
+                summary.failures[f"{type(error).__name__}: {error}"] += 1
                 store.end_run(pull_id, _end(summary, scrub))
                 raise
             summary.seconds = time.monotonic() - began
@@ -103,21 +114,15 @@ def run(plan: Plan, database: Database, stop: threading.Event, scrub: Callable[[
 
 def _fetch_and_store(summary: Summary, client: Client, store: Store) -> None:
     """Take answers as they come and load them batch by batch, each answer's points in one transaction."""
-    failed, seen = set[tuple[str, str]](), set[tuple[str, str]]()
     batch: list[DataPoint] = []
     loaded = time.monotonic()
     total = len(summary.plan.calls)
     title = f"{summary.plan.source.name} {summary.plan.verb}"
     with Flight(client, summary.plan.calls) as flight, Progress(title, total) as progress:
         for outcome in flight:
-            if outcome.answer:
-                points = _fit(outcome.answer, summary)
-                seen.update((point.asset, point.metric) for point in points)
-                batch += points
-            elif not outcome.pieces:
-                failed.update((target.asset, target.metric) for target in outcome.call.targets)
-            total += outcome.pieces
-            _count(outcome, summary)
+            if outcome is not None:
+                batch += _take(outcome, summary)
+                total += outcome.pieces
             if len(batch) >= BATCH_POINTS or (batch and time.monotonic() - loaded >= BATCH_SECONDS):
                 summary.counts.add(store.load(batch))
                 batch.clear()
@@ -127,7 +132,20 @@ def _fetch_and_store(summary: Summary, client: Client, store: Store) -> None:
     summary.not_made = total - summary.calls
     if not summary.not_made:
         by_name = {(target.asset, target.metric): target for call in summary.plan.calls for target in call.targets}
-        summary.silent = [target for name, target in by_name.items() if name not in seen and name not in failed]
+        summary.silent = [by_name[name] for name in by_name.keys() - summary.seen - summary.unanswered]
+        summary.silent.sort()
+
+
+def _take(outcome: Outcome, summary: Summary) -> list[DataPoint]:
+    """Count how a call ended; the points that it gives the run."""
+    _count(outcome, summary)
+    if outcome.answer:
+        points = _fit(outcome.answer, summary)
+        summary.seen.update((point.asset, point.metric) for point in points)
+        return points
+    if not outcome.pieces:
+        summary.unanswered.update((target.asset, target.metric) for target in outcome.call.targets)
+    return []
 
 
 def _fit(answer: Answer, summary: Summary) -> list[DataPoint]:
@@ -159,12 +177,12 @@ def _count(outcome: Outcome, summary: Summary) -> None:
     summary.failed += 1
     if str(error) not in summary.failures:
         log.log(logging.ERROR if isinstance(error, SourceStopped) else logging.WARNING, "%s", error)
-    summary.failures[str(error)] = None
+    summary.failures[str(error)] += 1
 
 
 def _end(summary: Summary, scrub: Callable[[str], str]) -> RunEnd:
     """What the run's row says in the end."""
-    failures = list(summary.failures)
+    failures = [message for message, _ in summary.failures.most_common()]
     text = "; ".join(failures[:FAILURES_KEPT])
     if len(failures) > FAILURES_KEPT:
         text += f"; and {len(failures) - FAILURES_KEPT} more"

@@ -1,10 +1,12 @@
 """What the environment says, read once, at the edge; and the secrets in it, kept out of everything printed."""
 
+import contextlib
 import logging
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from dotenv import dotenv_values
 
@@ -14,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DATABASE_URL = "DATABASE_URL"
 EMBEDDED_DIRECTORY = ROOT / ".data" / "postgres"
 HIDDEN = "***"
+SHORTEST_SECRET = 4  # characters; hiding anything shorter wherever it stands would leave no word readable
 
 
 class Settings:
@@ -38,17 +41,18 @@ class Settings:
     def key(self, name: str) -> str:
         """The value of a variable that holds an API key; raises ConfigurationError where it can't be one."""
         value = self.get(name)
-        if not value.isascii() or not value.isprintable() or " " in value:
-            raise ConfigurationError(f"{name} holds a space or a character that no API key has: copy it again")
+        if not value.isascii() or not value.isprintable() or set(value) & set(" \"'"):
+            raise ConfigurationError(
+                f"{name} holds a space, a quote or another character that no API key has: copy it again"
+            )
         return value
 
     def secrets(self) -> list[str]:
-        """All that must never be printed, as it stands and as it stands in a URL; the longest first."""
+        """All that must never be printed, as it stands, in a URL and in an error's repr; the longest first."""
         found = {value for name, value in self._values.items() if name.endswith("_API_KEY")}
         found |= _passwords(self.get(DATABASE_URL))
-        return sorted(
-            {form for value in found if value for form in (value, quote(value, safe=""))}, key=len, reverse=True
-        )
+        forms = {form for value in found for form in (value, quote(value, safe=""), repr(value)[1:-1])}
+        return sorted((form for form in forms if len(form) >= SHORTEST_SECRET), key=len, reverse=True)
 
 
 class Scrubber(logging.Formatter):
@@ -70,11 +74,12 @@ class Scrubber(logging.Formatter):
 
 
 def _passwords(url: str) -> set[str]:
-    """The password in a database URL or in a string of key=value pairs."""
-    if "://" not in url:
-        return {word.removeprefix("password=").strip("'") for word in url.split() if word.startswith("password=")}
-    try:
-        password = urlsplit(url).password or ""
-    except ValueError:
-        return {url}
-    return {password, unquote(password)}
+    """The password in a database URL or in a string of key=value pairs, as libpq reads it and as it is written."""
+    import psycopg2  # here, since `--help` needs none
+    from psycopg2.extensions import parse_dsn
+
+    found = {written for pair in re.findall(r"://[^:/?#@]*:(.*)@|[?&]password=([^&]*)", url) for written in pair}
+    found |= {unquote(written) for written in found}
+    with contextlib.suppress(psycopg2.ProgrammingError):  # what libpq can't read is refused when it is used
+        found.add(parse_dsn(url).get("password", ""))
+    return found

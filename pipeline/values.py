@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from math import isfinite
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
-from pipeline.errors import BadPoint, ConfigurationError
+from pipeline.errors import BadPoint
 
 MAX_ASSET = 100  # metrics.asset VARCHAR(100)
 MAX_METRIC = 200  # metrics.metric_name VARCHAR(200)
@@ -38,13 +38,6 @@ class Window(NamedTuple):
     def __contains__(self, at: object) -> bool:
         return isinstance(at, datetime) and self.start <= at < self.end
 
-    @classmethod
-    def checked(cls, start: datetime, end: datetime) -> Self:
-        """The window, or a ConfigurationError where it is empty or reversed."""
-        if start >= end:
-            raise ConfigurationError(f"the window is empty: start {start:%Y-%m-%d} is not before end {end:%Y-%m-%d}")
-        return cls(start, end)
-
     def split(self, length: timedelta) -> list["Window"]:
         """The same span as adjoining windows no longer than `length`, the oldest first."""
         pieces, start = [], self.start
@@ -71,6 +64,8 @@ class DataPoint:
             raise BadPoint(f"value {self.value} is not finite")
         if not (0 < len(self.asset) <= MAX_ASSET and 0 < len(self.metric) <= MAX_METRIC):
             raise BadPoint(f"asset {self.asset!r} or metric {self.metric!r} does not fit its column")
+        if "\0" in self.asset or "\0" in self.metric:
+            raise BadPoint(f"asset {self.asset!r} or metric {self.metric!r} holds a NUL, which no column can")
 
 
 def midnight(at: datetime) -> datetime:

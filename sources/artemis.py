@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from pipeline.values import DAY, Target, Verb, Window
+from pipeline.values import DAY, Target, Verb, Window, midnight
 from sources.artemis_metrics import METRICS, QUARTERLY
-from sources.base import BaseSource, Call, Metric, Observation, Request
+from sources.base import BaseSource, Call, Metric, Observation, Request, as_list
 
 HOST = "https://data-svc.artemisxyz.com"
 SYMBOLS_A_CALL = 50  # documented are 250, but on-chain metrics answer 500 above 50 to 75
@@ -32,7 +32,7 @@ class Artemis(BaseSource):
     @classmethod
     def history_start(cls, today: datetime) -> datetime:
         """Five years ago: two windows of 1,000 days."""
-        return today - 5 * 365 * DAY
+        return midnight(today) - 5 * 365 * DAY
 
     def calls(self, verb: Verb, targets: Sequence[Target], window: Window) -> Iterator[Call]:
         """Metrics and symbols packed into as few calls as the limits allow."""
@@ -43,7 +43,7 @@ class Artemis(BaseSource):
             for together in _pack(daily, days):
                 yield _call(together, piece)
         if verb is Verb.PULL:
-            window = Window(window.end - QUARTERS_PULLED * QUARTER, window.end)
+            window = Window(min(window.start, window.end - QUARTERS_PULLED * QUARTER), window.end)
         for together in _pack(quarterly, -((window.start - window.end) // QUARTER)):
             yield _call(together, window, granularity="QUARTER")
 
@@ -57,14 +57,15 @@ class Artemis(BaseSource):
         symbols = payload["data"]["symbols"]
         if isinstance(symbols, str):
             return
+        symbols = {symbol.lower(): metrics for symbol, metrics in symbols.items()}
         for target in call.targets:
-            metrics = symbols.get(target.id.lower())  # answers have symbols in lower case
+            metrics = symbols.get(target.id.lower())
             if metrics is None or isinstance(metrics, str):
                 continue
             series = {name.upper(): series for name, series in metrics.items()}.get(target.metric)
             if series is None or isinstance(series, str):
                 continue
-            for point in series:
+            for point in as_list(series):
                 yield Observation(target, point["date"], point["val"])
 
     def split(self, call: Call) -> list[Call]:
@@ -96,9 +97,9 @@ def _pack(targets: Sequence[Target], points: int) -> Iterator[list[Target]]:
 
     Symbols that want the same metrics come together, so that little is asked for in vain.
     """
-    wanted: dict[str, dict[str, Target]] = {}
-    for target in targets:
-        wanted.setdefault(target.id, {})[target.metric] = target
+    wanted: dict[str, dict[str, list[Target]]] = {}
+    for target in targets:  # two assets may be one symbol
+        wanted.setdefault(target.id, {}).setdefault(target.metric, []).append(target)
     most = max(1, POINTS_A_CALL // points)  # series in one call
     group: list[Target] = []
     symbols: set[str] = set()
@@ -111,7 +112,7 @@ def _pack(targets: Sequence[Target], points: int) -> Iterator[list[Target]]:
             if group and (len(symbols | {symbol}) > SYMBOLS_A_CALL or size > most):
                 yield group
                 group, symbols, metrics = [], set(), set()
-            group += [series[name] for name in part]
+            group += [target for name in part for target in series[name]]
             symbols.add(symbol)
             metrics.update(part)
     if group:

@@ -129,9 +129,16 @@ class BaseSource(ABC):
                         answer.rejected[f"date {point.at:%Y-%m-%d}"] += 1
                 except BadPoint as error:
                     answer.rejected[str(error)] += 1
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
             raise CallFailed(f"{call}: the answer has another shape than expected: {error!r}") from error
         return answer
+
+
+def as_list(value: Any) -> list[Any]:
+    """The value, which an answer must have as a list; raises TypeError, so that an empty text or object is loud."""
+    if not isinstance(value, list):
+        raise TypeError(f"{type(value).__name__} in place of a list")
+    return value
 
 
 def _point(target: Target, at: datetime, value: object) -> DataPoint | None:
@@ -157,7 +164,7 @@ def _time(value: object) -> datetime:
         if isinstance(value, str) and not value.isdecimal():
             at = datetime.fromisoformat(value)
             return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-        if isinstance(value, (int, float, str)):
+        if isinstance(value, (int, float, str)) and not isinstance(value, bool):
             return datetime.fromtimestamp(float(value), UTC)
     except (ValueError, OverflowError, OSError) as error:
         raise BadPoint(f"{str(value)[:40]!r} in place of a time") from error

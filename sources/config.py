@@ -51,7 +51,7 @@ def read_config(path: Path, source: type[BaseSource]) -> list[Asset]:
         try:
             asset = _asset(fields, source)
             for metric in asset.metrics:
-                if (first := seen.setdefault((asset.asset, metric), line)) != line:
+                if (first := seen.setdefault((asset.asset.casefold(), metric), line)) != line:
                     raise ConfigurationError(f"{asset.asset} {metric} stands in line {first} already: keep one of them")
         except ConfigurationError as error:
             raise ConfigurationError(f"{path}:{line}: {error}") from None
@@ -65,13 +65,13 @@ def _records(path: Path, text: str, source: type[BaseSource]) -> Iterator[tuple[
     """Each data row with its line number, as a mapping from column to stripped text."""
     known = COLUMNS + (("kind",) if source.KINDS else ())
     header: list[str] = []
-    for line, raw in enumerate(text.splitlines(), start=1):
-        if not raw.strip() or raw.lstrip().startswith("#"):
+    for line, raw in enumerate(text.split("\n"), start=1):
+        if raw.lstrip(' \t"').startswith("#"):  # spreadsheets put a comment into quotes
             continue
         try:
-            if "\0" in raw:
-                raise ConfigurationError("there is a NUL character in this line: remove it")
-            fields = [field.strip() for field in next(csv.reader([raw], strict=True))]
+            fields = _fields(raw)
+            if not fields:
+                continue
             if not header:
                 header = _header(fields, known)
                 continue
@@ -82,6 +82,17 @@ def _records(path: Path, text: str, source: type[BaseSource]) -> Iterator[tuple[
         except ConfigurationError as error:
             raise ConfigurationError(f"{path}:{line}: {error}") from None
         yield line, dict(zip(header, fields + [""] * (len(header) - len(fields)), strict=True))
+
+
+def _fields(raw: str) -> list[str]:
+    """The stripped fields of a line, less the empty ones at its end; raises csv.Error."""
+    fields = [field.strip() for field in next(csv.reader([raw], strict=True))]
+    for char in "".join(fields):
+        if not char.isprintable():
+            raise ConfigurationError(f"there is a {char!r} in this line: remove it")
+    while fields and not fields[-1]:
+        fields.pop()
+    return fields
 
 
 def _header(fields: list[str], known: tuple[str, ...]) -> list[str]:
@@ -102,6 +113,9 @@ def _asset(fields: dict[str, str], source: type[BaseSource]) -> Asset:
         raise ConfigurationError("the asset is empty")
     if len(name) > MAX_ASSET:
         raise ConfigurationError(f"asset of {len(name)} characters: at most {MAX_ASSET} fit")
+    identifier = fields.get("id") or name
+    if "," in identifier or not identifier.strip("."):
+        raise ConfigurationError(f"id {identifier!r} can't be asked for: no comma, nor dots alone")
     if source.KINDS and kind not in source.KINDS:
         raise ConfigurationError(f"unknown kind {kind!r}: {nearest(kind, source.KINDS)}")
     if not metrics:
@@ -110,7 +124,7 @@ def _asset(fields: dict[str, str], source: type[BaseSource]) -> Asset:
         _check_metric(metric, kind, source)
         if metrics.count(metric) > 1:
             raise ConfigurationError(f"{name} names {metric} twice")
-    return Asset(name, metrics, fields.get("id") or name, kind, fields.get("name", ""), fields.get("entity", ""))
+    return Asset(name, metrics, identifier, kind, fields.get("name", ""), fields.get("entity", ""))
 
 
 def _check_metric(metric: str, kind: str, source: type[BaseSource]) -> None:
@@ -119,7 +133,7 @@ def _check_metric(metric: str, kind: str, source: type[BaseSource]) -> None:
         return
     if metric in source.METRICS:
         kinds = " or ".join(sorted(source.METRICS[metric].kinds))
-        raise ConfigurationError(f"metric {metric} is one of kind {kinds}, not of {kind}")
+        raise ConfigurationError(f"metric {metric} is one of kind {kinds}, not of {kind}: {nearest(metric, fitting)}")
     raise ConfigurationError(f"unknown metric {metric!r}: {nearest(metric, fitting)}")
 
 

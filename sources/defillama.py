@@ -73,6 +73,10 @@ class DefiLlama(BaseSource):
 
 def _coin_calls(endpoint: Endpoint, targets: Sequence[Target], window: Window) -> Iterator[Call]:
     """Calls for prices: as many coins in each as the limits allow."""
+    wanted: dict[str, list[Target]] = {}
+    for target in targets:  # two assets may be one coin
+        wanted.setdefault(target.id, []).append(target)
+    coins = list(wanted)
     windows = window.split(POINTS_A_CHART * DAY) if endpoint is PRICE_HISTORY else [window]
     for piece in windows:
         params: tuple[tuple[str, str], ...] = ()
@@ -80,10 +84,11 @@ def _coin_calls(endpoint: Endpoint, targets: Sequence[Target], window: Window) -
         span = -((piece.start - piece.end) // DAY)
         if endpoint is PRICE_HISTORY:
             params = (("start", f"{piece.start.timestamp():.0f}"), ("span", str(span)), ("period", "1d"))
-            size = max(1, min(COINS_A_CALL, POINTS_A_CHART // span))
+            size = min(COINS_A_CALL, POINTS_A_CHART // span)
             # each price was observed up to hours before or after the midnight that was asked for
             piece = Window(piece.start - DAY / 2, piece.end - DAY / 2)
-        for first in range(0, len(targets), size):
-            together = tuple(targets[first : first + size])
-            ids = ",".join(quote(target.id, safe=":") for target in together)
-            yield Call(endpoint.path.format(ids=ids), together, piece, params, endpoint)
+        for first in range(0, len(coins), size):
+            together = coins[first : first + size]
+            ids = ",".join(quote(coin, safe=":") for coin in together)
+            asked = tuple(target for coin in together for target in wanted[coin])
+            yield Call(endpoint.path.format(ids=ids), asked, piece, params, endpoint)

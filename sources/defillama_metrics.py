@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from pipeline.values import Target, Verb, Window, midnight
-from sources.base import UNDATED, Call, Metric, Observation
+from sources.base import UNDATED, Call, Metric, Observation, as_list
 
 Reader = Callable[[Call, Any], Iterator[Observation]]
 Params = tuple[tuple[str, str], ...]
@@ -17,12 +17,12 @@ SECONDS_A_DAY = 86_400
 PARENT = "parent#"  # how the API's own identifiers of parent protocols begin: "parent#uniswap"
 NO_CHART = (("excludeTotalDataChart", "true"), ("excludeTotalDataChartBreakdown", "true"))
 CHART = (("excludeTotalDataChart", "false"), ("excludeTotalDataChartBreakdown", "true"))
-RENAMED_CHAINS = {  # old name in some answers: the present one
-    "Binance": "BSC",
-    "Optimism": "OP Mainnet",
-    "xDai": "Gnosis",
-    "RSK": "Rootstock",
-    "zkSync Era": "ZKsync Era",
+RENAMED_CHAINS = {  # old name in some answers, in small letters: the present one
+    "binance": "BSC",
+    "optimism": "OP Mainnet",
+    "xdai": "Gnosis",
+    "rsk": "Rootstock",
+    "zksync era": "ZKsync Era",
 }
 
 
@@ -51,14 +51,13 @@ class Endpoint:
 
 
 def _read_protocols(call: Call, payload: Any) -> Iterator[Observation]:
-    rows = {row["slug"]: row for row in payload}
-    field = {"TVL": "tvl", "MCAP": "mcap"}
-    for target in call.targets:
-        if target.id in rows:
-            yield Observation(target, UNDATED, rows[target.id][field[target.metric]])
+    """USD; of a protocol without a token the row may lack `mcap` altogether."""
+    return _listed(call, payload, "slug", lambda metric, row: row["tvl"] if metric == "TVL" else row.get("mcap"))
 
 
 def _read_number(call: Call, payload: Any) -> Iterator[Observation]:
+    if type(payload) not in (int, float):  # a bool is an int, too
+        raise TypeError(f"{type(payload).__name__} in place of a number")
     for target in call.targets:
         yield Observation(target, UNDATED, payload)
 
@@ -68,7 +67,9 @@ def _read_tvl_history(call: Call, payload: Any) -> Iterator[Observation]:
 
     Such a 'now' point is gone from the next answer.
     """
-    rows = payload[:-1] if payload and payload[-1]["date"] % SECONDS_A_DAY else payload
+    rows = as_list(payload)
+    if rows and rows[-1]["date"] % SECONDS_A_DAY:
+        rows = rows[:-1]
     for target in call.targets:
         for row in rows:
             yield Observation(target, row["date"], row["totalLiquidityUSD"])
@@ -76,50 +77,44 @@ def _read_tvl_history(call: Call, payload: Any) -> Iterator[Observation]:
 
 def _read_overview_rows(call: Call, payload: Any) -> Iterator[Observation]:
     """The trailing 24 hours of each protocol; a row that has none lacks the key."""
-    rows = {row["slug"]: row for row in payload["protocols"]}
-    for target in call.targets:
-        if "total24h" in rows.get(target.id, ()):
-            yield Observation(target, UNDATED, rows[target.id]["total24h"])
+    return _listed(call, payload["protocols"], "slug", lambda _, row: row.get("total24h"))
 
 
 def _read_total24h(call: Call, payload: Any) -> Iterator[Observation]:
+    """The trailing 24 hours of a chain or parent; one that has none may lack the key, as the rows of a list do."""
+    if not {"total24h", "totalDataChart"} & payload.keys():
+        raise KeyError("total24h")  # no overview or summary at all
     for target in call.targets:
-        yield Observation(target, UNDATED, payload["total24h"])
+        yield Observation(target, UNDATED, payload.get("total24h"))
 
 
 def _read_chart(call: Call, payload: Any) -> Iterator[Observation]:
+    chart = payload["totalDataChart"]  # null where a chain or protocol never had any
     for target in call.targets:
-        for date, value in payload["totalDataChart"] or ():  # null where a chain or protocol never had any
+        for date, value in [] if chart is None else as_list(chart):
             yield Observation(target, date, value)
 
 
 def _read_inflows(call: Call, payload: Any) -> Iterator[Observation]:
     """Documented are only `outflows`, by the API's own reckoning; an inflow is stored where it is reported."""
-    field = {"INFLOW": "inflows", "OUTFLOW": "outflows"}
+    values = {"OUTFLOW": payload["outflows"], "INFLOW": payload.get("inflows")}
     for target in call.targets:
-        if field[target.metric] in payload:
-            yield Observation(target, UNDATED, payload[field[target.metric]])
+        yield Observation(target, UNDATED, values[target.metric])
 
 
 def _read_chains(call: Call, payload: Any) -> Iterator[Observation]:
-    rows = {_chain(row["name"]): row for row in payload}
-    for target in call.targets:
-        if _chain(target.id) in rows:
-            yield Observation(target, UNDATED, rows[_chain(target.id)]["tvl"])
+    return _listed(call, payload, "name", lambda _, row: row["tvl"], same=_chain)
 
 
 def _read_chain_tvl_history(call: Call, payload: Any) -> Iterator[Observation]:
     for target in call.targets:
-        for row in payload:
+        for row in as_list(payload):
             yield Observation(target, row["date"], row["tvl"])
 
 
 def _read_stablecoin_chains(call: Call, payload: Any) -> Iterator[Observation]:
     """The USD-pegged part: the API gives one number for each peg and no total, and nothing is summed here."""
-    rows = {_chain(row["name"]): row for row in payload}
-    for target in call.targets:
-        if _chain(target.id) in rows:
-            yield Observation(target, UNDATED, rows[_chain(target.id)]["totalCirculatingUSD"].get("peggedUSD"))
+    return _listed(call, payload, "name", lambda _, row: row["totalCirculatingUSD"].get("peggedUSD"), same=_chain)
 
 
 def _read_stablecoin_chain_history(call: Call, payload: Any) -> Iterator[Observation]:
@@ -135,15 +130,12 @@ def _read_stablecoin_supply(call: Call, payload: Any) -> Iterator[Observation]:
     """
     for target in call.targets:
         for row in _without_moving_zero(payload):
-            (supply,) = row["totalCirculating"].values()
+            (supply,) = [*row["totalCirculating"].values()] or [None]
             yield Observation(target, row["date"], supply)
 
 
 def _read_stablecoins(call: Call, payload: Any) -> Iterator[Observation]:
-    rows = {row["id"]: row for row in payload["peggedAssets"]}
-    for target in call.targets:
-        if target.id in rows:
-            yield Observation(target, UNDATED, rows[target.id]["price"])
+    return _listed(call, payload["peggedAssets"], "id", lambda _, row: row["price"])
 
 
 def _read_prices(call: Call, payload: Any) -> Iterator[Observation]:
@@ -155,40 +147,53 @@ def _read_prices(call: Call, payload: Any) -> Iterator[Observation]:
 def _read_price_history(call: Call, payload: Any) -> Iterator[Observation]:
     for target in call.targets:
         if coin := payload["coins"].get(target.id):
-            for row in coin["prices"]:
+            for row in as_list(coin["prices"]):
                 yield Observation(target, row["timestamp"], row["price"])
 
 
 def _read_pools(call: Call, payload: Any) -> Iterator[Observation]:
-    rows = {row["pool"]: row for row in payload["data"]}
-    for target in call.targets:
-        if target.id in rows:
-            yield Observation(target, UNDATED, rows[target.id][POOL_FIELD[target.metric]])
+    return _listed(call, payload["data"], "pool", lambda metric, row: row[POOL_FIELD[metric]])
 
 
 def _read_pool_history(call: Call, payload: Any) -> Iterator[Observation]:
     for target in call.targets:
-        for row in payload["data"]:
+        for row in as_list(payload["data"]):
             yield Observation(target, row["timestamp"], row[POOL_FIELD[target.metric]])
 
 
 POOL_FIELD = {"APY": "apy", "POOL_TVL": "tvlUsd"}  # percent; USD
 
 
-def _without_moving_zero(rows: Any) -> Any:
+def _listed(
+    call: Call, rows: Any, name: str, value: Callable[[str, Any], object], same: Callable[[Any], str] = str
+) -> Iterator[Observation]:
+    """The wanted rows of an answer that lists many assets; where two go by one name, neither is the right one."""
+    found: dict[str, list[Any]] = {same(target.id): [] for target in call.targets}
+    for row in as_list(rows):
+        if (known := found.get(same(row[name]))) is not None:
+            known.append(row)
+    for target in call.targets:
+        known = found[same(target.id)]
+        if len(known) == 1:
+            yield Observation(target, UNDATED, value(target.metric, known[0]))
+        elif known:
+            yield Observation(target, UNDATED, f"{len(known)} rows named {target.id}")  # refused, and so counted
+
+
+def _without_moving_zero(payload: Any) -> list[Any]:
     """The rows less a last one that is all zero and more than a day after the one before it.
 
     The chart of a dead chain ends with such a row dated today, which moves on with every day.
     """
-    if len(rows) > 1 and int(rows[-1]["date"]) - int(rows[-2]["date"]) > SECONDS_A_DAY:
-        last = rows[-1]
-        if not any([*last["totalCirculating"].values(), *last["totalCirculatingUSD"].values()]):
-            return rows[:-1]
-    return rows
+    rows = as_list(payload)
+    if len(rows) < 2 or int(rows[-1]["date"]) - int(rows[-2]["date"]) <= SECONDS_A_DAY:
+        return rows
+    amounts = [*rows[-1]["totalCirculating"].values(), *rows[-1]["totalCirculatingUSD"].values()]
+    return rows if any(amounts) else rows[:-1]
 
 
 def _chain(name: str) -> str:
-    return RENAMED_CHAINS.get(name, name).casefold()
+    return RENAMED_CHAINS.get(name.casefold(), name).casefold()
 
 
 def _overview(kind: str, data_type: str) -> Endpoint:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from pipeline.errors import CallFailed, PipelineError, SourceStopped
+from pipeline.errors import CallFailed
 from sources.base import Answer, Call
 from sources.http import Client, Stopped
 
@@ -30,6 +30,7 @@ class Flight:
     """Iterates over the outcomes of calls, in the order in which they end; ends early when the client is stopped.
 
     Answers that nobody has taken yet are few: workers wait with theirs, so memory stays flat when the taker is slow.
+    Leaving the flight closes its client.
     """
 
     def __init__(self, client: Client, calls: Iterable[Call]) -> None:
@@ -50,10 +51,12 @@ class Flight:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._left.set()
+        self._client.close()
         with self._change:
             self._change.notify_all()
 
-    def __iter__(self) -> Iterator[Outcome]:
+    def __iter__(self) -> Iterator[Outcome | None]:
+        """Each outcome, and None now and then while there is none, so that the taker can do what is due."""
         stopped_for = 0.0
         while self._open:
             try:
@@ -63,6 +66,7 @@ class Flight:
                     stopped_for += POLL
                     if stopped_for >= GRACE:
                         return
+                yield None
                 continue
             with self._change:
                 self._open -= 1
@@ -70,12 +74,14 @@ class Flight:
             yield outcome
 
     def _work(self) -> None:
-        while (call := self._take()) is not None:
-            try:
-                outcome = self._try(call)
-            except Stopped:
-                return
-            self._hand_over(outcome)
+        try:
+            while (call := self._take()) is not None:
+                if (ended := self._try(call)) is not None:
+                    self._hand_over(ended)
+        except Stopped:
+            return
+        finally:
+            self._client.hang_up()
 
     def _take(self) -> Call | None:
         with self._change:
@@ -83,9 +89,18 @@ class Flight:
                 self._change.wait(POLL)
             return None if self._over() or not self._todo else self._todo.popleft()
 
-    def _try(self, call: Call) -> Outcome:
+    def _try(self, call: Call) -> Outcome | None:
+        """Make a call; the outcome, None for an answer, which has been handed over already."""
         try:
-            return Outcome(call, answer=self._client.answer(call))
+            return self._outcome(call)
+        except Stopped:
+            raise
+        except BaseException as error:  # noqa: BLE001 (SourceStopped, or a bug: handed to the taker, who raises it)
+            return Outcome(call, error=error)
+
+    def _outcome(self, call: Call) -> Outcome | None:
+        try:
+            self._client.answer(call, lambda answer: self._hand_over(Outcome(call, answer=answer)))
         except CallFailed as error:
             pieces = self._client.source.split(call) if error.status is not None and error.status >= 500 else []
             if not pieces:
@@ -95,21 +110,7 @@ class Flight:
                 self._open += len(pieces)
                 self._change.notify_all()
             return Outcome(call, error=error, pieces=len(pieces))
-        except SourceStopped as error:
-            self._abandon(error)
-            return Outcome(call, error=error)
-        except Stopped:
-            raise
-        except BaseException as error:  # noqa: BLE001 (a bug: handed to the taker, who raises it)
-            return Outcome(call, error=error)
-
-    def _abandon(self, error: PipelineError) -> None:
-        """Give every call that has not been made yet the same end."""
-        with self._change:
-            rest = list(self._todo)
-            self._todo.clear()
-        for call in rest:
-            self._hand_over(Outcome(call, error=error))
+        return None
 
     def _hand_over(self, outcome: Outcome) -> None:
         while not self._left.is_set():

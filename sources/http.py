@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import IO, Any
+from urllib.parse import quote
 
 import ijson
 import requests
@@ -20,15 +21,24 @@ from sources.retry import MAX_REFUSALS, MAX_TRIES, Verdict, backoff, retry_after
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 60.0  # seconds; the SDK of Artemis allows 60 as well
+LONGEST_ANSWER = 300.0  # seconds for a whole body, as the read time-out starts anew with each byte
 MAX_BODY = 256 * 2**20  # bytes after decompression; the largest real answers are some tens of MB
 IN_MEMORY = 4 * 2**20  # bytes of a body before it goes to a temporary file
 LONGEST_PAUSE = 900.0  # seconds; an API that asks for more is left to the next run
 ALL_DOWN = 20  # calls given up in a row, none answered between them, after which the API counts as down
+LOOK = 0.5  # seconds of a wait between two looks at whether the source is over
 HEADERS = {"Accept": "application/json", "User-Agent": "crypto-metrics/1.0"}
 
 
 class Stopped(Exception):
     """The run was told to stop."""
+
+
+class _Session(requests.Session):
+    """Takes a redirect as an answer; requests would read its body, of any size, to see where it leads."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Nowhere."""
 
 
 class _Fault(Exception):
@@ -42,7 +52,8 @@ class _Fault(Exception):
 class Client:
     """Gets the answers of one source. Thread-safe; each thread keeps its own connections alive.
 
-    `stop` ends every wait; `session`, `clock` (monotonic seconds), `sleep` and `now` (aware UTC) can be handed in.
+    `stop` and `close` end every wait; `session`, `clock` (monotonic seconds), `sleep` and `now` (aware UTC) can be
+    handed in.
     """
 
     def __init__(
@@ -50,39 +61,31 @@ class Client:
         source: BaseSource,
         stop: threading.Event,
         *,
-        session: Callable[[], requests.Session] = requests.Session,
+        session: Callable[[], requests.Session] = _Session,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.source, self.stop = source, stop
-        self._session, self._now = session, now
+        self._session, self._clock, self._now = session, clock, now
         self._sleep_for = sleep or stop.wait
         self._pace = Pace(source.REQUEST_DELAY, clock=clock, sleep=self._sleep)
         self._local = threading.local()
-        self._decoding = threading.Lock()  # one parsed answer in memory at a time: the GIL allows no more anyway
+        self._decoding = threading.Lock()  # one body at a time: the GIL allows no more anyway
+        self._counting = threading.Lock()
         self._given_up = 0  # calls in a row
+        self._over: SourceStopped | Stopped | None = None  # why nothing is sent any more
         self.requests = 0  # sent, retries included
 
-    def answer(self, call: Call) -> Answer:
+    def answer(self, call: Call, taker: Callable[[Answer], None] = lambda _: None) -> Answer:
         """The answer of one call, paced and retried.
+
+        `taker` gets it first. While it makes the answer wait, no other body is read into memory, so what is parsed
+        and not taken stays little, however many requests are under way.
 
         Raises CallFailed where this call has no answer, SourceStopped where no call of the source will have one,
         and Stopped.
         """
-        if self._given_up >= ALL_DOWN:
-            raise SourceStopped(f"{self.source.name} looks down: {ALL_DOWN} calls in a row were given up")
-        try:
-            answer = self._persist(call)
-        except CallFailed as error:
-            if error.status is None or error.status >= 500:
-                self._given_up += 1
-            raise
-        self._given_up = 0
-        return answer
-
-    def _persist(self, call: Call) -> Answer:
-        """Try until there is an answer or the tries are used up."""
         request = self.source.request(call)
         faults = refusals = 0
         while True:
@@ -94,7 +97,7 @@ class Client:
             else:
                 with response:
                     try:
-                        answer = self._judge(call, response, started)
+                        answer = self._judge(call, response, started, taker)
                     except _Fault as error:
                         fault = error
                     else:
@@ -103,56 +106,80 @@ class Client:
                         refusals += 1
                         if refusals >= MAX_REFUSALS:
                             raise CallFailed(f"{call}: HTTP 429, {refusals} times", status=429)
-                        self._cool_down(response, refusals)
                         continue
             faults += 1
             if faults >= MAX_TRIES:
+                self._count_given_up()
                 raise CallFailed(f"{call}: {fault} ({faults} tries)", status=fault.status)
             log.debug("%s: %s, trying again", call, fault)
             self._sleep(backoff(faults))
 
-    def _judge(self, call: Call, response: requests.Response, started: float) -> Answer | None:
+    def close(self) -> None:
+        """Let no request start any more; calls under way end as Stopped, or with the answer that they are reading."""
+        self._over = self._over or Stopped()
+
+    def hang_up(self) -> None:
+        """Close the connections of this thread."""
+        session: requests.Session | None = self._local.__dict__.pop("session", None)
+        if session is not None:
+            session.close()
+
+    def _judge(
+        self, call: Call, response: requests.Response, started: float, taker: Callable[[Answer], None]
+    ) -> Answer | None:
         """The answer; None for a 429. Raises _Fault for what may pass, CallFailed and SourceStopped for what won't."""
         status = response.status_code
         html = "html" in response.headers.get("Content-Type", "").lower()
         found = verdict(status, html=html)
-        if found is Verdict.THROTTLED:
-            self._pace.refused(started)
-            return None
+        if found in (Verdict.GOOD, Verdict.WRONG):
+            self._pace.accepted(started)
         if found is Verdict.GOOD:
-            answer = self._decode(call, response)
-            self._pace.accepted()
-            return answer
-        said = f"HTTP {status}: {_snippet(response, html=html)}"
+            return self._decode(call, response, taker)
+        said = f"HTTP {status}: {self._snippet(response, html=html)}"
+        if found is Verdict.THROTTLED:
+            self._cool_down(response, started)
+            return None
         if found is Verdict.FAULT:
             raise _Fault(said, status)
         if found is Verdict.REFUSED:
-            raise SourceStopped(f"{self.source.name} refuses the key ({said}): {self.source.remedy()}")
+            raise self._ended(f"{self.source.name} refuses the key ({said}): {self.source.remedy()}")
+        self._given_up = 0
         raise CallFailed(f"{call}: {said}", status=status)
 
-    def _decode(self, call: Call, response: requests.Response) -> Answer:
+    def _decode(self, call: Call, response: requests.Response, taker: Callable[[Answer], None]) -> Answer:
         """Read the body and what it says; raises _Fault where it is cut off or no JSON."""
         with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as body:
             try:
-                size = 0
+                size, deadline = 0, self._clock() + LONGEST_ANSWER
                 for chunk in response.iter_content(2**16):
                     size += len(chunk)
                     if size > MAX_BODY:
                         raise CallFailed(f"{call}: the body passes {MAX_BODY >> 20} MB", status=200)
                     body.write(chunk)
-                    self._check()
+                    if self.stop.is_set():
+                        raise Stopped
+                    if self._clock() > deadline:
+                        raise _Fault(f"the body has not ended after {LONGEST_ANSWER:.0f} s")
             except requests.RequestException as error:
                 raise _Fault(_reason(error)) from error
             received = self._now()
             body.seek(0)
             with self._decoding:
-                return self.source.answer(call, _parse(body, size, call.extract), received)
+                answer = self.source.answer(call, self._parsed(body, size, call), received)
+                taker(answer)
+                return answer
+
+    def _parsed(self, body: IO[bytes], size: int, call: Call) -> Any:
+        payload = _parse(body, size, call.extract)
+        self._given_up = 0
+        return payload
 
     def _send(self, request: Request) -> requests.Response:
         if not hasattr(self._local, "session"):
             self._local.session = self._session()
             self._local.session.headers.update(HEADERS)
-        self.requests += 1
+        with self._counting:
+            self.requests += 1
         response: requests.Response = self._local.session.get(
             request.url,
             params=request.params,
@@ -163,24 +190,52 @@ class Client:
         )
         return response
 
-    def _cool_down(self, response: requests.Response, refusals: int) -> None:
+    def _cool_down(self, response: requests.Response, started: float) -> None:
         asked = retry_after(response.headers, self._now())
-        pause = backoff(refusals) if asked is None else asked
-        if pause > LONGEST_PAUSE:
-            raise SourceStopped(f"{self.source.name} asks to wait {pause / 60:.0f} minutes: try again later")
-        self._pace.pause(pause)
+        if asked is not None and asked > LONGEST_PAUSE:
+            raise self._ended(f"{self.source.name} asks to wait {asked / 60:.0f} minutes: try again later")
+        self._pace.refused(started, asked)
+
+    def _count_given_up(self) -> None:
+        with self._counting:
+            self._given_up += 1
+            if self._given_up >= ALL_DOWN:
+                self._ended(f"{self.source.name} looks down: {ALL_DOWN} calls in a row were given up")
+
+    def _ended(self, message: str) -> SourceStopped:
+        """The error with which this call, and every one that waits or is still to come, ends."""
+        self._over = self._over or SourceStopped(message)
+        return SourceStopped(message)
 
     def _wait_for_turn(self) -> float:
+        started = self._pace.wait()
         self._check()
-        return self._pace.wait()
+        return started
 
     def _sleep(self, seconds: float) -> None:
-        self._sleep_for(seconds)
+        while seconds > 0:
+            self._check()
+            self._sleep_for(min(seconds, LOOK))
+            seconds -= LOOK
         self._check()
 
     def _check(self) -> None:
         if self.stop.is_set():
             raise Stopped
+        if self._over is not None:
+            raise type(self._over)(*self._over.args)  # its own instance: each thread adds its traceback
+
+    def _snippet(self, response: requests.Response, *, html: bool) -> str:
+        """The first words of an error body, in one line, without the key that some servers repeat."""
+        if html:
+            return "a page of HTML, as the proxy in front of the API sends it"
+        try:
+            text = next(response.iter_content(400), b"").decode("utf-8", "replace")
+        except requests.RequestException as error:
+            return _reason(error)
+        for form in (self.source.key, quote(self.source.key, safe="")):
+            text = text.replace(form, "***") if form else text
+        return " ".join(text.split())[:120] or "no text"
 
 
 def _parse(body: IO[bytes], size: int, extract: str) -> Any:
@@ -188,23 +243,19 @@ def _parse(body: IO[bytes], size: int, extract: str) -> Any:
     if not size:
         raise _Fault("HTTP 200 with an empty body")
     try:
-        if not extract:
-            return json.load(body)
-        # a missing key gives None, whose use then fails as a wrong shape
-        return next(ijson.items(body, extract, use_float=True), None)
-    except (ValueError, ijson.JSONError) as error:
+        return _extract(body, extract) if extract else json.load(body)
+    except (ValueError, RecursionError) as error:
         raise _Fault(f"HTTP 200, but the body is cut off or no JSON: {error}") from error
 
 
-def _snippet(response: requests.Response, *, html: bool) -> str:
-    """The first words of an error body, in one line."""
-    if html:
-        return "a page of HTML, as the proxy in front of the API sends it"
+def _extract(body: IO[bytes], key: str) -> Any:
+    """The value of one key; None where it is missing, whose use then fails as a wrong shape. Raises ValueError."""
     try:
-        text = next(response.iter_content(400), b"").decode("utf-8", "replace")
-    except requests.RequestException as error:
-        return _reason(error)
-    return " ".join(text.split())[:120] or "no text"
+        return next(ijson.items(body, key, use_float=True), None)
+    except ijson.JSONError:  # also for numbers that only Python reads: NaN, and integers past 64 bits
+        body.seek(0)
+        payload = json.load(body)
+        return payload.get(key) if isinstance(payload, dict) else None
 
 
 def _reason(error: requests.RequestException) -> str:

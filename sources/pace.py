@@ -4,20 +4,25 @@ import logging
 import threading
 from collections.abc import Callable
 
+from sources.retry import backoff
+
 log = logging.getLogger(__name__)
 
-SLOWER = 1.5  # a refusal lengthens the delay by this factor
+SLOWER = 1.5  # a refusal at a pace that never held lengthens the delay by this factor
 SLOWEST = 10.0  # seconds between two starts, at the most
-PROBATION = 60.0  # seconds without a refusal before the pace takes one step back; APIs count by the minute
+PROBATION = 120.0  # seconds without a refusal after which a pace holds: a whole minute lies in them, as APIs count
 CLOSE_ENOUGH = 1.05  # a delay this near to one that was refused is kept
-FORGET = 900.0  # seconds without a refusal after which the refused delay itself is doubted
+FORGET, LONGEST_FORGET = 900.0, 3600.0  # seconds without a refusal after which the refused delay itself is doubted
+STRIDE, LONGEST_STRIDE = 1.05, 1.5  # factor by which a doubting step shortens the delay; squared with each success
 
 
 class Pace:
     """Spaces the starts of requests, of any number of threads, and finds a lower limit where there is one.
 
-    A refusal (429) lengthens the delay and is remembered. Each minute without one halves the distance to the
-    delay that was refused, so the pace settles just above an unknown limit in place of running into it again.
+    A refusal (429) stops all starts for a while, lengthens the delay and is remembered. Whenever a pace has held, the
+    next step halves the distance to the delay that was refused; a step too far goes back to the delay that held. So
+    the pace settles just above an unknown limit in place of running into it again. A limit that held for long is
+    tried anew, more and more rarely where it is still there, in growing steps where it is gone.
     """
 
     def __init__(self, delay: float, *, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
@@ -26,8 +31,10 @@ class Pace:
         self._turn = threading.Lock()  # held by the thread whose request is next
         self._state = threading.Lock()
         self._next = clock()
-        self._refused_delay = 0.0
-        self._refused_at = self._steady_since = -FORGET
+        self._held = self._refused = 0.0  # the shortest delay that held, and the last that was refused
+        self._refused_at = self._steady_since = self._next
+        self._refusals = 0  # in a row, those of requests under way together counted as one
+        self._forget, self._stride = FORGET, STRIDE
 
     @property
     def delay(self) -> float:
@@ -37,40 +44,57 @@ class Pace:
     def wait(self) -> float:
         """Return, at the moment when one request may start, that moment on the clock."""
         with self._turn:
-            while (remaining := self._next - self._clock()) > 0:
+            while True:
+                with self._state:
+                    start = self._clock()
+                    remaining = self._next - start
+                    if remaining <= 0:
+                        self._next = start + self._delay
+                        return start
                 self._sleep(remaining)
-            with self._state:
-                start = self._clock()
-                self._next = max(self._next, start + self._delay)
-            return start
 
-    def pause(self, seconds: float) -> None:
-        """Let no request start for so long, those already waiting included."""
+    def refused(self, started: float, asked: float | None) -> None:
+        """Let no request start for as long as the API asked, those already waiting included, and slow down.
+
+        Where it asked for nothing, or for too little before, the pause doubles with each refusal in a row. Requests
+        that were under way together (`started` before the last refusal) count once, and so do refusals in a row:
+        they say that the pause was too short, and nothing of the pace.
+        """
         with self._state:
-            resume = self._clock() + seconds
-            self._next = max(self._next, resume)
-            self._steady_since = max(self._steady_since, resume)
+            now = self._clock()
+            together = started < self._refused_at
+            if not together:
+                if not self._refusals:
+                    self._slow_down(now)
+                self._refusals += 1
+                self._refused_at = now
+            pause = max(asked or 0.0, 0.0 if together else backoff(self._refusals))
+            self._next = max(self._next, now + pause)
+            self._steady_since = max(self._steady_since, now + pause)
 
-    def refused(self, started: float) -> None:
-        """Slow down, once for all the requests that were under way together."""
-        with self._state:
-            if started < self._refused_at:
-                return
-            self._refused_delay = max(self._refused_delay, self._delay)
-            self._delay = min(self._delay * SLOWER, SLOWEST)
-            self._refused_at = self._clock()
-            self._steady_since = max(self._steady_since, self._refused_at)
-            log.warning("rate limit met: now one request each %.2f s", self._delay)
-
-    def accepted(self) -> None:
+    def accepted(self, started: float) -> None:
         """Take one step back towards the full pace where it is due."""
         with self._state:
+            if started < self._refused_at:
+                return  # it says nothing of the pace since
+            self._refusals = 0
             now = self._clock()
             if self._delay <= self._base or now - self._steady_since < PROBATION:
                 return
-            self._steady_since = now
-            if now - self._refused_at >= FORGET:
-                self._refused_delay /= SLOWER
-                self._refused_at = now
-            if self._delay > self._refused_delay * CLOSE_ENOUGH:
-                self._delay = max(self._base, (self._delay + self._refused_delay) / 2)
+            self._steady_since, self._held = now, self._delay
+            if now - self._refused_at >= self._forget:
+                self._delay = max(self._base, self._delay / self._stride)
+                self._stride = min(self._stride**2, LONGEST_STRIDE)
+            elif self._delay > self._refused * CLOSE_ENOUGH:
+                self._delay = max(self._base, (self._delay + self._refused) / 2)
+
+    def _slow_down(self, now: float) -> None:
+        if self._delay < self._held:  # a step too far
+            doubted_in_vain = now - self._refused_at >= self._forget
+            self._forget = min(self._forget * 2, LONGEST_FORGET) if doubted_in_vain else self._forget
+            delay = self._held
+        else:
+            self._held, self._forget = 0.0, FORGET
+            delay = min(self._delay * SLOWER, SLOWEST)
+        self._refused, self._delay, self._stride = self._delay, delay, STRIDE
+        log.warning("rate limit met: now one request each %.2f s", self._delay)

@@ -1,13 +1,14 @@
 """What is tried again, and how long it waits: pure functions; the loop that uses them is in http.py."""
 
 import random
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
 
-MAX_TRIES = 4  # of one call that meets faults
-MAX_REFUSALS = 8  # of one call that meets 429
+MAX_TRIES = 5  # of one call that meets faults
+MAX_REFUSALS = 10  # of one call that meets 429; their pauses add up to a minute at least, as APIs count by it
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds
 
 
@@ -25,11 +26,11 @@ def verdict(status: int, *, html: bool) -> Verdict:
     """Judge an answer by its status and by whether its body is an HTML page.
 
     Both APIs answer JSON or plain text; a page of HTML comes from Cloudflare in front of them, a 403 with one
-    included, and speaks of the way there and not of the call.
+    included, and speaks of the way there and not of the call. A 401 and a 402 mean the key, whoever words them.
     """
     if status == 429:
         return Verdict.THROTTLED
-    if status in (401, 402, 403) and not html:
+    if status in (401, 402) or (status == 403 and not html):
         return Verdict.REFUSED
     if status >= 500 or (html and status in (200, 403)):
         return Verdict.FAULT
@@ -46,10 +47,10 @@ def backoff(failures: int, jitter: float | None = None) -> float:
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     """Seconds that a Retry-After header asks for, given as seconds or as a date; None where it says nothing."""
     text = headers.get("Retry-After", "").strip()
-    if text.isdecimal():
+    if re.fullmatch(r"\d+(\.\d*)?", text, re.ASCII):
         return float(text)
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds())

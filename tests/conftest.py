@@ -1,8 +1,10 @@
 """A real PostgreSQL for every test that asks for one: made once a run, cloned for each test."""
 
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from typing import Any
 
 import psycopg2
 import pytest
@@ -10,6 +12,9 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 
 from db.embedded import EmbeddedServer
 from db.setup import Database, ensure_schema
+from db.store import Store
+from pipeline.values import Verb
+from tests.tables import Opener, Rows, Values
 
 NUMBERS = itertools.count(1)
 
@@ -27,10 +32,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
 @pytest.fixture
 def database_url(server: EmbeddedServer) -> Iterator[str]:
     """A DATABASE_URL of a fresh database with the schema and no rows."""
-    name = f"test_{next(NUMBERS)}"
-    _command(server, f"CREATE DATABASE {name} TEMPLATE metrics")
-    yield server.dsn.replace("dbname=metrics", f"dbname={name}")
-    _command(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    with _fresh_database(server, "metrics") as url:
+        yield url
+
+
+@pytest.fixture
+def database(server: EmbeddedServer, database_url: str) -> Database:
+    """A fresh database with the schema and no rows."""
+    return Database(database_url, server.directory)
+
+
+@pytest.fixture
+def empty_url(server: EmbeddedServer) -> Iterator[str]:
+    """A DATABASE_URL of a fresh database without any table."""
+    with _fresh_database(server, "template1") as url:
+        yield url
 
 
 @pytest.fixture
@@ -42,15 +58,48 @@ def session(database_url: str) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def rows(session: Connection) -> Callable[..., list[tuple[object, ...]]]:
+def rows(session: Connection) -> Rows:
     """A function that runs a query on the test's database and gives all its rows."""
 
-    def fetch(query: str, *values: object) -> list[tuple[object, ...]]:
+    def fetch(query: str, *values: object) -> list[tuple[Any, ...]]:
         with session.cursor() as cursor:
-            cursor.execute(query, values)
-            return cursor.fetchall()
+            cursor.execute(query, values or None)
+            return [] if cursor.description is None else cursor.fetchall()
 
     return fetch
+
+
+@pytest.fixture
+def open_store(database: Database) -> Iterator[Opener]:
+    """A function that opens a store for a run of a verb, closed at the end."""
+    stores = []
+
+    def opened(verb: Verb) -> Store:
+        stores.append(Store(database, "defillama", verb, on_reconnect=lambda: None))
+        return stores[-1]
+
+    yield opened
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def values(rows: Rows) -> Values:
+    """A function that gives what is stored of DefiLlama: (asset, metric, time) to value."""
+
+    def table() -> dict[tuple[str, str, datetime], float]:
+        found = rows("SELECT asset, metric_name, pulled_at, value FROM metrics WHERE source = 'defillama'")
+        return {(asset, metric, at.replace(tzinfo=UTC)): value for asset, metric, at, value in found}
+
+    return table
+
+
+@contextmanager
+def _fresh_database(server: EmbeddedServer, template: str) -> Iterator[str]:
+    name = f"test_{next(NUMBERS)}"
+    _command(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield server.dsn.replace("dbname=metrics", f"dbname={name}")
+    _command(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 def _command(server: EmbeddedServer, command: str) -> None:

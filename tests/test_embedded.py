@@ -19,14 +19,16 @@ import pytest
 
 from db import embedded
 from db.embedded import EmbeddedServer
+from db.programs import Account, program_directories
 from pipeline.errors import ConfigurationError
 
 REPOSITORY = Path(__file__).parent.parent
 PRELUDE = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
 import psycopg2
 from db.embedded import EmbeddedServer
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 server = EmbeddedServer.acquire(Path(sys.argv[1]))
 print(server.dsn, flush=True)
 """
@@ -260,7 +262,7 @@ def test_any_path_will_do(home: Path, name: str) -> None:
 
 def test_a_socket_directory_of_somebody_else_is_refused(home: Path) -> None:
     place = home / ("d" * 120)
-    foreign = embedded._socket_directory(place / "data", embedded._Account(place / "data").uid)
+    foreign = embedded._socket_directory(place / "data", Account(place / "data").uid)
     foreign.mkdir(mode=0o755)
     try:
         with pytest.raises(ConfigurationError, match="is not private to uid"):
@@ -301,7 +303,7 @@ def test_as_root_in_an_open_place_the_server_has_no_capability_at_all() -> None:
         server.release()
     facts = dict(row.split(":", 1) for row in status.splitlines())
     assert "0" not in facts["Uid"].split()
-    if open_to_others(embedded._program_directories()[0]):
+    if open_to_others(program_directories()[0]):
         assert int(facts["CapEff"], 16) == 0
 
 
@@ -393,11 +395,11 @@ def test_without_any_postgresql_it_says_what_to_install(home: Path, monkeypatch:
 def test_a_database_made_by_an_installed_version_is_served_by_that_version(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, *others = embedded._program_directories()
+    first, *others = program_directories()
     if not others:
         pytest.skip("one PostgreSQL here only")
     with monkeypatch.context() as patched:
-        patched.setattr(embedded, "_program_directories", lambda: others)
+        patched.setattr(embedded, "program_directories", lambda: others)
         server = EmbeddedServer.acquire(home)
         made_by = server.version
         server.release()

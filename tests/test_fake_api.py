@@ -258,6 +258,13 @@ def test_a_broken_path_fails_in_its_way_and_others_do_not(kind: str) -> None:
         assert body(api, "/llama/api/protocol/aave-v3")
 
 
+def test_an_echo_repeats_the_key_and_most_faults_bounds_the_attempts_that_fail() -> None:
+    with fake(broken={"/tvl/aave": "echo"}, faults=1.0, fault_kinds=("500",), most_faults=2) as api:
+        status, text, _ = get(api, "/llama/secret/api/tvl/aave")
+        assert (status, text) == (400, b"Bad request: /llama/secret/api/tvl/aave")
+        assert [get(api, "/llama/api/tvl/lido")[0] for _ in range(4)] == [500, 500, 200, 200]
+
+
 def test_a_repeat_of_a_failed_request_may_pass() -> None:
     with fake(faults=0.5, fault_kinds=("500",), seed=1) as api:
         statuses = [get(api, f"/llama/api/tvl/p{number % 10}")[0] for number in range(40)]

@@ -15,6 +15,7 @@ from tests.fake_api.answer import HTML, Answer, html, plain
 
 SPOILED = ("drop", "truncate", "cut-json", "hang")  # done at the socket to the true answer
 FAULT_KINDS = ("500", "502", "521", "403", "html", "empty", *SPOILED)
+ECHO = "echo"  # 400 with a body that repeats the request, key and all; only where it is asked for
 RETRY_AFTER = ("seconds", "date", "none")
 
 
@@ -29,8 +30,8 @@ class Options:
 
     `faults` is the share of requests (0 to 1) that get one of `fault_kinds`, chosen by a hash of the
     request, its attempt number and `seed`, so that a repeat may pass. `broken` maps regular expressions over
-    the path (with its query, without keys) to the fault that such requests always get: one of FAULT_KINDS or
-    any status as text.
+    the path (with its query, without keys) to the fault that such requests always get: one of FAULT_KINDS, ECHO
+    or any status as text.
     """
 
     port: int = 0
@@ -41,6 +42,7 @@ class Options:
     retry_after: str = "seconds"
     faults: float = 0.0
     fault_kinds: tuple[str, ...] = FAULT_KINDS
+    most_faults: int | None = None  # attempts of one request that may fail so, at the most
     seed: int = 0
     hang: float = 30.0  # seconds until a hanging request is dropped
     broken: Mapping[str, str] = field(default_factory=dict)
@@ -56,7 +58,7 @@ class Options:
         if self.retry_after not in RETRY_AFTER:
             raise ValueError(f"retry_after {self.retry_after!r} is none of {', '.join(RETRY_AFTER)}")
         for kind in (*self.fault_kinds, *self.broken.values()):
-            if kind not in FAULT_KINDS and not re.fullmatch(r"[2-5]\d\d", kind):
+            if kind not in (*FAULT_KINDS, ECHO) and not re.fullmatch(r"[2-5]\d\d", kind):
                 raise ValueError(f"fault {kind!r} is none of {', '.join(FAULT_KINDS)}")
 
 
@@ -66,6 +68,8 @@ def fault(options: Options, target: str, attempt: int) -> str | None:
         if re.search(pattern, target):
             return kind
     if not options.faults or not options.fault_kinds:
+        return None
+    if options.most_faults is not None and attempt > options.most_faults:
         return None
     drawn = zlib.crc32(f"{options.seed} {attempt} {target}".encode())
     if drawn % 10000 >= options.faults * 10000:

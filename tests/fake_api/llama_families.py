@@ -71,7 +71,7 @@ def prices(world: World, args: Sequence[str], _query: Query) -> Answer:
             price, at = world.live("defillama", coin, "PRICE"), world.now() - 40
         else:
             day = truth.first_day("defillama", coin, "PRICE").toordinal()
-            price, at = world.value("defillama", coin, "PRICE", day), _observed(coin, (day - EPOCH) * 86400)
+            price, at = world.value("defillama", coin, "PRICE", day), observed(coin, (day - EPOCH) * 86400)
         head = _coin_head(coin)
         found[coin] = {"price": price, "timestamp": at} | (head if args[0] == "current" else {"symbol": head["symbol"]})
     return ok({"coins": found})
@@ -93,7 +93,7 @@ def coin_chart(world: World, args: Sequence[str], query: Query) -> Answer:
     found = {}
     for coin in _known_coins(args[0]):
         days = [(at, world.value("defillama", coin, "PRICE", EPOCH + at // 86400)) for at in grid]
-        points = [{"timestamp": _observed(coin, at), "price": price} for at, price in days if price is not None]
+        points = [{"timestamp": observed(coin, at), "price": price} for at, price in days if price is not None]
         if points:
             found[coin] = _coin_head(coin) | {"prices": points}
     return ok({"coins": found})
@@ -115,11 +115,7 @@ def pool_chart(world: World, args: Sequence[str], _query: Query) -> Answer:
     if pool.startswith(UNKNOWN_POOL):
         return ok({"status": "success", "data": []})
     apys = dict(world.closed("defillama", pool, "APY"))
-    seed = zlib.crc32(pool.encode())
-    rows = [
-        _yield_text(_last_record(at, seed), at // 86400 % 997, tvl, apys[at])
-        for at, tvl in world.closed("defillama", pool, "POOL_TVL")
-    ]
+    rows = [_yield_text(*recorded(pool, at), tvl, apys[at]) for at, tvl in world.closed("defillama", pool, "POOL_TVL")]
     live = [world.live("defillama", pool, name) for name in ("POOL_TVL", "APY")]
     return ok_text(f'{{"status":"success","data":{array([*rows, _yield_text(world.now(), 399, *live)])}}}')
 
@@ -180,13 +176,15 @@ def _coin_head(coin: str) -> dict[str, object]:
     return head if coin.lower().startswith("coingecko:") else head | {"decimals": 18}
 
 
-def _observed(coin: str, at: int) -> int:
+def observed(coin: str, at: int) -> int:
     """When the price near a grid point was seen: up to 60 s before or after it."""
     return at + zlib.crc32(f"{coin.lower()} {at}".encode()) % 121 - 60
 
 
-def _last_record(midnight: int, seed: int) -> int:
-    return midnight + 22 * 3600 + (midnight // 86400 * 7919 + seed) % 7200
+def recorded(pool: str, midnight: int) -> tuple[int, int]:
+    """When a pool's last row of a day was written: between 22 and 24 h, in seconds and milliseconds."""
+    at = midnight + 22 * 3600 + (midnight // 86400 * 7919 + zlib.crc32(pool.encode())) % 7200
+    return at, midnight // 86400 % 997
 
 
 def _pool_row(pool: str, tvl: truth.Number | None, apy: truth.Number | None) -> dict[str, object]:

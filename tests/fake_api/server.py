@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from tests.fake_api import artemis, defillama
 from tests.fake_api.answer import Answer, error, ok, plain
-from tests.fake_api.faults import SPOILED, Options, RateLimit, fault, fault_answer
+from tests.fake_api.faults import ECHO, SPOILED, Options, RateLimit, fault, fault_answer
 from tests.fake_api.world import SHIPPED, Universe, World
 
 ARTEMIS_KEY = "fake-artemis-key"
@@ -143,6 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._finish(request, refusal)
         elif request.fault is None or request.fault in SPOILED:
             self._finish(request, self._answer(api, segments, dict(pairs), key))
+        elif request.fault == ECHO:
+            self._finish(request, plain(400, f"Bad request: {self.path}"))
         else:
             self._finish(request, fault_answer(request.fault))
 

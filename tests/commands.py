@@ -1,0 +1,236 @@
+"""Whole commands as processes, and the table that they should leave: computed from tests.fake_api.truth alone."""
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.fake_api import FakeApi, truth
+from tests.fake_api.llama_families import observed, recorded
+from tests.fake_api.world import EPOCH
+
+ROOT = Path(__file__).parent.parent
+SECONDS = 120  # no command of a test may take longer
+DAY = timedelta(days=1)
+FLOWS = {
+    "FEES",
+    "REVENUE",
+    "HOLDERS_REVENUE",
+    "DEX_VOLUME",
+    "AGGREGATOR_VOLUME",
+    "OPTIONS_PREMIUM_VOLUME",
+    "OPTIONS_NOTIONAL_VOLUME",
+    "PERPS_VOLUME",
+}
+POOL = "747c1d2a-c668-4682-b9f9-296708a3dd90"
+DEFILLAMA = f"""asset,kind,metrics,id
+# every kind and every metric; a parent, a dead protocol, a dead chain, a coin of the euro, two pools
+aave-v3,protocol,{" ".join(f"{name} {name}_24H" for name in sorted(FLOWS))}
+aave-v3,protocol,TVL MCAP OPEN_INTEREST INFLOW OUTFLOW
+uniswap,protocol,TVL FEES FEES_24H OPEN_INTEREST,parent#uniswap
+dead-pool,protocol,TVL MCAP FEES FEES_24H
+Ethereum,chain,CHAIN_TVL CHAIN_STABLECOIN_SUPPLY CHAIN_FEES CHAIN_FEES_24H CHAIN_REVENUE CHAIN_REVENUE_24H
+Ethereum,chain,CHAIN_DEX_VOLUME CHAIN_DEX_VOLUME_24H CHAIN_PERPS_VOLUME CHAIN_PERPS_VOLUME_24H
+Ethereum,chain,CHAIN_OPTIONS_PREMIUM_VOLUME CHAIN_OPTIONS_PREMIUM_VOLUME_24H
+DeadChain,chain,CHAIN_TVL CHAIN_STABLECOIN_SUPPLY
+tether,stablecoin,STABLECOIN_SUPPLY STABLECOIN_PRICE,1
+euro-coin,stablecoin,STABLECOIN_SUPPLY STABLECOIN_PRICE,100
+weth,coin,PRICE,coingecko:weth
+wrapped-steth,coin,PRICE,Ethereum:0x7f39C581F595B53c5cb19bD0b3f8dA6c935E2Ca0
+aave-weth,pool,APY POOL_TVL,{POOL}
+lido-eth,pool,POOL_TVL APY,11111111-c668-4682-b9f9-296708a3dd90
+"""
+ARTEMIS = """asset,metrics,id
+sol,PRICE FEES DAU TVL STABLECOIN_SUPPLY
+ETH,PRICE FEES TXNS 24H_VOLUME
+bitcoin,PRICE MC,btc
+unknown-coin,PRICE FEES
+eq-nvda,PRICE TVL TOTAL_REVENUE NET_INCOME EBITDA EARNINGS_YIELD
+eq-aapl,PRICE FREE_CASH_FLOW BASIC_EPS ENTERPRISE_VALUE_DIVIDE_EBITDA
+"""
+
+Rows = Callable[..., list[tuple[object, ...]]]
+Table = dict[tuple[str, str, datetime], float]
+
+
+class Series(NamedTuple):
+    """One series of a config."""
+
+    asset: str
+    metric: str
+    id: str
+
+
+def environment(database_url: str, api: FakeApi | None = None, **more: str) -> dict[str, str]:
+    """The environment of a command: the fake's, with no key for DefiLlama; nothing of the developer's own."""
+    ours = {"DATABASE_URL": database_url, "ARTEMIS_API_KEY": "fake-artemis-key", "DEFILLAMA_API_KEY": ""}
+    nowhere = {"ARTEMIS_BASE_URL": "http://127.0.0.1:9", "DEFILLAMA_BASE_URL": "http://127.0.0.1:9"}
+    sent = {f"{name}_BASE_URL": f"{api.url}/{path}" for name, path in (("ARTEMIS", "artemis"), ("DEFILLAMA", "llama"))
+            } if api else nowhere  # fmt: skip
+    return {**os.environ, **ours, **sent, **more}
+
+
+def run(
+    line: str, *words: str | Path, env: Mapping[str, str], cwd: Path = ROOT, root: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    """Run a script of the repository to its end; the line is split at its spaces, further words are not."""
+    with start(line, *words, env=env, cwd=cwd, root=root) as process:
+        out, err = process.communicate(timeout=SECONDS)
+    return subprocess.CompletedProcess(line, process.returncode, out, err)
+
+
+def start(
+    line: str, *words: str | Path, env: Mapping[str, str], cwd: Path = ROOT, root: Path = ROOT
+) -> subprocess.Popen[str]:
+    """Start a script of the repository."""
+    script, *rest = line.split()
+    return subprocess.Popen(  # noqa: S603 - our own scripts
+        [sys.executable, root / script, *rest, *words],
+        cwd=cwd,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+
+
+def copy_tree(to: Path) -> None:
+    """The repository as it is, without what stands in .gitignore or belongs to git."""
+    shutil.copytree(ROOT, to, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+
+
+def write(folder: Path, config: str) -> Path:
+    """Write a config into a file; the fake takes one for Artemis by its name."""
+    file = folder / ("defillama.csv" if "kind" in config.splitlines()[0] else "artemis.csv")
+    file.write_text(config)
+    return file
+
+
+def until(happened: Callable[[], object], seconds: float = 30) -> None:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+def answered(api: FakeApi) -> set[str]:
+    """The paths that have got a good answer."""
+    return {request.path for request in list(api.requests) if request.status == 200 and not request.fault}
+
+
+def today() -> date:
+    """The UTC day."""
+    return datetime.now(UTC).date()
+
+
+def stored(rows: Rows, source: str) -> Table:
+    """The whole table of a source."""
+    found = rows("SELECT asset, metric_name, pulled_at, value FROM metrics WHERE source = %s", source)
+    return {(str(asset), str(metric), at): value for asset, metric, at, value in found}  # type: ignore[misc]
+
+
+def differences(found: Table, wanted: Table) -> list[str]:
+    """The first few rows that are missing, too many or of another value; a whole table is too long for a diff."""
+    keys = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+    return [f"{key}: {found.get(key)} in place of {wanted.get(key)}" for key in keys[:10]]
+
+
+def series(config: str) -> list[Series]:
+    """All series of a config."""
+    lines = [line for line in config.splitlines() if not line.startswith("#")]
+    return [
+        Series(row["asset"], metric, row.get("id") or row["asset"])
+        for row in csv.DictReader(lines)
+        for metric in row["metrics"].split()
+    ]
+
+
+def defillama_pull(config: str, day: date, restated: int = 0) -> Table:
+    """What a pull of DefiLlama with a key leaves of an empty table."""
+    return _table(config, lambda one: _live(one, day, restated))
+
+
+def defillama_backfill(config: str, end: date, start: date = date.min) -> Table:
+    """What a backfill of DefiLlama with a key leaves: [start, end), end being no later than today."""
+    return _table(config, lambda one: _history(one, start, end))
+
+
+def artemis_pull(config: str, day: date, restated: int = 0) -> Table:
+    """What a pull of Artemis leaves: seven days, today's included; five quarters of fundamentals."""
+
+    def points(one: Series) -> Iterator[tuple[datetime, float]]:
+        first = day - (449 * DAY if one.metric in truth.FUNDAMENTALS else 6 * DAY)
+        if _artemis_has(one):
+            yield from _trailing("artemis", one, first, day, restated)
+
+    return _table(config, points)
+
+
+def artemis_backfill(config: str, end: date, start: date | None = None) -> Table:
+    """What a backfill of Artemis leaves: [start, end), by default five years."""
+
+    def points(one: Series) -> Iterator[tuple[datetime, float]]:
+        if _artemis_has(one):
+            for day, value in truth.history("artemis", one.id, one.metric, start or end - 5 * 365 * DAY, end):
+                yield midnight(day), value
+
+    return _table(config, points)
+
+
+def midnight(day: date) -> datetime:
+    """As the table has it, naive."""
+    return datetime(day.year, day.month, day.day)  # noqa: DTZ001 - the table's times are naive UTC
+
+
+def _table(config: str, points: Callable[[Series], Iterable[tuple[datetime, float]]]) -> Table:
+    return {(one.asset, one.metric, at): value for one in series(config) for at, value in points(one)}
+
+
+def _artemis_has(one: Series) -> bool:
+    return not one.id.startswith("unknown") and truth.artemis_has(one.id, one.metric)
+
+
+def _trailing(source: str, one: Series, first: date, day: date, restated: int) -> Iterator[tuple[datetime, float]]:
+    """The closed days from `first` on, then what is said of the open one, if the list has it."""
+    for closed, value in truth.history(source, one.id, one.metric, first, day, restated=restated):
+        yield midnight(closed), value
+    live = truth.live(source, one.id, one.metric, day, restated=restated)
+    if live is not None and truth.listed(truth.series(source, one.id, one.metric), day.toordinal()):
+        yield midnight(day), live
+
+
+def _live(one: Series, day: date, restated: int) -> Iterator[tuple[datetime, float]]:
+    plain = one.metric.removeprefix("CHAIN_")
+    if plain in FLOWS or plain == "INFLOW":  # an inflow is never reported by this API
+        return
+    if plain == "STABLECOIN_SUPPLY" and plain == one.metric:
+        yield from _trailing("defillama", one, day - 6 * DAY, day, restated)
+        return
+    in_bulk = plain == one.metric and not one.id.startswith("parent#")
+    if (plain.endswith("_24H") or plain == "OPEN_INTEREST") and in_bulk and truth.lacks_total24h(one.id, plain):
+        return
+    live = truth.live("defillama", one.id, one.metric, day, restated=restated)
+    if live is not None:
+        yield midnight(day), live
+
+
+def _history(one: Series, start: date, end: date) -> Iterator[tuple[datetime, float]]:
+    if one.metric in truth.LIVE_ONLY or one.metric == "INFLOW" or one.metric.endswith("_24H"):
+        return
+    for day, value in truth.history("defillama", one.id, one.metric, start, end):
+        at = (day.toordinal() - EPOCH) * 86400
+        if one.metric == "PRICE":
+            yield midnight(day) + timedelta(seconds=observed(one.id, at) - at), value
+        elif one.metric in {"APY", "POOL_TVL"}:
+            seconds, milliseconds = recorded(one.id, at)
+            yield midnight(day) + timedelta(seconds=seconds - at, milliseconds=milliseconds), value
+        else:
+            yield midnight(day), value

@@ -1,0 +1,75 @@
+"""What the tests of the database share: points to load, the types of its fixtures, and ways to look and wait."""
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg2
+import pytest
+
+from db.store import RunEnd, Store
+from pipeline.errors import ConfigurationError
+from pipeline.values import DAY, DataPoint, Verb
+
+PULL, BACKFILL = Verb.PULL, Verb.BACKFILL
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+DONE = RunEnd("success", records=3, calls=2, failed=0, received=4, failure=None)
+
+Rows = Callable[..., list[tuple[Any, ...]]]
+Opener = Callable[[Verb], Store]
+Values = Callable[[], dict[tuple[str, str, datetime], float]]
+
+
+def point(asset: str = "solana", day: float = 0, value: float = 1.0, metric: str = "TVL") -> DataPoint:
+    """A point some days after START."""
+    return DataPoint(asset, metric, START + day * DAY, value)
+
+
+def grid(assets: int, days: int, value: float = 1.0, first_day: int = 0) -> list[DataPoint]:
+    """A point for each asset and day, in the order of the key."""
+    return [point(f"asset-{asset}", first_day + day, value) for asset in range(assets) for day in range(days)]
+
+
+def ask(url: str, statement: str) -> list[tuple[Any, ...]]:
+    """Run statements on a database; the rows of the last one."""
+    with closing(psycopg2.connect(url)) as session, session, session.cursor() as cursor:
+        cursor.execute(statement)
+        return [] if cursor.description is None else cursor.fetchall()
+
+
+def as_role(url: str, role: str) -> str:
+    """The same database for another role."""
+    return url.replace("user=metrics", f"user={role}")
+
+
+def refusal(work: Callable[[], object], *hidden: str) -> str:
+    """The one line in which a configuration is refused, without what must stay hidden."""
+    with pytest.raises(ConfigurationError) as caught:
+        work()
+    text = str(caught.value)
+    assert caught.value.exit_code == 2
+    assert "\n" not in text
+    assert not [word for word in hidden if word in text]
+    return text
+
+
+def until(happened: Callable[[], object], seconds: float = 30) -> None:
+    """Wait for something another process does."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+def end(rows: Rows, name: str) -> None:
+    """End the sessions of an application_name from the server's side, and wait for it."""
+    rows("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name LIKE %s", f"%{name}%")
+
+
+def run_row(rows: Rows, pull_id: int) -> tuple[object, ...]:
+    """What pulls says of a run, without its times."""
+    columns = "source_name, kind, status, records_count, calls, failed_calls, points_received, failure"
+    return rows(f"SELECT {columns} FROM pulls WHERE pull_id = %s", pull_id)[0]  # noqa: S608 - our own columns

@@ -1,0 +1,115 @@
+"""What a run will ask for: series, calls and window, from a config, a verb and a given time."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pipeline.errors import ConfigurationError
+from pipeline.plan import backfill_window, choose, make_plan, pull_window
+from pipeline.values import Target, Verb, Window
+from sources.artemis import Artemis
+from sources.config import Asset
+from sources.defillama import DefiLlama
+
+NOW = datetime(2025, 3, 1, 17, 30, 5, tzinfo=UTC)
+TODAY = datetime(2025, 3, 1, tzinfo=UTC)
+FIRST = datetime(2013, 4, 28, tzinfo=UTC)
+ASSETS = [
+    Asset("sol", ("PRICE", "FEES"), "sol", "", "", ""),
+    Asset("btc", ("PRICE",), "bitcoin", "", "", ""),
+]
+
+
+def day(year: int, month: int, number: int) -> datetime:
+    return datetime(year, month, number, tzinfo=UTC)
+
+
+def test_without_names_every_series_is_chosen_and_with_names_those_that_have_all_of_them() -> None:
+    assert choose(ASSETS, [], [], "x.csv") == [
+        Target("sol", "PRICE", "sol"),
+        Target("sol", "FEES", "sol"),
+        Target("btc", "PRICE", "bitcoin"),
+    ]
+    assert choose(ASSETS, ["btc", "sol"], ["FEES"], "x.csv") == [Target("sol", "FEES", "sol")]
+    assert choose(ASSETS, ["btc"], [], "x.csv") == [Target("btc", "PRICE", "bitcoin")]
+
+
+@pytest.mark.parametrize(
+    ("assets", "metrics", "said"),
+    [
+        (["slo"], [], "x.csv has no asset 'slo': did you mean sol?"),
+        (["sol"], ["FEE"], "x.csv has no metric 'FEE': did you mean FEES?"),
+        (["btc"], ["FEES"], "x.csv has none of these metrics for any of these assets"),
+    ],
+)
+def test_a_name_that_the_config_lacks_is_refused_with_the_nearest(
+    assets: list[str], metrics: list[str], said: str
+) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        choose(ASSETS, assets, metrics, "x.csv")
+    assert str(refused.value) == said
+
+
+def test_a_pull_asks_for_the_last_days_with_the_open_one() -> None:
+    assert pull_window(NOW, 7) == Window(day(2025, 2, 23), day(2025, 3, 2))
+    assert pull_window(TODAY, 1) == Window(TODAY, TODAY + timedelta(days=1))
+
+
+def test_a_backfill_ends_before_the_open_day() -> None:
+    assert backfill_window(NOW, FIRST, None, None) == Window(FIRST, TODAY)
+    assert backfill_window(NOW, FIRST, day(2025, 2, 28), TODAY) == Window(day(2025, 2, 28), TODAY)
+    assert backfill_window(NOW, FIRST, day(2000, 1, 1), day(2000, 1, 2)) == Window(day(2000, 1, 1), day(2000, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "said"),
+    [
+        (TODAY, None, "--start 2025-03-01 is not in the past"),
+        (day(2025, 3, 2), day(2025, 3, 3), "--start 2025-03-02 is not in the past"),
+        (None, day(2025, 3, 2), "--end 2025-03-02 is in the future"),
+        (day(2024, 1, 2), day(2024, 1, 1), "--start 2024-01-02 is not before --end 2024-01-01"),
+        (None, FIRST, "--start 2013-04-28 is not before --end 2013-04-28"),
+        (day(1999, 12, 31), None, "--start 1999-12-31 is before 2000-01-01"),
+        (day(1, 1, 1), None, "--start 0001-01-01 is before 2000-01-01"),
+    ],
+)
+def test_an_impossible_window_is_refused(start: datetime | None, end: datetime | None, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        backfill_window(NOW, FIRST, start, end)
+
+
+@pytest.mark.parametrize(
+    ("verb", "key", "series", "other", "without"),
+    [
+        (Verb.PULL, "", 2, 2, 1),
+        (Verb.PULL, "key", 3, 2, 0),
+        (Verb.BACKFILL, "", 2, 2, 1),
+        (Verb.BACKFILL, "key", 3, 2, 0),
+    ],
+)
+def test_a_plan_counts_what_it_leaves_out(verb: Verb, key: str, series: int, other: int, without: int) -> None:
+    metrics = ("TVL", "FEES", "FEES_24H", "PERPS_VOLUME", "PERPS_VOLUME_24H")
+    targets = [Target("lido", metric, "lido", "protocol") for metric in metrics]
+    plan = make_plan(DefiLlama(key), verb, targets, pull_window(NOW, 7))
+    assert (plan.series, plan.left_to_other_verb, plan.without_key) == (series, other, without)
+    assert len(plan.calls) == series
+    assert plan.duration == timedelta(seconds=series * 0.08)
+
+
+def test_a_plan_shows_its_size_and_the_first_few_of_calls_that_are_alike() -> None:
+    targets = [Target(f"p{number}", "TVL", f"p{number}", "protocol") for number in range(4000)]
+    plan = make_plan(DefiLlama(), Verb.BACKFILL, targets, pull_window(NOW, 7))
+    assert plan.lines() == [
+        "defillama backfill: 4,000 calls for 4,000 series, at least 5 min",
+        "  api/protocol/p0",
+        "  api/protocol/p1",
+        "  api/protocol/p2",
+        "  and 3,997 more of api/protocol/…",
+    ]
+    head, *four = make_plan(DefiLlama(), Verb.BACKFILL, targets[:4], pull_window(NOW, 7)).lines()
+    assert head == "defillama backfill: 4 calls for 4 series, at least 0.3 s"
+    assert four == [f"  api/protocol/p{number}" for number in range(4)]
+
+
+def test_a_backfill_of_artemis_starts_at_a_midnight_five_years_ago() -> None:
+    assert Artemis.history_start(TODAY) == day(2020, 3, 2)
