@@ -57,7 +57,7 @@ def choose(
     for kind, names, known in (("asset", only_assets, known_assets), ("metric", only_metrics, known_metrics)):
         for name in names:
             if name not in known:
-                raise ConfigurationError(f"{config} has no {kind} {name!r}: {nearest(name, known)}")
+                raise ConfigurationError(f"{config} has no {kind} {name!r}: {nearest(name, known, listed=config)}")
     chosen = [
         target
         for target in targets

@@ -1,7 +1,7 @@
 """The only reader of config files: one row for each asset, refused line by line before anything is sent."""
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -30,12 +30,12 @@ class Asset:
         return [Target(self.asset, metric, self.id, self.kind) for metric in self.metrics]
 
 
-def nearest(name: str, known: Mapping[str, object] | tuple[str, ...] | set[str]) -> str:
-    """A hint at the known name most like this one, or at all of them where they are few."""
+def nearest(name: str, known: Collection[str], listed: str = "python main.py sources") -> str:
+    """A hint at the known name most like this one, or at all of them where they are few, else at where they stand."""
     matches = get_close_matches(name, known, n=1, cutoff=0.5) or get_close_matches(name.upper(), known, n=1, cutoff=0.5)
     if matches:
         return f"did you mean {matches[0]}?"
-    return f"known: {', '.join(sorted(known))}" if len(known) <= 12 else "see python main.py sources"
+    return f"known: {', '.join(sorted(known))}" if len(known) <= 12 else f"see {listed}"
 
 
 def read_config(path: Path, source: type[BaseSource]) -> list[Asset]:

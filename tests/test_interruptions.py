@@ -63,6 +63,17 @@ def test_a_second_run_is_told_who_holds_the_place_and_another_kind_runs_beside_i
     assert rows("SELECT kind, status FROM pulls ORDER BY kind") == [("backfill", "success"), ("pull", "success")]
 
 
+def test_what_was_fetched_is_stored_while_the_other_calls_hang(tmp_path: Path, database_url: str, rows: Rows) -> None:
+    file = write(tmp_path, "asset,kind,metrics,id\np0,protocol,TVL,parent#p0\np1,protocol,TVL,parent#p1\n")
+    with (
+        FakeApi(broken={"/tvl/p1": "hang"}, hang=600) as api,
+        start("main.py pull defillama --config", file, env=environment(database_url, api)) as process,
+    ):
+        until(lambda: rows("SELECT asset FROM metrics") == [("p0",)])
+        assert process.poll() is None
+        process.kill()
+
+
 def test_a_killed_run_is_marked_by_the_next_one_which_completes_the_table(
     tmp_path: Path, database_url: str, rows: Rows
 ) -> None:
