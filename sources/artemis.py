@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from pipeline.values import DAY, Target, Verb, Window, midnight
 from sources.artemis_metrics import METRICS, QUARTERLY
-from sources.base import BaseSource, Call, Metric, Observation, Request, as_list
+from sources.base import BaseSource, Call, Metric, Observation, Request, as_list, halves
 
 HOST = "https://data-svc.artemisxyz.com"
 SYMBOLS_A_CALL = 50  # documented are 250, but on-chain metrics answer 500 above 50 to 75
@@ -70,15 +70,8 @@ class Artemis(BaseSource):
 
     def split(self, call: Call) -> list[Call]:
         """Two halves by symbol, so that one that always fails ends up alone."""
-        symbols = list(dict.fromkeys(target.id for target in call.targets))
-        if len(symbols) < 2:
-            return []
-        first = set(symbols[: len(symbols) // 2])
         granularity = dict(call.params).get("granularity", "")
-        halves: tuple[list[Target], list[Target]] = ([], [])
-        for target in call.targets:
-            halves[target.id not in first].append(target)
-        return [_call(half, call.window, granularity) for half in halves]
+        return [_call(half, call.window, granularity) for half in halves(call.targets)]
 
 
 def _call(targets: Sequence[Target], window: Window, granularity: str = "") -> Call:

@@ -134,6 +134,15 @@ class BaseSource(ABC):
         return answer
 
 
+def halves(targets: Sequence[Target]) -> list[tuple[Target, ...]]:
+    """The targets in two parts, by the API's identifier; none where there is only one."""
+    ids = list(dict.fromkeys(target.id for target in targets))
+    first = set(ids[: len(ids) // 2])
+    if not first:
+        return []
+    return [tuple(target for target in targets if (target.id in first) is part) for part in (True, False)]
+
+
 def as_list(value: Any) -> list[Any]:
     """The value, which an answer must have as a list; raises TypeError, so that an empty text or object is loud."""
     if not isinstance(value, list):

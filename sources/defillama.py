@@ -1,12 +1,13 @@
 """DefiLlama: which calls to make, and how to read their answers. Metrics and endpoints: defillama_metrics.py."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 from pipeline.values import DAY, Target, Verb, Window
-from sources.base import BaseSource, Call, Metric, Observation, Request
+from sources.base import BaseSource, Call, Metric, Observation, Request, halves
 from sources.defillama_metrics import METRICS, PRICE_HISTORY, Endpoint, endpoint_of
 
 FREE_HOSTS = {  # family: host; the families' paths are the same on the Pro host
@@ -70,6 +71,18 @@ class DefiLlama(BaseSource):
         endpoint: Endpoint = call.endpoint
         return endpoint.read(call, payload)
 
+    def split(self, call: Call) -> list[Call]:
+        """Two halves of a call for several coins, so that one that always fails ends up alone."""
+        if not call.endpoint.takes_many:
+            return []
+        parts = halves(call.targets)
+        return [replace(call, path=_path_of_coins(call.endpoint, part), targets=part) for part in parts]
+
+
+def _path_of_coins(endpoint: Endpoint, targets: Sequence[Target]) -> str:
+    ids = dict.fromkeys(quote(target.id, safe=":") for target in targets)
+    return endpoint.path.format(ids=",".join(ids))
+
 
 def _coin_calls(endpoint: Endpoint, targets: Sequence[Target], window: Window) -> Iterator[Call]:
     """Calls for prices: as many coins in each as the limits allow."""
@@ -89,6 +102,5 @@ def _coin_calls(endpoint: Endpoint, targets: Sequence[Target], window: Window) -
             piece = Window(piece.start - DAY / 2, piece.end - DAY / 2)
         for first in range(0, len(coins), size):
             together = coins[first : first + size]
-            ids = ",".join(quote(coin, safe=":") for coin in together)
             asked = tuple(target for coin in together for target in wanted[coin])
-            yield Call(endpoint.path.format(ids=ids), asked, piece, params, endpoint)
+            yield Call(_path_of_coins(endpoint, asked), asked, piece, params, endpoint)

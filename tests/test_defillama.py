@@ -204,6 +204,19 @@ def test_a_coin_of_two_assets_is_asked_for_once_and_given_to_both() -> None:
     assert [(point.asset, point.value) for point in points] == [("btc", 65000), ("bitcoin", 65000)]
 
 
+def test_a_call_for_prices_is_halved_until_a_coin_stands_alone() -> None:
+    made = calls(PULL, [target("PRICE", f"coingecko:{n}", f"asset{n}") for n in (1, 2, 2, 3)])
+    pieces = [piece for call in made for half in DefiLlama().split(call) for piece in DefiLlama().split(half) or [half]]
+    assert [piece.path.rpartition("/")[2] for piece in pieces] == ["coingecko:1", "coingecko:2", "coingecko:3"]
+    assert sorted(target for piece in pieces for target in piece.targets) == sorted(made[0].targets)
+    assert all(DefiLlama().split(piece) == [] for piece in pieces)
+
+
+def test_a_call_for_one_asset_or_for_all_of_them_is_never_split() -> None:
+    made = calls(PULL, [target("TVL", "aave"), target("TVL", "lido"), target("CHAIN_FEES_24H", "Solana")])
+    assert [DefiLlama().split(call) for call in made] == [[], []]
+
+
 def test_a_price_seen_before_midnight_belongs_to_the_window_that_starts_there() -> None:
     (call,) = calls(BACKFILL, [target("PRICE", "coingecko:bitcoin")], Window(TODAY - 2 * DAY, TODAY))
     points = DefiLlama().answer(call, saved("chart"), RECEIVED).points
