@@ -1,4 +1,4 @@
-"""Pull, backfill, set up: `python main.py --help`."""
+"""Every command of the pipeline: `python main.py --help`."""
 
 import sys
 

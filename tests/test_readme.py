@@ -37,6 +37,21 @@ def test_the_first_line_runs_after_its_installation(database_url: str) -> None:
     assert "0 failed" in done.stdout
 
 
+def test_what_readme_shows_on_the_screen_is_what_the_first_line_prints(database_url: str) -> None:
+    shown = re.findall(r"## What you see\n\n```text\n(.*?)```", README, re.DOTALL)[0]
+    with FakeApi() as api:
+        environment = os.environ | api.environment() | {"DATABASE_URL": database_url}
+        environment.pop("DEFILLAMA_API_KEY", None)
+        done = run(f"{sys.executable} main.py pull defillama", ROOT, environment)
+    assert shape(done.stderr + done.stdout) == shape(shown)
+
+
+def shape(text: str) -> list[str]:
+    """The lines of an output, without what differs from run to run: times, numbers, names of a database or series."""
+    lines = [re.sub(r"(INFO (?:database|without data):).*", r"\1", line) for line in text.splitlines()]
+    return [re.sub(r"[\d,.:-]+", "N", line) for line in lines]
+
+
 def test_two_lines_install() -> None:
     assert len(INSTALLING) == 2
     assert INSTALLING[0].endswith("main.py pull defillama")

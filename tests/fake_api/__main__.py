@@ -8,15 +8,19 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from types import FrameType
 
+from db.embedded import EmbeddedServer
+from pipeline.settings import DATABASE_URL, ROOT
 from tests.fake_api.faults import FAULT_KINDS, RETRY_AFTER, Options
 from tests.fake_api.server import FakeApi
 
 NOON = time(12, 34, 56, tzinfo=UTC)  # the moment of a --today
+FAKE_DATABASE = ROOT / ".data" / "fake"
 EXAMPLE = "example: python -m tests.fake_api --latency 0.02 --rate-limit 1000 main.py pull artemis"
 
 
@@ -115,6 +119,19 @@ def _terminal_signals_us() -> bool:
         return False
 
 
+@contextmanager
+def database() -> Iterator[dict[str, str]]:
+    """A database of the fake's own where the environment names none, so that no made-up value meets a real one."""
+    if os.environ.get(DATABASE_URL):
+        yield {}
+        return
+    server = EmbeddedServer.acquire(FAKE_DATABASE)
+    try:
+        yield {DATABASE_URL: server.dsn}
+    finally:
+        server.release()
+
+
 def serve() -> int:
     """Wait for SIGINT or SIGTERM."""
     over = threading.Event()
@@ -137,7 +154,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = given.command[1:] if given.command[:1] == ["--"] else given.command
         try:
             if command:
-                return run(command, api.environment())
+                with database() as own:
+                    return run(command, api.environment() | own)
             sys.stdout.writelines(f"export {name}={value}\n" for name, value in api.environment().items())
             sys.stdout.flush()
             return serve()
