@@ -53,7 +53,8 @@ class Account:
         capable = ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"]
         capable += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
         capable += ["--securebits=+no_setuid_fixup"]  # so that access(2), by which initdb finds postgres, counts it
-        for self._prefix in ([], capable) if shutil.which("setpriv") else ([],):
+        for prefix in ([], capable) if shutil.which("setpriv") else ([],):
+            self._prefix = prefix
             if self.run("sh", "-c", 'test -w "$1" && "$0" --version', program, directory).returncode == 0:
                 return
         raise ConfigurationError(

@@ -18,7 +18,10 @@ from pipeline.errors import ConfigurationError, DatabaseLost
 log = logging.getLogger(__name__)
 
 # The planner's costs of a load call for compiling it, which takes longer than to run it.
-SESSION = "SET TIME ZONE 'UTC'; SET jit = off"
+SESSION = """
+SET TIME ZONE 'UTC'; SET jit = off; SET default_transaction_isolation = 'read committed';
+SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'  -- none before PostgreSQL 14
+"""
 SCHEMA = Path(__file__).with_name("schema.sql")
 SCHEMA_LOCK = 0x6372_7970  # pg_advisory_xact_lock: one process upgrades at a time
 CONNECT: dict[str, Any] = {  # libpq parameters, unless the URL has them
@@ -27,6 +30,7 @@ CONNECT: dict[str, Any] = {  # libpq parameters, unless the URL has them
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # milliseconds; keepalives say nothing while data is under way
 }
 
 

@@ -1,4 +1,4 @@
-"""The store: points into metrics, runs into pulls, one run at a time. With schema.sql, all the SQL there is."""
+"""The store: points into metrics, runs into pulls, one run at a time. SQL stands in db/ and nowhere else."""
 
 import io
 import logging
@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn, TypeVar
 
 import psycopg2
+from psycopg2.extensions import TransactionRollbackError
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
@@ -99,6 +100,7 @@ SELECT pg_relation_size(oid) > 2 * relpages * current_setting('block_size')::big
 WHERE oid = 'metrics'::regclass
 """
 TRY_LOCK = "SELECT pg_try_advisory_lock(%s, %s)"
+UNLOCK = "SELECT pg_advisory_unlock(%s, %s)"
 HOLDER = """
 SELECT pid, application_name, coalesce(  -- no other role may see when a session began
     to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS UTC'), 'an unknown time'
@@ -139,7 +141,7 @@ class RunEnd:
 class Store:
     """The tables, for one run of one source; reconnects once where the database went away.
 
-    `on_reconnect` is called with the new session in place, before anything is written again; `stop` ends the wait
+    `hold` makes sure, before each load and after a reconnect, that the run still has its place; `stop` ends the wait
     for a database that is away.
     """
 
@@ -148,11 +150,11 @@ class Store:
         database: Database,
         source: str,
         verb: Verb,
-        on_reconnect: Callable[[], None],
+        hold: Callable[[], None],
         stop: threading.Event | None = None,
     ) -> None:
         self._database, self._source, self._verb = database, source, verb
-        self._on_reconnect, self._stop = on_reconnect, stop or threading.Event()
+        self._hold, self._stop = hold, stop or threading.Event()
         self._session = database.connect(f"{verb} {source}")
 
     def close(self) -> None:
@@ -185,6 +187,7 @@ class Store:
         series = sorted({(point.asset, point.metric) for point in points})
         rows = _encode(points, {names: number for number, names in enumerate(series, start=1)})
         names = {"assets": [asset for asset, _ in series], "metrics": [metric for _, metric in series]}
+        self._hold()
         with self._session, self._session.cursor() as cursor:
             cursor.execute(STAGE)
             cursor.copy_expert("COPY stage FROM STDIN (FORMAT binary)", io.BytesIO(rows))
@@ -208,6 +211,13 @@ class Store:
         """Do some work, once more on a new session where the old one was lost; all of it may be repeated."""
         try:
             return self._attempt(work)
+        except TransactionRollbackError as error:  # a conflict with another writer
+            log.info("%s: %s: repeating", self._database, reason(error))
+            return self._attempt(work)
+        except ConfigurationError:
+            if alive(self._session):
+                raise
+            log.warning("%s went away: reconnecting", self._database)
         except psycopg2.Error as error:
             if alive(self._session):
                 self._give_up(error)
@@ -239,7 +249,7 @@ class Store:
             try:
                 self._database.reopen()
                 self._session = self._database.connect(f"{self._verb} {self._source}")
-                self._on_reconnect()
+                self._hold()
             except (ConfigurationError, psycopg2.Error) as error:  # it is not there yet, or not for long
                 if time.monotonic() > deadline or self._stop.wait(RECONNECT_PAUSE):
                     raise DatabaseLost(f"the database went away and did not come back: {error}") from error
@@ -250,9 +260,10 @@ class Store:
 class RunLock:
     """The place of the one run of a source and kind: a session lock that dies with its process."""
 
-    def __init__(self, database: Database, source: str, verb: Verb) -> None:
+    def __init__(self, database: Database, source: str, verb: Verb, stop: threading.Event | None = None) -> None:
         """Take the place; raises RunRefused, naming the holder, where it is taken."""
         self._database, self._what = database, f"{verb} {source}"
+        self._stop = stop or threading.Event()
         self._keys = (RUN_LOCKS, zlib.crc32(self._what.encode()) & 0x7FFF_FFFF)
         self._session: Connection | None = None
         self._pid = -1  # of the server's process for it, known after its end
@@ -270,17 +281,19 @@ class RunLock:
             while not self._free(cursor):
                 cursor.execute(HOLDER, self._keys)
                 pid, name, since = cursor.fetchone() or (0, "another session", "just now")
-                if pid != former or time.monotonic() > deadline:
+                if pid != former or time.monotonic() > deadline or self._stop.is_set():
                     self._session.close()
                     raise RunRefused(f"another {self._what} is running: {name}, since {since}")
-                time.sleep(RECONNECT_PAUSE)  # our own former session, which the server has yet to bury
+                self._stop.wait(RECONNECT_PAUSE)  # our own former session, which the server has yet to bury
 
     def _free(self, cursor: Cursor) -> bool:
         cursor.execute(TRY_LOCK, self._keys)
         return cursor.fetchone() == (True,)
 
-    def release(self) -> None:
-        """Give the place up."""
+    def close(self) -> None:
+        """Give the place up; at once, where the server would take a while to see that the session has ended."""
+        if self._session and alive(self._session):
+            self._session.cursor().execute(UNLOCK, self._keys)
         if self._session:
             self._session.close()
 

@@ -3,19 +3,18 @@
 import argparse
 import logging
 import os
-import signal
 import sys
 import textwrap
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigurationError, PipelineError, RunRefused
-from pipeline.settings import DATABASE_URL, EMBEDDED_DIRECTORY, ROOT, Scrubber, Settings
+from pipeline.process import log_to_stderr, open_database, stop_on_signals
+from pipeline.settings import ROOT, Scrubber, Settings
 from pipeline.values import Verb
 from sources import SOURCES
 
@@ -34,11 +33,13 @@ def main(argv: Sequence[str] | None = None, *, verb: Verb | None = None, source:
     A script that fixes `verb` and `source` takes that command's options alone.
     """
     arguments = _parser(verb, source).parse_args(argv)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: no text ends a command
     scrubber = Scrubber([], LOG_PATTERN)
     try:
         settings = Settings.read()
-        scrubber = Scrubber(settings.secrets(), LOG_PATTERN)
-        _log_to_stderr(scrubber)
+        scrubber = Scrubber(settings.secrets(source.KEY_VARIABLE for source in SOURCES.values()), LOG_PATTERN)
+        log_to_stderr(scrubber)
         exit_code: int = arguments.command(arguments, settings, scrubber.scrub)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output has seen enough, as head does
@@ -109,7 +110,7 @@ def _setup(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[s
     del arguments, scrub
     from db.setup import ensure_schema
 
-    with _open_database(settings) as database:
+    with open_database(settings) as database:
         ensure_schema(database, always=True)
         print(f"the tables are ready: {database}")
     return 0
@@ -129,7 +130,7 @@ def _run(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str
 
     from db.setup import ensure_schema
 
-    with _open_database(settings) as database, _stop_on_signals() as stop:
+    with open_database(settings) as database, stop_on_signals() as stop:
         ensure_schema(database)
         return max([_run_one(plan, database, stop, scrub) for plan in plans])
 
@@ -157,22 +158,21 @@ def _plan(name: str, arguments: argparse.Namespace, settings: Settings) -> "Plan
     from pipeline.plan import backfill_window, choose, make_plan, pull_window
     from sources.config import read_config
 
-    kind = SOURCES[name]
-    file = arguments.config or ROOT / kind.CONFIG
-    assets = read_config(file, kind)
-    key = settings.key(kind.KEY_VARIABLE)
-    if kind.KEY_REQUIRED and not key:
-        raise ConfigurationError(f"{name} needs a key: write {kind.KEY_VARIABLE}=… into .env or the environment")
+    source = SOURCES[name]
+    file = arguments.config or ROOT / source.CONFIG
+    assets = read_config(file, source)
+    key = settings.key(source.KEY_VARIABLE)
+    if source.KEY_REQUIRED and not key:
+        raise ConfigurationError(f"{name} needs a key: write {source.KEY_VARIABLE}=… into .env or the environment")
     now = datetime.now(UTC)
     if arguments.verb is Verb.PULL:
-        window = pull_window(now, kind.PULL_DAYS)
+        window = pull_window(now, source.PULL_DAYS)
     else:
-        window = backfill_window(now, kind.history_start(now), arguments.start, arguments.end)
+        window = backfill_window(now, source.history_start(now), arguments.start, arguments.end)
     targets = choose(assets, arguments.asset, arguments.metric, file.name)
-    plan = make_plan(kind(key, settings.get(kind.BASE_URL_VARIABLE)), arguments.verb, targets, window)
+    plan = make_plan(source(key, settings.url(source.BASE_URL_VARIABLE)), arguments.verb, targets, window)
     if not plan.calls:
-        other = next(other for other in Verb if other is not arguments.verb)
-        why = f"set {kind.KEY_VARIABLE}" if plan.without_key else f"python main.py {other} {name} asks for them"
+        why = f"set {source.KEY_VARIABLE}" if plan.without_key else _elsewhere(plan)
         raise ConfigurationError(f"none of these series can be asked for in a {arguments.verb}: {why}")
     return plan
 
@@ -184,25 +184,30 @@ def _announce(plan: "Plan") -> None:
             "%s: %d series are skipped: they need %s, which is not set",
             name, plan.without_key, plan.source.KEY_VARIABLE,
         )  # fmt: skip
-    if plan.left_to_other_verb:
+    if plan.left_out:
         why = "have a history only" if plan.verb is Verb.PULL else "exist only live"
-        other = next(other for other in Verb if other is not plan.verb)
-        log.info("%s: %d series %s: python main.py %s %s", name, plan.left_to_other_verb, why, other, name)
+        log.info("%s: %d series %s: %s", name, len(plan.left_out), why, _elsewhere(plan))
+
+
+def _elsewhere(plan: "Plan") -> str:
+    """The commands that ask for the series which this plan leaves out."""
+    verbs = {verb for target in plan.left_out for verb in plan.source.METRICS[target.metric].verbs}
+    return " or ".join(f"python main.py {verb} {plan.source.name}" for verb in Verb if verb in verbs)
 
 
 def _sources(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     del arguments, scrub
     from sources.config import read_config
 
-    for name, kind in SOURCES.items():
-        assets = read_config(ROOT / kind.CONFIG, kind)
-        key = "set" if settings.get(kind.KEY_VARIABLE) else "not set"
-        need = "needed" if kind.KEY_REQUIRED else "for some metrics"
-        print(f"{name}: one request each {kind.REQUEST_DELAY} s; {kind.KEY_VARIABLE} ({need}): {key}")
-        print(f"  {kind.CONFIG}: {len(assets)} rows, {sum(len(asset.metrics) for asset in assets)} series")
-        for group in kind.KINDS or ("",):
+    for name, source in SOURCES.items():
+        assets = read_config(ROOT / source.CONFIG, source)
+        key = "set" if settings.get(source.KEY_VARIABLE) else "not set"
+        need = "needed" if source.KEY_REQUIRED else "for some metrics"
+        print(f"{name}: one request each {source.REQUEST_DELAY} s; {source.KEY_VARIABLE} ({need}): {key}")
+        print(f"  {source.CONFIG}: {len(assets)} rows, {sum(len(asset.metrics) for asset in assets)} series")
+        for group in source.KINDS or ("",):
             alike: dict[str, list[str]] = {}
-            for metric, known in sorted(kind.METRICS.items()):
+            for metric, known in sorted(source.METRICS.items()):
                 if group in known.kinds:
                     verbs = " and ".join(verb for verb in Verb if verb in known.verbs)
                     alike.setdefault(f"{verbs}{', with the key' if known.needs_key else ''}", []).append(metric)
@@ -210,66 +215,3 @@ def _sources(arguments: argparse.Namespace, settings: Settings, scrub: Callable[
                 print(f"  {f'{group}, ' if group else ''}{how}:")
                 print(textwrap.fill(" ".join(metrics), 110, initial_indent=" " * 4, subsequent_indent=" " * 4))
     return 0
-
-
-@contextmanager
-def _open_database(settings: Settings) -> Iterator["Database"]:
-    from db.setup import Database
-
-    url = settings.get(DATABASE_URL)
-    if not url and not EMBEDDED_DIRECTORY.exists():
-        log.info("DATABASE_URL is not set: making an embedded PostgreSQL, which takes some seconds")
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the server is let go of
-    try:
-        database = Database(url, EMBEDDED_DIRECTORY)
-        try:
-            log.info("database: %s", database)
-            yield database
-        finally:
-            database.close()
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; the second one ends the process at once."""
-    stop = threading.Event()
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def on_signal(number: int, frame: object) -> None:
-        del frame
-        stop.set()
-        for each in previous:
-            signal.signal(each, signal.SIG_DFL)
-        told = f"\n{signal.Signals(number).name}: storing what has been fetched; a second one ends at once\n"
-        os.write(2, told.encode())  # not logged: the signal may have come in the middle of a log line
-
-    for number in previous:
-        signal.signal(number, on_signal)
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-class _StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes to whatever sys.stderr is now, so that lines go above a progress bar."""
-
-    @property
-    def stream(self) -> TextIO:
-        return sys.stderr
-
-    @stream.setter
-    def stream(self, value: TextIO) -> None:
-        """The base class sets it; it is looked up anew each time."""
-
-
-def _log_to_stderr(formatter: logging.Formatter) -> None:
-    formatter.converter = time.gmtime
-    formatter.default_msec_format = ""
-    handler = _StderrHandler()
-    handler.setFormatter(formatter)
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings repeat what the client reports, with URLs

@@ -20,7 +20,7 @@ class Plan:
     verb: Verb
     calls: tuple[Call, ...]
     series: int
-    left_to_other_verb: int
+    left_out: tuple[Target, ...]  # which only another verb asks for
     without_key: int
 
     @property
@@ -53,7 +53,7 @@ def choose(
     Raises ConfigurationError, with the nearest name, for one that no row of the config, so called, has.
     """
     targets = [target for asset in assets for target in asset.targets()]
-    known_assets, known_metrics = ({target[position] for target in targets} for position in (0, 1))
+    known_assets, known_metrics = {target.asset for target in targets}, {target.metric for target in targets}
     for kind, names, known in (("asset", only_assets, known_assets), ("metric", only_metrics, known_metrics)):
         for name in names:
             if name not in known:
@@ -77,7 +77,7 @@ def make_plan(source: BaseSource, verb: Verb, targets: Sequence[Target], window:
         verb,
         tuple(source.calls(verb, open_ones, window)),
         series=len(open_ones),
-        left_to_other_verb=len(targets) - len(fitting),
+        left_out=tuple(target for target in targets if target not in fitting),
         without_key=len(fitting) - len(open_ones),
     )
 

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from db.setup import Database
@@ -41,12 +42,13 @@ class Summary:
     seen: set[tuple[str, str]] = field(default_factory=set)  # series with a point
     unanswered: set[tuple[str, str]] = field(default_factory=set)  # series of failed calls
     silent: list[Target] = field(default_factory=list)  # answered, without one point
+    broken: str = ""  # what ended the run before its time, where it is not the stop
     seconds: float = 0.0
 
     @property
     def status(self) -> str:
         """What pulls.status says."""
-        if self.failed or self.not_made:
+        if self.failed or self.not_made or self.broken:
             return "error"
         return "success" if self.received else "no_data"
 
@@ -89,26 +91,22 @@ def run(plan: Plan, database: Database, stop: threading.Event, scrub: Callable[[
     DatabaseLost where the database does not come back; failed calls are counted, not raised.
     """
     summary, began = Summary(plan), time.monotonic()
-    lock = RunLock(database, plan.source.name, plan.verb)
-    try:
-        store = Store(database, plan.source.name, plan.verb, lock.take, stop)
+    source, verb = plan.source, plan.verb
+    with (
+        closing(RunLock(database, source.name, verb, stop)) as lock,
+        closing(Store(database, source.name, verb, lock.take, stop)) as store,
+    ):
+        pull_id = store.begin_run()
         try:
-            pull_id = store.begin_run()
-            try:
-                _fetch_and_store(summary, Client(plan.source, stop), store)
-            except DatabaseLost:
-                raise  # nothing can be recorded
-            except Exception as error:
-                summary.failed += 1
-                summary.failures[f"{type(error).__name__}: {error}"] += 1
-                store.end_run(pull_id, _end(summary, scrub))
-                raise
-            summary.seconds = time.monotonic() - began
+            _fetch_and_store(summary, Client(source, stop), store)
+        except DatabaseLost:
+            raise  # nothing can be recorded
+        except Exception as error:
+            summary.broken = f"{type(error).__name__}: {error}"
             store.end_run(pull_id, _end(summary, scrub))
-        finally:
-            store.close()
-    finally:
-        lock.release()
+            raise
+        summary.seconds = time.monotonic() - began
+        store.end_run(pull_id, _end(summary, scrub))
     return summary
 
 
@@ -155,6 +153,7 @@ def _fit(answer: Answer, summary: Summary) -> list[DataPoint]:
         points = [point for point in answer.points if point.at in window]
     else:  # no upper bound: a run that passes midnight dates what it receives by the new day
         points = [point for point in answer.points if point.at >= window.start]
+        points.sort(key=lambda point: point.at)  # of one day's points the last is stored
         for point in points:
             point.at = midnight(point.at)
     summary.received += len(points)
@@ -182,7 +181,8 @@ def _count(outcome: Outcome, summary: Summary) -> None:
 
 def _end(summary: Summary, scrub: Callable[[str], str]) -> RunEnd:
     """What the run's row says in the end."""
-    failures = [message for message, _ in summary.failures.most_common()]
+    failures = [summary.broken] if summary.broken else []
+    failures += [message for message, _ in summary.failures.most_common()]
     text = "; ".join(failures[:FAILURES_KEPT])
     if len(failures) > FAILURES_KEPT:
         text += f"; and {len(failures) - FAILURES_KEPT} more"

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -47,9 +47,16 @@ class Settings:
             )
         return value
 
-    def secrets(self) -> list[str]:
+    def url(self, name: str) -> str:
+        """The value of a variable that holds a server's URL; raises ConfigurationError where it can't be one."""
+        value = self.get(name)
+        if value and not re.match(r"https?://[^/\s]", value):
+            raise ConfigurationError(f"{name} is no URL of a server: write http://host:port or https://host")
+        return value
+
+    def secrets(self, key_variables: Iterable[str]) -> list[str]:
         """All that must never be printed, as it stands, in a URL and in an error's repr; the longest first."""
-        found = {value for name, value in self._values.items() if name.endswith("_API_KEY")}
+        found = {self.get(name) for name in key_variables}
         found |= _passwords(self.get(DATABASE_URL))
         forms = {form for value in found for form in (value, quote(value, safe=""), repr(value)[1:-1])}
         return sorted((form for form in forms if len(form) >= SHORTEST_SECRET), key=len, reverse=True)

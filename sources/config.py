@@ -10,8 +10,8 @@ from pipeline.errors import ConfigurationError
 from pipeline.values import MAX_ASSET, Target
 from sources.base import BaseSource
 
-COLUMNS = ("asset", "metrics", "id", "name", "entity")
-REQUIRED = ("asset", "metrics")
+COLUMNS = ("asset", "kind", "metrics", "id", "name", "entity")  # kind only where the source has kinds
+REQUIRED = ("asset", "kind", "metrics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def read_config(path: Path, source: type[BaseSource]) -> list[Asset]:
 
 def _records(path: Path, text: str, source: type[BaseSource]) -> Iterator[tuple[int, dict[str, str]]]:
     """Each data row with its line number, as a mapping from column to stripped text."""
-    known = COLUMNS + (("kind",) if source.KINDS else ())
+    known = tuple(column for column in COLUMNS if column != "kind" or source.KINDS)
     header: list[str] = []
     for line, raw in enumerate(text.split("\n"), start=1):
         if raw.lstrip(' \t"').startswith("#"):  # spreadsheets put a comment into quotes
@@ -101,8 +101,8 @@ def _header(fields: list[str], known: tuple[str, ...]) -> list[str]:
             raise ConfigurationError(f"unknown column {field!r}: {nearest(field, known)}")
         if fields.count(field) > 1:
             raise ConfigurationError(f"column {field!r} stands twice")
-    for field in (*REQUIRED, *known[len(COLUMNS) :]):
-        if field not in fields:
+    for field in REQUIRED:
+        if field in known and field not in fields:
             raise ConfigurationError(f"column {field!r} is missing: the header is {','.join(known)}")
     return fields
 
@@ -138,4 +138,6 @@ def _check_metric(metric: str, kind: str, source: type[BaseSource]) -> None:
 
 
 def _example(source: type[BaseSource]) -> str:
-    return "solana,chain,CHAIN_TVL,Solana (asset,kind,metrics,id)" if source.KINDS else "btc,PRICE (asset,metrics)"
+    metric, known = next(iter(source.METRICS.items()))
+    kind = min(known.kinds)
+    return f"NAME,{kind},{metric} (asset,kind,metrics)" if kind else f"NAME,{metric} (asset,metrics)"

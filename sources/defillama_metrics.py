@@ -169,7 +169,10 @@ def _listed(
 ) -> Iterator[Observation]:
     """The wanted rows of an answer that lists many assets; where two go by one name, neither is the right one."""
     found: dict[str, list[Any]] = {same(target.id): [] for target in call.targets}
-    for row in as_list(rows):
+    named = [row for row in as_list(rows) if row.get(name) is not None]
+    if rows and not named:
+        raise KeyError(name)
+    for row in named:
         if (known := found.get(same(row[name]))) is not None:
             known.append(row)
     for target in call.targets:

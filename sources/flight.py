@@ -95,18 +95,18 @@ class Flight:
             return self._outcome(call)
         except Stopped:
             raise
-        except BaseException as error:  # noqa: BLE001 (SourceStopped, or a bug: handed to the taker, who raises it)
+        except BaseException as error:  # noqa: BLE001 (SourceStopped, or a bug: the taker decides)
             return Outcome(call, error=error)
 
     def _outcome(self, call: Call) -> Outcome | None:
         try:
             self._client.answer(call, lambda answer: self._hand_over(Outcome(call, answer=answer)))
         except CallFailed as error:
-            pieces = self._client.source.split(call) if error.status is not None and error.status >= 500 else []
+            pieces = self._client.pieces(call, error)
             if not pieces:
                 return Outcome(call, error=error)
             with self._change:
-                self._todo.extend(pieces)
+                self._todo.extendleft(reversed(pieces))  # first, so that good halves answer between bad ones
                 self._open += len(pieces)
                 self._change.notify_all()
             return Outcome(call, error=error, pieces=len(pieces))

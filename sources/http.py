@@ -25,6 +25,7 @@ LONGEST_ANSWER = 300.0  # seconds for a whole body, as the read time-out starts 
 MAX_BODY = 256 * 2**20  # bytes after decompression; the largest real answers are some tens of MB
 IN_MEMORY = 4 * 2**20  # bytes of a body before it goes to a temporary file
 LONGEST_PAUSE = 900.0  # seconds; an API that asks for more is left to the next run
+LONGEST_REFUSAL = 1800.0  # seconds of answers that are all 429, after which the source is left to the next run
 ALL_DOWN = 20  # calls given up in a row, none answered between them, after which the API counts as down
 LOOK = 0.5  # seconds of a wait between two looks at whether the source is over
 HEADERS = {"Accept": "application/json", "User-Agent": "crypto-metrics/1.0"}
@@ -74,8 +75,8 @@ class Client:
         self._decoding = threading.Lock()  # one body at a time: the GIL allows no more anyway
         self._counting = threading.Lock()
         self._given_up = 0  # calls in a row
+        self._refused_since: float | None = None  # on the clock; None once anything was answered
         self._over: SourceStopped | Stopped | None = None  # why nothing is sent any more
-        self.requests = 0  # sent, retries included
 
     def answer(self, call: Call, taker: Callable[[Answer], None] = lambda _: None) -> Answer:
         """The answer of one call, paced and retried.
@@ -109,10 +110,16 @@ class Client:
                         continue
             faults += 1
             if faults >= MAX_TRIES:
-                self._count_given_up()
-                raise CallFailed(f"{call}: {fault} ({faults} tries)", status=fault.status)
+                given_up = CallFailed(f"{call}: {fault} ({faults} tries)", status=fault.status)
+                if not self.pieces(call, given_up):  # smaller calls will tell whether the API is down
+                    self._count_given_up()
+                raise given_up
             log.debug("%s: %s, trying again", call, fault)
             self._sleep(backoff(faults))
+
+    def pieces(self, call: Call, error: CallFailed) -> list[Call]:
+        """The smaller calls in place of one that the server itself keeps failing."""
+        return self.source.split(call) if error.status is not None and error.status >= 500 else []
 
     def close(self) -> None:
         """Let no request start any more; calls under way end as Stopped, or with the answer that they are reading."""
@@ -133,6 +140,7 @@ class Client:
         found = verdict(status, html=html)
         if found in (Verdict.GOOD, Verdict.WRONG):
             self._pace.accepted(started)
+            self._refused_since = None
         if found is Verdict.GOOD:
             return self._decode(call, response, taker)
         said = f"HTTP {status}: {self._snippet(response, html=html)}"
@@ -156,8 +164,6 @@ class Client:
                     if size > MAX_BODY:
                         raise CallFailed(f"{call}: the body passes {MAX_BODY >> 20} MB", status=200)
                     body.write(chunk)
-                    if self.stop.is_set():
-                        raise Stopped
                     if self._clock() > deadline:
                         raise _Fault(f"the body has not ended after {LONGEST_ANSWER:.0f} s")
             except requests.RequestException as error:
@@ -178,8 +184,6 @@ class Client:
         if not hasattr(self._local, "session"):
             self._local.session = self._session()
             self._local.session.headers.update(HEADERS)
-        with self._counting:
-            self.requests += 1
         response: requests.Response = self._local.session.get(
             request.url,
             params=request.params,
@@ -194,6 +198,10 @@ class Client:
         asked = retry_after(response.headers, self._now())
         if asked is not None and asked > LONGEST_PAUSE:
             raise self._ended(f"{self.source.name} asks to wait {asked / 60:.0f} minutes: try again later")
+        now = self._clock()
+        self._refused_since = now if self._refused_since is None else self._refused_since
+        if now - self._refused_since > LONGEST_REFUSAL:
+            raise self._ended(f"{self.source.name} has answered only 429 for {LONGEST_REFUSAL / 60:.0f} minutes")
         self._pace.refused(started, asked)
 
     def _count_given_up(self) -> None:

@@ -75,7 +75,7 @@ def open_store(database: Database) -> Iterator[Opener]:
     stores = []
 
     def opened(verb: Verb) -> Store:
-        stores.append(Store(database, "defillama", verb, on_reconnect=lambda: None))
+        stores.append(Store(database, "defillama", verb, hold=lambda: None))
         return stores[-1]
 
     yield opened

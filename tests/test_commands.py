@@ -42,8 +42,8 @@ UNUSED = "host=/nowhere"  # a database that a command fails on as soon as it ope
         ("main.py pull artemis --asset slo", "error: artemis_config.csv has no asset 'slo': did you mean sol?"),
         ("main.py pull artemis --metric PRISE", "artemis_config.csv has no metric 'PRISE': did you mean PRICE?"),
         ("main.py pull artemis --asset btc --metric TVL", "has none of these metrics for any of these assets"),
-        ("main.py pull defillama --metric FEES", "in a pull: python main.py backfill defillama asks for them"),
-        ("main.py backfill defillama --metric MCAP", "in a backfill: python main.py pull defillama asks for them"),
+        ("main.py pull defillama --metric FEES", "in a pull: python main.py backfill defillama"),
+        ("main.py backfill defillama --metric MCAP", "in a backfill: python main.py pull defillama"),
         ("main.py pull defillama --metric PERPS_VOLUME_24H", "in a pull: set DEFILLAMA_API_KEY"),
         ("main.py pull all --config x.csv", "error: --config goes with one source: name it in place of 'all'"),
         ("main.py pull defillama --config absent.csv", "error: absent.csv: there is no such config file"),
@@ -260,3 +260,9 @@ def _read(terminal: int) -> str:
         return os.read(terminal, 65536).decode("utf-8", "replace")
     except OSError:  # the last process has closed it
         return ""
+
+
+def test_an_output_without_unicode_still_gets_its_lines() -> None:
+    done = run("main.py backfill defillama --dry-run", env=environment(UNUSED) | {"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0, done.stderr
+    assert "more of api/protocol/\\u2026" in done.stdout

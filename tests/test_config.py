@@ -100,9 +100,9 @@ def test_a_missing_file_and_a_folder_are_refused_by_name(file: Path) -> None:
     "content", ["", "\n\n", "# only\n# comments\n", HEADER, "# c\n" + HEADER + "#lido,protocol,TVL\n", "\ufeff"]
 )
 def test_a_file_without_an_asset_is_refused_with_an_example(file: Path, content: str) -> None:
-    assert refusal(file, content).startswith(": no asset in it: add a row such as solana,chain,CHAIN_TVL,Solana (")
+    assert refusal(file, content).endswith("add a row such as NAME,protocol,TVL (asset,kind,metrics)")
     assert refusal(file, content.replace("kind,", ""), Artemis) == (
-        ": no asset in it: add a row such as btc,PRICE (asset,metrics)"
+        ": no asset in it: add a row such as NAME,24H_VOLUME (asset,metrics)"
     )
 
 
@@ -115,7 +115,7 @@ def test_a_file_without_an_asset_is_refused_with_an_example(file: Path, content:
             ":3: unknown column 'tags': known: asset, entity, id, kind, metrics, name",
         ),
         ("lido,protocol,TVL\n", ":1: unknown column 'lido': did you mean"),
-        ("asset,metrics\n", ":1: column 'kind' is missing: the header is asset,metrics,id,name,entity,kind"),
+        ("asset,metrics\n", ":1: column 'kind' is missing: the header is asset,kind,metrics,id,name,entity"),
         ("kind,metrics\n", ":1: column 'asset' is missing"),
         ("asset,kind\n", ":1: column 'metrics' is missing"),
         ("asset,asset,kind,metrics\n", ":1: column 'asset' stands twice"),

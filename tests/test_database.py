@@ -129,6 +129,15 @@ def test_every_session_is_in_utc_and_says_what_it_is_for(empty_url: str, monkeyp
         assert session.info.dsn_parameters["connect_timeout"] == "77"
 
 
+def test_sessions_read_what_is_committed_whatever_the_database_prefers(
+    monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    monkeypatch.setenv("PGOPTIONS", "-c default_transaction_isolation=serializable -c idle_session_timeout=1h")
+    with closing(database.connect("test")) as session, session.cursor() as cursor:
+        cursor.execute("SELECT current_setting('transaction_isolation'), current_setting('idle_session_timeout')")
+        assert cursor.fetchone() == ("read committed", "0")
+
+
 def test_a_load_is_not_compiled(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGOPTIONS", "-c jit=on")
     with closing(database.connect("test")) as session, session.cursor() as cursor:

@@ -34,9 +34,9 @@ def test_a_session_lost_in_the_middle_is_replaced_and_the_load_repeated_whole(
 ) -> None:
     rows(DEADLY.format(times=1))
     seen = []
-    with closing(Store(database, "defillama", verb, on_reconnect=lambda: seen.append(values()))) as store:
+    with closing(Store(database, "defillama", verb, hold=lambda: seen.append(values()))) as store:
         assert store.load([point("alive"), point("deadly"), point("zombie")]) == Counts(new=3)
-    assert seen == [{}]
+    assert seen == [{}, {}, {}]  # before the load, after the reconnect, before the load is repeated
     assert len(values()) == 3
     (message,) = caplog.messages
     assert message == f"{database} went away (server closed the connection unexpectedly): reconnecting"
@@ -47,7 +47,7 @@ def test_a_session_lost_twice_is_given_up_in_one_line_with_nothing_half_stored(
 ) -> None:
     rows(DEADLY.format(times=2))
     with (
-        closing(Store(database, "defillama", PULL, on_reconnect=lambda: None)) as store,
+        closing(Store(database, "defillama", PULL, hold=lambda: None)) as store,
         pytest.raises(DatabaseLost) as lost,
     ):
         store.load([point("alive"), point("deadly")])
@@ -88,7 +88,7 @@ def test_a_database_that_does_not_come_back_is_given_up(
 ) -> None:
     monkeypatch.setattr("db.store.RECONNECT_SECONDS", 0.0)
     name = database_url.split("dbname=")[1]
-    with closing(Store(database, "defillama", PULL, on_reconnect=lambda: None)) as store:
+    with closing(Store(database, "defillama", PULL, hold=lambda: None)) as store:
         with closing(psycopg2.connect(database_url.replace(name, "postgres"))) as session:
             session.autocommit = True
             session.cursor().execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
@@ -107,23 +107,23 @@ def locks(rows: Rows) -> list[int]:
 def test_the_place_lost_with_the_database_is_taken_again(database: Database, rows: Rows) -> None:
     lock = RunLock(database, "artemis", PULL)
     first = locks(rows)
-    with closing(Store(database, "artemis", PULL, on_reconnect=lock.take)) as store:
+    with closing(Store(database, "artemis", PULL, hold=lock.take)) as store:
         end(rows, "pull artemis")
         assert locks(rows) == []
         assert store.load([point()]) == Counts(new=1)
         (again,) = locks(rows)
         assert again not in first
-    lock.release()
+    lock.close()
 
 
 def test_the_place_is_kept_where_only_the_stores_session_was_lost(database: Database, rows: Rows) -> None:
     lock = RunLock(database, "artemis", PULL)
     first = locks(rows)
-    with closing(Store(database, "artemis", PULL, on_reconnect=lock.take)) as store:
+    with closing(Store(database, "artemis", PULL, hold=lock.take)) as store:
         rows("SELECT pg_terminate_backend(%s, 10000)", store._session.info.backend_pid)
         assert store.load([point()]) == Counts(new=1)
     assert locks(rows) == first
-    lock.release()
+    lock.close()
 
 
 def test_a_place_taken_by_another_run_in_between_stops_this_one_with_nothing_written(
@@ -136,13 +136,13 @@ def test_a_place_taken_by_another_run_in_between_stops_this_one_with_nothing_wri
         others.append(RunLock(database, "defillama", PULL))
         lock.take()
 
-    with closing(Store(database, "defillama", PULL, on_reconnect=another_comes_first)) as store:
+    with closing(Store(database, "defillama", PULL, hold=another_comes_first)) as store:
         end(rows, "pull defillama")
         with pytest.raises(RunRefused, match="another pull defillama is running: "):
             store.load([point()])
     assert values() == {}
     for held in (lock, *others):
-        held.release()
+        held.close()
 
 
 def test_our_own_former_session_that_the_server_has_not_buried_yet_is_waited_for(
@@ -165,16 +165,16 @@ def test_our_own_former_session_that_the_server_has_not_buried_yet_is_waited_for
     taker.join(timeout=30)
     assert len(locks(rows)) == 1
     assert locks(rows) != [former]
-    lock.release()
+    lock.close()
 
 
 def test_lost_sessions_can_be_closed_without_an_error(database: Database, rows: Rows) -> None:
     lock = RunLock(database, "artemis", PULL)
-    store = Store(database, "artemis", PULL, on_reconnect=lock.take)
+    store = Store(database, "artemis", PULL, hold=lock.take)
     end(rows, "pull artemis")
     store.close()
-    lock.release()
-    lock.release()
+    lock.close()
+    lock.close()
 
 
 @pytest.mark.parametrize("how", [signal.SIGQUIT, signal.SIGKILL])
@@ -184,7 +184,7 @@ def test_an_embedded_server_that_crashes_is_started_again_and_the_run_goes_on(
     database = Database("", tmp_path / "postgres")
     ensure_schema(database)
     lock = RunLock(database, "artemis", PULL)
-    store = Store(database, "artemis", PULL, on_reconnect=lock.take)
+    store = Store(database, "artemis", PULL, hold=lock.take)
     pull_id = store.begin_run()
     store.load([point("before")])
     postmaster = int((tmp_path / "postgres" / "data" / "postmaster.pid").read_text(encoding="utf-8").split()[0])
@@ -195,5 +195,5 @@ def test_an_embedded_server_that_crashes_is_started_again_and_the_run_goes_on(
     with pytest.raises(RunRefused):
         RunLock(database, "artemis", PULL)
     store.close()
-    lock.release()
+    lock.close()
     database.close()

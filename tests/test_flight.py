@@ -5,7 +5,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -87,8 +87,8 @@ def artemis(api: FakeApi) -> Client:
     return Client(Artemis("key", f"{api.url}/artemis"), threading.Event(), clock=clock, sleep=clock.sleep)
 
 
-def batch() -> list[Call]:
-    targets = [Target(symbol, "PRICE", symbol) for symbol in SYMBOLS]
+def batch(symbols: Sequence[str] = SYMBOLS) -> list[Call]:
+    targets = [Target(symbol, "PRICE", symbol) for symbol in symbols]
     return list(Artemis("key").calls(Verb.PULL, targets, WINDOW))
 
 
@@ -115,10 +115,19 @@ def test_pieces_are_counted_so_that_the_taker_knows_how_many_calls_there_are() -
     assert len(outcomes) == 1 + sum(outcome.pieces for outcome in outcomes)
 
 
+def test_many_batches_with_a_bad_symbol_each_do_not_make_the_api_look_down() -> None:
+    symbols = [f"coin-{number}" for number in range(4 * 50)]
+    bad = symbols[::12]
+    with FakeApi(bad_symbols=tuple(bad), shipped=False) as api:
+        outcomes = fly(artemis(api), batch(symbols))
+    given_up = [outcome for outcome in outcomes if outcome.error and not outcome.pieces]
+    assert sorted(target.id for outcome in given_up for target in outcome.call.targets) == sorted(bad)
+
+
 def test_halving_during_a_total_outage_is_bounded() -> None:
     with FakeApi(broken={".": "500"}) as api:
         outcomes = fly(artemis(api), batch())
-        assert len(api.requests) <= BOUND
+        assert len(api.requests) <= 2 * BOUND  # as many again for the batches that were halved
     assert {type(outcome.error) for outcome in outcomes} == {CallFailed, SourceStopped}
 
 

@@ -158,13 +158,6 @@ def test_each_thread_has_one_connection() -> None:
         assert (wire.connections, len(wire.starts)) == (4, 40)
 
 
-def test_requests_are_counted_retries_included() -> None:
-    with Wire(DROP, reply(b"", 429), GOOD) as wire:
-        one = client(wire.url)
-        one.answer(call())
-        assert one.requests == 3
-
-
 def test_an_undated_value_is_dated_when_it_was_received() -> None:
     class Undated(Plain):
         def read(self, call: Any, payload: Any) -> Iterator[Any]:

@@ -193,6 +193,14 @@ def test_a_429_that_asks_for_an_absurd_wait_stops_the_source(asked: str) -> None
         assert len(wire.starts) == 1
 
 
+def test_an_api_that_answers_only_429_is_left_after_half_an_hour() -> None:
+    clock = Clock()
+    with Wire(reply(b"", 429, Retry_After="600"), clock=clock) as wire:
+        with pytest.raises(SourceStopped, match="plain has answered only 429 for 30 minutes"):
+            client(wire.url, clock=clock).answer(call())
+        assert wire.starts[-1] - wire.starts[0] == pytest.approx(4 * 600)
+
+
 @pytest.mark.parametrize("asked", [{}, {"Retry_After": "0"}])
 def test_a_call_outlasts_a_minute_of_429s(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(random, "random", lambda: 0.0)

@@ -114,7 +114,7 @@ def test_times_of_runs_are_utc_whatever_the_time_zone_of_the_server(
 ) -> None:
     rows(f"ALTER DATABASE {rows('SELECT current_database()')[0][0]} SET timezone = 'Asia/Kathmandu'")
     monkeypatch.setenv("PGTZ", "America/St_Johns")
-    with closing(Store(database, "artemis", PULL, on_reconnect=lambda: None)) as store:
+    with closing(Store(database, "artemis", PULL, hold=lambda: None)) as store:
         store.end_run(store.begin_run(), DONE)
     now = datetime.now(UTC).replace(tzinfo=None)
     for (at,) in rows("SELECT unnest(ARRAY[pulled_at, finished_at]) FROM pulls"):
@@ -140,19 +140,19 @@ def test_a_second_run_is_told_who_holds_the_place_and_since_when(database: Datab
                  "WHERE application_name LIKE '%pull artemis%'")[0][0]  # fmt: skip
     who = f"crypto-metrics pull artemis {os.getpid()}@{socket.gethostname()}"[:63]
     assert str(refused.value) == f"another pull artemis is running: {who}, since {since} UTC"
-    lock.release()
+    lock.close()
 
 
 def test_another_source_and_another_kind_are_not_refused(database: Database) -> None:
     held = [RunLock(database, source, verb) for source in ("artemis", "defillama") for verb in Verb]
     for lock in held:
-        lock.release()
+        lock.close()
 
 
 def test_a_place_given_up_is_free(database: Database, rows: Rows) -> None:
-    for _ in range(3):
-        RunLock(database, "artemis", PULL).release()
-        until(lambda: rows("SELECT FROM pg_locks WHERE locktype = 'advisory'") == [])
+    for _ in range(50):
+        RunLock(database, "artemis", PULL).close()
+    assert rows("SELECT FROM pg_locks WHERE locktype = 'advisory'") == []
 
 
 def test_a_holder_is_looked_for_in_the_same_database(database: Database, empty_url: str, rows: Rows) -> None:
@@ -160,7 +160,7 @@ def test_a_holder_is_looked_for_in_the_same_database(database: Database, empty_u
     lock = RunLock(database, "artemis", PULL)
     assert [row[0] for row in rows(HOLDER, *lock._keys)] == [lock._pid]
     for held in (elsewhere, lock):
-        held.release()
+        held.close()
 
 
 def test_a_holder_of_another_role_is_named_though_its_times_are_hidden(
@@ -172,7 +172,7 @@ def test_a_holder_of_another_role_is_named_though_its_times_are_hidden(
     other = Database(as_role(database_url, "second"), Path())
     with pytest.raises(RunRefused, match=r"pull artemis \d+@.*, since an unknown time$"):
         RunLock(other, "artemis", PULL)
-    lock.release()
+    lock.close()
     rows("DROP ROLE second")
 
 
@@ -196,3 +196,23 @@ def test_of_twenty_runs_started_at_once_one_holds_the_place(holder: Callable[[],
     others = [answer for answer in answers if answer != "held"]
     assert len(others) == 19
     assert all(f"pull artemis {winner.pid}@" in answer for answer in others)
+
+
+def test_a_load_takes_the_place_again_after_its_session_was_ended(database: Database, rows: Rows) -> None:
+    with (
+        closing(RunLock(database, "defillama", PULL)) as lock,
+        closing(Store(database, "defillama", PULL, hold=lock.take)) as store,
+    ):
+        rows("SELECT pg_terminate_backend(%s, 10000)", lock._pid)
+        assert store.load([point()]).new == 1
+        with pytest.raises(RunRefused):
+            RunLock(database, "defillama", PULL)
+
+
+def test_a_load_without_the_place_is_refused_and_stores_nothing(database: Database, rows: Rows) -> None:
+    lock = RunLock(database, "defillama", PULL)
+    with closing(Store(database, "defillama", PULL, hold=lock.take)) as store:
+        rows("SELECT pg_terminate_backend(%s, 10000)", lock._pid)
+        with closing(RunLock(database, "defillama", PULL)), pytest.raises(RunRefused):
+            store.load([point()])
+    assert rows("SELECT FROM metrics") == []

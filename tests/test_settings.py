@@ -19,7 +19,7 @@ def read(tmp_path: Path, env: str | bytes, **environment: str) -> Settings:
 
 
 def scrub(text: str, **environment: str) -> str:
-    return Scrubber(Settings(environment).secrets()).scrub(text)
+    return Scrubber(Settings(environment).secrets([KEY])).scrub(text)
 
 
 def test_env_completes_the_environment_which_wins(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_a_variable_emptied_in_the_environment_is_not_filled_from_env(tmp_path: 
 
 def test_what_is_set_nowhere_is_empty_and_env_may_be_missing(tmp_path: Path) -> None:
     settings = Settings.read({"A": "a"}, tmp_path / ".env")
-    assert (settings.get("A"), settings.get("B"), settings.key(KEY), settings.secrets()) == ("a", "", "", [])
+    assert (settings.get("A"), settings.get("B"), settings.key(KEY), settings.secrets([KEY])) == ("a", "", "", [])
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_key_that_can_be_none_is_refused_without_showing_it(key: str) -> None:
 
 
 def test_a_key_is_a_secret_as_it_stands_and_as_it_stands_in_a_url() -> None:
-    assert {"ab/+cd", "ab%2F%2Bcd"} <= set(Settings({KEY: "ab/+cd"}).secrets())
+    assert {"ab/+cd", "ab%2F%2Bcd"} <= set(Settings({KEY: "ab/+cd"}).secrets([KEY]))
     assert scrub("GET /ab/+cd/x?key=ab%2F%2Bcd", **{KEY: "ab/+cd"}) == f"GET /{HIDDEN}/x?key={HIDDEN}"
 
 
@@ -106,7 +106,7 @@ def test_the_password_of_a_database_url_is_a_secret_however_it_is_written(url: s
 
 @pytest.mark.parametrize("url", ["", "postgresql://me@host/db", "postgresql:///db", "host=h dbname=db", "rubbish"])
 def test_a_database_url_without_a_password_hides_nothing(url: str) -> None:
-    assert Settings({DATABASE_URL: url}).secrets() == []
+    assert Settings({DATABASE_URL: url}).secrets([KEY]) == []
 
 
 def test_an_empty_key_hides_nothing() -> None:
@@ -124,14 +124,14 @@ def test_four_characters_are_hidden() -> None:
 
 
 def test_of_two_secrets_one_inside_the_other_nothing_is_left() -> None:
-    environment = {KEY: "abcdef", "DEFILLAMA_API_KEY": "cdef", "OTHER_API_KEY": "xxabcdefxx"}
-    assert scrub("1 xxabcdefxx 2 abcdef 3 cdef", **environment) == f"1 {HIDDEN} 2 {HIDDEN} 3 {HIDDEN}"
+    environment = {KEY: "abcdef", DATABASE_URL: "postgresql://u:xxabcdefxx@h/d"}
+    assert scrub("1 xxabcdefxx 2 abcdef", **environment) == f"1 {HIDDEN} 2 {HIDDEN}"
 
 
 def test_secrets_are_hidden_in_messages_arguments_and_tracebacks() -> None:
     word = "top\\s3cret"
     settings = Settings({DATABASE_URL: f"postgresql://me:{word}@host/db"})
-    scrubber = Scrubber(settings.secrets(), "%(levelname)s %(message)s")
+    scrubber = Scrubber(settings.secrets([KEY]), "%(levelname)s %(message)s")
     try:
         raise ValueError(word, {"key": word})
     except ValueError:
@@ -140,3 +140,14 @@ def test_secrets_are_hidden_in_messages_arguments_and_tracebacks() -> None:
     told = scrubber.format(record)
     assert told.startswith(f"ERROR {HIDDEN} {HIDDEN} ['{HIDDEN}']\nTraceback")
     assert "s3cret" not in told
+
+
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1:8080", "https://api.example/base"])
+def test_a_url_of_a_server_is_taken(url: str) -> None:
+    assert Settings({"BASE": url}).url("BASE") == url
+
+
+@pytest.mark.parametrize("url", ["localhost:99", "ftp://host", "http://", "https:///path", "api.example"])
+def test_what_is_no_url_of_a_server_is_refused_with_its_variable(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^BASE is no URL of a server: write http"):
+        Settings({"BASE": url}).url("BASE")

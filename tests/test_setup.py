@@ -61,7 +61,7 @@ def indexes(url: str) -> dict[str, str]:
 
 
 def works(url: str) -> None:
-    store = Store(Database(url, Path()), "defillama", Verb.PULL, on_reconnect=lambda: None)
+    store = Store(Database(url, Path()), "defillama", Verb.PULL, hold=lambda: None)
     store.begin_run()
     assert store.load([point("solana"), point("bitcoin")]).new > 0
     store.close()
@@ -169,7 +169,7 @@ def test_a_database_that_goes_away_during_setup_is_lost_and_not_misconfigured(em
 def test_a_role_without_rights_is_told_so(role: str, empty_url: str, database_url: str) -> None:
     told = refusal(lambda: ensure_schema(Database(as_role(empty_url, role), Path())))
     assert told.endswith("the tables can't be made: permission denied for schema public")
-    store = Store(Database(as_role(database_url, role), Path()), "defillama", Verb.PULL, on_reconnect=lambda: None)
+    store = Store(Database(as_role(database_url, role), Path()), "defillama", Verb.PULL, hold=lambda: None)
     assert "can't be written: permission denied for table" in refusal(store.begin_run)
     assert "can't be written: permission denied for table" in refusal(lambda: store.load([point()]))
     store.close()
