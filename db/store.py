@@ -1,11 +1,10 @@
-"""The store: points into metrics, runs into pulls, one run at a time. SQL stands in db/ and nowhere else."""
+"""The store: points into metrics, runs into pulls. SQL stands in db/ and nowhere else."""
 
 import io
 import logging
 import struct
 import threading
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,20 +12,16 @@ from typing import Any, NoReturn, TypeVar
 
 import psycopg2
 from psycopg2.extensions import TransactionRollbackError
-from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
-from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from db.setup import Database, alive, reason
-from pipeline.errors import ConfigurationError, DatabaseLost, RunRefused
+from pipeline.errors import ConfigurationError, DatabaseLost
 from pipeline.values import DataPoint, Verb
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-RUN_LOCKS = 0x6372_7972  # the first key of the advisory locks that runs hold
 RECONNECT_SECONDS = 20.0  # how long a database that went away may take to come back
 RECONNECT_PAUSE = 0.5  # seconds
-RELEASE_SECONDS = 10.0  # how long the server may take to see that a session of ours has ended
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC).timestamp()  # PostgreSQL's own zero of time
 HEADER, ROW, TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), struct.Struct("!hiiiiiqid"), struct.pack("!h", -1)
 
@@ -100,16 +95,6 @@ WHERE pull_id = %(pull_id)s
 OUTGROWN = """
 SELECT pg_relation_size(oid) > 2 * relpages * current_setting('block_size')::bigint FROM pg_class
 WHERE oid = 'metrics'::regclass
-"""
-TRY_LOCK = "SELECT pg_try_advisory_lock(%s, %s)"
-UNLOCK = "SELECT pg_advisory_unlock(%s, %s)"
-HOLDER = """
-SELECT pid, application_name, coalesce(  -- no other role may see when a session began
-    to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS UTC'), 'an unknown time'
-)
-FROM pg_locks JOIN pg_stat_activity USING (pid)
-WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND objsubid = 2 AND granted
-    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
 
@@ -266,47 +251,6 @@ class Store:
                     raise DatabaseLost(f"the database went away and did not come back: {error}") from error
             else:
                 return
-
-
-class RunLock:
-    """The place of the one run of a source and kind: a session lock that dies with its process."""
-
-    def __init__(self, database: Database, source: str, verb: Verb, stop: threading.Event | None = None) -> None:
-        """Take the place; raises RunRefused, naming the holder, where it is taken."""
-        self._database, self._what = database, f"{verb} {source}"
-        self._stop = stop or threading.Event()
-        self._keys = (RUN_LOCKS, zlib.crc32(self._what.encode()) & 0x7FFF_FFFF)
-        self._session: Connection | None = None
-        self._pid = -1  # of the server's process for it, known after its end
-        self.take()
-
-    def take(self) -> None:
-        """Take the place, or make sure of it after the database went away; raises RunRefused where it is taken."""
-        if self._session and alive(self._session):
-            return
-        self._session = self._database.connect(self._what)
-        self._session.autocommit = True
-        former, self._pid = self._pid, self._session.info.backend_pid
-        deadline = time.monotonic() + RELEASE_SECONDS
-        with self._session.cursor() as cursor:
-            while not self._free(cursor):
-                cursor.execute(HOLDER, self._keys)
-                pid, name, since = cursor.fetchone() or (0, "another session", "just now")
-                if pid != former or time.monotonic() > deadline or self._stop.is_set():
-                    self._session.close()
-                    raise RunRefused(f"another {self._what} is running: {name}, since {since}")
-                self._stop.wait(RECONNECT_PAUSE)  # our own former session, which the server has yet to bury
-
-    def _free(self, cursor: Cursor) -> bool:
-        cursor.execute(TRY_LOCK, self._keys)
-        return cursor.fetchone() == (True,)
-
-    def close(self) -> None:
-        """Give the place up; at once, where the server would take a while to see that the session has ended."""
-        if self._session and alive(self._session):
-            self._session.cursor().execute(UNLOCK, self._keys)
-        if self._session:
-            self._session.close()
 
 
 def _encode(points: Sequence[DataPoint], numbers: dict[tuple[str, str], int]) -> bytearray:

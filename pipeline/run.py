@@ -8,8 +8,9 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from db.lock import RunLock
 from db.setup import Database
-from db.store import Counts, RunEnd, RunLock, Store
+from db.store import Counts, RunEnd, Store
 from pipeline.errors import CallFailed, DatabaseLost, SourceStopped
 from pipeline.plan import Plan
 from pipeline.progress import Progress

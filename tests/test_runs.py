@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from db.lock import HOLDER, RunLock
 from db.setup import Database
-from db.store import HOLDER, RunEnd, RunLock, Store
+from db.store import RunEnd, Store
 from pipeline.errors import RunRefused
 from pipeline.values import Verb
 from tests.tables import BACKFILL, DONE, PULL, Opener, Rows, as_role, point, run_row, until
@@ -22,7 +23,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from db.setup import Database
-from db.store import RunLock
+from db.lock import RunLock
 from pipeline.errors import RunRefused
 from pipeline.values import Verb
 database = Database(sys.argv[1], Path())
