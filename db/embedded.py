@@ -42,7 +42,7 @@ STOP_SECONDS = 60
 LEAVE_SECONDS = 10
 POLL_SECONDS = 0.02
 LOG_BYTES = 1_000_000
-READY, REFUSING, SILENT, ABSENT = 0, 1, 2, -1  # the first three are exit codes of pg_isready
+READY, REFUSING, ABSENT = 0, 1, -1  # the first two are exit codes of pg_isready, as is 2: no answer
 SETTINGS = {
     "listen_addresses": "",
     "port": str(PORT),

@@ -199,17 +199,17 @@ def _chain(name: str) -> str:
     return RENAMED_CHAINS.get(name.casefold(), name).casefold()
 
 
-def _overview(kind: str, data_type: str) -> Endpoint:
+def _overview(path_type: str, data_type: str) -> Endpoint:
     params = (*NO_CHART, ("dataType", data_type)) if data_type else NO_CHART
-    return Endpoint(f"api/overview/{kind}", _read_overview_rows, params)
+    return Endpoint(f"api/overview/{path_type}", _read_overview_rows, params)
 
 
-def _summary(kind: str, data_type: str, read: Reader = _read_chart) -> Endpoint:
-    return Endpoint(f"api/summary/{kind}/{{id}}", read, (("dataType", data_type),) if data_type else ())
+def _summary(path_type: str, data_type: str, read: Reader = _read_chart) -> Endpoint:
+    return Endpoint(f"api/summary/{path_type}/{{id}}", read, (("dataType", data_type),) if data_type else ())
 
 
-def _chain_overview(kind: str, data_type: str, params: Params, read: Reader) -> Endpoint:
-    return Endpoint(f"api/overview/{kind}/{{id}}", read, (*params, ("dataType", data_type)))
+def _chain_overview(path_type: str, data_type: str, params: Params, read: Reader) -> Endpoint:
+    return Endpoint(f"api/overview/{path_type}/{{id}}", read, (*params, ("dataType", data_type)))
 
 
 PRICE_HISTORY = Endpoint("coins/chart/{ids}", _read_price_history)

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -38,11 +37,6 @@ OURS = """
 SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'crypto-metrics %%' AND datname = current_database()
 """
 END_OURS = OURS.replace("pid", "pid, pg_terminate_backend(pid)", 1)
-
-
-def _started(folder: Path, database_url: str, api: FakeApi) -> subprocess.Popen[str]:
-    """A pull of 40 calls, which takes three seconds."""
-    return start("main.py pull defillama --config", write(folder, PARENTS), env=environment(database_url, api))
 
 
 def test_a_second_run_is_told_who_holds_the_place_and_another_kind_runs_beside_it(
