@@ -18,6 +18,15 @@ class Verb(StrEnum):
 
     PULL = "pull"
     BACKFILL = "backfill"
+    SETTLE = "settle"
+
+
+class Rhythm(StrEnum):
+    """Which days of a series can have a point at all; on the others its absence is no hole."""
+
+    DAILY = "daily"
+    WEEKDAYS = "weekdays"
+    QUARTERLY = "quarterly"  # of the fiscal year, so the very days are not known
 
 
 class Target(NamedTuple):
@@ -46,6 +55,15 @@ class Window(NamedTuple):
             pieces.append(Window(start, end))
             start = end
         return pieces
+
+
+class Answered(NamedTuple):
+    """A series for which the API has answered, and the days that it was asked for: None for a value of now."""
+
+    asset: str
+    metric: str
+    days: Window | None = None  # whole UTC days, all closed but that of a value which exists only live
+    shift: timedelta = timedelta()  # added to the time of a point before its date is taken as its day
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from pipeline.values import DAY, Target, Verb, Window, midnight
+from pipeline.values import DAY, Rhythm, Target, Verb, Window, midnight
 from sources.artemis_metrics import METRICS, QUARTERLY
 from sources.base import BaseSource, Call, Metric, Observation, Request, as_list, halves
 
@@ -15,6 +15,7 @@ POINTS_A_SERIES = 1_000  # what the API gives at the most
 POINTS_A_CALL = SYMBOLS_A_CALL * POINTS_A_SERIES  # 2 MB of JSON: keeps memory flat however many metrics there are
 QUARTER = 90 * DAY
 QUARTERS_PULLED = 5  # a quarter is reported weeks after its end and restated on filing, so a week would miss it
+EQUITY = "eq-"  # how the symbols of equities begin
 
 
 class Artemis(BaseSource):
@@ -34,6 +35,13 @@ class Artemis(BaseSource):
         """Five years ago: two windows of 1,000 days."""
         return midnight(today) - 5 * 365 * DAY
 
+    @classmethod
+    def rhythm(cls, target: Target) -> Rhythm:
+        """Equities trade on weekdays, and report once a fiscal quarter."""
+        if target.metric in QUARTERLY:
+            return Rhythm.QUARTERLY
+        return Rhythm.WEEKDAYS if target.id.lower().startswith(EQUITY) else Rhythm.DAILY
+
     def calls(self, verb: Verb, targets: Sequence[Target], window: Window) -> Iterator[Call]:
         """Metrics and symbols packed into as few calls as the limits allow."""
         quarterly = [target for target in targets if target.metric in QUARTERLY]
@@ -42,7 +50,7 @@ class Artemis(BaseSource):
             days = -((piece.start - piece.end) // DAY)
             for together in _pack(daily, days):
                 yield _call(together, piece)
-        if verb is Verb.PULL:
+        if verb is not Verb.BACKFILL:
             window = Window(min(window.start, window.end - QUARTERS_PULLED * QUARTER), window.end)
         for together in _pack(quarterly, -((window.start - window.end) // QUARTER)):
             yield _call(together, window, granularity="QUARTER")

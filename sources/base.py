@@ -4,11 +4,11 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, NamedTuple
 
 from pipeline.errors import BadPoint, CallFailed
-from pipeline.values import DAY, DataPoint, Target, Verb, Window, midnight
+from pipeline.values import DAY, DataPoint, Rhythm, Target, Verb, Window, midnight
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # no value of either API is older; an older date is an error
 
@@ -19,10 +19,11 @@ class Call:
 
     path: str  # without host and key: what messages show
     targets: tuple[Target, ...]
-    window: Window  # of the points that its answer may give
+    window: Window  # the days whose points its answer may give
     params: tuple[tuple[str, str], ...] = ()
     endpoint: Any = None  # of the source's own making: how it is asked and read
     extract: str = ""  # the one key of a large JSON object that is wanted; the rest is skipped as it streams by
+    dated: bool = True  # whether the answer speaks of each day of the window, and not of now alone
 
     def __str__(self) -> str:
         query = "&".join(f"{name}={value}" for name, value in self.params)
@@ -54,6 +55,7 @@ class Answer:
     """What one call gave: checked points, and how many were null or refused and why."""
 
     call: Call
+    received: datetime
     points: list[DataPoint] = field(default_factory=list)
     nulls: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
@@ -65,6 +67,20 @@ class Metric(NamedTuple):
     kinds: frozenset[str]  # of assets; {""} where the source has no kinds
     verbs: frozenset[Verb]
     needs_key: bool = False
+    whole: bool = False  # its history comes whole, whatever the window
+    own_times: timedelta | None = (
+        None  # None where a history is dated at midnights; else what makes a time's date its day
+    )
+
+    @property
+    def shift(self) -> timedelta:
+        """What is added to the time of a point of its history before the date is taken as its day."""
+        return self.own_times or timedelta()
+
+    @property
+    def live_only(self) -> bool:
+        """Whether its values are of the day they are asked on, and can't be fetched again."""
+        return Verb.BACKFILL not in self.verbs
 
 
 class BaseSource(ABC):
@@ -88,6 +104,12 @@ class BaseSource(ABC):
     @abstractmethod
     def history_start(cls, today: datetime) -> datetime:
         """Where a backfill starts that is not told: a midnight before all that the API has, or as asked by default."""
+
+    @classmethod
+    def rhythm(cls, target: Target) -> Rhythm:
+        """Which days of a series can have a point; every day unless the source says otherwise."""
+        del target
+        return Rhythm.DAILY
 
     @abstractmethod
     def calls(self, verb: Verb, targets: Sequence[Target], window: Window) -> Iterator[Call]:
@@ -115,7 +137,7 @@ class BaseSource(ABC):
 
         Raises CallFailed where the answer has another shape than the API promises.
         """
-        answer = Answer(call)
+        answer = Answer(call, received)
         latest = midnight(received) + 2 * DAY
         try:
             for target, at, value in self.read(call, payload):

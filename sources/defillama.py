@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from pipeline.values import DAY, Target, Verb, Window
 from sources.base import BaseSource, Call, Metric, Observation, Request, halves
-from sources.defillama_metrics import METRICS, PRICE_HISTORY, Endpoint, endpoint_of
+from sources.defillama_metrics import METRICS, PRICE_HISTORY, ROWS, Endpoint, endpoint_of
 
 FREE_HOSTS = {  # family: host; the families' paths are the same on the Pro host
     "api": "https://api.llama.fi",
@@ -52,7 +52,7 @@ class DefiLlama(BaseSource):
                 path, params = endpoint.render(target.id, window)
                 shared.setdefault((endpoint, path, params), []).append(target)
         for (endpoint, path, params), together in shared.items():
-            yield Call(path, tuple(together), window, params, endpoint, endpoint.extract)
+            yield Call(path, tuple(together), window, params, endpoint, endpoint.extract, _dated(endpoint, together))
         for endpoint, together in coins.items():
             yield from _coin_calls(endpoint, together, window)
 
@@ -79,6 +79,11 @@ class DefiLlama(BaseSource):
         return [replace(call, path=_path_of_coins(call.endpoint, part), targets=part) for part in parts]
 
 
+def _dated(endpoint: Endpoint, targets: Sequence[Target]) -> bool:
+    """Whether an endpoint gives these series a history, and not a value of now alone."""
+    return all(endpoint is ROWS[target.metric].history for target in targets)
+
+
 def _path_of_coins(endpoint: Endpoint, targets: Sequence[Target]) -> str:
     ids = dict.fromkeys(quote(target.id, safe=":") for target in targets)
     return endpoint.path.format(ids=",".join(ids))
@@ -98,9 +103,7 @@ def _coin_calls(endpoint: Endpoint, targets: Sequence[Target], window: Window) -
         if endpoint is PRICE_HISTORY:
             params = (("start", f"{piece.start.timestamp():.0f}"), ("span", str(span)), ("period", "1d"))
             size = min(COINS_A_CALL, POINTS_A_CHART // span)
-            # each price was observed up to hours before or after the midnight that was asked for
-            piece = Window(piece.start - DAY / 2, piece.end - DAY / 2)
         for first in range(0, len(coins), size):
             together = coins[first : first + size]
             asked = tuple(target for coin in together for target in wanted[coin])
-            yield Call(_path_of_coins(endpoint, asked), asked, piece, params, endpoint)
+            yield Call(_path_of_coins(endpoint, asked), asked, piece, params, endpoint, dated=_dated(endpoint, asked))

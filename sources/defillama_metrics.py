@@ -5,10 +5,11 @@ Facts about the answers are from the provider's public documentation and server 
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from pipeline.values import Target, Verb, Window, midnight
+from pipeline.values import DAY, Target, Verb, Window, midnight
 from sources.base import UNDATED, Call, Metric, Observation, as_list
 
 Reader = Callable[[Call, Any], Iterator[Observation]]
@@ -161,6 +162,11 @@ def _read_pool_history(call: Call, payload: Any) -> Iterator[Observation]:
             yield Observation(target, row["timestamp"], row[POOL_FIELD[target.metric]])
 
 
+OWN_TIMES = {  # what is added to a point's time before the date is taken as its day
+    "PRICE": DAY / 2,  # observed up to hours before or after the midnight that was asked for
+    "APY": timedelta(),  # the last record of a day
+    "POOL_TVL": timedelta(),
+}
 POOL_FIELD = {"APY": "apy", "POOL_TVL": "tvlUsd"}  # percent; USD
 
 
@@ -284,8 +290,10 @@ ROWS: Mapping[str, Row] = {row.metric: row for row in (*LEVELS, *_flow_rows())}
 METRICS: Mapping[str, Metric] = {
     row.metric: Metric(
         frozenset({row.kind}),
-        frozenset(verb for verb, way in ((Verb.PULL, row.live), (Verb.BACKFILL, row.history)) if way),
+        frozenset(verb for verb in Verb if (row.live if verb is Verb.PULL else row.history)),
         row.pro,
+        whole=row.history is not PRICE_HISTORY,
+        own_times=OWN_TIMES.get(row.metric),
     )
     for row in ROWS.values()
 }

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from pipeline.errors import CallFailed
-from pipeline.plan import make_plan
+from pipeline.plan import make_job, make_plan
 from pipeline.values import DAY, Target, Verb, Window
 from sources.base import Answer, Call
 from sources.defillama import DefiLlama
@@ -122,7 +122,11 @@ def url(source: DefiLlama, call: Call) -> str:
 
 def test_the_table_of_urls_has_every_metric_in_every_kind_of_run() -> None:
     asked = {(verb, metric) for verb, metrics, *_ in URLS for metric in metrics.split()}
+    asked |= {(Verb.SETTLE, metric) for verb, metric in asked if verb is Verb.BACKFILL}  # the same calls
     assert asked == {(verb, name) for name, metric in METRICS.items() for verb in metric.verbs}
+    for name, metric in METRICS.items():
+        if not metric.live_only:
+            assert calls(Verb.SETTLE, [target(name, "1")]) == calls(BACKFILL, [target(name, "1")])
 
 
 @pytest.mark.parametrize(("verb", "metrics", "identifier", "family", "rest"), URLS)
@@ -152,9 +156,9 @@ def test_361_entities_need_the_bulk_answers_and_one_call_for_each_chain_and_flow
         )
     }
     targets = [Target(slug, metric, slug, kind) for kind, slug in rows for metric in wanted[kind]]
-    plan = make_plan(DefiLlama(key), PULL, targets, PULLED)
+    plan = make_plan(make_job(DefiLlama(key), PULL, targets, PULLED))
     assert len(plan.calls) == expected
-    assert plan.without_key == (0 if key else 258 + 103)  # the volume of perpetuals
+    assert plan.job.without_key == (0 if key else 258 + 103)  # the volume of perpetuals
     assert len({(call.path, call.params) for call in plan.calls}) == expected
 
 
@@ -182,7 +186,7 @@ def test_price_histories_are_packed_to_the_limits_and_no_day_is_lost_or_asked_tw
         assert ids == [target.id for target in call.targets]
         assert len(ids) <= 50
         assert len(ids) * span <= 500
-        assert call.window == Window(start - DAY / 2, start + span * DAY - DAY / 2)
+        assert call.window == Window(start, start + span * DAY)
         for identifier in ids:
             asked.setdefault(identifier, []).extend(start + n * DAY for n in range(span))
     assert len(asked) == coins
@@ -223,7 +227,7 @@ def test_a_price_seen_before_midnight_belongs_to_the_window_that_starts_there() 
     assert [(f"{point.at:%m-%d %H:%M:%S}", point.value) for point in points] == [
         ("08-14 23:59:18", 64000), ("08-16 00:00:18", 64500.5),
     ]  # fmt: skip
-    assert all(point.at in call.window for point in points)
+    assert all(point.at + METRICS["PRICE"].shift in call.window for point in points)
 
 
 def test_protocols_give_tvl_and_market_cap_and_a_missing_or_null_cap_is_no_data() -> None:
