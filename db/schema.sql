@@ -10,12 +10,14 @@ CREATE TABLE IF NOT EXISTS pulls (
 
 -- A run is an error until it has ended otherwise: finished_at stays NULL while it runs, and where it was killed.
 ALTER TABLE pulls
-    ADD COLUMN IF NOT EXISTS kind VARCHAR(20),             -- 'pull', 'backfill'
+    ADD COLUMN IF NOT EXISTS kind VARCHAR(20),             -- 'pull', 'backfill', 'settle', 'fresh'
     ADD COLUMN IF NOT EXISTS finished_at TIMESTAMP,
     ADD COLUMN IF NOT EXISTS calls INTEGER,                -- answered or given up
     ADD COLUMN IF NOT EXISTS failed_calls INTEGER,
     ADD COLUMN IF NOT EXISTS points_received BIGINT,       -- records_count of them were new or changed
-    ADD COLUMN IF NOT EXISTS failure TEXT;                 -- what failed, without secrets
+    ADD COLUMN IF NOT EXISTS failure TEXT,                 -- what failed, without secrets
+    ADD COLUMN IF NOT EXISTS points_differing BIGINT;      -- stored with another value: adopted, or kept by a backfill
+CREATE INDEX IF NOT EXISTS idx_pulls_source ON pulls (source_name, pulled_at);
 
 CREATE TABLE IF NOT EXISTS metrics (
     id SERIAL PRIMARY KEY,
@@ -29,3 +31,44 @@ CREATE UNIQUE INDEX IF NOT EXISTS idx_metrics_unique ON metrics (source, asset, 
 
 -- One metric of all assets at one date.
 CREATE INDEX IF NOT EXISTS idx_metrics_cross_section ON metrics (source, metric_name, pulled_at);
+
+-- Which days of a series the API has been asked for and has answered. A row stands here for every series ever asked.
+CREATE TABLE IF NOT EXISTS coverage (
+    source VARCHAR(100) NOT NULL,
+    asset VARCHAR(100) NOT NULL,
+    metric_name VARCHAR(200) NOT NULL,
+    answered DATEMULTIRANGE NOT NULL DEFAULT '{}',  -- with data or without
+    found DATEMULTIRANGE NOT NULL DEFAULT '{}',     -- with data: metrics has a row for each of these days
+    row_count BIGINT NOT NULL DEFAULT 0,            -- rows that loads have put into metrics
+    PRIMARY KEY (source, asset, metric_name)
+);
+
+-- When rows came into metrics. The loads of one source take turns, so the ids of each are a range of their own.
+CREATE TABLE IF NOT EXISTS loads (
+    source VARCHAR(100) NOT NULL,
+    first_id BIGINT NOT NULL,
+    last_id BIGINT NOT NULL,
+    loaded_at TIMESTAMP NOT NULL,           -- shortly before its commit
+    pull_id INTEGER,                        -- the run; NULL for rows older than this table
+    PRIMARY KEY (source, first_id)
+);
+
+-- Values of closed days that were replaced by others.
+CREATE TABLE IF NOT EXISTS revisions (
+    source VARCHAR(100) NOT NULL,
+    asset VARCHAR(100) NOT NULL,
+    metric_name VARCHAR(200) NOT NULL,
+    pulled_at TIMESTAMP NOT NULL,           -- of the point, as in metrics
+    value DOUBLE PRECISION,                 -- the old one
+    replaced_at TIMESTAMP NOT NULL,
+    pull_id INTEGER                         -- the run that replaced it
+);
+CREATE INDEX IF NOT EXISTS idx_revisions_point ON revisions (source, asset, metric_name, pulled_at, replaced_at);
+
+-- What was stored before these tables existed is known from now on.
+INSERT INTO loads (source, first_id, last_id, loaded_at)
+SELECT source, min(id), max(id), clock_timestamp() AT TIME ZONE 'UTC' FROM metrics
+WHERE NOT EXISTS (SELECT FROM loads) GROUP BY source;
+INSERT INTO coverage (source, asset, metric_name, row_count)
+SELECT source, asset, metric_name, count(*) FROM metrics
+WHERE NOT EXISTS (SELECT FROM coverage) GROUP BY source, asset, metric_name;

@@ -100,7 +100,7 @@ def ensure_schema(database: Database, *, always: bool = False) -> bool:
     ConfigurationError where the database does not let it, DatabaseLost where it goes away.
     """
     text = SCHEMA.read_text(encoding="utf-8")
-    mark = f"crypto-metrics schema {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    mark = _wanted_mark()
     with closing(database.connect("setup")) as session:
         try:
             with session, session.cursor() as cursor:
@@ -114,6 +114,16 @@ def ensure_schema(database: Database, *, always: bool = False) -> bool:
                 raise ConfigurationError(f"{database}: the tables can't be made: {reason(error)}") from None
             raise DatabaseLost(f"{database}: {reason(error)}") from None
     return True
+
+
+def has_schema(database: Database) -> bool:
+    """Whether the tables are those of this version."""
+    with closing(database.connect("look")) as session, session, session.cursor() as cursor:
+        return _mark(cursor) == _wanted_mark()
+
+
+def _wanted_mark() -> str:
+    return f"crypto-metrics schema {hashlib.sha256(SCHEMA.read_bytes()).hexdigest()[:16]}"
 
 
 def _mark(cursor: psycopg2.extensions.cursor) -> str | None:

@@ -1,82 +1,27 @@
 """The store: points into metrics, runs into pulls. SQL stands in db/ and nowhere else."""
 
-import io
 import logging
-import struct
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import date
 from typing import Any, NoReturn, TypeVar
 
 import psycopg2
 from psycopg2.extensions import TransactionRollbackError
 
+from db import coverage
+from db.load import Counts, Load
 from db.setup import Database, alive, reason
 from pipeline.errors import ConfigurationError, DatabaseLost
-from pipeline.values import DataPoint, Verb
+from pipeline.values import Answered, DataPoint, Verb, Window
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RECONNECT_SECONDS = 20.0  # how long a database that went away may take to come back
 RECONNECT_PAUSE = 0.5  # seconds
-EPOCH = datetime(2000, 1, 1, tzinfo=UTC).timestamp()  # PostgreSQL's own zero of time
-HEADER, ROW, TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), struct.Struct("!hiiiiiqid"), struct.pack("!h", -1)
-
-STAGE = """
-CREATE TEMPORARY TABLE IF NOT EXISTS stage (series INTEGER, place INTEGER, at TIMESTAMP, value DOUBLE PRECISION)
-ON COMMIT DELETE ROWS
-"""
-
-# The stage is reduced to one row a key, the later point winning, and each row judged: NULL new, true changed,
-# false already there. Only what is to be written reaches the INSERT, since ON CONFLICT would draw a serial value
-# for every row offered. A series with nothing stored in its span is not probed point by point. Writing in the
-# order of the key keeps concurrent loads from deadlocking.
-#
-# Both look-ups ask for the first row of a span of keys in the order of idx_metrics_unique: no other index serves
-# that, whatever the planner's statistics say. Asked with one condition a column, the planner took
-# idx_metrics_cross_section where the statistics were missing or old, and read all assets of a date for each point.
-LOAD = """
-WITH span AS (
-    SELECT series, min(at) AS first, max(at) AS last FROM stage GROUP BY series
-), series AS MATERIALIZED (
-    SELECT name.series, name.asset, name.metric, (
-        SELECT true FROM metrics m WHERE m.source = %(source)s
-            AND (m.asset, m.metric_name, m.pulled_at) >= (name.asset, name.metric, span.first)
-            AND (m.asset, m.metric_name, m.pulled_at) <= (name.asset, name.metric, span.last)
-        ORDER BY m.asset, m.metric_name, m.pulled_at LIMIT 1
-    ) AS stored
-    FROM unnest(%(assets)s::text[], %(metrics)s::text[]) WITH ORDINALITY AS name (asset, metric, series)
-    JOIN span ON span.series = name.series
-), point AS (
-    SELECT DISTINCT ON (series, at) series, at, value FROM stage ORDER BY series, at, place DESC
-), judged AS (
-    SELECT series, asset, metric, at, value, CASE WHEN stored THEN (
-        SELECT m.value IS DISTINCT FROM point.value FROM metrics m WHERE m.source = %(source)s
-            AND (m.asset, m.metric_name, m.pulled_at) >= (series.asset, series.metric, point.at)
-            AND (m.asset, m.metric_name, m.pulled_at) <= (series.asset, series.metric, point.at)
-        ORDER BY m.asset, m.metric_name, m.pulled_at LIMIT 1
-    ) END AS differs
-    FROM point JOIN series USING (series)
-), written AS (
-    INSERT INTO metrics (source, asset, metric_name, pulled_at, value)
-    SELECT %(source)s, asset, metric, at, value FROM judged WHERE {wanted} ORDER BY series, at
-    {conflict}
-    RETURNING xmax = 0 AS inserted
-)
-SELECT (SELECT count(*) FROM point), count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted)
-FROM written
-"""
-KEY = "(source, asset, metric_name, pulled_at)"
-CHANGE = "DO UPDATE SET value = excluded.value WHERE metrics.value IS DISTINCT FROM excluded.value"
-UPSERT = LOAD.format(wanted="differs IS NOT FALSE", conflict=f"ON CONFLICT {KEY} {CHANGE}")
-INSERT_NEW = LOAD.format(wanted="differs IS NULL", conflict=f"ON CONFLICT {KEY} DO NOTHING")
-# The clause costs a quarter of the time, for rows that have just been seen to be new. So a backfill first goes
-# without it; where another writer came between, the index refuses the load, which is repeated with the clause.
-INSERT_SEEN_NEW = LOAD.format(wanted="differs IS NULL", conflict="")
-LOADS = {Verb.PULL: (UPSERT,), Verb.BACKFILL: (INSERT_SEEN_NEW, INSERT_NEW)}
 
 # An earlier run of this source and kind without an end was killed: its lock is free, or we would not be here.
 BEGIN_RUN = """
@@ -86,9 +31,14 @@ WITH killed AS (
 )
 INSERT INTO pulls (source_name, kind, status) VALUES (%(source)s, %(kind)s, 'error') RETURNING pull_id
 """
+# A clock that jumps back must not make an open day of a closed one.
+LATEST_DAY = """
+SELECT max(pulled_at)::date, (clock_timestamp() AT TIME ZONE 'UTC')::date FROM pulls WHERE source_name = %(source)s
+"""
 END_RUN = """
 UPDATE pulls SET status = %(status)s, records_count = %(records)s, finished_at = now(), calls = %(calls)s,
-    failed_calls = %(failed)s, points_received = %(received)s, failure = %(failure)s
+    failed_calls = %(failed)s, points_received = %(received)s, failure = %(failure)s,
+    points_differing = %(differing)s
 WHERE pull_id = %(pull_id)s
 """
 # Autovacuum does it too, but not in an embedded server that lives for a pull of a minute.
@@ -96,21 +46,6 @@ OUTGROWN = """
 SELECT pg_relation_size(oid) > 2 * relpages * current_setting('block_size')::bigint FROM pg_class
 WHERE oid = 'metrics'::regclass
 """
-
-
-@dataclass(slots=True)
-class Counts:
-    """Points of a load, one for each key: new in the table, changed there, or there already."""
-
-    new: int = 0
-    changed: int = 0
-    unchanged: int = 0
-
-    def add(self, other: "Counts") -> None:
-        """Count another load in."""
-        self.new += other.new
-        self.changed += other.changed
-        self.unchanged += other.unchanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +58,7 @@ class RunEnd:
     failed: int
     received: int
     failure: str | None
+    differing: int = 0
 
 
 class Store:
@@ -142,16 +78,39 @@ class Store:
     ) -> None:
         self._database, self._source, self._verb = database, source, verb
         self._hold, self._stop = hold, stop or threading.Event()
+        self._pull_id: int | None = None
+        self._latest_day = date.min
         self._session = database.connect(f"{verb} {source}")
 
     def close(self) -> None:
         """End the session."""
         self._session.close()
 
-    def begin_run(self) -> int:
-        """Enter the run into pulls, as an error until it ends; its pull_id."""
+    def missing(self, series: Iterable[tuple[str, str]], window: Window) -> dict[tuple[str, str], list[Window]]:
+        """The days of a window that a backfill has to ask for, of each series (asset, metric) that has any."""
+        return self._do(lambda: self._using(lambda cursor: coverage.missing(cursor, self._source, series, window)))
+
+    def maps(self, *names: Any) -> list[coverage.SeriesMap]:
+        """What is there of each series ever asked for: see `db.coverage.series_maps`."""
+        return self._do(lambda: self._using(lambda cursor: coverage.series_maps(cursor, self._source, *names)))
+
+    def begin_run(self, live_only: Collection[str] = ()) -> int:
+        """Enter the run into pulls, as an error until it ends; its pull_id. `live_only` names metrics without history.
+
+        What a clock that was ahead has claimed to be covered is no longer.
+        """
         row = self._do(lambda: self._fetch(BEGIN_RUN, {"source": self._source, "kind": self._verb.value}))
-        return int(row[0])
+        self._pull_id = int(row[0])
+        self._latest_day, today = self._do(lambda: self._fetch(LATEST_DAY, {"source": self._source}))
+        forget = coverage.forget_future
+        forgotten = self._do(lambda: self._using(lambda cursor: forget(cursor, self._source, live_only)))
+        if self._latest_day > today or forgotten:
+            log.warning(
+                "%s: the clock says %s, but there was a run on %s: check it; %d series were covered beyond it, and "
+                "are asked for again",
+                self._source, today, self._latest_day, forgotten,
+            )  # fmt: skip
+        return self._pull_id
 
     def end_run(self, pull_id: int, end: RunEnd) -> None:
         """Complete the run's row, and renew the planner's statistics where the table has doubled since the last."""
@@ -161,41 +120,30 @@ class Store:
         self._do(lambda: self._fetch(END_RUN, values))
         self._do(self._renew_statistics)
 
-    def load(self, points: Sequence[DataPoint]) -> Counts:
+    def load(self, points: Sequence[DataPoint], answered: Sequence[Answered] = ()) -> Counts:
         """Store points in one transaction, by the conflict rule of the run's verb; of one key, the last is taken.
 
-        Raises DatabaseLost where the database is gone for good, ConfigurationError where it may not be written.
+        With them goes what was answered, points or none, into the coverage. Raises DatabaseLost where the database
+        is gone for good, ConfigurationError where it may not be written.
         """
-        if not points:
+        if not points and not answered:
             return Counts()
-        return self._do(lambda: self._load(points))
+        load = Load(self._source, self._verb, points, answered)
 
-    def _load(self, points: Sequence[DataPoint]) -> Counts:
-        series = sorted({(point.asset, point.metric) for point in points})
-        rows = _encode(points, {names: number for number, names in enumerate(series, start=1)})
-        names = {"assets": [asset for asset, _ in series], "metrics": [metric for _, metric in series]}
-        self._hold()
-        first, *again = LOADS[self._verb]
-        try:
-            return self._write(rows, first, names)
-        except psycopg2.errors.UniqueViolation:
-            if not again:
-                raise
-            return self._write(rows, again[0], names)
+        def write() -> Counts:
+            self._hold()
+            return load.write(self._session, self._pull_id, self._latest_day)
 
-    def _write(self, rows: bytearray, statement: str, names: dict[str, list[str]]) -> Counts:
-        with self._session, self._session.cursor() as cursor:
-            cursor.execute(STAGE)
-            cursor.copy_expert("COPY stage FROM STDIN (FORMAT binary)", io.BytesIO(rows))
-            cursor.execute(statement, {"source": self._source, **names})
-            row = cursor.fetchone()
-        if row is None:
-            raise DatabaseLost
-        return Counts(row[1], row[2], row[0] - row[1] - row[2])
+        return self._do(write)
 
     def _renew_statistics(self) -> None:
         if self._fetch(OUTGROWN) == (True,):
             self._fetch("ANALYZE metrics")
+
+    def _using(self, work: Callable[[Any], T]) -> T:
+        """Do some work with a cursor, in a transaction of its own."""
+        with self._session, self._session.cursor() as cursor:
+            return work(cursor)
 
     def _fetch(self, statement: str, values: Any = None) -> tuple[Any, ...]:
         """Run one statement in a transaction of its own; its first row, empty where it gives none."""
@@ -251,13 +199,3 @@ class Store:
                     raise DatabaseLost(f"the database went away and did not come back: {error}") from error
             else:
                 return
-
-
-def _encode(points: Sequence[DataPoint], numbers: dict[tuple[str, str], int]) -> bytearray:
-    """The points as rows of the stage in PostgreSQL's binary COPY format."""
-    rows, pack = bytearray(HEADER), ROW.pack
-    for place, point in enumerate(points):
-        at = round((point.at.timestamp() - EPOCH) * 1_000_000)
-        rows += pack(4, 4, numbers[point.asset, point.metric], 4, place, 8, at, 8, point.value)
-    rows += TRAILER
-    return rows

@@ -18,13 +18,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+def has_database(settings: Settings) -> bool:
+    """Whether there is a database already, as far as can be told without opening it."""
+    return bool(settings.get(DATABASE_URL)) or EMBEDDED_DIRECTORY.exists()
+
+
 @contextmanager
 def open_database(settings: Settings) -> Iterator["Database"]:
     """The database of the settings; SIGTERM while it is opened ends the process as Ctrl-C does."""
     from db.setup import Database
 
     url = settings.get(DATABASE_URL)
-    if not url and not EMBEDDED_DIRECTORY.exists():
+    if not has_database(settings):
         log.info("DATABASE_URL is not set: making an embedded PostgreSQL, which takes some seconds")
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the server is let go of
     try:

@@ -38,7 +38,7 @@ def test_a_backfill_of_defillama_leaves_all_closed_days_and_a_second_one_changes
         assert (done.returncode, differences(stored(rows, "defillama"), wanted)) == (0, []), done.stderr
         assert f" 0 failed; {len(wanted):,} points received: {len(wanted):,} new, 0 changed, 0 unc" in done.stdout
         last_id = rows("SELECT last_value FROM metrics_id_seq")
-        again = run("main.py backfill defillama --asset weth --asset aave-weth --config", config, env=env)
+        again = run("main.py backfill defillama --full --asset weth --asset aave-weth --config", config, env=env)
         unchanged = sum(asset in {"weth", "aave-weth"} for asset, _, _ in wanted)
         assert f" 0 new, 0 changed, {unchanged:,} unchanged;" in again.stdout
     assert rows("SELECT count(*), (SELECT last_value FROM metrics_id_seq) FROM metrics") == [(len(wanted), *last_id[0])]

@@ -34,7 +34,7 @@ UNUSED = "host=/nowhere"  # a database that a command fails on as soon as it ope
     ("line", "said"),
     [
         ("main.py", "the following arguments are required: COMMAND"),
-        ("main.py pul", "'pul' (choose from 'setup', 'pull', 'backfill', 'sources')"),
+        ("main.py pul", "'pul' (choose from 'pull', 'backfill', 'settle', 'sources', 'gaps',"),
         ("main.py pull", "the following arguments are required: SOURCE"),
         ("main.py pull defilama", "unknown source 'defilama': did you mean defillama?"),
         ("main.py pull x", "unknown source 'x': known: all, artemis, defillama"),
@@ -95,20 +95,22 @@ def test_a_key_that_cannot_be_one_is_refused_without_showing_it() -> None:
     assert re.fullmatch(r"error: ARTEMIS_API_KEY holds a .*: copy it again\n", done.stderr)
 
 
-@pytest.mark.parametrize("verb", ["pull", "backfill"])
-def test_a_dry_run_shows_the_calls_and_their_time_in_few_lines_and_sends_nothing(verb: str) -> None:
+@pytest.mark.parametrize("verb", ["pull", "backfill", "settle"])
+def test_a_dry_run_shows_the_calls_and_their_time_in_few_lines_and_sends_nothing(verb: str, empty_url: str) -> None:
     with FakeApi() as api:
-        done = run(f"main.py {verb} all --dry-run", env=environment(UNUSED, api))
+        done = run(f"main.py {verb} all --dry-run", env=environment(empty_url, api))
         assert api.requests == []
     assert done.returncode == 0, done.stderr
     for source, delay in (("artemis", 0.12), ("defillama", 0.08)):
         found = re.search(rf"^{source} {verb}: (\d+) calls for \d+ series, at least ([\d.]+) s$", done.stdout, re.M)
         assert found, done.stdout
         assert float(found[2]) == pytest.approx(int(found[1]) * delay, abs=0.06)
-    shown = [line for line in done.stdout.splitlines() if line.startswith("  ")]
-    more = sum(int(number) for number in re.findall(r"^  and (\d+) more of ", done.stdout, re.M))
-    listed = [line for line in shown if not line.startswith("  and ")]
-    assert len(listed) + more == sum(int(number) for number in re.findall(r": (\d+) calls", done.stdout))
+    shown = [line for line in done.stdout.splitlines() if line.startswith("    ")]
+    more = sum(int(number) for number in re.findall(r"^    and (\d+) more of ", done.stdout, re.M))
+    listed = [line for line in shown if not line.startswith("    and ")]
+    windows = sum(int(number) for number in re.findall(r"^  \S+ to \S+: (\d+) calls", done.stdout, re.M))
+    calls = sum(int(number) for number in re.findall(r"^\w+ \w+: (\d+) calls", done.stdout, re.M))
+    assert len(listed) + more == windows == calls
     assert len(shown) < 60
 
 
@@ -124,7 +126,7 @@ def test_sources_lists_every_metric_with_its_runs_and_whether_the_keys_are_set()
     for kind in SOURCES.values():
         assert set(kind.METRICS) <= set(words)
     assert "ARTEMIS_API_KEY (needed): set" in done.stdout
-    assert "  protocol, backfill, with the key:\n    PERPS_VOLUME\n" in done.stdout
+    assert "  protocol, backfill, settle; with the key:\n    PERPS_VOLUME\n" in done.stdout
     assert "secret-pro-key" not in done.stdout
 
 
@@ -262,7 +264,7 @@ def _read(terminal: int) -> str:
         return ""
 
 
-def test_an_output_without_unicode_still_gets_its_lines() -> None:
-    done = run("main.py backfill defillama --dry-run", env=environment(UNUSED) | {"PYTHONIOENCODING": "ascii"})
+def test_an_output_without_unicode_still_gets_its_lines(empty_url: str) -> None:
+    done = run("main.py backfill defillama --dry-run", env=environment(empty_url) | {"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0, done.stderr
     assert "more of api/protocol/\\u2026" in done.stdout

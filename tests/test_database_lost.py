@@ -10,9 +10,10 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from db.load import Counts
 from db.lock import RunLock
 from db.setup import Database, ensure_schema
-from db.store import Counts, Store
+from db.store import Store
 from pipeline.errors import DatabaseLost, RunRefused
 from pipeline.values import Verb
 from tests.tables import DONE, PULL, Opener, Rows, Values, end, point, run_row, until

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipeline.errors import ConfigurationError
-from pipeline.plan import backfill_window, choose, make_plan, pull_window
+from pipeline.plan import backfill_window, choose, make_job, make_plan, pull_window, settle_window
 from pipeline.values import Target, Verb, Window
 from sources.artemis import Artemis
 from sources.config import Asset
@@ -78,6 +78,17 @@ def test_an_impossible_window_is_refused(start: datetime | None, end: datetime |
         backfill_window(NOW, FIRST, start, end)
 
 
+def test_a_settle_asks_for_the_last_closed_days() -> None:
+    assert settle_window(NOW, 10) == Window(day(2025, 2, 19), TODAY)
+    assert settle_window(TODAY, 1) == Window(day(2025, 2, 28), TODAY)
+
+
+@pytest.mark.parametrize("number", [0, -1, 10**5, 10**12])
+def test_an_impossible_number_of_days_is_refused(number: int) -> None:
+    with pytest.raises(ConfigurationError, match=f"--days {number}: write a number of closed days, from 1 to 9,191"):
+        settle_window(NOW, number)
+
+
 @pytest.mark.parametrize(
     ("verb", "key", "series", "other", "without"),
     [
@@ -90,25 +101,27 @@ def test_an_impossible_window_is_refused(start: datetime | None, end: datetime |
 def test_a_plan_counts_what_it_leaves_out(verb: Verb, key: str, series: int, other: int, without: int) -> None:
     metrics = ("TVL", "FEES", "FEES_24H", "PERPS_VOLUME", "PERPS_VOLUME_24H")
     targets = [Target("lido", metric, "lido", "protocol") for metric in metrics]
-    plan = make_plan(DefiLlama(key), verb, targets, pull_window(NOW, 7))
-    assert (plan.series, len(plan.left_out), plan.without_key) == (series, other, without)
+    plan = make_plan(make_job(DefiLlama(key), verb, targets, pull_window(NOW, 7)))
+    assert (len(plan.job.targets), len(plan.job.left_out), plan.job.without_key) == (series, other, without)
     assert len(plan.calls) == series
     assert plan.duration == timedelta(seconds=series * 0.08)
 
 
 def test_a_plan_shows_its_size_and_the_first_few_of_calls_that_are_alike() -> None:
     targets = [Target(f"p{number}", "TVL", f"p{number}", "protocol") for number in range(4000)]
-    plan = make_plan(DefiLlama(), Verb.BACKFILL, targets, pull_window(NOW, 7))
+    plan = make_plan(make_job(DefiLlama(), Verb.BACKFILL, targets, pull_window(NOW, 7)))
     assert plan.lines() == [
         "defillama backfill: 4,000 calls for 4,000 series, at least 5 min",
-        "  api/protocol/p0",
-        "  api/protocol/p1",
-        "  api/protocol/p2",
-        "  and 3,997 more of api/protocol/…",
+        "  2025-02-23 to 2025-03-01: 4,000 calls for 4,000 series",
+        "    api/protocol/p0",
+        "    api/protocol/p1",
+        "    api/protocol/p2",
+        "    and 3,997 more of api/protocol/…",
     ]
-    head, *four = make_plan(DefiLlama(), Verb.BACKFILL, targets[:4], pull_window(NOW, 7)).lines()
+    head, window, *four = make_plan(make_job(DefiLlama(), Verb.BACKFILL, targets[:4], pull_window(NOW, 7))).lines()
     assert head == "defillama backfill: 4 calls for 4 series, at least 0.3 s"
-    assert four == [f"  api/protocol/p{number}" for number in range(4)]
+    assert window == "  2025-02-23 to 2025-03-01: 4 calls for 4 series"
+    assert four == [f"    api/protocol/p{number}" for number in range(4)]
 
 
 def test_a_backfill_of_artemis_starts_at_a_midnight_five_years_ago() -> None:

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from db.load import Counts
 from db.setup import Database
-from db.store import Counts, Store
+from db.store import Store
 from pipeline.errors import BadPoint, ConfigurationError
 from pipeline.values import DataPoint, Verb
 from tests.tables import BACKFILL, PULL, START, Opener, Rows, Values, grid, point
@@ -30,7 +31,7 @@ def test_a_backfill_never_changes_a_row(open_store: Opener, values: Values) -> N
     store = open_store(BACKFILL)
     assert store.load([point(day=0), point(day=1)]) == Counts(new=2)
     again = [point(day=0, value=8.0), point(day=1), point(day=2)]
-    assert store.load(again) == Counts(new=1, unchanged=2)
+    assert store.load(again) == Counts(new=1, unchanged=1, kept=1)
     assert list(values().values()) == [1.0, 1.0, 1.0]
 
 
@@ -103,7 +104,7 @@ def test_a_value_that_is_null_in_the_table_is_filled_by_a_pull_and_left_by_a_bac
 ) -> None:
     open_store(BACKFILL).load([point()])
     rows("UPDATE metrics SET value = NULL")
-    assert open_store(BACKFILL).load([point()]) == Counts(unchanged=1)
+    assert open_store(BACKFILL).load([point()]) == Counts(kept=1)
     assert rows("SELECT last_value FROM metrics_id_seq") == [(1,)]
     assert open_store(PULL).load([point()]) == Counts(changed=1)
     assert rows("SELECT value FROM metrics") == [(1.0,)]
@@ -196,6 +197,6 @@ def test_a_database_that_became_read_only_is_refused_and_nothing_is_stored(
 
 
 def test_counts_add_up() -> None:
-    counts = Counts(1, 2, 3)
-    counts.add(Counts(10, 20, 30))
-    assert counts == Counts(11, 22, 33)
+    counts = Counts(1, 2, 3, 4, 5)
+    counts.add(Counts(10, 20, 30, 40, 50))
+    assert counts == Counts(11, 22, 33, 44, 55)

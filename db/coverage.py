@@ -1,0 +1,149 @@
+"""What is covered: which days of a series the API has answered for, and which of those the table holds."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from db.load import take_turn
+from pipeline.values import Window
+
+Name = tuple[str, str]  # asset, metric
+
+MISSING = """
+SELECT name.asset, name.metric, lower(days), upper(days)
+FROM unnest(%(assets)s::text[], %(metrics)s::text[]) AS name (asset, metric)
+LEFT JOIN coverage ON (coverage.source, coverage.asset, metric_name) = (%(source)s, name.asset, name.metric),
+    unnest(datemultirange(daterange(%(start)s::date, %(end)s::date)) - coalesce(answered, '{}')) AS days
+ORDER BY 1, 2, 3
+"""
+
+# No answer speaks of a day before it has closed, but for values that exist only live. A claim of one was made by a
+# clock that was ahead of this one.
+FORGET_FUTURE = """
+WITH beyond AS (
+    SELECT asset, metric_name, datemultirange(daterange(
+        (clock_timestamp() AT TIME ZONE 'UTC')::date + CASE WHEN metric_name = ANY(%(live_only)s) THEN 1 ELSE 0 END,
+        NULL
+    )) AS days FROM coverage WHERE source = %(source)s
+)
+UPDATE coverage c SET answered = answered - beyond.days, found = found - beyond.days FROM beyond
+WHERE source = %(source)s AND c.asset = beyond.asset AND c.metric_name = beyond.metric_name AND answered && beyond.days
+"""
+
+# The rows of a series are counted, and looked at one by one only where the count leaves a doubt: where it is not what
+# the loads have put there, or not one for each day found, or where the points have times of their own.
+MAP = """
+SELECT asset, metric_name, closed.answered,
+    (SELECT coalesce(sum(upper(part) - lower(part)), 0)::int FROM unnest(held.days) AS part),
+    CASE WHEN first IS NULL THEN '{}' ELSE datemultirange(daterange(first, %(today)s::date)) END
+        - closed.answered - held.days,
+    covered.days - closed.found - held.days,
+    closed.found - held.days
+FROM coverage c LEFT JOIN unnest(%(own_times)s::text[], %(shifts)s::interval[]) AS own (metric, shift)
+    ON own.metric = c.metric_name
+CROSS JOIN LATERAL (
+    SELECT c.answered * past AS answered, c.found * past AS found
+    FROM (SELECT datemultirange(daterange(NULL, %(today)s::date)) AS past) AS past
+) AS closed
+CROSS JOIN LATERAL (
+    SELECT sum(upper(part) - lower(part)) AS days FROM unnest(closed.found) AS part
+) AS claimed
+CROSS JOIN LATERAL (
+    SELECT count(*) AS rows FROM metrics m
+    WHERE m.source = c.source AND m.asset = c.asset AND m.metric_name = c.metric_name
+) AS counted
+CROSS JOIN LATERAL (
+    SELECT count(*) AS rows FROM metrics m
+    WHERE m.source = c.source AND m.asset = c.asset AND m.metric_name = c.metric_name AND m.pulled_at >= %(today)s::date
+) AS open_day
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN own.metric IS NULL AND counted.rows = row_count
+        AND counted.rows - open_day.rows = coalesce(claimed.days, 0)
+    THEN closed.found ELSE (
+        SELECT coalesce(range_agg(daterange(day, day + 1)), '{}') FROM (
+            SELECT DISTINCT (m.pulled_at + coalesce(own.shift, '0'))::date AS day FROM metrics m
+            WHERE m.source = c.source AND m.asset = c.asset AND m.metric_name = c.metric_name
+        ) AS found WHERE day < %(today)s
+    ) END AS days
+) AS held
+CROSS JOIN LATERAL (SELECT least(lower(closed.answered), lower(held.days)) AS first) AS span
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN isempty(held.days) THEN closed.answered
+    ELSE closed.answered * datemultirange(daterange(lower(held.days), NULL)) END AS days
+) AS covered
+WHERE source = %(source)s
+    AND (%(assets)s::text[] IS NULL OR asset = ANY(%(assets)s))
+    AND (%(metrics)s::text[] IS NULL OR metric_name = ANY(%(metrics)s))
+ORDER BY asset, metric_name
+"""
+
+
+KNOWN = "SELECT asset, metric_name FROM coverage WHERE source = %s"
+
+
+class SeriesMap(NamedTuple):
+    """One series by closed days, each list sorted: what was asked for, and which days are not there and why."""
+
+    asset: str
+    metric: str
+    answered: list[Window]  # asked for, and answered
+    days: int  # that the table has
+    never: list[Window]  # since the first day known: not there and never asked for
+    empty: list[Window]  # asked for, and the API had nothing
+    lost: list[Window]  # the API had them, and the table has not
+
+
+def missing(cursor: Any, source: str, series: Iterable[Name], window: Window) -> dict[Name, list[Window]]:
+    """The days of a window for which the API has not answered yet, of each series that has such days."""
+    names = list(dict.fromkeys(series))
+    values = {"source": source, "start": window.start.date(), "end": window.end.date()}
+    values |= {"assets": [asset for asset, _ in names], "metrics": [metric for _, metric in names]}
+    cursor.execute(MISSING, values)
+    found: dict[Name, list[Window]] = {}
+    for asset, metric, start, end in cursor:
+        found.setdefault((asset, metric), []).append(Window(_midnight(start), _midnight(end)))
+    return found
+
+
+def forget_future(cursor: Any, source: str, live_only: Collection[str]) -> int:
+    """Drop what a clock that was ahead has claimed of days that are still to come; of how many series."""
+    take_turn(cursor, source)
+    cursor.execute(FORGET_FUTURE, {"source": source, "live_only": list(live_only)})
+    return int(cursor.rowcount)
+
+
+def series_maps(
+    cursor: Any,
+    source: str,
+    today: datetime,
+    own_times: Mapping[str, timedelta],
+    assets: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
+) -> list[SeriesMap]:
+    """The map of every series ever asked for, of these assets and metrics if given, sorted; the days before `today`.
+
+    `own_times` names the metrics whose points are not dated at midnight, with what is added to their times.
+    """
+    values = {"source": source, "today": today.date(), "assets": assets, "metrics": metrics}
+    values |= {"own_times": list(own_times), "shifts": list(own_times.values())}
+    cursor.execute(MAP, values)
+    return [
+        SeriesMap(asset, metric, _windows(answered), days, _windows(never), _windows(empty), _windows(lost))
+        for asset, metric, answered, days, never, empty, lost in cursor
+    ]
+
+
+def known_series(cursor: Any, source: str) -> list[Name]:
+    """Every series ever asked for."""
+    cursor.execute(KNOWN, (source,))
+    return list(cursor)
+
+
+def _windows(multirange: str) -> list[Window]:
+    pairs = re.findall(r"([\d-]+),([\d-]+)", multirange)
+    return [Window(_midnight(start), _midnight(end)) for start, end in pairs]
+
+
+def _midnight(day: Any) -> datetime:
+    return datetime.fromisoformat(str(day)).replace(tzinfo=UTC)

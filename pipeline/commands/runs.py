@@ -1,0 +1,166 @@
+"""The commands that ask the APIs: pull, backfill, settle; and setup."""
+
+import argparse
+import logging
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pipeline.errors import ConfigurationError, RunRefused
+from pipeline.process import has_database, open_database, stop_on_signals
+from pipeline.settings import ROOT, Settings
+from pipeline.values import Verb, Window
+from sources import SOURCES
+
+if TYPE_CHECKING:
+    from db.setup import Database
+    from pipeline.plan import Job, Scope
+    from sources.base import BaseSource
+
+log = logging.getLogger(__name__)
+
+
+def setup(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
+    """Create or upgrade the tables."""
+    del arguments, scrub
+    from db.setup import ensure_schema
+
+    with open_database(settings) as database:
+        ensure_schema(database, always=True)
+        print(f"the tables are ready: {database}")
+    return 0
+
+
+def names_of(source: str) -> list[str]:
+    """The sources that a command line names."""
+    return list(SOURCES) if source == "all" else [source]
+
+
+def run_all(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
+    """A pull, a backfill or a settle of one source or of all; the exit code."""
+    names = names_of(arguments.source)
+    if arguments.config and len(names) > 1:
+        raise ConfigurationError("--config goes with one source: name it in place of 'all'")
+    jobs = [_job(name, arguments, settings) for name in names]  # every source is checked before the first call
+    for job in jobs:
+        announce(job)
+    if arguments.dry_run:
+        _show_plans(jobs, settings, scrub)
+        return 0
+
+    from db.setup import ensure_schema
+
+    with open_database(settings) as database, stop_on_signals() as stop:
+        ensure_schema(database)
+        return max([run_one(job, database, stop, scrub) for job in jobs])
+
+
+def run_one(job: "Job", database: "Database", stop: threading.Event, scrub: Callable[[str], str]) -> int:
+    """One run and its summary; the exit code. A run that another one holds up does not keep the next from its turn."""
+    from pipeline.run import run
+
+    if stop.is_set():
+        print(f"{job}: not started")
+        return 1
+    try:
+        summary = run(job, database, stop, scrub)
+    except RunRefused as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    if summary.silent:
+        named = ", ".join(f"{target.asset} {target.metric}" for target in summary.silent[:10])
+        log.info("without data: %s%s", named, " and more" if len(summary.silent) > 10 else "")
+    print(scrub("\n".join(summary.lines())))
+    return summary.exit_code
+
+
+def backfill_job(name: str, settings: Settings) -> "Job":
+    """The backfill of all that a source's config names; raises ConfigurationError where there can be none."""
+    defaults = argparse.Namespace(
+        verb=Verb.BACKFILL, asset=[], metric=[], config=None, start=None, end=None,
+        full=False, gaps=False, retry_empty=False,
+    )  # fmt: skip
+    return _job(name, defaults, settings)
+
+
+def announce(job: "Job") -> None:
+    """Log which series a job leaves out, and why."""
+    name = job.source.name
+    if job.without_key:
+        log.warning(
+            "%s: %d series are skipped: they need %s, which is not set",
+            name, job.without_key, job.source.KEY_VARIABLE,
+        )  # fmt: skip
+    if job.left_out:
+        why = "have a history only" if job.verb is Verb.PULL else "exist only live"
+        log.info("%s: %d series %s: %s", name, len(job.left_out), why, _elsewhere(job))
+
+
+def _job(name: str, arguments: argparse.Namespace, settings: Settings) -> "Job":
+    from pipeline.plan import choose, make_job
+    from sources.config import read_config
+
+    source = SOURCES[name]
+    file = arguments.config or ROOT / source.CONFIG
+    assets = read_config(file, source)
+    key = settings.key(source.KEY_VARIABLE)
+    if source.KEY_REQUIRED and not key:
+        raise ConfigurationError(f"{name} needs a key: write {source.KEY_VARIABLE}=… into .env or the environment")
+    window = _window(source, arguments, datetime.now(UTC))
+    targets = choose(assets, arguments.asset, arguments.metric, file.name)
+    api = source(key, settings.url(source.BASE_URL_VARIABLE))
+    job = make_job(api, arguments.verb, targets, window, _scope(arguments))
+    if not job.targets:
+        why = f"set {source.KEY_VARIABLE}" if job.without_key else _elsewhere(job)
+        raise ConfigurationError(f"none of these series can be asked for in a {arguments.verb}: {why}")
+    return job
+
+
+def _window(source: "type[BaseSource]", arguments: argparse.Namespace, now: datetime) -> Window:
+    from pipeline.plan import backfill_window, pull_window, settle_window
+
+    if arguments.verb is Verb.PULL:
+        return pull_window(now, source.PULL_DAYS)
+    if arguments.verb is Verb.SETTLE:
+        return settle_window(now, arguments.days)
+    return backfill_window(now, source.history_start(now), arguments.start, arguments.end)
+
+
+def _scope(arguments: argparse.Namespace) -> "Scope":
+    from pipeline.plan import Scope
+
+    if arguments.verb is not Verb.BACKFILL or arguments.full:
+        if arguments.verb is Verb.BACKFILL and arguments.retry_empty:
+            raise ConfigurationError("--retry-empty goes with --gaps, not with --full, which asks for everything")
+        return Scope.FULL
+    if arguments.retry_empty and not arguments.gaps:
+        raise ConfigurationError("--retry-empty goes with --gaps: write both")
+    if arguments.gaps:
+        return Scope.EMPTY_GAPS if arguments.retry_empty else Scope.GAPS
+    return Scope.MISSING
+
+
+def _show_plans(jobs: "Sequence[Job]", settings: Settings, scrub: Callable[[str], str]) -> None:
+    """Print what the runs would ask for; the database is read where it matters, and none is made for it."""
+    from pipeline.plan import Scope, make_plan
+
+    if all(job.scope is Scope.FULL for job in jobs) or not has_database(settings):
+        plans = [make_plan(job) for job in jobs]
+    else:
+        from db.setup import has_schema
+        from pipeline.run import plan_alone
+
+        with open_database(settings) as database:
+            known = has_schema(database)
+            plans = [plan_alone(database, job) if known else make_plan(job) for job in jobs]
+    for plan in plans:
+        print(scrub("\n".join(plan.lines())))
+
+
+def _elsewhere(job: "Job") -> str:
+    """The commands that ask for the series which this job leaves out."""
+    verbs = {verb for target in job.left_out for verb in job.source.METRICS[target.metric].verbs}
+    first = [verb for verb in (Verb.PULL, Verb.BACKFILL) if verb in verbs]  # there is nothing to settle before
+    return " or ".join(f"python main.py {verb} {job.source.name}" for verb in first)

@@ -1,0 +1,145 @@
+"""Holes in what is stored: whose they are, and which of them a backfill asks for."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from db.coverage import Name, SeriesMap
+from db.store import Store
+from pipeline.plan import Job, Scope, days
+from pipeline.values import DAY, Rhythm, Target, Window
+from sources.base import BaseSource
+
+HOLES_SHOWN = 6  # of one series and kind
+SATURDAY = 5  # as date.weekday() counts
+KINDS = {
+    "never": "never asked for",
+    "empty": "the API had nothing",
+    "lost": "LOST, though the API had them",
+}
+
+
+def to_ask(job: Job, store: Store) -> dict[Name, list[Window]]:
+    """The holes in a job's window that it is to ask for, of each series that has any."""
+    targets = {(target.asset, target.metric): target for target in job.targets}
+    holes = {name: [job.window] for name in targets}  # unless it was asked for before
+    for series in store.maps(job.window.end, own_times(job.source)):
+        if (name := (series.asset, series.metric)) in targets and (series.answered or series.days):
+            known = without_pauses(series, job.source.rhythm(targets[name]))
+            holes[name] = known.never + (known.empty if job.scope is Scope.EMPTY_GAPS else [])
+    return {name: inside for name, windows in holes.items() if (inside := _clip(windows, job.window))}
+
+
+def own_times(source: BaseSource | type[BaseSource]) -> dict[str, timedelta]:
+    """The metrics whose histories have times of their own, with what is added to a time to make its date the day."""
+    return {name: metric.own_times for name, metric in source.METRICS.items() if metric.own_times is not None}
+
+
+def without_pauses(series: SeriesMap, rhythm: Rhythm) -> SeriesMap:
+    """The map without the holes of days on which such a series has no point: they are none."""
+    if rhythm is Rhythm.QUARTERLY:
+        return series._replace(empty=[])
+    if rhythm is Rhythm.WEEKDAYS:
+        return series._replace(never=[*_weekdays(series.never)], empty=[*_weekdays(series.empty)])
+    return series
+
+
+def report_lines(source: type[BaseSource], maps: Sequence[SeriesMap]) -> Iterator[str]:
+    """The maps of a source for a person, and what to do about the holes."""
+    yield f"{source.name}: {len(maps):,} series{_totals(maps)}"
+    for series in maps:
+        answered = f"asked for {_span(series.answered)}" if series.answered else "no history asked for"
+        live = ", exists only live" if _live_only(source, series) else ""
+        yield f"  {series.asset} {series.metric}: {series.days:,} days; {answered}{live}"
+        for kind, words in KINDS.items():
+            holes: list[Window] = getattr(series, kind)
+            if holes:
+                more = f" and {len(holes) - HOLES_SHOWN:,} more" if len(holes) > HOLES_SHOWN else ""
+                shown = ", ".join(days(hole) for hole in holes[:HOLES_SHOWN])
+                yield f"      {words}, {_count(holes):,} days: {shown}{more}"
+    if any(series.never for series in maps if not _live_only(source, series)):
+        yield f"  to ask for what never was: python main.py backfill {source.name} --gaps"
+    if any(series.empty for series in maps if not _live_only(source, series)):
+        yield f"  to ask again where the API had nothing: python main.py backfill {source.name} --gaps --retry-empty"
+    for series in maps:
+        if series.lost:
+            again = f"--full --asset {series.asset} --metric {series.metric}"
+            yield f"  to repair what was lost: python main.py backfill {source.name} {again}"
+
+
+def as_json(source: type[BaseSource], maps: Sequence[SeriesMap]) -> list[dict[str, Any]]:
+    """The maps of a source as plain values; each hole as its first and last day."""
+    return [
+        {
+            "source": source.name,
+            "asset": series.asset,
+            "metric": series.metric,
+            "live_only": _live_only(source, series),
+            "days": series.days,
+            **{
+                name: [[f"{window.start.date()}", f"{(window.end - DAY).date()}"] for window in windows]
+                for name, windows in (
+                    ("answered", series.answered),
+                    ("never_asked", series.never),
+                    ("empty", series.empty),
+                    ("lost", series.lost),
+                )
+            },
+        }
+        for series in maps
+    ]
+
+
+def unconfigured(asset: str, metric: str) -> Target:
+    """The series of an asset that no config has: the API calls it what we do, for all we know."""
+    return Target(asset, metric, asset)
+
+
+def in_rhythm(source: type[BaseSource], maps: Sequence[SeriesMap], targets: Mapping[Name, Target]) -> list[SeriesMap]:
+    """The maps, each without the days on which its series has no point."""
+    return [
+        without_pauses(series, source.rhythm(targets.get((series.asset, series.metric), unconfigured(*series[:2]))))
+        for series in maps
+    ]
+
+
+def _totals(maps: Sequence[SeriesMap]) -> str:
+    found = []
+    for kind, words in KINDS.items():
+        having = [series for series in maps if getattr(series, kind)]
+        if having:
+            number = sum(_count(getattr(series, kind)) for series in having)
+            found.append(f"{number:,} days of {len(having):,} series {words}")
+    return "; ".join(["", *found]) if found else "; no holes"
+
+
+def _live_only(source: type[BaseSource], series: SeriesMap) -> bool:
+    known = source.METRICS.get(series.metric)
+    return known is not None and known.live_only
+
+
+def _span(windows: Sequence[Window]) -> str:
+    return days(Window(windows[0].start, windows[-1].end))
+
+
+def _count(windows: Sequence[Window]) -> int:
+    return sum((window.end - window.start) // DAY for window in windows)
+
+
+def _clip(windows: Sequence[Window], to: Window) -> list[Window]:
+    clipped = [Window(max(window.start, to.start), min(window.end, to.end)) for window in windows]
+    return [window for window in clipped if window.start < window.end]
+
+
+def _weekdays(windows: Sequence[Window]) -> Iterator[Window]:
+    """The same spans of days without their Saturdays and Sundays."""
+    for window in windows:
+        start = _next_weekday(window.start)
+        while start < window.end:
+            end = min(start + (SATURDAY - start.weekday()) * DAY, window.end)
+            yield Window(start, end)
+            start = _next_weekday(end)
+
+
+def _next_weekday(day: datetime) -> datetime:
+    return day + (7 - day.weekday()) * DAY if day.weekday() >= SATURDAY else day

@@ -1,0 +1,109 @@
+"""What a run did, to be printed and recorded."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from db.load import Counts
+from db.store import RunEnd
+from pipeline.plan import Plan, Scope, days
+from pipeline.values import DAY, Target, Verb
+
+FAILURES_SHOWN = 5  # distinct messages in the summary
+FAILURES_KEPT = 20  # distinct messages in pulls.failure
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run did, to be printed and recorded."""
+
+    plan: Plan
+    series: int  # that are asked for
+    calls: int = 0  # that ended, with an answer or given up
+    failed: int = 0
+    not_made: int = 0  # because the run was told to stop
+    counts: Counts = field(default_factory=Counts)
+    received: int = 0  # points in the window
+    nulls: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    seen: set[tuple[str, str]] = field(default_factory=set)  # series with a point
+    unanswered: set[tuple[str, str]] = field(default_factory=set)  # series of failed calls
+    silent: list[Target] = field(default_factory=list)  # answered, without one point
+    broken: str = ""  # what ended the run before its time, where it is not the stop
+    seconds: float = 0.0
+
+    @property
+    def status(self) -> str:
+        """What pulls.status says."""
+        if self.failed or self.not_made or self.broken:
+            return "error"
+        return "success" if self.received or not self.plan.calls else "no_data"
+
+    @property
+    def exit_code(self) -> int:
+        """1 where a call failed or was not made."""
+        return int(self.status == "error")
+
+    def lines(self) -> list[str]:
+        """The summary for a person."""
+        job, counts = self.plan.job, self.counts
+        if not self.plan.calls:
+            return [f"{job}: {self._nothing_to_ask()}; {self.seconds:.1f} s"]
+        kept = f", {counts.kept:,} stored with another value" if counts.kept else ""
+        changed = "restated" if job.verb is Verb.SETTLE else "changed"
+        lines = [
+            f"{job}: {self.calls:,} calls, {self.failed:,} failed; "
+            f"{self.received:,} points received: {counts.new:,} new, {counts.changed:,} {changed}, "
+            f"{counts.unchanged:,} unchanged{kept}; {len(self.silent):,} of {self.series:,} series without data; "
+            f"{self.seconds:.1f} s"
+        ]
+        lines += [
+            f"  failed{f' {number:,} times' if number > 1 else ''}: {message}"
+            for message, number in self.failures.most_common(FAILURES_SHOWN)
+        ]
+        if len(self.failures) > FAILURES_SHOWN:
+            lines.append(f"  failed in {len(self.failures) - FAILURES_SHOWN:,} more ways: see the column pulls.failure")
+        if self.not_made:
+            lines.append(f"  stopped: {self.not_made:,} calls were not made")
+        if self.status == "error":
+            lines.append("  what was received is stored; run it again for the rest")
+        if counts.kept:
+            lines.append(f"  kept as stored: {counts.kept:,} values; to adopt the API's: {self._settle()}")
+        if counts.withdrawn:
+            lines.append(f"  had data once and has none now: {counts.withdrawn:,} days; what is stored is kept")
+        if self.nulls:
+            lines.append(f"  null in place of a value, so no data: {self.nulls:,}")
+        if self.rejected:
+            reasons = ", ".join(f"{reason} ({number:,})" for reason, number in self.rejected.most_common(5))
+            lines.append(f"  left out as impossible: {self.rejected.total():,}: {reasons}")
+        return lines
+
+    def end(self, scrub: Callable[[str], str]) -> RunEnd:
+        """What the run's row in pulls says in the end; `scrub` hides secrets."""
+        failures = [self.broken] if self.broken else []
+        failures += [message for message, _ in self.failures.most_common()]
+        text = "; ".join(failures[:FAILURES_KEPT])
+        if len(failures) > FAILURES_KEPT:
+            text += f"; and {len(failures) - FAILURES_KEPT} more"
+        if self.not_made:
+            text = "; ".join(filter(None, [text, f"stopped before {self.not_made} calls were made"]))
+        return RunEnd(
+            self.status,
+            records=self.counts.new + self.counts.changed,
+            calls=self.calls,
+            failed=self.failed,
+            received=self.received,
+            failure=scrub(text) or None,
+            differing=self.counts.changed + self.counts.kept,
+        )
+
+    def _nothing_to_ask(self) -> str:
+        job = self.plan.job
+        if job.scope is Scope.MISSING:
+            return f"nothing to ask: all {len(job.targets):,} series are covered from {days(job.window)}"
+        return f"nothing to ask: none of the {len(job.targets):,} series has such a gap"
+
+    def _settle(self) -> str:
+        job = self.plan.job
+        return f"python main.py settle {job.source.name} --days {(job.window.end - job.window.start) // DAY}"
