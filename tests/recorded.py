@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -101,13 +101,21 @@ ARTEMIS_CONFIGS = {  # a config for each recorded answer, as the real API would 
 }
 
 
+NEXT_DAY = {  # the answers of a day later, where there are any
+    "/api/protocol/drift-trade": (LLAMA + "protocol-drift-trade@2025-12-19-e89c2a5.json", 200),
+    "/stablecoins/stablecoincharts/all": (LLAMA + "stablecoincharts_all@2026-08-18.json", 200),
+}
+
+
 class _Handler(BaseHTTPRequestHandler):
+    answers: Mapping[str, tuple[str, int]]
+
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         path = "/" + url.path.split("/", 2)[2] if url.path.startswith("/KEY/") else url.path
         if path.startswith("/data/api/"):
             path = f"/data/api/ {parse_qs(url.query)['symbols'][0]}"
-        file, status = ANSWERS.get(path, ("", 404))
+        file, status = self.answers.get(path, ("", 404))
         body = (RECORDED / file).read_bytes() if file else b"not recorded"
         kind = {".json": "application/json", ".html": "text/html"}.get(Path(file).suffix, "text/plain")
         self.send_response(status)
@@ -121,9 +129,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve() -> Iterator[dict[str, str]]:
+def serve(answers: Mapping[str, tuple[str, int]] = ANSWERS) -> Iterator[dict[str, str]]:
     """A server of the recorded answers; the environment that points commands at it."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"answers": answers}))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
     try:
