@@ -46,6 +46,13 @@ def test_what_readme_shows_on_the_screen_is_what_the_first_line_prints(database_
     assert shape(done.stderr + done.stdout) == shape(shown)
 
 
+def test_what_readme_shows_of_a_notebook_runs(database_url: str) -> None:
+    (cells,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    environment = os.environ | {"DATABASE_URL": database_url}
+    done = subprocess.run([sys.executable, "-c", cells], cwd=ROOT, env=environment, capture_output=True, text=True)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+
+
 def shape(text: str) -> list[str]:
     """The lines of an output, without what differs from run to run: times, numbers, names of a database or series."""
     lines = [re.sub(r"(INFO (?:database|without data):).*", r"\1", line) for line in text.splitlines()]
