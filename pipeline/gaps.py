@@ -1,5 +1,6 @@
 """Holes in what is stored: whose they are, and which of them a backfill asks for."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,6 +11,7 @@ from pipeline.plan import Job, Scope, days
 from pipeline.values import DAY, Rhythm, Target, Window
 from sources.base import BaseSource
 
+NAMES_SHOWN = 5  # in a command that repairs them; where they are more, it repairs all
 HOLES_SHOWN = 6  # of one series and kind
 SATURDAY = 5  # as date.weekday() counts
 KINDS = {
@@ -38,7 +40,7 @@ def own_times(source: BaseSource | type[BaseSource]) -> dict[str, timedelta]:
 def without_pauses(series: SeriesMap, rhythm: Rhythm) -> SeriesMap:
     """The map without the holes of days on which such a series has no point: they are none."""
     if rhythm is Rhythm.QUARTERLY:
-        return series._replace(empty=[])
+        return series._replace(empty=[] if series.days else series.empty)
     if rhythm is Rhythm.WEEKDAYS:
         return series._replace(never=[*_weekdays(series.never)], empty=[*_weekdays(series.empty)])
     return series
@@ -61,10 +63,11 @@ def report_lines(source: type[BaseSource], maps: Sequence[SeriesMap]) -> Iterato
         yield f"  to ask for what never was: python main.py backfill {source.name} --gaps"
     if any(series.empty for series in maps if not _live_only(source, series)):
         yield f"  to ask again where the API had nothing: python main.py backfill {source.name} --gaps --retry-empty"
-    for series in maps:
-        if series.lost:
-            again = f"--full --asset {series.asset} --metric {series.metric}"
-            yield f"  to repair what was lost: python main.py backfill {source.name} {again}"
+    if lost := [series for series in maps if series.lost]:
+        names = [("asset", dict.fromkeys(series.asset for series in lost))]
+        names += [("metric", dict.fromkeys(series.metric for series in lost))]
+        only = [f"--{kind} {shlex.quote(name)}" for kind, found in names if len(found) <= NAMES_SHOWN for name in found]
+        yield f"  to repair what was lost: {' '.join(['python main.py backfill', source.name, '--full', *only])}"
 
 
 def as_json(source: type[BaseSource], maps: Sequence[SeriesMap]) -> list[dict[str, Any]]:
