@@ -4,13 +4,15 @@ import csv
 import gzip
 import io
 import os
+import re
+import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from db.load import take_turn
 from db.setup import Database
@@ -79,8 +81,10 @@ WITH fitting AS (
     INSERT INTO loads (source, first_id, last_id, loaded_at, pull_id)
     SELECT source, min(id), max(id), at, pull_id FROM placed GROUP BY source, at, pull_id
 ), covered AS (
-    INSERT INTO coverage AS c (source, asset, metric_name, answered, found, row_count)
-    SELECT source, asset, metric_name, days, days, number FROM (
+    INSERT INTO coverage AS c (source, asset, metric_name, answered, found, row_count, found_count)
+    SELECT source, asset, metric_name, days, days, number,
+        (SELECT coalesce(sum(upper(part) - lower(part)), 0) FROM unnest(days) AS part)
+    FROM (
         SELECT source, asset, metric_name, count(*) AS number, coalesce(
             range_agg(daterange(pulled_at::date, pulled_at::date + 1)) FILTER (WHERE live.metric IS NOT NULL), '{}'
         ) AS days
@@ -89,7 +93,8 @@ WITH fitting AS (
         GROUP BY source, asset, metric_name
     ) AS series ORDER BY source, asset, metric_name
     ON CONFLICT (source, asset, metric_name) DO UPDATE SET answered = c.answered + excluded.answered,
-        found = c.found + excluded.found, row_count = c.row_count + excluded.row_count
+        found = c.found + excluded.found, row_count = c.row_count + excluded.row_count,
+        found_count = (SELECT coalesce(sum(upper(part) - lower(part)), 0) FROM unnest(c.found + excluded.found) AS part)
 )
 SELECT (SELECT count(*) FROM written), count(*) FILTER (WHERE stored AND NOT differs),
     count(*) FILTER (WHERE stored AND differs)
@@ -202,29 +207,25 @@ def _copy(cursor: Any, file: Path, known: Collection[str]) -> set[str]:
 
 
 def _rows(file: Path, known: Collection[str]) -> Iterator[tuple[int, list[str]]]:
-    number = 0
+    line = 0
     try:
         with gzip.open(file, "rt", encoding="utf-8", newline="") as text:
-            for row in _reader(text):
-                number += 1
-                if number == 1:
-                    if tuple(row) != COLUMNS:
-                        raise ValueError(f"the header is {','.join(row)[:80]!r}: {','.join(COLUMNS)} would be right")
-                    continue
-                _check(row, known)
-                yield number, row
+            reader = csv.reader(text, strict=True)
+            for row in reader:
+                if not line and tuple(row) != COLUMNS:
+                    raise ValueError(f"the header is {','.join(row)[:80]!r}: {','.join(COLUMNS)} would be right")
+                if line:
+                    _check(row, known)
+                    yield line, row
+                line = reader.line_num
     except FileNotFoundError:
         raise ConfigurationError(f"{file}: there is no such file") from None
-    except (ValueError, csv.Error) as error:
-        raise ConfigurationError(f"{file}:{number}: {error}") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise ConfigurationError(f"{file}: no whole file that a fresh start has written: {error}") from None
-    if not number:
+    except (ValueError, csv.Error) as error:
+        raise ConfigurationError(f"{file}:{line + 1}: {error}") from None
+    if not line:
         raise ConfigurationError(f"{file}:1: the file is empty")
-
-
-def _reader(text: IO[str]) -> Iterator[list[str]]:
-    return csv.reader(text, strict=True)
 
 
 def _check(row: Sequence[str], known: Collection[str]) -> None:
@@ -236,28 +237,32 @@ def _check(row: Sequence[str], known: Collection[str]) -> None:
         raise ValueError(f"table {table!r}: {METRICS} or {REVISIONS} would be right")
     if source not in known:
         raise ValueError(f"unknown source {source!r}: known are {', '.join(sorted(known))}")
-    if not (0 < len(asset) <= MAX_ASSET and 0 < len(metric) <= MAX_METRIC):
+    if not (0 < len(asset) <= MAX_ASSET and 0 < len(metric) <= MAX_METRIC) or "\0" in asset + metric:
         raise ValueError(f"asset {asset[:40]!r} or metric {metric[:40]!r} does not fit its column")
     for name, text in (("pulled_at", pulled_at), ("at", at)):
         if text or name == "pulled_at" or table == REVISIONS:
             _time(name, text)
     if value and not _finite(value):
         raise ValueError(f"value {value[:40]!r} is no finite number")
-    if pull_id and not pull_id.isdecimal():
+    if pull_id and not (re.fullmatch("[0-9]{1,10}", pull_id) and int(pull_id) < 2**31):
         raise ValueError(f"pull_id {pull_id[:40]!r} is no whole number")
 
 
 def _time(name: str, text: str) -> None:
     try:
-        naive = datetime.fromisoformat(text).tzinfo is None
+        if not re.fullmatch(r"[0-9-]{10} [0-9:]{8}(\.[0-9]{1,6})?", text):
+            raise ValueError
+        datetime.fromisoformat(text)
     except ValueError:
-        naive = False
-    if not naive:
-        raise ValueError(f"{name} {text[:40]!r} is no time such as 2026-01-31 00:00:00")
+        raise ValueError(f"{name} {text[:40]!r} is no time such as 2026-01-31 00:00:00") from None
 
 
 def _finite(text: str) -> bool:
+    """Whether it is a number as PostgreSQL reads it: neither infinite nor so small that a double has nothing for it."""
+    if not re.fullmatch(r"[+-]?[0-9]*\.?[0-9]*(e[+-]?[0-9]+)?", text, re.IGNORECASE):
+        return False
     try:
-        return isfinite(float(text))
+        number = float(text)
     except ValueError:
         return False
+    return isfinite(number) and (number != 0 or not re.match("[^e]*[1-9]", text, re.IGNORECASE))

@@ -27,12 +27,15 @@ WITH beyond AS (
         NULL
     )) AS days FROM coverage WHERE source = %(source)s
 )
-UPDATE coverage c SET answered = answered - beyond.days, found = found - beyond.days FROM beyond
+UPDATE coverage c SET answered = answered - beyond.days, found = found - beyond.days,
+    found_count = (SELECT coalesce(sum(upper(part) - lower(part)), 0) FROM unnest(found - beyond.days) AS part)
+FROM beyond
 WHERE source = %(source)s AND c.asset = beyond.asset AND c.metric_name = beyond.metric_name AND answered && beyond.days
 """
 
 # The rows of a series are counted, and looked at one by one only where the count leaves a doubt: where it is not what
-# the loads have put there, or not one for each day found, or where the points have times of their own.
+# the loads have put there, or not one for each day found, where `found` is not what they have left, or where the points
+# have times of their own.
 MAP = """
 SELECT asset, metric_name, closed.answered,
     (SELECT coalesce(sum(upper(part) - lower(part)), 0)::int FROM unnest(held.days) AS part),
@@ -47,8 +50,11 @@ CROSS JOIN LATERAL (
     FROM (SELECT datemultirange(daterange(NULL, %(today)s::date)) AS past) AS past
 ) AS closed
 CROSS JOIN LATERAL (
-    SELECT sum(upper(part) - lower(part)) AS days FROM unnest(closed.found) AS part
+    SELECT coalesce(sum(upper(part) - lower(part)), 0) AS days FROM unnest(closed.found) AS part
 ) AS claimed
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(upper(part) - lower(part)), 0) AS days FROM unnest(c.found - closed.found) AS part
+) AS claimed_open
 CROSS JOIN LATERAL (
     SELECT count(*) AS rows FROM metrics m
     WHERE m.source = c.source AND m.asset = c.asset AND m.metric_name = c.metric_name
@@ -59,7 +65,7 @@ CROSS JOIN LATERAL (
 ) AS open_day
 CROSS JOIN LATERAL (
     SELECT CASE WHEN own.metric IS NULL AND counted.rows = row_count
-        AND counted.rows - open_day.rows = coalesce(claimed.days, 0)
+        AND claimed.days + claimed_open.days = found_count AND counted.rows - open_day.rows = claimed.days
     THEN closed.found ELSE (
         SELECT coalesce(range_agg(daterange(day, day + 1)), '{}') FROM (
             SELECT DISTINCT (m.pulled_at + coalesce(own.shift, '0'))::date AS day FROM metrics m
@@ -69,8 +75,7 @@ CROSS JOIN LATERAL (
 ) AS held
 CROSS JOIN LATERAL (SELECT least(lower(closed.answered), lower(held.days)) AS first) AS span
 CROSS JOIN LATERAL (
-    SELECT CASE WHEN isempty(held.days) THEN closed.answered
-    ELSE closed.answered * datemultirange(daterange(lower(held.days), NULL)) END AS days
+    SELECT closed.answered * datemultirange(daterange(lower(held.days + closed.found), NULL)) AS days
 ) AS covered
 WHERE source = %(source)s
     AND (%(assets)s::text[] IS NULL OR asset = ANY(%(assets)s))

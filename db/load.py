@@ -123,9 +123,9 @@ WITH instant AS MATERIALIZED (
     FROM series LEFT JOIN asked USING (series) LEFT JOIN given USING (series) LEFT JOIN coverage AS old
         ON (old.source, old.asset, old.metric_name) = (%(source)s, series.asset, series.metric)
 ), covered AS (
-    INSERT INTO coverage (source, asset, metric_name, answered, found, row_count)
-    SELECT %(source)s, asset, metric, old_answered + asked, old_found - coalesce(nowhere, '{{}}') + answer.found,
-        old_row_count + new
+    INSERT INTO coverage (source, asset, metric_name, answered, found, row_count, found_count)
+    SELECT %(source)s, asset, metric, old_answered + asked, held.days, old_row_count + new,
+        (SELECT coalesce(sum(upper(part) - lower(part)), 0) FROM unnest(held.days) AS part)
     FROM answer, LATERAL (
         SELECT range_agg(daterange(day::date, day::date + 1)) AS nowhere
         FROM unnest(withdrawn) AS days, generate_series(lower(days), upper(days) - 1, '1 day') AS day
@@ -133,12 +133,13 @@ WITH instant AS MATERIALIZED (
             SELECT FROM metrics m WHERE m.source = %(source)s AND m.asset = answer.asset
                 AND m.metric_name = answer.metric AND m.pulled_at >= day - shift AND m.pulled_at < day - shift + '1 day'
         )
-    ) AS gone
+    ) AS gone, LATERAL (SELECT old_found - coalesce(nowhere, '{{}}') + answer.found AS days) AS held
     ORDER BY asset, metric
     ON CONFLICT (source, asset, metric_name) DO UPDATE
-    SET answered = excluded.answered, found = excluded.found, row_count = excluded.row_count
-    WHERE (coverage.answered, coverage.found, coverage.row_count)
-        IS DISTINCT FROM (excluded.answered, excluded.found, excluded.row_count)
+    SET answered = excluded.answered, found = excluded.found, row_count = excluded.row_count,
+        found_count = excluded.found_count
+    WHERE (coverage.answered, coverage.found, coverage.row_count, coverage.found_count)
+        IS DISTINCT FROM (excluded.answered, excluded.found, excluded.row_count, excluded.found_count)
 )
 SELECT (SELECT count(*) FROM point), count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted),
     (SELECT count(*) FROM judged WHERE differs),

@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS coverage (
     answered DATEMULTIRANGE NOT NULL DEFAULT '{}',  -- with data or without
     found DATEMULTIRANGE NOT NULL DEFAULT '{}',     -- with data: metrics has a row for each of these days
     row_count BIGINT NOT NULL DEFAULT 0,            -- rows that loads have put into metrics
+    found_count BIGINT NOT NULL DEFAULT 0,          -- days of found, so that a change by other hands shows
     PRIMARY KEY (source, asset, metric_name)
 );
 

@@ -46,7 +46,7 @@ def without_pauses(series: SeriesMap, rhythm: Rhythm) -> SeriesMap:
     return series
 
 
-def report_lines(source: type[BaseSource], maps: Sequence[SeriesMap]) -> Iterator[str]:
+def report_lines(source: type[BaseSource], maps: Sequence[SeriesMap], today: datetime) -> Iterator[str]:
     """The maps of a source for a person, and what to do about the holes."""
     yield f"{source.name}: {len(maps):,} series{_totals(maps)}"
     for series in maps:
@@ -59,15 +59,18 @@ def report_lines(source: type[BaseSource], maps: Sequence[SeriesMap]) -> Iterato
                 more = f" and {len(holes) - HOLES_SHOWN:,} more" if len(holes) > HOLES_SHOWN else ""
                 shown = ", ".join(days(hole) for hole in holes[:HOLES_SHOWN])
                 yield f"      {words}, {_count(holes):,} days: {shown}{more}"
-    if any(series.never for series in maps if not _live_only(source, series)):
-        yield f"  to ask for what never was: python main.py backfill {source.name} --gaps"
-    if any(series.empty for series in maps if not _live_only(source, series)):
-        yield f"  to ask again where the API had nothing: python main.py backfill {source.name} --gaps --retry-empty"
+    backfill, reach = f"python main.py backfill {source.name}", source.history_start(today)
+    fetched = [series for series in maps if not _live_only(source, series)]
+    if never := [window.start for series in fetched for window in series.never]:
+        yield f"  to ask for what never was: {backfill} --gaps{_from(min(never), reach)}"
+    if empty := [window.start for series in fetched for window in series.empty]:
+        yield f"  to ask again where the API had nothing: {backfill} --gaps --retry-empty{_from(min(empty), reach)}"
     if lost := [series for series in maps if series.lost]:
         names = [("asset", dict.fromkeys(series.asset for series in lost))]
         names += [("metric", dict.fromkeys(series.metric for series in lost))]
         only = [f"--{kind} {shlex.quote(name)}" for kind, found in names if len(found) <= NAMES_SHOWN for name in found]
-        yield f"  to repair what was lost: {' '.join(['python main.py backfill', source.name, '--full', *only])}"
+        start = _from(min(series.lost[0].start for series in lost), reach)
+        yield f"  to repair what was lost: {' '.join([f'{backfill} --full{start}', *only])}"
 
 
 def as_json(source: type[BaseSource], maps: Sequence[SeriesMap]) -> list[dict[str, Any]]:
@@ -104,6 +107,11 @@ def in_rhythm(source: type[BaseSource], maps: Sequence[SeriesMap], targets: Mapp
         without_pauses(series, source.rhythm(targets.get((series.asset, series.metric), unconfigured(*series[:2]))))
         for series in maps
     ]
+
+
+def _from(first: datetime, reach: datetime) -> str:
+    """The option that makes a backfill reach a day which it leaves out by default."""
+    return f" --start {first.date()}" if first < reach else ""
 
 
 def _totals(maps: Sequence[SeriesMap]) -> str:

@@ -26,18 +26,18 @@ def test_a_backfill_keeps_what_the_second_day_restates_and_a_settle_adopts_it(
     with serve() as one, serve(ANSWERS | NEXT_DAY) as other:
         env = environment(database_url)
         loaded = run("main.py backfill defillama --config", config, env=env | one)
-        values = dict(rows("SELECT pulled_at, value FROM metrics"))  # type: ignore[arg-type]
+        values = table(rows, "metrics")
         again = run("main.py backfill defillama --full --config", config, env=env | other)
-        kept = dict(rows("SELECT pulled_at, value FROM metrics"))  # type: ignore[arg-type]
+        kept = table(rows, "metrics")
         settled = run("main.py settle defillama --days 5000 --config", config, env=env | other)
-    stored = dict(rows("SELECT pulled_at, value FROM metrics"))  # type: ignore[arg-type]
+    stored = table(rows, "metrics")
     assert counts(loaded.stdout) == (first, 0, 0, 0)
     assert counts(again.stdout) == (new, 0, first - restated, restated)
     assert counts(settled.stdout) == (0, restated, first + new - restated, 0)
     assert kept.items() >= values.items()
     changed = {at: value for at, value in kept.items() if stored[at] != value}
     assert len(changed) == restated
-    assert dict(rows("SELECT pulled_at, value FROM revisions")) == changed  # type: ignore[arg-type]
+    assert table(rows, "revisions") == changed
 
 
 def counts(said: str) -> tuple[int, ...]:
@@ -45,3 +45,8 @@ def counts(said: str) -> tuple[int, ...]:
     found = re.search(r"([\d,]+) new, ([\d,]+) (?:changed|restated), ([\d,]+) unchanged(?:, ([\d,]+) stored)?", said)
     assert found, said
     return tuple(int((number or "0").replace(",", "")) for number in found.groups())
+
+
+def table(rows: Rows, name: str) -> dict[object, object]:
+    """Time to value of a table."""
+    return {at: value for at, value in rows(f"SELECT pulled_at, value FROM {name}")}  # noqa: S608, C416 - our own names

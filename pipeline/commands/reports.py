@@ -52,19 +52,17 @@ def show_gaps(arguments: argparse.Namespace, settings: Settings, scrub: Callable
     today = midnight(datetime.now(UTC))
     found: list[dict[str, Any]] = []
     lost = False
-    for name, cursor in _each_source(arguments.source, settings):
+    for name, cursor in _each_source(arguments, settings):
         source = SOURCES[name]
         targets = _configured(name)
         wanted = arguments.asset or None, arguments.metric or None
-        maps = series_maps(cursor, name, today, own_times(source), *wanted)
-        _check_names(name, arguments, [*targets, *((series.asset, series.metric) for series in maps)])
-        maps = in_rhythm(source, maps, targets)
+        maps = in_rhythm(source, series_maps(cursor, name, today, own_times(source), *wanted), targets)
         lost = lost or any(series.lost for series in maps)
         unasked = _never_asked(targets, maps, arguments)
         if arguments.json:
             found += as_json(source, maps)
             continue
-        print("\n".join(report_lines(source, maps)))
+        print("\n".join(report_lines(source, maps, today)))
         if unasked:
             print(f"  {unasked:,} series of {source.CONFIG} were never asked for: python main.py backfill {name}")
     if arguments.json:
@@ -75,12 +73,10 @@ def show_gaps(arguments: argparse.Namespace, settings: Settings, scrub: Callable
 def show_revisions(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """How often and by how much the values of each series were replaced; each revision where one series is named."""
     del scrub
-    from db.coverage import known_series
     from db.revisions import restated, revisions
 
-    for name, cursor in _each_source(arguments.source, settings):
+    for name, cursor in _each_source(arguments, settings):
         wanted = arguments.asset or None, arguments.metric or None
-        _check_names(name, arguments, [*_configured(name), *known_series(cursor, name)])
         series = restated(cursor, name, *wanted)
         print(f"{name}: {sum(each.revisions for each in series):,} revisions of {len(series):,} series")
         for each in series:
@@ -91,17 +87,23 @@ def show_revisions(arguments: argparse.Namespace, settings: Settings, scrub: Cal
     return 0
 
 
-def _each_source(asked: str, settings: Settings) -> Iterator[tuple[str, Any]]:
-    """Each source with a cursor on a database that has the tables; raises ConfigurationError where there is no data."""
+def _each_source(arguments: argparse.Namespace, settings: Settings) -> Iterator[tuple[str, Any]]:
+    """Each source with a cursor on a database that has the tables.
+
+    Raises ConfigurationError where there is no data, or none of the assets and metrics asked for.
+    """
     from db.coverage import known_series
     from db.setup import ensure_schema
 
+    names = names_of(arguments.source)
     with open_database(settings) as database:
         ensure_schema(database)
         with closing(database.connect("look")) as session, session, session.cursor() as cursor:
-            if not any(known_series(cursor, name) for name in names_of(asked)):
-                raise ConfigurationError(f"nothing is stored yet: python main.py backfill {asked}")
-            for name in names_of(asked):
+            stored = [name for source in names for name in known_series(cursor, source)]
+            if not stored:
+                raise ConfigurationError(f"nothing is stored yet: python main.py backfill {arguments.source}")
+            _check_names(arguments, [*stored, *(name for source in names for name in _configured(source))])
+            for name in names:
                 yield name, cursor
 
 
@@ -113,15 +115,17 @@ def _configured(name: str) -> dict[tuple[str, str], Target]:
     return {(target.asset, target.metric): target for target in targets}
 
 
-def _check_names(source: str, arguments: argparse.Namespace, known: Collection[tuple[str, str]]) -> None:
+def _check_names(arguments: argparse.Namespace, known: Collection[tuple[str, str]]) -> None:
     """Raise ConfigurationError, with the nearest name, for an asset or metric that neither config nor table has."""
     from sources.config import nearest
 
+    where = "no source" if arguments.source == "all" else arguments.source
     assets, metrics = {asset for asset, _ in known}, {metric for _, metric in known}
     for kind, names, existing in (("asset", arguments.asset, assets), ("metric", arguments.metric, metrics)):
         for name in names:
-            if name not in existing and arguments.source != "all":
-                raise ConfigurationError(f"{source} has no {kind} {name!r}: {nearest(name, existing)}")
+            if name not in existing:
+                has = "has" if where == "no source" else "has no"
+                raise ConfigurationError(f"{where} {has} {kind} {name!r}: {nearest(name, existing)}")
 
 
 def _never_asked(

@@ -1,0 +1,148 @@
+"""How long the map of all series takes, beside a count of their rows and the straightforward query.
+
+python -m benchmarks.gaps [SERIES DAYS]
+"""
+
+import sys
+import tempfile
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from db.coverage import MAP, SeriesMap, series_maps
+from db.embedded import EmbeddedServer
+from db.setup import Database, ensure_schema
+from pipeline.values import midnight
+
+ROUNDS = 2
+SOURCE = "benchmark"
+VACUUM = "VACUUM ANALYZE"
+WITHOUT_INDEXES = """
+ALTER TABLE metrics DROP CONSTRAINT metrics_pkey;
+DROP INDEX idx_metrics_unique, idx_metrics_cross_section;
+"""
+INDEXES = """
+SET maintenance_work_mem = '512MB';
+ALTER TABLE metrics ADD PRIMARY KEY (id);
+CREATE UNIQUE INDEX idx_metrics_unique ON metrics (source, asset, metric_name, pulled_at);
+CREATE INDEX idx_metrics_cross_section ON metrics (source, metric_name, pulled_at);
+"""
+
+# Of one day in a hundred the API had nothing.
+FILL = """
+CREATE TABLE series AS
+SELECT number, 'asset-' || lpad((number / 10)::text, 6, '0') AS asset, 'METRIC_' || number %% 10 AS metric
+FROM generate_series(0, %(series)s - 1) AS number;
+
+INSERT INTO metrics (source, asset, metric_name, pulled_at, value)
+SELECT %(source)s, asset, metric, %(today)s::date - day, random() * 1e9
+FROM series, generate_series(1, %(days)s) AS day
+WHERE hashint8(number * 1000003::bigint + day) %% 100 <> 0;
+
+INSERT INTO coverage (source, asset, metric_name, answered, found, row_count)
+SELECT source, asset, metric_name, datemultirange(daterange(%(today)s::date - %(days)s, %(today)s::date)),
+    range_agg(daterange(pulled_at::date, pulled_at::date + 1)), count(*)
+FROM metrics GROUP BY source, asset, metric_name;
+
+INSERT INTO loads (source, first_id, last_id, loaded_at)
+SELECT source, min(id), max(id), now() AT TIME ZONE 'UTC' FROM metrics GROUP BY source;
+"""
+
+# Of one series in a hundred: days lost, a window never asked for, or a live row of yesterday that no history has yet.
+SPRINKLE = """
+DELETE FROM metrics m USING series
+WHERE number %% 300 = 0 AND (source, m.asset, metric_name) = (%(source)s, series.asset, metric)
+    AND pulled_at = ANY(ARRAY[%(today)s::date - 20, %(today)s::date - 21, %(today)s::date - 400]);
+
+WITH unasked AS (
+    SELECT asset, metric, %(today)s::date - 90 AS first, %(today)s::date - 60 AS last FROM series
+    WHERE number %% 300 = 1
+), gone AS (
+    DELETE FROM metrics m USING unasked
+    WHERE (source, m.asset, metric_name) = (%(source)s, unasked.asset, metric)
+        AND pulled_at >= first AND pulled_at < last
+    RETURNING m.asset, metric_name
+)
+UPDATE coverage c SET row_count = row_count - number, answered = answered - datemultirange(daterange(first, last)),
+    found = found - datemultirange(daterange(first, last))
+FROM unasked JOIN (SELECT asset, metric_name AS metric, count(*) AS number FROM gone GROUP BY 1, 2) AS gone
+    USING (asset, metric)
+WHERE (source, c.asset, metric_name) = (%(source)s, unasked.asset, unasked.metric);
+"""
+LIVE = """
+WITH live AS (
+    INSERT INTO metrics (source, asset, metric_name, pulled_at, value)
+    SELECT %(source)s, asset, metric, %(today)s::date - 1, 1 FROM series WHERE number %% %(one_in)s = 2 %% %(one_in)s
+    ON CONFLICT DO NOTHING RETURNING asset, metric_name
+)
+UPDATE coverage c SET answered = answered - yesterday, found = found - yesterday,
+    row_count = row_count + (SELECT count(*) FROM live WHERE (asset, metric_name) = (c.asset, metric))
+FROM series, LATERAL (SELECT datemultirange(daterange(%(today)s::date - 1, %(today)s::date)) AS yesterday) AS day
+WHERE number %% %(one_in)s = 2 %% %(one_in)s
+    AND (source, c.asset, metric_name) = (%(source)s, series.asset, metric);
+"""
+
+COUNT = "SELECT count(*) FROM metrics"
+STRAIGHT = """
+SELECT asset, metric_name, answered, answered - held.days, found - held.days
+FROM coverage JOIN (
+    SELECT source, asset, metric_name, range_agg(daterange(pulled_at::date, pulled_at::date + 1)) AS days
+    FROM metrics WHERE source = %(source)s AND pulled_at < %(today)s GROUP BY source, asset, metric_name
+) AS held USING (source, asset, metric_name)
+ORDER BY asset, metric_name
+"""
+
+
+def main() -> None:
+    """Fill a scratch database, and print seconds and ratios; then again with a live row of yesterday everywhere."""
+    series, days = (int(word) for word in sys.argv[1:] or ("10000", "2000"))
+    today = midnight(datetime.now(UTC))
+    values = {"source": SOURCE, "series": series, "days": days, "today": today.date(), "one_in": 300}
+    values |= {"assets": None, "metrics": None, "own_times": [], "shifts": []}
+    with tempfile.TemporaryDirectory() as directory:
+        server = EmbeddedServer.acquire(Path(directory))
+        ensure_schema(Database(server.dsn, Path(directory)))
+        with closing(psycopg2.connect(server.dsn)) as session, session.cursor() as cursor:
+            session.autocommit = True
+            began = time.perf_counter()
+            for statement in (WITHOUT_INDEXES, FILL, INDEXES, SPRINKLE, LIVE, VACUUM):
+                cursor.execute(statement, values)
+            print(f"{series:,} series of {days:,} days, made in {time.perf_counter() - began:.0f} s")
+            report(cursor, today, values)
+            for statement in (LIVE, VACUUM):
+                cursor.execute(statement, values | {"one_in": 1})
+            print("with a live row of yesterday in every series")
+            report(cursor, today, values)
+        server.release()
+
+
+def report(cursor: Any, today: datetime, values: dict[str, Any]) -> None:
+    """Each way in turn, a few times; then what the map says."""
+    found: list[SeriesMap] = []
+    for _ in range(ROUNDS):
+        counting = in_database(cursor, COUNT, values)
+        began = time.perf_counter()
+        found = series_maps(cursor, SOURCE, today, {})
+        ways = {"series_maps": time.perf_counter() - began}
+        ways |= {"its SQL": in_database(cursor, MAP, values), "range_agg": in_database(cursor, STRAIGHT, values)}
+        print(f"  count(*) {counting:.2f} s", end="")
+        for name, seconds in ways.items():
+            print(f"; {name} {seconds:.2f} s, {seconds / counting:.1f} counts", end="")
+        print(f"; range_agg takes {ways['range_agg'] / ways['its SQL']:.1f} times as long as the SQL of the map")
+    kinds = {kind: sum(bool(getattr(one, kind)) for one in found) for kind in ("never", "empty", "lost")}
+    print(f"  {len(found):,} series, {sum(one.days for one in found):,} days; of so many series: {kinds}")
+
+
+def in_database(cursor: Any, query: str, values: dict[str, Any]) -> float:
+    """Seconds until the answer to a query is here, as text that nobody has read."""
+    began = time.perf_counter()
+    cursor.execute(query, values)
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,257 @@
+"""Coverage: which days are known to be answered, kept with the points themselves, and the calls for the others."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import psycopg2
+import pytest
+
+from db.load import Counts
+from db.setup import Database
+from db.store import Store
+from pipeline.plan import Plan, Scope, make_job, make_plan
+from pipeline.values import DAY, Answered, DataPoint, Target, Verb, Window, midnight
+from sources.artemis import Artemis
+from sources.base import BaseSource
+from sources.defillama import DefiLlama
+from tests.commands import environment, run, today
+from tests.fake_api import FakeApi
+from tests.tables import BACKFILL, PULL, START, Opener, Rows, point
+
+SETTLE = Verb.SETTLE
+TVL = ("solana", "TVL")
+WRITERS, LOADS = 4, 10
+
+
+def days(first: float, end: float) -> Window:
+    """The days from `first` up to and without `end`, counted from START."""
+    return Window(START + first * DAY, START + end * DAY)
+
+
+def asked(first: float, end: float, asset: str = "solana", metric: str = "TVL", shift: timedelta = 0 * DAY) -> Answered:
+    """An answer for a series, for these days."""
+    return Answered(asset, metric, days(first, end), shift)
+
+
+def points(*numbers: float) -> list[DataPoint]:
+    """A point of one series on each of these days."""
+    return [point(day=number) for number in numbers]
+
+
+def covered(rows: Rows, metric: str = "TVL") -> tuple[str, str, int]:
+    """What coverage says of a metric of one asset: days answered, days found, and rows; the days of January alone."""
+    query = "SELECT answered::text, found::text, row_count FROM coverage WHERE metric_name = %s"
+    ((answered, found, row_count),) = rows(query, metric)
+    return answered.replace("2024-01-", ""), found.replace("2024-01-", ""), row_count
+
+
+@pytest.mark.parametrize("verb", list(Verb))
+def test_days_with_and_without_data_are_covered_in_the_transaction_of_the_points(
+    verb: Verb, open_store: Opener, rows: Rows
+) -> None:
+    open_store(verb).load(points(0, 2), [asked(0, 5)])
+    assert covered(rows) == ("{[01,06)}", "{[01,02),[03,04)}", 2)
+    assert len(rows("SELECT xmin FROM metrics UNION SELECT xmin FROM coverage")) == 1
+
+
+def test_an_answer_without_a_point_is_covered_too(open_store: Opener, rows: Rows) -> None:
+    assert open_store(BACKFILL).load([], [asked(0, 5)]) == Counts()
+    assert covered(rows) == ("{[01,06)}", "{}", 0)
+
+
+def test_answers_add_up_whatever_their_order(open_store: Opener, rows: Rows) -> None:
+    store = open_store(BACKFILL)
+    store.load(points(8), [asked(7, 10)])
+    store.load(points(1, 2), [asked(0, 2), asked(2, 3)])
+    assert covered(rows) == ("{[01,04),[08,11)}", "{[02,04),[09,10)}", 3)
+    store.load(points(5), [asked(2, 7)])
+    assert covered(rows) == ("{[01,11)}", "{[02,04),[06,07),[09,10)}", 4)
+
+
+def test_what_is_missing_is_what_was_wanted_and_not_answered(open_store: Opener) -> None:
+    store = open_store(BACKFILL)
+    store.load(points(1), [asked(0, 3), asked(5, 6), asked(-5, 50, metric="FEES")])
+    series = [TVL, ("solana", "FEES"), ("bitcoin", "TVL")]
+    assert store.missing(series, days(-2, 8)) == {
+        TVL: [days(-2, 0), days(3, 5), days(6, 8)],
+        ("bitcoin", "TVL"): [days(-2, 8)],
+    }
+    assert store.missing(series, days(1, 3)) == {("bitcoin", "TVL"): [days(1, 3)]}
+    assert store.missing([], days(0, 3)) == {}
+
+
+def test_what_is_covered_of_one_source_is_missing_of_another(open_store: Opener, database: Database) -> None:
+    open_store(BACKFILL).load([], [asked(0, 5)])
+    other = Store(database, "artemis", BACKFILL, hold=lambda: None)
+    assert other.missing([TVL], days(0, 5)) == {TVL: [days(0, 5)]}
+    other.close()
+
+
+@pytest.mark.parametrize("table", ["metrics", "coverage", "loads"])
+def test_a_load_that_fails_extends_nothing(table: str, open_store: Opener, rows: Rows) -> None:
+    store = open_store(BACKFILL)
+    store.load(points(0), [asked(0, 1)])
+    rows(f"ALTER TABLE {table} ADD CHECK (false) NOT VALID")
+    with pytest.raises(psycopg2.errors.CheckViolation):
+        store.load(points(1, 2), [asked(0, 5)])
+    assert covered(rows) == ("{[01,02)}", "{[01,02)}", 1)
+    assert rows("SELECT count(*) FROM metrics") == [(1,)]
+    assert store.missing([TVL], days(0, 5)) == {TVL: [days(1, 5)]}
+
+
+def test_a_pull_covers_the_day_of_what_exists_only_live_and_no_day_of_what_has_a_history(
+    database_url: str, rows: Rows
+) -> None:
+    with FakeApi() as api:
+        env = environment(database_url, api)
+        done = run("main.py pull defillama --asset lido --metric TVL --metric FEES_24H", env=env)
+    assert done.returncode == 0, done.stderr
+    day = f"{{[{today()},{today() + DAY})}}"
+    assert rows("SELECT metric_name, answered::text, found::text, row_count FROM coverage ORDER BY 1") == [
+        ("FEES_24H", day, day, 1),
+        ("TVL", "{}", "{}", 1),
+    ]
+
+
+def test_loads_of_one_source_at_once_lose_nothing_of_each_others_coverage(database: Database, rows: Rows) -> None:
+    barrier = threading.Barrier(WRITERS)
+
+    def write(number: int) -> None:
+        store = Store(database, "defillama", (BACKFILL, PULL)[number % 2], hold=lambda: None)
+        barrier.wait()
+        for day in range(number, WRITERS * LOADS, WRITERS):
+            store.load([point(day=day), point(f"own-{number}", day)], [asked(day, day + 1)])
+        store.close()
+
+    with ThreadPoolExecutor(WRITERS) as threads:
+        list(threads.map(write, range(WRITERS)))
+    whole = "{[2024-01-01,2024-02-10)}"
+    query = "SELECT answered::text, found::text, row_count FROM coverage WHERE asset "
+    assert rows(f"{query} = 'solana'") == [(whole, whole, WRITERS * LOADS)]
+    assert rows(f"{query} LIKE 'own-%%'") == [("{}", "{}", LOADS)] * WRITERS
+
+
+def test_the_rows_that_loads_have_put_are_counted_once(open_store: Opener, rows: Rows) -> None:
+    open_store(PULL).load([*points(0, 1, 1), point(metric="FEES")])
+    open_store(BACKFILL).load(points(1, 2, 3), [asked(0, 9)])
+    open_store(SETTLE).load([point(day=3, value=7.0), point(day=4)], [asked(0, 9)])
+    stored = rows("SELECT metric_name, count(*) FROM metrics GROUP BY metric_name ORDER BY 1")
+    assert rows("SELECT metric_name, row_count FROM coverage ORDER BY 1") == stored == [("FEES", 1), ("TVL", 5)]
+
+
+@pytest.mark.parametrize("verb", list(Verb))
+def test_days_that_the_api_no_longer_has_are_counted_and_nothing_is_deleted(
+    verb: Verb, open_store: Opener, rows: Rows
+) -> None:
+    open_store(verb).load(points(0, 1, 2, 4), [asked(0, 5)])
+    before = covered(rows)
+    assert open_store(verb).load(points(2, 4), [asked(0, 5)]) == Counts(unchanged=2, withdrawn=2)
+    assert rows("SELECT count(*) FROM metrics") == [(4,)]
+    assert covered(rows) == before == ("{[01,06)}", "{[01,04),[05,06)}", 4)
+    assert open_store(verb).load(points(2), [asked(1, 3)]) == Counts(unchanged=1, withdrawn=1)  # of those asked for
+
+
+def test_a_day_that_neither_the_api_nor_the_table_has_is_claimed_no_longer(open_store: Opener, rows: Rows) -> None:
+    store = open_store(BACKFILL)
+    store.load(points(0, 1, 2), [asked(0, 3)])
+    rows("DELETE FROM metrics WHERE pulled_at = '2024-01-01'")
+    assert store.load(points(2), [asked(0, 3)]) == Counts(unchanged=1, withdrawn=2)
+    assert covered(rows)[:2] == ("{[01,04)}", "{[02,04)}")
+
+
+def test_whether_the_table_has_a_day_is_told_by_the_times_of_its_own_points(open_store: Opener, rows: Rows) -> None:
+    store, answered = open_store(BACKFILL), [asked(0, 3, metric="PRICE", shift=DAY / 2)]
+    prices = [point(day=day, metric="PRICE") for day in (-0.001, 0.999, 2.001)]
+    store.load(prices, answered)
+    assert covered(rows, "PRICE")[:2] == ("{[01,04)}", "{[01,04)}")
+    rows("DELETE FROM metrics WHERE pulled_at::date = '2024-01-01'")  # what was seen just before the second day
+    assert store.load([], answered) == Counts(withdrawn=3)
+    assert covered(rows, "PRICE")[1] == "{[01,02),[03,04)}"
+
+
+def test_what_a_clock_that_was_ahead_has_claimed_is_dropped_with_a_warning(
+    open_store: Opener, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = midnight(datetime.now(UTC))
+    window = Window(now - 2 * DAY, now + 3 * DAY)
+    future = [DataPoint("solana", name, now + day * DAY, 1.0) for name in ("TVL", "MCAP") for day in range(-2, 3)]
+    open_store(BACKFILL).load(future, [Answered("solana", "TVL", window), Answered("solana", "MCAP", window)])
+    store = open_store(BACKFILL)
+    store.begin_run(["MCAP"])
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "2 series were covered beyond it, and are asked for again" in caplog.text
+    kept = rows("SELECT metric_name, upper(answered) - %s::date, upper(found) - %s::date FROM coverage", now, now)
+    assert sorted(kept) == [("MCAP", 1, 1), ("TVL", 0, 0)]
+    assert store.missing([TVL], window) == {TVL: [Window(now, now + 3 * DAY)]}
+    caplog.clear()
+    store.begin_run(["MCAP"])
+    assert caplog.messages == []
+
+
+def test_a_run_forgets_nothing_of_another_source(open_store: Opener, database: Database, rows: Rows) -> None:
+    answered = [Answered("solana", "TVL", Window(START, START + 10_000 * DAY))]
+    open_store(BACKFILL).load([], answered)
+    other = Store(database, "artemis", BACKFILL, hold=lambda: None)
+    other.load([], answered)
+    other.begin_run()
+    other.close()
+    assert rows("SELECT source, upper(answered) FROM coverage ORDER BY source") == [
+        ("artemis", today()),
+        ("defillama", (START + 10_000 * DAY).date()),
+    ]
+
+
+SOL = Target("sol", "PRICE", "sol")
+BTC = Target("btc", "PRICE", "btc")
+LIDO = Target("lido", "TVL", "lido", "protocol")
+WETH = Target("weth", "PRICE", "coingecko:weth", "coin")
+WINDOW = days(0, 900)
+
+
+def plan(source: BaseSource, missing: Mapping[Target, Sequence[Window]], *others: Target) -> Plan:
+    """The plan of a backfill of WINDOW, where this is missing of some series and nothing of the others."""
+    job = make_job(source, BACKFILL, [*missing, *others], WINDOW, Scope.MISSING)
+    return make_plan(job, {(target.asset, target.metric): windows for target, windows in missing.items()})
+
+
+def asks(made: Plan) -> dict[Window, list[tuple[Target, ...]]]:
+    """The series of each call of a plan, by window."""
+    assert all(call.window == window for window, calls in made.windows.items() for call in calls)
+    return {window: [call.targets for call in calls] for window, calls in made.windows.items()}
+
+
+def test_series_with_the_same_missing_window_share_calls() -> None:
+    many = [Target(f"coin-{number}", "PRICE", f"coin-{number}") for number in range(40)]
+    made = plan(Artemis(), {target: [days(899, 900) if target is many[0] else days(0, 900)] for target in many}, SOL)
+    counts = {window: [len(targets) for targets in calls] for window, calls in asks(made).items()}
+    assert counts == {days(0, 900): [39], days(899, 900): [1]}
+
+
+def test_a_history_that_comes_whole_is_asked_for_in_the_whole_window_and_others_for_what_is_missing() -> None:
+    assert asks(plan(DefiLlama(), {LIDO: [days(3, 4), days(899, 900)], WETH: [days(899, 900)]})) == {
+        WINDOW: [(LIDO,)],
+        days(899, 900): [(WETH,)],
+    }
+
+
+def test_scattered_windows_become_one_where_that_takes_fewer_calls() -> None:
+    holes = [days(number, number + 1) for number in (10, 20, 30)]
+    assert asks(plan(Artemis(), {SOL: holes, BTC: holes[1:]})) == {days(10, 31): [(BTC, SOL)]}
+    assert asks(plan(Artemis(), {SOL: holes[:2]})) == {hole: [(SOL,)] for hole in holes[:2]}
+
+
+def test_scattered_windows_stay_apart_where_one_would_not_take_fewer_calls() -> None:
+    holes = [days(0, 1), days(1500, 1501), days(2999, 3000)]  # Artemis gives a thousand days a call
+    assert asks(plan(Artemis(), {SOL: holes})) == {hole: [(SOL,)] for hole in holes}
+
+
+@pytest.mark.parametrize("source", [Artemis(), DefiLlama()])
+def test_nothing_missing_takes_no_call(source: BaseSource) -> None:
+    made = plan(source, {}, *([SOL, BTC] if isinstance(source, Artemis) else [LIDO, WETH]))
+    assert (made.calls, made.duration, asks(made)) == ([], timedelta(), {})
+
+
+def test_where_nothing_is_said_of_what_is_missing_all_of_the_window_is_asked_for() -> None:
+    assert asks(make_plan(make_job(Artemis(), BACKFILL, [SOL], WINDOW))) == {WINDOW: [(SOL,)]}
