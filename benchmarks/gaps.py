@@ -85,6 +85,7 @@ FROM series, LATERAL (SELECT datemultirange(daterange(%(today)s::date - 1, %(tod
 WHERE number %% %(one_in)s = 2 %% %(one_in)s
     AND (source, c.asset, metric_name) = (%(source)s, series.asset, metric);
 """
+COUNTED = "UPDATE coverage SET found_count = (SELECT sum(upper(part) - lower(part)) FROM unnest(found) AS part)"
 
 COUNT = "SELECT count(*) FROM metrics"
 STRAIGHT = """
@@ -109,11 +110,11 @@ def main() -> None:
         with closing(psycopg2.connect(server.dsn)) as session, session.cursor() as cursor:
             session.autocommit = True
             began = time.perf_counter()
-            for statement in (WITHOUT_INDEXES, FILL, INDEXES, SPRINKLE, LIVE, VACUUM):
+            for statement in (WITHOUT_INDEXES, FILL, INDEXES, SPRINKLE, LIVE, COUNTED, VACUUM):
                 cursor.execute(statement, values)
             print(f"{series:,} series of {days:,} days, made in {time.perf_counter() - began:.0f} s")
             report(cursor, today, values)
-            for statement in (LIVE, VACUUM):
+            for statement in (LIVE, COUNTED, VACUUM):
                 cursor.execute(statement, values | {"one_in": 1})
             print("with a live row of yesterday in every series")
             report(cursor, today, values)

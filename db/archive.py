@@ -31,9 +31,12 @@ COPY (
         ON again.asset = m.asset AND again.metric = m.metric_name
     LEFT JOIN LATERAL (
         SELECT * FROM loads WHERE loads.source = m.source AND first_id <= m.id ORDER BY first_id DESC LIMIT 1
-    ) AS loads ON true
-    WHERE m.source = %(source)s
-        AND (again.asset IS NULL OR m.pulled_at < %(start)s::date OR m.pulled_at >= %(end)s::date)
+    ) AS loads ON loads.last_id >= m.id
+    LEFT JOIN coverage c ON (c.source, c.asset, c.metric_name) = (m.source, m.asset, m.metric_name)
+    WHERE m.source = %(source)s AND (
+        again.asset IS NULL OR m.pulled_at < %(start)s::date OR m.pulled_at >= %(end)s::date
+        OR NOT coalesce(c.found, '{}') @> m.pulled_at::date  -- a live sample of a day that no history has shown
+    )
     UNION ALL
     SELECT 'revisions', source, asset, metric_name, pulled_at, value, replaced_at, pull_id
     FROM revisions WHERE source = %(source)s
@@ -130,7 +133,8 @@ class Restored:
 def save(database: Database, source: str, again: Sequence[Target], window: Window, file: Path) -> int:
     """Write the rows of a source into a file, all its revisions too; how many rows. Takes its place when it is whole.
 
-    Left out are the points that a refill gets again: those of the series in `again`, on the days of `window`.
+    Left out are the points that a refill gets again: those of the series in `again`, on the days of `window` for which
+    the API has had data.
     Raises ConfigurationError where the file can't be written.
     """
     values = {"source": source, "start": window.start.date(), "end": window.end.date()}

@@ -84,6 +84,18 @@ ORDER BY asset, metric_name
 """
 
 
+FORGET_LOST = """
+UPDATE coverage SET found = kept.days,
+    found_count = (SELECT coalesce(sum(upper(part) - lower(part)), 0) FROM unnest(kept.days) AS part)
+FROM (
+    SELECT lost.asset, metric, found - range_agg(daterange(first, last)) AS days
+    FROM unnest(%(assets)s::text[], %(metrics)s::text[], %(firsts)s::date[], %(lasts)s::date[])
+        AS lost (asset, metric, first, last)
+    JOIN coverage ON (coverage.source, coverage.asset, metric_name) = (%(source)s, lost.asset, lost.metric)
+    GROUP BY lost.asset, metric, found
+) AS kept
+WHERE coverage.source = %(source)s AND coverage.asset = kept.asset AND metric_name = kept.metric
+"""
 KNOWN = "SELECT asset, metric_name FROM coverage WHERE source = %s"
 
 
@@ -116,6 +128,19 @@ def forget_future(cursor: Any, source: str, live_only: Collection[str]) -> int:
     take_turn(cursor, source)
     cursor.execute(FORGET_FUTURE, {"source": source, "live_only": list(live_only)})
     return int(cursor.rowcount)
+
+
+def forget_lost(cursor: Any, source: str, maps: Iterable[SeriesMap]) -> None:
+    """Claim no longer that the table has the days that were lost of these series."""
+    lost = [(series.asset, series.metric, window) for series in maps for window in series.lost]
+    take_turn(cursor, source)
+    values: dict[str, Any] = {"source": source}
+    values |= {"assets": [asset for asset, _, _ in lost], "metrics": [metric for _, metric, _ in lost]}
+    values |= {
+        "firsts": [window.start.date() for *_, window in lost],
+        "lasts": [window.end.date() for *_, window in lost],
+    }
+    cursor.execute(FORGET_LOST, values)
 
 
 def series_maps(

@@ -104,11 +104,12 @@ class Store:
         self._latest_day, today = self._do(lambda: self._fetch(LATEST_DAY, {"source": self._source}))
         forget = coverage.forget_future
         forgotten = self._do(lambda: self._using(lambda cursor: forget(cursor, self._source, live_only)))
-        if self._latest_day > today or forgotten:
+        if self._latest_day > today:
+            log.warning("the clock says %s, but %s had a run on %s: check it", today, self._source, self._latest_day)
+        if forgotten:
             log.warning(
-                "%s: the clock says %s, but there was a run on %s: check it; %d series were covered beyond it, and "
-                "are asked for again",
-                self._source, today, self._latest_day, forgotten,
+                "%s: %d series were covered beyond yesterday (%s is open), by a clock that was ahead: asked for again",
+                self._source, forgotten, today,
             )  # fmt: skip
         return self._pull_id
 

@@ -48,7 +48,7 @@ def without_pauses(series: SeriesMap, rhythm: Rhythm) -> SeriesMap:
 
 def report_lines(source: type[BaseSource], maps: Sequence[SeriesMap], today: datetime) -> Iterator[str]:
     """The maps of a source for a person, and what to do about the holes."""
-    yield f"{source.name}: {len(maps):,} series{_totals(maps)}"
+    yield f"{source.name}: {len(maps):,} series{_totals(source, maps)}"
     for series in maps:
         answered = f"asked for {_span(series.answered)}" if series.answered else "no history asked for"
         live = ", exists only live" if _live_only(source, series) else ""
@@ -65,7 +65,12 @@ def report_lines(source: type[BaseSource], maps: Sequence[SeriesMap], today: dat
         yield f"  to ask for what never was: {backfill} --gaps{_from(min(never), reach)}"
     if empty := [window.start for series in fetched for window in series.empty]:
         yield f"  to ask again where the API had nothing: {backfill} --gaps --retry-empty{_from(min(empty), reach)}"
-    if lost := [series for series in maps if series.lost]:
+    if lost_for_good(source, maps):
+        yield (
+            "  what was lost of live values can't be fetched again: python main.py restore FILE brings back what "
+            f"was kept, python main.py gaps {source.name} --forget-lost ends the claim"
+        )
+    if lost := [series for series in fetched if series.lost]:
         names = [("asset", dict.fromkeys(series.asset for series in lost))]
         names += [("metric", dict.fromkeys(series.metric for series in lost))]
         only = [f"--{kind} {shlex.quote(name)}" for kind, found in names if len(found) <= NAMES_SHOWN for name in found]
@@ -101,6 +106,11 @@ def unconfigured(asset: str, metric: str) -> Target:
     return Target(asset, metric, asset)
 
 
+def lost_for_good(source: type[BaseSource], maps: Sequence[SeriesMap]) -> list[SeriesMap]:
+    """Those of which days were lost that no API gives again."""
+    return [series for series in maps if series.lost and _live_only(source, series)]
+
+
 def in_rhythm(source: type[BaseSource], maps: Sequence[SeriesMap], targets: Mapping[Name, Target]) -> list[SeriesMap]:
     """The maps, each without the days on which its series has no point."""
     return [
@@ -114,10 +124,12 @@ def _from(first: datetime, reach: datetime) -> str:
     return f" --start {first.date()}" if first < reach else ""
 
 
-def _totals(maps: Sequence[SeriesMap]) -> str:
+def _totals(source: type[BaseSource], maps: Sequence[SeriesMap]) -> str:
     found = []
     for kind, words in KINDS.items():
-        having = [series for series in maps if getattr(series, kind)]
+        # a live value that was not asked for is no work to do
+        of = [series for series in maps if kind != "never" or not _live_only(source, series)]
+        having = [series for series in of if getattr(series, kind)]
         if having:
             number = sum(_count(getattr(series, kind)) for series in having)
             found.append(f"{number:,} days of {len(having):,} series {words}")

@@ -104,7 +104,7 @@ def test_a_row_that_is_there_with_another_value_stays(
 
 
 def test_revisions_come_back_as_they_were(file: Path, database: Database, open_store: Opener, rows: Rows) -> None:
-    open_store(BACKFILL).load(grid(2, 3))
+    open_store(BACKFILL).load(grid(2, 3), [Answered(f"asset-{n}", "TVL", days(0, 3)) for n in range(2)])
     store = open_store(SETTLE)
     store.begin_run()
     for value in (2.0, 3.0):
@@ -157,9 +157,11 @@ def test_left_out_is_what_the_refill_gets_again_and_nothing_else(
         *(point(day=day) for day in (1.999, 5, 6.5)),  # out of the window
         *(point(metric="FEES_24H", day=day) for day in (3, 4)),  # asked for by no backfill
         *(point("gone", day=day) for day in (3, 4)),  # no longer in the config
+        point("bitcoin", 4),  # a live sample: the history had nothing
     ]
     again = [point(day=day) for day in (2, 3.5, 4, 4.999)] + [point("bitcoin", 3)]
-    open_store(BACKFILL).load([*kept, *again])
+    open_store(PULL).load(kept)
+    open_store(BACKFILL).load(again, [Answered(asset, "TVL", days(2, 5)) for asset in ("solana", "bitcoin")])
     with closing(Store(database, "artemis", BACKFILL, hold=lambda: None)) as other:
         other.load([point(metric="FEES_24H")])
     targets = [Target("solana", "TVL", "id"), Target("bitcoin", "TVL", "id"), Target("bitcoin", "FEES", "id")]

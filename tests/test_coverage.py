@@ -181,7 +181,7 @@ def test_what_a_clock_that_was_ahead_has_claimed_is_dropped_with_a_warning(
     store = open_store(BACKFILL)
     store.begin_run(["MCAP"])
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "2 series were covered beyond it, and are asked for again" in caplog.text
+    assert "defillama: 2 series were covered beyond yesterday" in caplog.text
     kept = rows("SELECT metric_name, upper(answered) - %s::date, upper(found) - %s::date FROM coverage", now, now)
     assert sorted(kept) == [("MCAP", 1, 1), ("TVL", 0, 0)]
     assert store.missing([TVL], window) == {TVL: [Window(now, now + 3 * DAY)]}
@@ -255,3 +255,19 @@ def test_nothing_missing_takes_no_call(source: BaseSource) -> None:
 
 def test_where_nothing_is_said_of_what_is_missing_all_of_the_window_is_asked_for() -> None:
     assert asks(make_plan(make_job(Artemis(), BACKFILL, [SOL], WINDOW))) == {WINDOW: [(SOL,)]}
+
+
+def test_a_lost_live_value_can_only_be_restored_or_claimed_no_longer(
+    open_store: Opener, database_url: str, rows: Rows
+) -> None:
+    values = [point("lido", day, metric="MCAP") for day in range(4)]
+    open_store(PULL).load(values, [Answered("lido", "MCAP", Window(START, START + 4 * DAY))])
+    rows("DELETE FROM metrics WHERE pulled_at = '2024-01-02'")
+    line = "main.py gaps defillama --metric MCAP"
+    done = run(line, env=environment(database_url))
+    assert (done.returncode, "LOST, though the API had them, 1 days: 2024-01-02\n" in done.stdout) == (1, True)
+    assert "backfill defillama --full" not in done.stdout
+    assert "python main.py gaps defillama --forget-lost ends the claim\n" in done.stdout
+    assert run(f"{line} --forget-lost", env=environment(database_url)).returncode == 0
+    done = run(line, env=environment(database_url))
+    assert (done.returncode, "LOST" in done.stdout, "lido MCAP: 3 days" in done.stdout) == (0, False, True)

@@ -16,7 +16,7 @@ import pytest
 from db.lock import RunLock
 from db.setup import Database
 from db.store import Store
-from pipeline.values import DataPoint, Verb
+from pipeline.values import DAY, Answered, DataPoint, Verb, Window
 from sources import SOURCES
 from tests.commands import (
     SECONDS,
@@ -104,7 +104,8 @@ def lived(database: Database) -> dict[str, Table]:
         points = [DataPoint(asset, live, at, 5.0), DataPoint("left", again, NOON, 0.0)]
         for verb, value in ((Verb.PULL, -1.0), (Verb.SETTLE, -2.0)):
             with closing(Store(database, source, verb, hold=lambda: None)) as store:
-                store.load([*points, DataPoint({"artemis": "sol"}.get(source, asset), again, at, value)])
+                corrected = DataPoint({"artemis": "sol"}.get(source, asset), again, at, value)
+                store.load([*points, corrected], [Answered(corrected.asset, again, Window(at, at + DAY))])
         kept[source] = {(each.asset, each.metric, each.at.replace(tzinfo=None)): each.value for each in points}
     return kept
 

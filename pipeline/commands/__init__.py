@@ -102,6 +102,8 @@ def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     gaps = commands.add_parser("gaps", help="what is there of each series, and whose the holes are")
     gaps.add_argument("source", nargs="?", default="all", type=_source, metavar="SOURCE", help=_sources_help())
     gaps.add_argument("--json", action="store_true", help="all of it as JSON")
+    forget = "of values that exist only live and were lost, claim no longer that they are there"
+    gaps.add_argument("--forget-lost", action="store_true", help=forget)
     gaps.set_defaults(command=reports.show_gaps)
     revisions = commands.add_parser("revisions", help="how often and by how much a provider has restated values")
     _add_source(revisions)

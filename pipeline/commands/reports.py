@@ -46,8 +46,8 @@ def show_sources(arguments: argparse.Namespace, settings: Settings, scrub: Calla
 def show_gaps(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """What is there of each series, and whose the holes are; 1 where anything was lost."""
     del scrub
-    from db.coverage import series_maps
-    from pipeline.gaps import as_json, in_rhythm, own_times, report_lines
+    from db.coverage import forget_lost, series_maps
+    from pipeline.gaps import as_json, in_rhythm, lost_for_good, own_times, report_lines
 
     today = midnight(datetime.now(UTC))
     found: list[dict[str, Any]] = []
@@ -57,6 +57,9 @@ def show_gaps(arguments: argparse.Namespace, settings: Settings, scrub: Callable
         targets = _configured(name)
         wanted = arguments.asset or None, arguments.metric or None
         maps = in_rhythm(source, series_maps(cursor, name, today, own_times(source), *wanted), targets)
+        gone = lost_for_good(source, maps) if arguments.forget_lost else []
+        forget_lost(cursor, name, gone)
+        maps = [series._replace(lost=[]) if series in gone else series for series in maps]
         lost = lost or any(series.lost for series in maps)
         unasked = _never_asked(targets, maps, arguments)
         if arguments.json:
