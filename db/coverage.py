@@ -33,56 +33,67 @@ FROM beyond
 WHERE source = %(source)s AND c.asset = beyond.asset AND c.metric_name = beyond.metric_name AND answered && beyond.days
 """
 
-# The rows of a series are counted, and looked at one by one only where the count leaves a doubt: where it is not what
-# the loads have put there, or not one for each day found, where `found` is not what they have left, or where the points
-# have times of their own.
+# To look at every row of a series costs as much as ten to count them, and to count all of a metric hardly anything, in
+# the small index. So the rows are looked at one by one only where something is in doubt: where the table does not have
+# as many rows as the loads have put there, nor one for each day found (less those of live values beside them), where
+# `found` is not what the loads have left, or where the points have times of their own.
 MAP = """
-SELECT asset, metric_name, closed.answered,
-    (SELECT coalesce(sum(upper(part) - lower(part)), 0)::int FROM unnest(held.days) AS part),
-    CASE WHEN first IS NULL THEN '{}' ELSE datemultirange(daterange(first, %(today)s::date)) END
-        - closed.answered - held.days,
-    covered.days - closed.found - held.days,
-    closed.found - held.days
-FROM coverage c LEFT JOIN unnest(%(own_times)s::text[], %(shifts)s::interval[]) AS own (metric, shift)
-    ON own.metric = c.metric_name
-CROSS JOIN LATERAL (
-    SELECT c.answered * past AS answered, c.found * past AS found
-    FROM (SELECT datemultirange(daterange(NULL, %(today)s::date)) AS past) AS past
-) AS closed
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(upper(part) - lower(part)), 0) AS days FROM unnest(closed.found) AS part
-) AS claimed
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(upper(part) - lower(part)), 0) AS days FROM unnest(c.found - closed.found) AS part
-) AS claimed_open
-CROSS JOIN LATERAL (
-    SELECT count(*) AS rows FROM metrics m
-    WHERE m.source = c.source AND m.asset = c.asset AND m.metric_name = c.metric_name
-) AS counted
-CROSS JOIN LATERAL (
-    SELECT count(*) AS rows FROM metrics m
-    WHERE m.source = c.source AND m.asset = c.asset AND m.metric_name = c.metric_name AND m.pulled_at >= %(today)s::date
-) AS open_day
-CROSS JOIN LATERAL (
-    SELECT CASE WHEN own.metric IS NULL AND counted.rows = row_count
-        AND claimed.days + claimed_open.days = found_count AND counted.rows - open_day.rows = claimed.days
-    THEN closed.found ELSE (
-        SELECT coalesce(range_agg(daterange(day, day + 1)), '{}') FROM (
-            SELECT DISTINCT (m.pulled_at + coalesce(own.shift, '0'))::date AS day FROM metrics m
+WITH whole AS MATERIALIZED (
+    SELECT metric_name FROM (
+        SELECT metric_name, count(*) AS rows FROM metrics
+        WHERE source = %(source)s AND %(assets)s::text[] IS NULL
+            AND (%(metrics)s::text[] IS NULL OR metric_name = ANY(%(metrics)s))
+        GROUP BY metric_name
+    ) AS held JOIN (
+        SELECT metric_name, sum(row_count) AS rows FROM coverage WHERE source = %(source)s GROUP BY metric_name
+    ) AS put USING (metric_name, rows)
+), series AS MATERIALIZED (
+    SELECT c.source, c.asset, c.metric_name, own.metric IS NOT NULL AS own_times, coalesce(own.shift, '0') AS shift,
+        c.answered * past AS answered, c.found * past AS found, row_count, found_count,
+        (SELECT coalesce(sum(upper(part) - lower(part)), 0) FROM unnest(c.found) AS part) AS claimed,
+        (SELECT coalesce(sum(upper(part) - lower(part)), 0) FROM unnest(c.found - past) AS part) AS claimed_open,
+        CASE WHEN whole.metric_name IS NOT NULL THEN row_count ELSE (
+            SELECT count(*) FROM metrics m
             WHERE m.source = c.source AND m.asset = c.asset AND m.metric_name = c.metric_name
-        ) AS found WHERE day < %(today)s
+        ) END AS rows, (
+            SELECT count(*) FROM metrics m WHERE m.source = c.source AND m.asset = c.asset
+                AND m.metric_name = c.metric_name AND m.pulled_at >= %(today)s::date
+        ) AS open_rows
+    FROM coverage c CROSS JOIN (SELECT datemultirange(daterange(NULL, %(today)s::date)) AS past) AS past
+    LEFT JOIN whole USING (metric_name)
+    LEFT JOIN unnest(%(own_times)s::text[], %(shifts)s::interval[]) AS own (metric, shift)
+        ON own.metric = c.metric_name
+    WHERE c.source = %(source)s AND (%(assets)s::text[] IS NULL OR c.asset = ANY(%(assets)s))
+        AND (%(metrics)s::text[] IS NULL OR c.metric_name = ANY(%(metrics)s))
+), judged AS MATERIALIZED (
+    SELECT series.*, rows - open_rows - claimed + claimed_open AS more,  -- than one for each day found
+        NOT own_times AND rows = row_count AND claimed = found_count AS sound
+    FROM series
+), held AS MATERIALIZED (
+    SELECT judged.*, CASE WHEN sound AND more = 0 THEN found WHEN sound AND more = beside.rows THEN found + beside.days
+    ELSE (
+        SELECT coalesce(range_agg(daterange(day, day + 1)), '{}') FROM (
+            SELECT DISTINCT (m.pulled_at + shift)::date AS day FROM metrics m
+            WHERE m.source = judged.source AND m.asset = judged.asset AND m.metric_name = judged.metric_name
+        ) AS each WHERE day < %(today)s
     ) END AS days
-) AS held
-CROSS JOIN LATERAL (SELECT least(lower(closed.answered), lower(held.days)) AS first) AS span
-CROSS JOIN LATERAL (
-    SELECT closed.answered * datemultirange(daterange(lower(held.days + closed.found), NULL)) AS days
-) AS covered
-WHERE source = %(source)s
-    AND (%(assets)s::text[] IS NULL OR asset = ANY(%(assets)s))
-    AND (%(metrics)s::text[] IS NULL OR metric_name = ANY(%(metrics)s))
-ORDER BY asset, metric_name
+    FROM judged LEFT JOIN LATERAL (
+        SELECT count(*) AS rows, range_agg(daterange(day, day + 1)) AS days
+        FROM unnest(datemultirange(daterange(NULL, %(today)s::date)) - found) AS part, LATERAL (
+            SELECT m.pulled_at::date AS day FROM metrics m WHERE m.source = judged.source AND m.asset = judged.asset
+                AND m.metric_name = judged.metric_name
+                AND m.pulled_at >= coalesce(lower(part), '-infinity') AND m.pulled_at < upper(part)
+        ) AS row WHERE sound AND more > 0
+    ) AS beside ON true
+)
+SELECT asset, metric_name, answered,
+    (SELECT coalesce(sum(upper(part) - lower(part)), 0)::int FROM unnest(days) AS part),
+    CASE WHEN isempty(answered + days) THEN '{}'
+    ELSE datemultirange(daterange(lower(answered + days), %(today)s::date)) END - answered - days,
+    answered * datemultirange(daterange(lower(days + found), NULL)) - found - days,
+    found - days
+FROM held ORDER BY asset, metric_name
 """
-
 
 FORGET_LOST = """
 UPDATE coverage SET found = kept.days,
