@@ -99,8 +99,8 @@ WITH instant AS MATERIALIZED (
     RETURNING id, xmax = 0 AS inserted
 ), loaded AS (
     INSERT INTO loads (source, first_id, last_id, loaded_at, pull_id)
-    SELECT %(source)s, min(id), max(id), instant.at, %(pull_id)s FROM written, instant WHERE inserted
-    GROUP BY instant.at
+    SELECT %(source)s, min(id), max(id), (SELECT at FROM instant), %(pull_id)s FROM written WHERE inserted
+    HAVING count(*) > 0
 ), revised AS (
     INSERT INTO revisions (source, asset, metric_name, pulled_at, value, replaced_at, pull_id)
     SELECT %(source)s, asset, metric, judged.at, old_value, instant.at, %(pull_id)s
@@ -110,10 +110,9 @@ WITH instant AS MATERIALIZED (
     FROM unnest(%(asked)s::int[], %(firsts)s::date[], %(lasts)s::date[]) AS days (series, first, last)
     GROUP BY series
 ), given AS (
-    SELECT series, range_agg(daterange(day, day + 1)) AS days, sum(new) AS new FROM (
-        SELECT series, (at + shift)::date AS day, count(*) FILTER (WHERE judged.stored IS NULL) AS new
-        FROM judged JOIN series USING (series) GROUP BY series, day
-    ) AS day GROUP BY series
+    SELECT series, range_agg(daterange((at + shift)::date, (at + shift)::date + 1)) AS days,
+        count(*) FILTER (WHERE judged.stored IS NULL) AS new
+    FROM judged JOIN series USING (series) GROUP BY series
 ), answer AS (
     SELECT series.asset, series.metric, shift, coalesce(asked.days, '{{}}') AS asked,
         coalesce(asked.days * given.days, '{{}}') AS found, coalesce(given.new, 0) AS new,
