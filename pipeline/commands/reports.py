@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.commands.runs import names_of
 from pipeline.errors import ConfigurationError
-from pipeline.process import open_database
+from pipeline.process import has_database, open_database
 from pipeline.settings import ROOT, Settings
 from pipeline.values import Target, Verb, midnight
 from sources import SOURCES
@@ -98,13 +98,15 @@ def _each_source(arguments: argparse.Namespace, settings: Settings) -> Iterator[
     from db.coverage import known_series
     from db.setup import ensure_schema
 
-    names = names_of(arguments.source)
+    names, nothing = names_of(arguments.source), f"nothing is stored yet: python main.py backfill {arguments.source}"
+    if not has_database(settings):  # none is made for a look
+        raise ConfigurationError(nothing)
     with open_database(settings) as database:
         ensure_schema(database)
         with closing(database.connect("look")) as session, session, session.cursor() as cursor:
             stored = [name for source in names for name in known_series(cursor, source)]
             if not stored:
-                raise ConfigurationError(f"nothing is stored yet: python main.py backfill {arguments.source}")
+                raise ConfigurationError(nothing)
             _check_names(arguments, [*stored, *(name for source in names for name in _configured(source))])
             for name in names:
                 yield name, cursor
