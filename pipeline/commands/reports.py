@@ -61,13 +61,15 @@ def show_gaps(arguments: argparse.Namespace, settings: Settings, scrub: Callable
         forget_lost(cursor, name, gone)
         maps = [series._replace(lost=[]) if series in gone else series for series in maps]
         lost = lost or any(series.lost for series in maps)
-        unasked = _never_asked(targets, maps, arguments)
+        key = settings.get(source.KEY_VARIABLE)
+        askable = [name for name in targets if key or not source.METRICS[name[1]].needs_key]
+        unasked = _never_asked(askable, maps, arguments)
         if arguments.json:
             found += as_json(source, maps)
             continue
         print("\n".join(report_lines(source, maps, today)))
         if unasked:
-            print(f"  {unasked:,} series of {source.CONFIG} were never asked for: python main.py backfill {name}")
+            print(f"  {unasked:,} series of {source.CONFIG} were never asked for, by a pull or a backfill")
     if arguments.json:
         print(json.dumps(found, indent=1))
     return int(lost)
