@@ -218,7 +218,7 @@ def test_a_file_that_can_t_be_written_is_refused(tmp_path: Path, database: Datab
 
 def packed(*rows: str, header: str = ",".join(COLUMNS)) -> bytes:
     """A file of these lines after the header and a good one."""
-    return gzip.compress("\n".join([header, GOOD, *rows, ""]).encode(errors="surrogateescape"))
+    return gzip.compress("\n".join([header, GOOD, *rows, ""]).encode(errors="surrogateescape"), mtime=0)
 
 
 def changed(column: int, text: str) -> bytes:
@@ -228,7 +228,7 @@ def changed(column: int, text: str) -> bytes:
     return packed(line.getvalue())
 
 
-WHOLE = gzip.compress("\n".join([",".join(COLUMNS), *[GOOD] * 3]).encode())
+WHOLE = gzip.compress("\n".join([",".join(COLUMNS), *[GOOD] * 3]).encode(), mtime=0)
 NOISE = packed(*(GOOD.replace("solana", str(random.Random(number).random())) for number in range(500)))  # noqa: S311
 
 
