@@ -7,7 +7,6 @@ import os
 import re
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from db.load import take_turn
-from db.setup import Database
+from db.setup import Database, session_for
 from pipeline.errors import ConfigurationError
 from pipeline.values import MAX_ASSET, MAX_METRIC, Target, Window
 
@@ -27,7 +26,8 @@ LINES_A_COPY = 50_000
 SAVE = """
 COPY (
     SELECT 'metrics', m.source, m.asset, m.metric_name, m.pulled_at, m.value, loads.loaded_at, loads.pull_id
-    FROM metrics m LEFT JOIN unnest(%(assets)s::text[], %(metrics)s::text[]) AS again (asset, metric)
+    FROM metrics m
+    LEFT JOIN unnest(%(assets)s::text[], %(metrics)s::text[], %(api_ids)s::text[]) AS again (asset, metric, api_id)
         ON again.asset = m.asset AND again.metric = m.metric_name
     LEFT JOIN LATERAL (
         SELECT * FROM loads WHERE loads.source = m.source AND first_id <= m.id ORDER BY first_id DESC LIMIT 1
@@ -35,11 +35,14 @@ COPY (
     LEFT JOIN coverage c ON (c.source, c.asset, c.metric_name) = (m.source, m.asset, m.metric_name)
     WHERE m.source = %(source)s AND (
         again.asset IS NULL OR m.pulled_at < %(start)s::date OR m.pulled_at >= %(end)s::date
-        OR NOT coalesce(c.found, '{}') @> m.pulled_at::date  -- a live sample of a day that no history has shown
+        OR NOT coalesce(c.found, '{}') @> m.pulled_at::date  -- a live sample, or what the API has no more
+        OR NOT coalesce(c.answered, '{}') @> (%(end)s::date - 1)  -- it does not answer for it any more
+        OR c.api_id <> again.api_id  -- it answered for something else
     )
-    UNION ALL
-    SELECT 'revisions', source, asset, metric_name, pulled_at, value, replaced_at, pull_id
-    FROM revisions WHERE source = %(source)s
+    UNION ALL (
+        SELECT 'revisions', source, asset, metric_name, pulled_at, value, replaced_at, pull_id
+        FROM revisions WHERE source = %(source)s ORDER BY id
+    )
 ) TO STDOUT (FORMAT csv)
 """
 CLEAR = """
@@ -66,7 +69,7 @@ CREATE TEMPORARY TABLE kept (
 RESTORE_METRICS = """
 WITH fitting AS (
     SELECT DISTINCT ON (source, asset, metric_name, pulled_at) source, asset, metric_name, pulled_at, value, pull_id,
-        coalesce(at, clock_timestamp() AT TIME ZONE 'UTC') AS at
+        coalesce(at, statement_timestamp() AT TIME ZONE 'UTC') AS at
     FROM kept WHERE kind = 'metrics' ORDER BY source, asset, metric_name, pulled_at, line
 ), judged AS (
     SELECT fitting.*, m.id IS NOT NULL AS stored, m.value IS DISTINCT FROM fitting.value AS differs
@@ -103,19 +106,33 @@ SELECT (SELECT count(*) FROM written), count(*) FILTER (WHERE stored AND NOT dif
     count(*) FILTER (WHERE stored AND differs)
 FROM judged
 """
+# The revisions of a point that have been made since get new numbers, behind the ones before them. Each of both keeps
+# its order, so it counts as no later than any that follows it there.
 RESTORE_REVISIONS = """
 WITH fitting AS (
-    SELECT DISTINCT source, asset, metric_name, pulled_at, value, at, pull_id FROM kept WHERE kind = 'revisions'
-), written AS (
-    INSERT INTO revisions (source, asset, metric_name, pulled_at, value, replaced_at, pull_id)
+    SELECT source, asset, metric_name, pulled_at, value, at AS replaced_at, pull_id, min(line) AS place
+    FROM kept WHERE kind = 'revisions' GROUP BY source, asset, metric_name, pulled_at, value, at, pull_id
+), back AS MATERIALIZED (
     SELECT * FROM fitting WHERE NOT EXISTS (
         SELECT FROM revisions r
         WHERE (r.source, r.asset, r.metric_name, r.pulled_at, r.replaced_at)
-            = (fitting.source, fitting.asset, fitting.metric_name, fitting.pulled_at, fitting.at)
+            = (fitting.source, fitting.asset, fitting.metric_name, fitting.pulled_at, fitting.replaced_at)
             AND r.value IS NOT DISTINCT FROM fitting.value
-    ) ORDER BY at RETURNING 1
+    )
+), since AS (
+    DELETE FROM revisions r USING (SELECT DISTINCT source, asset, metric_name, pulled_at FROM back) AS point
+    WHERE (r.source, r.asset, r.metric_name, r.pulled_at)
+        = (point.source, point.asset, point.metric_name, point.pulled_at)
+    RETURNING r.source, r.asset, r.metric_name, r.pulled_at, r.value, r.replaced_at, r.pull_id, r.id
+), written AS (
+    INSERT INTO revisions (source, asset, metric_name, pulled_at, value, replaced_at, pull_id)
+    SELECT source, asset, metric_name, pulled_at, value, replaced_at, pull_id
+    FROM (SELECT 0 AS part, * FROM back UNION ALL SELECT 1, * FROM since) AS each
+    ORDER BY min(replaced_at) OVER (
+        PARTITION BY source, asset, metric_name, pulled_at, part ORDER BY place DESC
+    ), part, place
 )
-SELECT (SELECT count(*) FROM written), (SELECT count(*) FROM fitting) - (SELECT count(*) FROM written)
+SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM fitting) - (SELECT count(*) FROM back)
 """
 
 
@@ -134,15 +151,16 @@ def save(database: Database, source: str, again: Sequence[Target], window: Windo
     """Write the rows of a source into a file, all its revisions too; how many rows. Takes its place when it is whole.
 
     Left out are the points that a refill gets again: those of the series in `again`, on the days of `window` for which
-    the API has had data.
-    Raises ConfigurationError where the file can't be written.
+    the API had data when last asked; but of a series for which it has not answered up to the end of `window`, nothing.
+    Raises ConfigurationError where the file can't be written or the tables not be read, DatabaseLost.
     """
     values = {"source": source, "start": window.start.date(), "end": window.end.date()}
     values |= {"assets": [target.asset for target in again], "metrics": [target.metric for target in again]}
+    values |= {"api_ids": [target.id for target in again]}
     part = file.with_name(f"{file.name}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with closing(database.connect(f"save {source}")) as session, session, session.cursor() as cursor:
+        with session_for(database, f"save {source}", "read") as session, session, session.cursor() as cursor:
             with part.open("wb") as raw:
                 with gzip.open(raw, "wb", compresslevel=6) as packed:
                     packed.write(f"{','.join(COLUMNS)}\n".encode())
@@ -152,14 +170,18 @@ def save(database: Database, source: str, again: Sequence[Target], window: Windo
                 raw.flush()
                 os.fsync(raw.fileno())
             part.replace(file)
+            _sync(file.parent)  # before anything is cleared
     except OSError as error:
         raise ConfigurationError(f"{file}: can't be written: {error}") from error
     return rows
 
 
 def clear(database: Database, source: str) -> int:
-    """Delete all that is stored of a source but the log of its runs, where this is entered; how many points."""
-    with closing(database.connect(f"clear {source}")) as session:
+    """Delete all that is stored of a source but the log of its runs, where this is entered; how many points.
+
+    Raises ConfigurationError where the tables can't be written, DatabaseLost.
+    """
+    with session_for(database, f"clear {source}") as session:
         with session, session.cursor() as cursor:
             take_turn(cursor, source)
             cursor.execute(CLEAR, {"source": source})
@@ -173,11 +195,11 @@ def restore(database: Database, file: Path, live_only: Mapping[str, Collection[s
     """Bring the rows of a file back, in one transaction; those that are there already stay as they are.
 
     `live_only` names, by source, the metrics that exist only live. Raises ConfigurationError, with the line, where
-    the file is none that `save` writes; then nothing is written.
+    the file is none that `save` writes, or where the tables can't be written; DatabaseLost. Then nothing is written.
     """
     pairs = [(source, metric) for source, metrics in live_only.items() for metric in metrics]
     values = {"live_sources": [source for source, _ in pairs], "live_only": [metric for _, metric in pairs]}
-    with closing(database.connect(f"restore {file.name}")) as session, session, session.cursor() as cursor:
+    with session_for(database, f"restore {file.name}") as session, session, session.cursor() as cursor:
         cursor.execute(STAGE)
         sources = _copy(cursor, file, live_only)
         for source in sorted(sources):
@@ -187,6 +209,15 @@ def restore(database: Database, file: Path, live_only: Mapping[str, Collection[s
         cursor.execute(RESTORE_REVISIONS)
         revised, revised_before = cursor.fetchone() or (0, 0)
     return Restored(new, unchanged, kept, revised, revised_before)
+
+
+def _sync(folder: Path) -> None:
+    """Have the names in a folder on the disk, so that a power cut leaves them."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _copy(cursor: Any, file: Path, known: Collection[str]) -> set[str]:

@@ -6,14 +6,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from db.load import take_turn
-from pipeline.values import Window
+from pipeline.values import Target, Window
 
 Name = tuple[str, str]  # asset, metric
 
+# What was answered for another identifier of the API says nothing of this one. Which it was is not known of old rows.
 MISSING = """
 SELECT name.asset, name.metric, lower(days), upper(days)
-FROM unnest(%(assets)s::text[], %(metrics)s::text[]) AS name (asset, metric)
-LEFT JOIN coverage ON (coverage.source, coverage.asset, metric_name) = (%(source)s, name.asset, name.metric),
+FROM unnest(%(assets)s::text[], %(metrics)s::text[], %(api_ids)s::text[]) AS name (asset, metric, api_id)
+LEFT JOIN coverage ON (coverage.source, coverage.asset, metric_name) = (%(source)s, name.asset, name.metric)
+        AND coalesce(coverage.api_id = name.api_id, true),
     unnest(datemultirange(daterange(%(start)s::date, %(end)s::date)) - coalesce(answered, '{}')) AS days
 ORDER BY 1, 2, 3
 """
@@ -122,11 +124,12 @@ class SeriesMap(NamedTuple):
     lost: list[Window]  # the API had them, and the table has not
 
 
-def missing(cursor: Any, source: str, series: Iterable[Name], window: Window) -> dict[Name, list[Window]]:
+def missing(cursor: Any, source: str, targets: Iterable[Target], window: Window) -> dict[Name, list[Window]]:
     """The days of a window for which the API has not answered yet, of each series that has such days."""
-    names = list(dict.fromkeys(series))
+    ids = {(target.asset, target.metric): target.id for target in targets}
     values = {"source": source, "start": window.start.date(), "end": window.end.date()}
-    values |= {"assets": [asset for asset, _ in names], "metrics": [metric for _, metric in names]}
+    values |= {"assets": [asset for asset, _ in ids], "metrics": [metric for _, metric in ids]}
+    values |= {"api_ids": list(ids.values())}
     cursor.execute(MISSING, values)
     found: dict[Name, list[Window]] = {}
     for asset, metric, start, end in cursor:

@@ -28,32 +28,33 @@ ON COMMIT DELETE ROWS
 """
 
 NAMES = """
-SELECT * FROM unnest(%(assets)s::text[], %(metrics)s::text[], %(shifts)s::interval[])
-    WITH ORDINALITY AS name (asset, metric, shift, series)
+SELECT * FROM unnest(%(assets)s::text[], %(metrics)s::text[], %(shifts)s::interval[], %(api_ids)s::text[])
+    WITH ORDINALITY AS name (asset, metric, shift, api_id, series)
 """
 
-# Where the API gives the points of a day their own times, the row that the live pull left at its midnight is a sample:
-# the day's final value goes into it, and makes no second row beside it.
-FINAL_VALUE_OF_SAMPLES = f"""
-WITH name AS ({NAMES}), point AS (
-    SELECT stage.*, asset, metric, date_trunc('day', at + shift) AS midnight FROM stage JOIN name USING (series)
-), day AS (
-    SELECT series, asset, metric, midnight, max(at) AS last FROM point GROUP BY series, asset, metric, midnight
-    HAVING NOT bool_or(at = midnight)
-), sampled AS (
-    SELECT * FROM day WHERE EXISTS (
-        SELECT FROM metrics m WHERE m.source = %(source)s AND m.asset = day.asset AND m.metric_name = day.metric
-            AND m.pulled_at = day.midnight
-    )
+# Where the API gives the points of a day their own times, a row of that day may stand at a time that it does not give,
+# or no longer: the sample that the live pull left at the day's midnight, or what was the day's last record when a
+# backfill came. The day's final value goes into that row, and makes no second one beside it. The rows of a day are
+# asked for as a span of keys, for the reason given below.
+FINAL_VALUES = f"""
+WITH name AS ({NAMES}), day AS (
+    SELECT series, asset, metric, shift, date_trunc('day', at + shift) AS day, max(at) AS last, array_agg(at) AS times
+    FROM stage JOIN name USING (series) GROUP BY series, asset, metric, shift, date_trunc('day', at + shift)
+), held AS MATERIALIZED (
+    SELECT day.*, stored FROM day, LATERAL (
+        SELECT array_agg(m.pulled_at ORDER BY m.pulled_at) AS stored FROM metrics m WHERE m.source = %(source)s
+            AND (m.asset, m.metric_name, m.pulled_at) >= (day.asset, day.metric, day - shift)
+            AND (m.asset, m.metric_name, m.pulled_at) < (day.asset, day.metric, day - shift + interval '1 day')
+    ) AS those WHERE NOT stored <@ times
+), target AS (
+    SELECT series, last, times, stored, day AS at FROM held WHERE day = ANY(stored) AND day <> ALL(times)
+    UNION SELECT series, last, times, stored, stored[cardinality(stored)] FROM held WHERE NOT stored && times
 ), copied AS (
-    INSERT INTO stage SELECT series, place, midnight, value FROM point JOIN sampled USING (series, midnight)
-    WHERE at = last
+    INSERT INTO stage SELECT series, place, target.at, value FROM stage JOIN target USING (series)
+    WHERE stage.at = last
 )
-DELETE FROM stage USING point JOIN sampled USING (series, midnight)
-WHERE stage.series = point.series AND stage.at = point.at AND NOT EXISTS (
-    SELECT FROM metrics m WHERE m.source = %(source)s AND m.asset = point.asset AND m.metric_name = point.metric
-        AND m.pulled_at = point.at
-)
+DELETE FROM stage USING target, unnest(times) AS given (at)
+WHERE stage.series = target.series AND stage.at = given.at AND given.at <> ALL(stored)
 """  # noqa: S608 - our own text
 
 # The stage is reduced to one row a key, the later point winning, and each row judged by what is stored. Only what is
@@ -65,7 +66,8 @@ WHERE stage.series = point.series AND stage.at = point.at AND NOT EXISTS (
 # that, whatever the planner's statistics say. Asked with one condition a column, the planner took
 # idx_metrics_cross_section where the statistics were missing or old, and read all assets of a date for each point.
 #
-# A day that the API once had and has no more keeps its rows; where there is no row either, the claim is dropped.
+# A day that the API once had and has no more keeps its rows, and is found no longer. What is known of a series was
+# known of the identifier by which the API was asked: where this is another now, that begins anew.
 LOAD = """
 WITH instant AS MATERIALIZED (
     SELECT at, greatest(at::date, %(latest_day)s::date) AS open_day
@@ -113,32 +115,30 @@ WITH instant AS MATERIALIZED (
     SELECT series, range_agg(daterange((at + shift)::date, (at + shift)::date + 1)) AS days,
         count(*) FILTER (WHERE judged.stored IS NULL) AS new
     FROM judged JOIN series USING (series) GROUP BY series
+), old AS (
+    SELECT series, coverage.api_id, row_count, CASE WHEN another THEN '{{}}' ELSE answered END AS answered,
+        CASE WHEN another THEN '{{}}' ELSE found END AS found
+    FROM series JOIN coverage
+        ON (coverage.source, coverage.asset, metric_name) = (%(source)s, series.asset, series.metric),
+        LATERAL (SELECT coverage.api_id <> series.api_id AS another) AS changed
 ), answer AS (
-    SELECT series.asset, series.metric, shift, coalesce(asked.days, '{{}}') AS asked,
-        coalesce(asked.days * given.days, '{{}}') AS found, coalesce(given.new, 0) AS new,
-        coalesce(old.answered, '{{}}') AS old_answered, coalesce(old.found, '{{}}') AS old_found,
-        coalesce(old.row_count, 0) AS old_row_count,
+    SELECT series.asset, series.metric, coalesce(series.api_id, old.api_id) AS api_id,
+        coalesce(asked.days, '{{}}') AS asked, coalesce(asked.days * given.days, '{{}}') AS found,
+        coalesce(given.new, 0) AS new, coalesce(old.answered, '{{}}') AS old_answered,
+        coalesce(old.found, '{{}}') AS old_found, coalesce(old.row_count, 0) AS old_row_count,
         coalesce(old.found * asked.days - coalesce(given.days, '{{}}'), '{{}}') AS withdrawn
-    FROM series LEFT JOIN asked USING (series) LEFT JOIN given USING (series) LEFT JOIN coverage AS old
-        ON (old.source, old.asset, old.metric_name) = (%(source)s, series.asset, series.metric)
+    FROM series LEFT JOIN asked USING (series) LEFT JOIN given USING (series) LEFT JOIN old USING (series)
 ), covered AS (
-    INSERT INTO coverage (source, asset, metric_name, answered, found, row_count, found_count)
-    SELECT %(source)s, asset, metric, old_answered + asked, held.days, old_row_count + new,
-        (SELECT coalesce(sum(upper(part) - lower(part)), 0) FROM unnest(held.days) AS part)
-    FROM answer, LATERAL (
-        SELECT range_agg(daterange(day::date, day::date + 1)) AS nowhere
-        FROM unnest(withdrawn) AS days, generate_series(lower(days), upper(days) - 1, '1 day') AS day
-        WHERE NOT EXISTS (
-            SELECT FROM metrics m WHERE m.source = %(source)s AND m.asset = answer.asset
-                AND m.metric_name = answer.metric AND m.pulled_at >= day - shift AND m.pulled_at < day - shift + '1 day'
-        )
-    ) AS gone, LATERAL (SELECT old_found - coalesce(nowhere, '{{}}') + answer.found AS days) AS held
-    ORDER BY asset, metric
+    INSERT INTO coverage (source, asset, metric_name, answered, found, row_count, found_count, api_id)
+    SELECT %(source)s, asset, metric, old_answered + asked, now_found, old_row_count + new,
+        (SELECT coalesce(sum(upper(part) - lower(part)), 0) FROM unnest(now_found) AS part), api_id
+    FROM answer, LATERAL (SELECT old_found - withdrawn + found AS now_found) AS held ORDER BY asset, metric
     ON CONFLICT (source, asset, metric_name) DO UPDATE
     SET answered = excluded.answered, found = excluded.found, row_count = excluded.row_count,
-        found_count = excluded.found_count
-    WHERE (coverage.answered, coverage.found, coverage.row_count, coverage.found_count)
-        IS DISTINCT FROM (excluded.answered, excluded.found, excluded.row_count, excluded.found_count)
+        found_count = excluded.found_count, api_id = excluded.api_id
+    WHERE (coverage.answered, coverage.found, coverage.row_count, coverage.found_count, coverage.api_id)
+        IS DISTINCT FROM
+        (excluded.answered, excluded.found, excluded.row_count, excluded.found_count, excluded.api_id)
 )
 SELECT (SELECT count(*) FROM point), count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted),
     (SELECT count(*) FROM judged WHERE differs),
@@ -182,8 +182,8 @@ class Load:
 
     def __init__(self, source: str, verb: Verb, points: Sequence[DataPoint], answered: Sequence[Answered]) -> None:
         self._source, self._verb = source, verb
-        shifts = {(each.asset, each.metric): each.shift for each in answered}
-        names = sorted(shifts.keys() | {(point.asset, point.metric) for point in points})
+        answers = {(each.asset, each.metric): each for each in answered}
+        names = sorted(answers.keys() | {(point.asset, point.metric) for point in points})
         numbers = {name: number for number, name in enumerate(names, start=1)}
         asked = [(numbers[each.asset, each.metric], each.days) for each in answered if each.days]
         self._rows = _encode(points, numbers)
@@ -191,7 +191,8 @@ class Load:
             "source": source,
             "assets": [asset for asset, _ in names],
             "metrics": [metric for _, metric in names],
-            "shifts": [shifts.get(name, timedelta()) for name in names],
+            "shifts": [answers[name].shift if name in answers else timedelta() for name in names],
+            "api_ids": [answers[name].api_id if name in answers else None for name in names],
             "asked": [number for number, _ in asked],
             "firsts": [days.start.date() for _, days in asked],
             "lasts": [days.end.date() for _, days in asked],
@@ -214,7 +215,7 @@ class Load:
             cursor.copy_expert("COPY stage FROM STDIN (FORMAT binary)", io.BytesIO(self._rows))
             take_turn(cursor, self._source)
             if self._verb is Verb.SETTLE:
-                cursor.execute(FINAL_VALUE_OF_SAMPLES, values)
+                cursor.execute(FINAL_VALUES, values)
             cursor.execute(statement, values)
             row = cursor.fetchone()
         if row is None:

@@ -5,19 +5,24 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 # A row was known once the load that brought it in was done: its id lies in the range of that load. Its value was then
-# the one that the first revision since has replaced. Of a day that was still open nothing is told: the values that a
-# live pull overwrites from hour to hour are not kept.
+# the one that the first revision since has replaced: the one after the last until then, in the order in which they were
+# made, in which their times are not where a clock was ahead and has been put right. Of a day that was still open
+# nothing is told: the values that a live pull overwrites from hour to hour are not kept.
 AS_OF = """
 WITH known AS MATERIALIZED (
     SELECT range_agg(int8range(first_id, last_id, '[]')) AS ids FROM loads
     WHERE source = %(source)s AND loaded_at <= %(as_of)s
 )
-SELECT m.pulled_at, CASE WHEN since.replaced_at IS NULL THEN m.value ELSE since.value END
+SELECT m.pulled_at, CASE WHEN since.id IS NULL THEN m.value ELSE since.value END
 FROM metrics m JOIN known ON known.ids @> m.id::bigint LEFT JOIN LATERAL (
-    SELECT replaced_at, value FROM revisions r
+    SELECT r.id, r.value FROM revisions r
     WHERE (r.source, r.asset, r.metric_name, r.pulled_at) = (m.source, m.asset, m.metric_name, m.pulled_at)
-        AND r.replaced_at > %(as_of)s
-    ORDER BY replaced_at LIMIT 1
+        AND r.id > coalesce((
+            SELECT max(u.id) FROM revisions u
+            WHERE (u.source, u.asset, u.metric_name, u.pulled_at) = (m.source, m.asset, m.metric_name, m.pulled_at)
+                AND u.replaced_at <= %(as_of)s
+        ), 0)
+    ORDER BY r.id LIMIT 1
 ) AS since ON true
 WHERE m.source = %(source)s AND m.asset = %(asset)s AND m.metric_name = %(metric)s
     AND m.pulled_at >= %(start)s AND m.pulled_at < %(end)s AND m.pulled_at < %(as_of)s::timestamp::date
@@ -33,15 +38,15 @@ ORDER BY pulled_at
 # What replaced a value is what the next revision replaced, or what is stored now.
 REVISIONS = """
 SELECT r.asset, r.metric_name, r.pulled_at, r.value AS old,
-    CASE WHEN lead(r.replaced_at) OVER later IS NULL THEN m.value ELSE lead(r.value) OVER later END AS new,
+    CASE WHEN lead(r.id) OVER later IS NULL THEN m.value ELSE lead(r.value) OVER later END AS new,
     r.replaced_at, r.pull_id
 FROM revisions r LEFT JOIN metrics m ON (m.source, m.asset, m.metric_name, m.pulled_at)
     = (r.source, r.asset, r.metric_name, r.pulled_at)
 WHERE r.source = %(source)s AND (%(assets)s::text[] IS NULL OR r.asset = ANY(%(assets)s))
     AND (%(metrics)s::text[] IS NULL OR r.metric_name = ANY(%(metrics)s))
-WINDOW later AS (PARTITION BY r.asset, r.metric_name, r.pulled_at ORDER BY r.replaced_at)
+WINDOW later AS (PARTITION BY r.asset, r.metric_name, r.pulled_at ORDER BY r.id)
 """
-LISTED = f"{REVISIONS} ORDER BY asset, metric_name, pulled_at, replaced_at"
+LISTED = f"{REVISIONS} ORDER BY asset, metric_name, pulled_at, r.id"
 BY_SERIES = f"""
 SELECT asset, metric_name, count(*), count(DISTINCT pulled_at), (
     SELECT count(*) FROM metrics m WHERE m.source = %(source)s AND m.asset = each.asset
@@ -92,7 +97,7 @@ def values(
 def revisions(
     cursor: Any, source: str, assets: Sequence[str] | None = None, metrics: Sequence[str] | None = None
 ) -> list[Revision]:
-    """Every revision of a source, of these assets and metrics if given, by series, point and time."""
+    """Every revision of a source, of these assets and metrics if given, by series and point, the oldest first."""
     cursor.execute(LISTED, {"source": source, "assets": assets, "metrics": metrics})
     return [
         Revision(asset, metric, at.replace(tzinfo=UTC), old, new, replaced_at.replace(tzinfo=UTC), pull_id)

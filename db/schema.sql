@@ -38,11 +38,12 @@ CREATE TABLE IF NOT EXISTS coverage (
     asset VARCHAR(100) NOT NULL,
     metric_name VARCHAR(200) NOT NULL,
     answered DATEMULTIRANGE NOT NULL DEFAULT '{}',  -- with data or without
-    found DATEMULTIRANGE NOT NULL DEFAULT '{}',     -- with data: metrics has a row for each of these days
+    found DATEMULTIRANGE NOT NULL DEFAULT '{}',     -- with data when last asked: metrics has a row for each of them
     row_count BIGINT NOT NULL DEFAULT 0,            -- rows that loads have put into metrics
     found_count BIGINT NOT NULL DEFAULT 0,          -- days of found, so that a change by other hands shows
     PRIMARY KEY (source, asset, metric_name)
 );
+ALTER TABLE coverage ADD COLUMN IF NOT EXISTS api_id TEXT;  -- by which the API was asked; NULL where that is not known
 
 -- When rows came into metrics. The loads of one source take turns, so the ids of each are a range of their own.
 CREATE TABLE IF NOT EXISTS loads (
@@ -64,7 +65,17 @@ CREATE TABLE IF NOT EXISTS revisions (
     replaced_at TIMESTAMP NOT NULL,
     pull_id INTEGER                         -- the run that replaced it
 );
-CREATE INDEX IF NOT EXISTS idx_revisions_point ON revisions (source, asset, metric_name, pulled_at, replaced_at);
+
+-- The revisions of a point are in the order of their ids: where a clock was ahead, their times are not. Those from
+-- before they had ids are in the order of their times.
+DO $$ BEGIN
+    IF to_regclass('idx_revisions_point') IS NOT NULL THEN
+        CLUSTER revisions USING idx_revisions_point;
+        DROP INDEX idx_revisions_point;
+    END IF;
+END $$;
+ALTER TABLE revisions ADD COLUMN IF NOT EXISTS id BIGINT GENERATED ALWAYS AS IDENTITY;
+CREATE UNIQUE INDEX IF NOT EXISTS idx_revisions_order ON revisions (source, asset, metric_name, pulled_at, id);
 
 -- What was stored before these tables existed is known from now on.
 INSERT INTO loads (source, first_id, last_id, loaded_at)

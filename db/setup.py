@@ -4,7 +4,8 @@ import hashlib
 import logging
 import os
 import socket
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ log = logging.getLogger(__name__)
 
 # The planner's costs of a load call for compiling it, which takes longer than to run it.
 SESSION = """
-SET TIME ZONE 'UTC'; SET jit = off; SET default_transaction_isolation = 'read committed';
-SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'  -- none before PostgreSQL 14
+SET TIME ZONE 'UTC'; SET jit = off; SET default_transaction_isolation = 'read committed'; SET idle_session_timeout = 0
 """
+OLDEST = 14  # the first PostgreSQL with multiranges
 SCHEMA = Path(__file__).with_name("schema.sql")
 SCHEMA_LOCK = 0x6372_7970  # pg_advisory_xact_lock: one process upgrades at a time
 CONNECT: dict[str, Any] = {  # libpq parameters, unless the URL has them
@@ -64,11 +65,15 @@ class Database:
     def connect(self, purpose: str) -> Connection:
         """A session in UTC whose application_name says what it is for and who holds it.
 
-        Raises ConfigurationError where the database refuses or is missing.
+        Raises ConfigurationError where the database refuses, is missing or is too old.
         """
         name = f"crypto-metrics {purpose} {os.getpid()}@{socket.gethostname()}"[:63]
         try:
             session: Connection = psycopg2.connect(**{**CONNECT, **self._parts, "application_name": name})
+            if session.server_version // 10_000 < OLDEST:
+                session.close()
+                found = f"{self} is PostgreSQL {session.server_version // 10_000}"
+                raise ConfigurationError(f"{found}: {OLDEST} or newer is needed")
             with session, session.cursor() as cursor:
                 cursor.execute(SESSION)
         except psycopg2.Error as error:
@@ -144,6 +149,30 @@ def alive(session: Connection) -> bool:
         session.close()
         return False
     return True
+
+
+@contextmanager
+def session_for(database: Database, purpose: str, what: str = "written") -> Iterator[Connection]:
+    """A session that is closed in the end, with errors as of `plain_errors`."""
+    with closing(database.connect(purpose)) as session, plain_errors(session, database, what):
+        yield session
+
+
+@contextmanager
+def plain_errors(session: Connection, database: Database | str, what: str = "written") -> Iterator[None]:
+    """Name the errors of a session, whose transactions all end within, by what the caller does next.
+
+    Raises ConfigurationError where the database, so called, can't be `what` ("read", "written") by this role;
+    DatabaseLost where it goes away or can't go on. Anything else is a bug, and raised as it is.
+    """
+    try:
+        yield
+    except (psycopg2.errors.ReadOnlySqlTransaction, psycopg2.errors.InsufficientPrivilege) as error:
+        raise ConfigurationError(f"{database} can't be {what}: {reason(error)}") from error
+    except psycopg2.Error as error:
+        if alive(session) and not isinstance(error, psycopg2.OperationalError):
+            raise
+        raise DatabaseLost(f"{database}: {reason(error)}") from error
 
 
 def reason(error: psycopg2.Error) -> str:

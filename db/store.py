@@ -3,9 +3,9 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Any, NoReturn, TypeVar
 
 import psycopg2
@@ -15,7 +15,7 @@ from db import coverage
 from db.load import Counts, Load
 from db.setup import Database, alive, reason
 from pipeline.errors import ConfigurationError, DatabaseLost
-from pipeline.values import Answered, DataPoint, Verb, Window
+from pipeline.values import Answered, DataPoint, Target, Verb, Window
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -31,9 +31,12 @@ WITH killed AS (
 )
 INSERT INTO pulls (source_name, kind, status) VALUES (%(source)s, %(kind)s, 'error') RETURNING pull_id
 """
-# A clock that jumps back must not make an open day of a closed one.
+# A clock that jumps back must not make an open day of a closed one. A run more than a day ahead is not believed: each
+# day would count as closed as soon as it comes, until that time is there.
 LATEST_DAY = """
-SELECT max(pulled_at)::date, (clock_timestamp() AT TIME ZONE 'UTC')::date FROM pulls WHERE source_name = %(source)s
+SELECT max(pulled_at) FILTER (WHERE pulled_at < today + 2)::date, max(pulled_at)::date, today
+FROM pulls, (SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date AS today) AS clock
+WHERE source_name = %(source)s GROUP BY today
 """
 END_RUN = """
 UPDATE pulls SET status = %(status)s, records_count = %(records)s, finished_at = now(), calls = %(calls)s,
@@ -86,12 +89,19 @@ class Store:
         """End the session."""
         self._session.close()
 
-    def missing(self, series: Iterable[tuple[str, str]], window: Window) -> dict[tuple[str, str], list[Window]]:
+    def missing(self, targets: Iterable[Target], window: Window) -> dict[coverage.Name, list[Window]]:
         """The days of a window that a backfill has to ask for, of each series (asset, metric) that has any."""
-        return self._do(lambda: self._using(lambda cursor: coverage.missing(cursor, self._source, series, window)))
+        return self._do(lambda: self._using(lambda cursor: coverage.missing(cursor, self._source, targets, window)))
 
-    def maps(self, *names: Any) -> list[coverage.SeriesMap]:
+    def maps(
+        self,
+        today: datetime,
+        own_times: Mapping[str, timedelta],
+        assets: Sequence[str] | None = None,
+        metrics: Sequence[str] | None = None,
+    ) -> list[coverage.SeriesMap]:
         """What is there of each series ever asked for: see `db.coverage.series_maps`."""
+        names = today, own_times, assets, metrics
         return self._do(lambda: self._using(lambda cursor: coverage.series_maps(cursor, self._source, *names)))
 
     def begin_run(self, live_only: Collection[str] = ()) -> int:
@@ -101,11 +111,11 @@ class Store:
         """
         row = self._do(lambda: self._fetch(BEGIN_RUN, {"source": self._source, "kind": self._verb.value}))
         self._pull_id = int(row[0])
-        self._latest_day, today = self._do(lambda: self._fetch(LATEST_DAY, {"source": self._source}))
+        self._latest_day, latest, today = self._do(lambda: self._fetch(LATEST_DAY, {"source": self._source}))
         forget = coverage.forget_future
         forgotten = self._do(lambda: self._using(lambda cursor: forget(cursor, self._source, live_only)))
-        if self._latest_day > today:
-            log.warning("the clock says %s, but %s had a run on %s: check it", today, self._source, self._latest_day)
+        if latest > today:
+            log.warning("the clock says %s, but %s had a run on %s: check it", today, self._source, latest)
         if forgotten:
             log.warning(
                 "%s: %d series were covered beyond yesterday (%s is open), by a clock that was ahead: asked for again",

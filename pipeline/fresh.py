@@ -29,7 +29,8 @@ def fresh(
     """Clear what is stored of each job's source and refill it by the job, a backfill; the highest exit code of these.
 
     Before that the API of every source must have answered, and what the refills do not bring back (live values,
-    other series, days out of their windows, revisions), with `keep_all` everything, must be in a file in `folder`.
+    other series, days out of their windows, what the API has no more or has not answered for of late, revisions),
+    with `keep_all` everything, must be in a file in `folder`.
     Raises ConfigurationError, SourceStopped or RunRefused with nothing cleared of that source.
     """
     for job in jobs:

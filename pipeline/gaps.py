@@ -3,7 +3,8 @@
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from db.coverage import Name, SeriesMap
 from db.store import Store
@@ -19,6 +20,28 @@ KINDS = {
     "empty": "the API had nothing",
     "lost": "LOST, though the API had them",
 }
+
+
+class Look(NamedTuple):
+    """What is there of the series of a source, and which series its config has."""
+
+    source: type[BaseSource]
+    config: Path | None  # None for the source's own
+    targets: Mapping[Name, Target]
+    maps: Sequence[SeriesMap]
+
+    @property
+    def config_name(self) -> str:
+        """What the config file is called."""
+        return self.config.name if self.config else self.source.CONFIG
+
+    def has(self, series: SeriesMap) -> bool:
+        """Whether a row of the config has a series."""
+        return (series.asset, series.metric) in self.targets
+
+    def asks_for(self, series: SeriesMap) -> bool:
+        """Whether a backfill by the config asks for a series."""
+        return self.has(series) and not _live_only(self.source, series)
 
 
 def to_ask(job: Job, store: Store) -> dict[Name, list[Window]]:
@@ -46,29 +69,39 @@ def without_pauses(series: SeriesMap, rhythm: Rhythm) -> SeriesMap:
     return series
 
 
-def report_lines(source: type[BaseSource], maps: Sequence[SeriesMap], today: datetime) -> Iterator[str]:
+def report_lines(look: Look, today: datetime) -> Iterator[str]:
     """The maps of a source for a person, and what to do about the holes."""
-    yield f"{source.name}: {len(maps):,} series{_totals(source, maps)}"
-    for series in maps:
+    yield f"{look.source.name}: {len(look.maps):,} series{_totals(look)}"
+    for series in look.maps:
         answered = f"asked for {_span(series.answered)}" if series.answered else "no history asked for"
-        live = ", exists only live" if _live_only(source, series) else ""
-        yield f"  {series.asset} {series.metric}: {series.days:,} days; {answered}{live}"
+        live = ", exists only live" if _live_only(look.source, series) else ""
+        left = "" if look.has(series) else f", not in {look.config_name}"
+        yield f"  {series.asset} {series.metric}: {series.days:,} days; {answered}{live}{left}"
         for kind, words in KINDS.items():
             holes: list[Window] = getattr(series, kind)
             if holes:
                 more = f" and {len(holes) - HOLES_SHOWN:,} more" if len(holes) > HOLES_SHOWN else ""
                 shown = ", ".join(days(hole) for hole in holes[:HOLES_SHOWN])
                 yield f"      {words}, {_count(holes):,} days: {shown}{more}"
-    backfill, reach = f"python main.py backfill {source.name}", source.history_start(today)
-    fetched = [series for series in maps if not _live_only(source, series)]
+    yield from _remedies(look, today)
+
+
+def _remedies(look: Look, today: datetime) -> Iterator[str]:
+    """The commands for each kind of hole."""
+    name, reach = look.source.name, look.source.history_start(today)
+    config = f" --config {shlex.quote(str(look.config))}" if look.config else ""
+    backfill = f"python main.py backfill {name}{config}"
+    fetched = [series for series in look.maps if look.asks_for(series)]
     if never := [window.start for series in fetched for window in series.never]:
         yield f"  to ask for what never was: {backfill} --gaps{_from(min(never), reach)}"
     if empty := [window.start for series in fetched for window in series.empty]:
         yield f"  to ask again where the API had nothing: {backfill} --gaps --retry-empty{_from(min(empty), reach)}"
-    if lost_for_good(source, maps):
+    if gone := lost_for_good(look):
+        whose = ["of live values"] if any(_live_only(look.source, series) for series in gone) else []
+        whose += [f"of series that {look.config_name} does not have"] if not all(map(look.has, gone)) else []
         yield (
-            "  what was lost of live values can't be fetched again: python main.py restore FILE brings back what "
-            f"was kept, python main.py gaps {source.name} --forget-lost ends the claim"
+            f"  no backfill asks for what was lost {' and '.join(whose)}: python main.py restore FILE brings back what "
+            f"was kept, python main.py gaps {name}{config} --forget-lost ends the claim"
         )
     if lost := [series for series in fetched if series.lost]:
         names = [("asset", dict.fromkeys(series.asset for series in lost))]
@@ -78,14 +111,14 @@ def report_lines(source: type[BaseSource], maps: Sequence[SeriesMap], today: dat
         yield f"  to repair what was lost: {' '.join([f'{backfill} --full{start}', *only])}"
 
 
-def as_json(source: type[BaseSource], maps: Sequence[SeriesMap]) -> list[dict[str, Any]]:
+def as_json(look: Look) -> list[dict[str, Any]]:
     """The maps of a source as plain values; each hole as its first and last day."""
     return [
         {
-            "source": source.name,
+            "source": look.source.name,
             "asset": series.asset,
             "metric": series.metric,
-            "live_only": _live_only(source, series),
+            "live_only": _live_only(look.source, series),
             "days": series.days,
             **{
                 name: [[f"{window.start.date()}", f"{(window.end - DAY).date()}"] for window in windows]
@@ -97,7 +130,7 @@ def as_json(source: type[BaseSource], maps: Sequence[SeriesMap]) -> list[dict[st
                 )
             },
         }
-        for series in maps
+        for series in look.maps
     ]
 
 
@@ -106,9 +139,9 @@ def unconfigured(asset: str, metric: str) -> Target:
     return Target(asset, metric, asset)
 
 
-def lost_for_good(source: type[BaseSource], maps: Sequence[SeriesMap]) -> list[SeriesMap]:
-    """Those of which days were lost that no API gives again."""
-    return [series for series in maps if series.lost and _live_only(source, series)]
+def lost_for_good(look: Look) -> list[SeriesMap]:
+    """Those of which days were lost that no backfill asks for."""
+    return [series for series in look.maps if series.lost and not look.asks_for(series)]
 
 
 def in_rhythm(source: type[BaseSource], maps: Sequence[SeriesMap], targets: Mapping[Name, Target]) -> list[SeriesMap]:
@@ -124,11 +157,11 @@ def _from(first: datetime, reach: datetime) -> str:
     return f" --start {first.date()}" if first < reach else ""
 
 
-def _totals(source: type[BaseSource], maps: Sequence[SeriesMap]) -> str:
+def _totals(look: Look) -> str:
     found = []
     for kind, words in KINDS.items():
-        # a live value that was not asked for is no work to do
-        of = [series for series in maps if kind != "never" or not _live_only(source, series)]
+        # what no backfill asks for is no work to do
+        of = [series for series in look.maps if kind != "never" or look.asks_for(series)]
         having = [series for series in of if getattr(series, kind)]
         if having:
             number = sum(_count(getattr(series, kind)) for series in having)

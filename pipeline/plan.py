@@ -38,6 +38,11 @@ class Job:
     def __str__(self) -> str:
         return f"{self.source.name} {self.verb}"
 
+    def not_asked(self, number: int) -> str:
+        """Why so many of its series are not asked for."""
+        missing = self.scope is Scope.MISSING
+        return f"{number:,} series are {f'covered from {days(self.window)}' if missing else 'without such a gap'}"
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -62,8 +67,8 @@ class Plan:
         span = f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
         asked = {target for call in self.calls for target in call.targets}
         lines = [f"{self.job}: {len(self.calls):,} calls for {len(asked):,} series, at least {span}"]
-        if covered := len(set(self.job.targets) - asked):
-            lines.append(f"  {covered:,} series are covered from {days(self.job.window)}: nothing to ask")
+        if others := len(set(self.job.targets) - asked):
+            lines.append(f"  {self.job.not_asked(others)}: nothing to ask")
         shown = sorted(self.windows)[:WINDOWS_SHOWN]
         for window in shown:
             calls = self.windows[window]

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 BATCH_POINTS = 50_000  # as many rows as one transaction loads at full speed
 BATCH_SECONDS = 2.0  # what a killed process may lose
+BELIEVED_EMPTY = 7 * DAY  # for how long several series may have nothing at all
 
 
 def run(job: Job, database: Database, stop: threading.Event, scrub: Callable[[str], str]) -> Summary:
@@ -60,11 +61,10 @@ def plan_alone(database: Database, job: Job) -> Plan:
 
 def plan_in(store: Store, job: Job) -> Plan:
     """The calls that a job takes, given what the store has already."""
-    series = [(target.asset, target.metric) for target in job.targets]
     if job.scope is Scope.FULL:
         return make_plan(job)
     if job.scope is Scope.MISSING:
-        return make_plan(job, store.missing(series, job.window))
+        return make_plan(job, store.missing(job.targets, job.window))
     return make_plan(job, to_ask(job, store))
 
 
@@ -109,18 +109,29 @@ def _take(outcome: Outcome, summary: Summary) -> list[DataPoint]:
 
 def _answered(outcome: Outcome, job: Job) -> Iterator[Answered]:
     """The series for which a call was answered, with the closed days that it asked for."""
-    if outcome.answer is None:
+    if outcome.answer is None or _says_nothing(outcome.answer):
         return
     call, today = outcome.call, midnight(outcome.answer.received)
     for target in call.targets:
         metric = job.source.METRICS[target.metric]
         if metric.live_only:  # what it was today can't be asked for tomorrow
-            yield Answered(target.asset, target.metric, Window(today, today + DAY))
+            yield Answered(target.asset, target.metric, Window(today, today + DAY), api_id=target.id)
         elif call.dated and call.window.start < today:
             days = Window(call.window.start, min(call.window.end, today))
-            yield Answered(target.asset, target.metric, days, metric.shift)
+            yield Answered(target.asset, target.metric, days, metric.shift, target.id)
         else:
-            yield Answered(target.asset, target.metric)
+            yield Answered(target.asset, target.metric, api_id=target.id)
+
+
+def _says_nothing(answer: Answer) -> bool:
+    """Whether an answer for many series and days has nothing in it: it is not believed, and asked for again next time.
+
+    An API answers so, with 200, where it does not know the path, as Artemis does; remembered, the days of all these
+    series would never be asked for again.
+    """
+    call = answer.call
+    many = len(call.targets) > 1 and call.window.end - call.window.start > BELIEVED_EMPTY
+    return call.dated and many and not answer.points and not answer.nulls
 
 
 def _fit(answer: Answer, summary: Summary) -> list[DataPoint]:

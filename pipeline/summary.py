@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from db.load import Counts
 from db.store import RunEnd
-from pipeline.plan import Plan, Scope, days
-from pipeline.values import DAY, Target, Verb
+from pipeline.plan import Plan
+from pipeline.values import DAY, Target, Verb, midnight
 
 FAILURES_SHOWN = 5  # distinct messages in the summary
 FAILURES_KEPT = 20  # distinct messages in pulls.failure
@@ -32,6 +33,7 @@ class Summary:
     silent: list[Target] = field(default_factory=list)  # answered, without one point
     broken: str = ""  # what ended the run before its time, where it is not the stop
     seconds: float = 0.0
+    today: datetime = field(default_factory=lambda: midnight(datetime.now(UTC)))  # which a settle counts back from
 
     @property
     def status(self) -> str:
@@ -49,7 +51,7 @@ class Summary:
         """The summary for a person."""
         job, counts = self.plan.job, self.counts
         if not self.plan.calls:
-            return [f"{job}: {self._nothing_to_ask()}; {self.seconds:.1f} s"]
+            return [f"{job}: nothing to ask: all {job.not_asked(len(job.targets))}; {self.seconds:.1f} s"]
         kept = f", {counts.kept:,} stored with another value" if counts.kept else ""
         changed = "restated" if job.verb is Verb.SETTLE else "changed"
         lines = [
@@ -98,12 +100,6 @@ class Summary:
             differing=self.counts.changed + self.counts.kept,
         )
 
-    def _nothing_to_ask(self) -> str:
-        job = self.plan.job
-        if job.scope is Scope.MISSING:
-            return f"nothing to ask: all {len(job.targets):,} series are covered from {days(job.window)}"
-        return f"nothing to ask: none of the {len(job.targets):,} series has such a gap"
-
     def _settle(self) -> str:
         job = self.plan.job
-        return f"python main.py settle {job.source.name} --days {(job.window.end - job.window.start) // DAY}"
+        return f"python main.py settle {job.source.name} --days {(self.today - job.window.start) // DAY}"

@@ -64,6 +64,7 @@ class Answered(NamedTuple):
     metric: str
     days: Window | None = None  # whole UTC days, all closed but that of a value which exists only live
     shift: timedelta = timedelta()  # added to the time of a point before its date is taken as its day
+    api_id: str | None = None  # what the API calls it, by which it was asked
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ POINTS_A_CALL = SYMBOLS_A_CALL * POINTS_A_SERIES  # 2 MB of JSON: keeps memory f
 QUARTER = 90 * DAY
 QUARTERS_PULLED = 5  # a quarter is reported weeks after its end and restated on filing, so a week would miss it
 EQUITY = "eq-"  # how the symbols of equities begin
+NO_DATA = ("not available", "not found")  # what every known text in place of data says
 
 
 class Artemis(BaseSource):
@@ -61,17 +62,17 @@ class Artemis(BaseSource):
         return Request(url, {**dict(call.params), "APIKey": self.key}, {"X-API-Key": self.key})
 
     def read(self, call: Call, payload: Any) -> Iterator[Observation]:
-        """The lists of the targets; a text in place of one, or of all, says that there is no data."""
+        """The lists of the targets; in place of one, or of all, a text may say that there is no data."""
         symbols = payload["data"]["symbols"]
-        if isinstance(symbols, str):
+        if _says_no_data(symbols):
             return
         symbols = {symbol.lower(): metrics for symbol, metrics in symbols.items()}
         for target in call.targets:
             metrics = symbols.get(target.id.lower())
-            if metrics is None or isinstance(metrics, str):
+            if metrics is None or _says_no_data(metrics):
                 continue
             series = {name.upper(): series for name, series in metrics.items()}.get(target.metric)
-            if series is None or isinstance(series, str):
+            if series is None or _says_no_data(series):
                 continue
             for point in as_list(series):
                 yield Observation(target, point["date"], point["val"])
@@ -80,6 +81,15 @@ class Artemis(BaseSource):
         """Two halves by symbol, so that one that always fails ends up alone."""
         granularity = dict(call.params).get("granularity", "")
         return [_call(half, call.window, granularity) for half in halves(call.targets)]
+
+
+def _says_no_data(value: Any) -> bool:
+    """Whether it is a text that says so; raises ValueError for any other text, which may tell of a failure."""
+    if not isinstance(value, str):
+        return False
+    if not any(words in value.lower() for words in NO_DATA):
+        raise ValueError(value[:80])
+    return True
 
 
 def _call(targets: Sequence[Target], window: Window, granularity: str = "") -> Call:

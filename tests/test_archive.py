@@ -3,7 +3,10 @@
 import csv
 import gzip
 import io
+import os
 import random
+import re
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,9 +15,10 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
 from db.archive import COLUMNS, Restored, clear, restore, save
-from db.revisions import values
+from db.revisions import revisions, values
 from db.setup import Database
 from db.store import Store
+from pipeline.errors import DatabaseLost
 from pipeline.values import DAY, Answered, DataPoint, Target, Verb, Window
 from tests.tables import BACKFILL, PULL, START, Opener, Rows, grid, point, refusal
 
@@ -23,7 +27,10 @@ LIVE_ONLY = {"defillama": ["FEES_24H"], "artemis": []}
 TABLES = ("metrics", "loads", "coverage", "revisions")
 NOTHING = Window(START, START)
 ALL_ROWS = "SELECT source, asset, metric_name, pulled_at, value FROM metrics ORDER BY 1, 2, 3, 4"
-ALL_REVISIONS = "SELECT * FROM revisions ORDER BY source, asset, metric_name, pulled_at, replaced_at"
+ALL_REVISIONS = """
+SELECT source, asset, metric_name, pulled_at, value, replaced_at, pull_id FROM revisions
+ORDER BY source, asset, metric_name, pulled_at, id
+"""
 DOUBLES = [0.0, -0.0, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 0.1, 1 / 3, -1e-9, 2.0**53 + 2]
 NAMES = ["a,b", 'a "quoted" name', '"', "two\nlines", "a\rb\r\n", "é币🙂", " ", "\\N", "\\.", "NULL", "a\n\\.\nb"]
 GOOD = "metrics,defillama,solana,TVL,2024-01-01 00:00:00,1.5,2026-01-01 00:00:00.5,7"
@@ -116,6 +123,23 @@ def test_revisions_come_back_as_they_were(file: Path, database: Database, open_s
     assert rows(ALL_REVISIONS) == before
 
 
+def test_revisions_come_back_before_those_that_were_made_since_and_in_their_own_order(
+    file: Path, database: Database, open_store: Opener, session: Connection, rows: Rows
+) -> None:
+    store = open_store(SETTLE)
+    for value in (1.0, 2.0, 3.0):
+        store.load([point(value=value)])
+    rows("UPDATE revisions SET replaced_at = replaced_at + interval '1 year' WHERE value = 1")  # by a clock ahead
+    keep(database, file)
+    for value in (3.0, 4.0, 5.0):
+        store.load([point(value=value)])
+    for back in (2, 0):
+        assert restore(database, file, LIVE_ONLY) == Restored(0, 0, 1, revisions=back, revisions_unchanged=2 - back)
+        with session.cursor() as cursor:
+            found = [(each.old, each.new) for each in revisions(cursor, "defillama")]
+        assert found == [(1.0, 2.0), (2.0, 3.0), (3.0, 4.0), (4.0, 5.0)]
+
+
 def test_at_every_instant_before_the_clearing_the_same_was_known_as_before(
     file: Path, database: Database, open_store: Opener, session: Connection, rows: Rows
 ) -> None:
@@ -169,6 +193,49 @@ def test_left_out_is_what_the_refill_gets_again_and_nothing_else(
     found = {(row[2], row[3], datetime.fromisoformat(row[4]).replace(tzinfo=UTC)) for row in lines(file)}
     assert found == {(each.asset, each.metric, each.at) for each in kept}
     assert rows("SELECT count(*) FROM metrics") == [(len(kept) + len(again) + 1,)]
+
+
+def test_all_is_kept_of_what_a_refill_may_not_get_again(
+    file: Path, database: Database, open_store: Opener, rows: Rows
+) -> None:
+    store, again = open_store(BACKFILL), [Target(asset, "TVL", "id") for asset in ("there", "gone", "part", "renamed")]
+    store.load(grid_of("there", "gone", "part", "renamed"), [
+        Answered("there", "TVL", days(0, 9), api_id="id"),
+        Answered("gone", "TVL", days(0, 8)),  # it did not answer for the last day
+        Answered("part", "TVL", days(0, 9)),
+        Answered("renamed", "TVL", days(0, 9), api_id="another"),
+    ])  # fmt: skip
+    store.load([point("part", day) for day in (0, 2)], [Answered("part", "TVL", days(0, 9))])  # day 1 was withdrawn
+    save(database, "defillama", again, days(0, 9), file)
+    kept = [("gone", 0), ("gone", 1), ("gone", 2), ("part", 1), ("renamed", 0), ("renamed", 1), ("renamed", 2)]
+    assert [(row[2], int(row[4][8:10]) - 1) for row in sorted(lines(file))] == kept
+    assert rows("SELECT count(*) FROM metrics") == [(12,)]
+
+
+def grid_of(*assets: str) -> list[DataPoint]:
+    """Points of three days of each asset."""
+    return [point(asset, day) for asset in assets for day in range(3)]
+
+
+def test_rows_of_no_known_time_come_back_as_one_load(file: Path, database: Database, rows: Rows) -> None:
+    file.parent.mkdir()
+    good = [f"metrics,defillama,solana,TVL,2024-01-0{day} 00:00:00,1,," for day in range(1, 8)]
+    file.write_bytes(gzip.compress("\n".join([",".join(COLUMNS), *good, ""]).encode()))
+    assert restore(database, file, LIVE_ONLY).new == 7
+    assert rows("SELECT first_id, last_id, pull_id FROM loads") == [(1, 7, None)]
+
+
+def test_the_name_of_a_file_is_on_the_disk_before_it_is_relied_on(
+    file: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[int, list[str]]] = []
+
+    def fsync(handle: int) -> None:
+        synced.append((os.fstat(handle).st_ino, [each.name for each in file.parent.iterdir()]))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    save(database, "defillama", (), NOTHING, file)
+    assert synced[-1] == (file.parent.stat().st_ino, [file.name])
 
 
 def test_clearing_leaves_other_sources_and_the_log_of_runs(database: Database, rows: Rows) -> None:
@@ -272,6 +339,28 @@ def test_a_bad_file_is_refused_with_its_line_and_nothing_is_written(
     file.write_bytes(content)
     assert refusal(lambda: restore(database, file, LIVE_ONLY)).startswith(f"{file}{said}")
     assert [rows(f"TABLE {name}") for name in TABLES] == [[]] * 4
+
+
+def test_a_database_that_is_read_only_or_goes_away_is_told_in_one_line(
+    file: Path, database: Database, open_store: Opener, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store(BACKFILL).load([point()])
+    save(database, "defillama", (), NOTHING, file)
+    writing: list[Callable[[], object]] = [
+        lambda: clear(database, "defillama"),
+        lambda: restore(database, file, LIVE_ONLY),
+    ]
+    with monkeypatch.context() as patch:
+        patch.setenv("PGOPTIONS", "-c default_transaction_read_only=on")
+        for work in writing:
+            told = refusal(work)
+            assert re.fullmatch(rf"{database} can't be written: cannot execute .* in a read-only transaction", told)
+    rows("CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS "
+         "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;"
+         "CREATE TRIGGER die BEFORE INSERT OR DELETE ON metrics EXECUTE FUNCTION die()")  # fmt: skip
+    for work in writing:
+        with pytest.raises(DatabaseLost, match=rf"^{database}: server closed the connection unexpectedly$"):
+            work()
 
 
 def test_a_missing_file_is_refused(tmp_path: Path, database: Database) -> None:

@@ -210,12 +210,13 @@ def test_a_saved_quarterly_answer_is_dated_at_the_ends_of_fiscal_quarters() -> N
 @pytest.mark.parametrize(
     "symbols",
     [
-        "Market data not available for asset.", {}, {"sol": {}}, {"sol": "no"}, {"sol": None}, {"sol": {"PRICE": "no"}},
+        "Market data not available for asset.", {}, {"sol": {}}, {"sol": "Metric not found."}, {"sol": None},
+        {"sol": {"PRICE": "Latest data NOT AVAILABLE for this asset."}}, {"sol": {"PRICE": "Metric not found."}},
         {"sol": {"PRICE": []}}, {"sol": {"PRICE": None}}, {"sol": {"MC": []}}, {"btc": {"PRICE": []}},
     ],
     ids=repr,
 )  # fmt: skip
-def test_a_text_or_nothing_in_place_of_a_list_is_no_data_and_no_error(symbols: Any) -> None:
+def test_nothing_or_a_text_that_says_so_in_place_of_a_list_is_no_data_and_no_error(symbols: Any) -> None:
     got = answer(symbols, *targets(["sol"], ["PRICE"]))
     assert (got.points, got.nulls, got.rejected) == ([], 0, {})
 
@@ -238,6 +239,14 @@ def test_another_shape_is_one_loud_error_that_names_the_call(payload: Any) -> No
         Artemis("s3cret").answer(call, payload, RECEIVED)
     assert str(raised.value).startswith("data/api/PRICE/?symbols=sol&")
     assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["", "Internal error", "Rate limit exceeded, try again later. " * 9])
+def test_any_other_text_in_place_of_a_list_is_an_error_that_quotes_it(text: str) -> None:
+    for symbols in (text, {"sol": text}, {"sol": {"PRICE": text}}):
+        with pytest.raises(CallFailed, match="another shape than expected") as raised:
+            answer(symbols, *targets(["sol"], ["PRICE"]))
+        assert str(raised.value).endswith(f"({text[:80]!r})")
 
 
 @pytest.mark.parametrize("id_", ["sol", "SOL", "Sol"])

@@ -185,6 +185,19 @@ def test_a_database_that_cannot_be_used_is_one_clear_line_without_its_password(
     assert "pass-word" not in done.stderr
 
 
+def test_the_settle_that_a_backfill_of_days_long_gone_names_adopts_what_it_kept(database_url: str) -> None:
+    words = f"artemis --asset sol --start {today() - 500 * DAY} --end {today() - 200 * DAY}"
+    with FakeApi() as api:
+        assert run(f"main.py backfill {words}", env=environment(database_url, api)).returncode == 0
+    with FakeApi(restated=1) as api:
+        env = environment(database_url, api)
+        (remedy,) = re.findall(
+            "to adopt the API's: python (.*)", run(f"main.py backfill --full {words}", env=env).stdout
+        )
+        assert run(remedy, "--asset", "sol", env=env).returncode == 0
+        assert "another value" not in run(f"main.py backfill --full {words}", env=env).stdout
+
+
 def test_the_help_and_the_import_load_nothing_heavy() -> None:
     loaded = f"print({HEAVY} & set(sys.modules))"
     script = f"import atexit, sys, main; {loaded}; atexit.register(lambda: {loaded}); main.main(['--help'])"

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg2
 import pytest
 
+from db.coverage import SeriesMap
 from db.load import Counts
 from db.setup import Database
 from db.store import Store
@@ -21,7 +22,7 @@ from tests.fake_api import FakeApi
 from tests.tables import BACKFILL, PULL, START, Opener, Rows, point
 
 SETTLE = Verb.SETTLE
-TVL = ("solana", "TVL")
+TVL, FEES, BITCOIN = Target("solana", "TVL", "sol"), Target("solana", "FEES", "sol"), Target("bitcoin", "TVL", "btc")
 WRITERS, LOADS = 4, 10
 
 
@@ -66,16 +67,16 @@ def test_answers_add_up_whatever_their_order(open_store: Opener, rows: Rows) -> 
     store.load(points(8), [asked(7, 10)])
     store.load(points(1, 2), [asked(0, 2), asked(2, 3)])
     assert covered(rows) == ("{[01,04),[08,11)}", "{[02,04),[09,10)}", 3)
-    store.load(points(5), [asked(2, 7)])
+    store.load(points(2, 5), [asked(2, 7)])
     assert covered(rows) == ("{[01,11)}", "{[02,04),[06,07),[09,10)}", 4)
 
 
 def test_what_is_missing_is_what_was_wanted_and_not_answered(open_store: Opener) -> None:
     store = open_store(BACKFILL)
     store.load(points(1), [asked(0, 3), asked(5, 6), asked(-5, 50, metric="FEES")])
-    series = [TVL, ("solana", "FEES"), ("bitcoin", "TVL")]
+    series = [TVL, FEES, BITCOIN]
     assert store.missing(series, days(-2, 8)) == {
-        TVL: [days(-2, 0), days(3, 5), days(6, 8)],
+        ("solana", "TVL"): [days(-2, 0), days(3, 5), days(6, 8)],
         ("bitcoin", "TVL"): [days(-2, 8)],
     }
     assert store.missing(series, days(1, 3)) == {("bitcoin", "TVL"): [days(1, 3)]}
@@ -85,7 +86,7 @@ def test_what_is_missing_is_what_was_wanted_and_not_answered(open_store: Opener)
 def test_what_is_covered_of_one_source_is_missing_of_another(open_store: Opener, database: Database) -> None:
     open_store(BACKFILL).load([], [asked(0, 5)])
     other = Store(database, "artemis", BACKFILL, hold=lambda: None)
-    assert other.missing([TVL], days(0, 5)) == {TVL: [days(0, 5)]}
+    assert other.missing([TVL], days(0, 5)) == {TVL[:2]: [days(0, 5)]}
     other.close()
 
 
@@ -98,7 +99,7 @@ def test_a_load_that_fails_extends_nothing(table: str, open_store: Opener, rows:
         store.load(points(1, 2), [asked(0, 5)])
     assert covered(rows) == ("{[01,02)}", "{[01,02)}", 1)
     assert rows("SELECT count(*) FROM metrics") == [(1,)]
-    assert store.missing([TVL], days(0, 5)) == {TVL: [days(1, 5)]}
+    assert store.missing([TVL], days(0, 5)) == {TVL[:2]: [days(1, 5)]}
 
 
 def test_a_pull_covers_the_day_of_what_exists_only_live_and_no_day_of_what_has_a_history(
@@ -146,29 +147,63 @@ def test_days_that_the_api_no_longer_has_are_counted_and_nothing_is_deleted(
     verb: Verb, open_store: Opener, rows: Rows
 ) -> None:
     open_store(verb).load(points(0, 1, 2, 4), [asked(0, 5)])
-    before = covered(rows)
-    assert open_store(verb).load(points(2, 4), [asked(0, 5)]) == Counts(unchanged=2, withdrawn=2)
+    assert open_store(verb).load(points(2), [asked(1, 5)]) == Counts(unchanged=1, withdrawn=2)  # of those asked for
     assert rows("SELECT count(*) FROM metrics") == [(4,)]
-    assert covered(rows) == before == ("{[01,06)}", "{[01,04),[05,06)}", 4)
-    assert open_store(verb).load(points(2), [asked(1, 3)]) == Counts(unchanged=1, withdrawn=1)  # of those asked for
+    assert covered(rows) == ("{[01,06)}", "{[01,02),[03,04)}", 4)
 
 
-def test_a_day_that_neither_the_api_nor_the_table_has_is_claimed_no_longer(open_store: Opener, rows: Rows) -> None:
+def test_a_day_that_the_api_no_longer_has_is_counted_once_and_found_again_where_it_comes_back(
+    open_store: Opener, rows: Rows
+) -> None:
     store = open_store(BACKFILL)
     store.load(points(0, 1, 2), [asked(0, 3)])
-    rows("DELETE FROM metrics WHERE pulled_at = '2024-01-01'")
-    assert store.load(points(2), [asked(0, 3)]) == Counts(unchanged=1, withdrawn=2)
-    assert covered(rows)[:2] == ("{[01,04)}", "{[02,04)}")
+    for withdrawn in (2, 0):
+        assert store.load(points(2), [asked(0, 3)]) == Counts(unchanged=1, withdrawn=withdrawn)
+    assert store.load(points(0, 2), [asked(0, 3)]) == Counts(unchanged=2)
+    assert covered(rows) == ("{[01,04)}", "{[01,02),[03,04)}", 3)
 
 
-def test_whether_the_table_has_a_day_is_told_by_the_times_of_its_own_points(open_store: Opener, rows: Rows) -> None:
-    store, answered = open_store(BACKFILL), [asked(0, 3, metric="PRICE", shift=DAY / 2)]
-    prices = [point(day=day, metric="PRICE") for day in (-0.001, 0.999, 2.001)]
-    store.load(prices, answered)
-    assert covered(rows, "PRICE")[:2] == ("{[01,04)}", "{[01,04)}")
-    rows("DELETE FROM metrics WHERE pulled_at::date = '2024-01-01'")  # what was seen just before the second day
-    assert store.load([], answered) == Counts(withdrawn=3)
-    assert covered(rows, "PRICE")[1] == "{[01,02),[03,04)}"
+@pytest.mark.parametrize("own_times", [{}, {"TVL": DAY / 2}])
+def test_a_day_that_the_api_no_longer_has_is_no_hole_while_its_row_is_there(
+    own_times: dict[str, timedelta], open_store: Opener, rows: Rows
+) -> None:
+    store, answered = open_store(BACKFILL), [asked(0, 5, shift=own_times.get("TVL", 0 * DAY))]
+    store.load(points(0, 1, 2, 4), answered)
+    assert store.load(points(0, 4), answered).withdrawn == 2
+    before = store.maps(START + 5 * DAY, own_times)
+    assert before == [SeriesMap("solana", "TVL", [days(0, 5)], 4, never=[], empty=[days(3, 4)], lost=[])]
+    rows("DELETE FROM metrics WHERE pulled_at = '2024-01-02'")
+    (after,) = store.maps(START + 5 * DAY, own_times)
+    assert (after.days, after.empty, after.lost) == (3, [days(1, 2), days(3, 4)], [])
+
+
+def renamed(first: float, end: float, api_id: str | None) -> Answered:
+    """An answer for a series, for these days, by what the API was asked for."""
+    return Answered("solana", "TVL", days(first, end), api_id=api_id)
+
+
+def test_what_was_answered_for_another_identifier_is_missing_and_what_came_of_an_unknown_one_is_not(
+    open_store: Opener, rows: Rows
+) -> None:
+    store = open_store(BACKFILL)
+    for known, missing in ((None, {}), ("sol", {}), (None, {}), ("wrong", {TVL[:2]: [days(0, 3)]})):
+        store.load(points(0), [renamed(0, 3, known)])
+        assert store.missing([TVL], days(0, 3)) == missing
+    assert rows("SELECT api_id FROM coverage") == [("wrong",)]
+
+
+@pytest.mark.parametrize("verb", list(Verb))
+def test_the_answers_for_another_identifier_take_the_place_of_those_before(
+    verb: Verb, open_store: Opener, rows: Rows
+) -> None:
+    store = open_store(verb)
+    store.load(points(0, 1, 2), [renamed(0, 5, "wrong")])
+    assert store.load(points(3, 4), [renamed(1, 6, "sol")]) == Counts(new=2)  # no day was withdrawn
+    assert covered(rows) == ("{[02,07)}", "{[04,06)}", 5)
+    store.load(points(6), [renamed(6, 7, "sol")])
+    assert covered(rows) == ("{[02,08)}", "{[04,06),[07,08)}", 6)
+    store.load([], [Answered("solana", "TVL", api_id="new")])
+    assert covered(rows) == ("{}", "{}", 6)
 
 
 def test_what_a_clock_that_was_ahead_has_claimed_is_dropped_with_a_warning(
@@ -184,7 +219,7 @@ def test_what_a_clock_that_was_ahead_has_claimed_is_dropped_with_a_warning(
     assert "defillama: 2 series were covered beyond yesterday" in caplog.text
     kept = rows("SELECT metric_name, upper(answered) - %s::date, upper(found) - %s::date FROM coverage", now, now)
     assert sorted(kept) == [("MCAP", 1, 1), ("TVL", 0, 0)]
-    assert store.missing([TVL], window) == {TVL: [Window(now, now + 3 * DAY)]}
+    assert store.missing([TVL], window) == {TVL[:2]: [Window(now, now + 3 * DAY)]}
     caplog.clear()
     store.begin_run(["MCAP"])
     assert caplog.messages == []

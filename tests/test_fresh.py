@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ import pytest
 from db.lock import RunLock
 from db.setup import Database
 from db.store import Store
-from pipeline.values import DAY, Answered, DataPoint, Verb, Window
+from pipeline.values import Answered, DataPoint, Verb, Window, midnight
 from sources import SOURCES
 from tests.commands import (
     SECONDS,
@@ -101,11 +101,12 @@ def lived(database: Database) -> dict[str, Table]:
     for source, asset, live in (("defillama", "aave-v3", "FEES_24H"), ("artemis", "gone", "PRICE")):
         again = {"defillama": "FEES", "artemis": "PRICE"}[source]
         at = NOON.replace(hour=0)
+        asked = Window(at, midnight(datetime.now(UTC)))
         points = [DataPoint(asset, live, at, 5.0), DataPoint("left", again, NOON, 0.0)]
         for verb, value in ((Verb.PULL, -1.0), (Verb.SETTLE, -2.0)):
             with closing(Store(database, source, verb, hold=lambda: None)) as store:
                 corrected = DataPoint({"artemis": "sol"}.get(source, asset), again, at, value)
-                store.load([*points, corrected], [Answered(corrected.asset, again, Window(at, at + DAY))])
+                store.load([*points, corrected], [Answered(corrected.asset, again, asked)])
         kept[source] = {(each.asset, each.metric, each.at.replace(tzinfo=None)): each.value for each in points}
     return kept
 
@@ -142,6 +143,23 @@ def test_a_fresh_start_refills_with_the_truth_and_a_restore_brings_back_the_rest
     assert (gaps.returncode, "LOST" in gaps.stdout) == (0, False), gaps.stdout
     found = rows("SELECT source_name, kind, status FROM pulls ORDER BY pull_id")
     assert found == [(source, kind, "success") for source in SOURCES for kind in ("fresh", "backfill")]
+
+
+def test_a_history_for_which_the_api_answers_no_more_is_kept_whole_and_comes_back(
+    home: Home, database_url: str, rows: Rows
+) -> None:
+    with home.api() as api:
+        assert home.run("backfill defillama", env=environment(database_url, api)).returncode == 0
+    before = stored(rows, "defillama")
+    rows("UPDATE coverage SET answered = answered - datemultirange(daterange(%s, NULL)) WHERE metric_name = 'PRICE'",
+         today() - timedelta(days=3))  # fmt: skip
+    prices = sum(metric == "PRICE" for _, metric, _ in before)
+    with home.api(broken={"coins/chart": "404"}) as api:
+        env = environment(database_url, api)
+        done = home.run("fresh defillama --yes", env=env)
+        assert f"defillama: {len(before):,} points cleared; {prices:,} rows kept: " in done.stdout, done.stderr
+        assert home.run("restore", *home.saved, env=env).returncode == 0
+    assert differences(stored(rows, "defillama"), before) == []
 
 
 def test_with_keep_all_every_row_comes_back(home: Home, lived: dict[str, Table], database_url: str, rows: Rows) -> None:

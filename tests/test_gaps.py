@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import date, timedelta
+from pathlib import Path
 from subprocess import CompletedProcess
 from urllib.parse import parse_qs
 
@@ -17,9 +18,9 @@ from db.store import Store
 from pipeline.gaps import own_times, without_pauses
 from pipeline.values import DAY, Answered, DataPoint, Rhythm, Window
 from sources.defillama import DefiLlama
-from tests.commands import environment, run, today
+from tests.commands import SECONDS, environment, run, start, today
 from tests.fake_api import FakeApi, truth
-from tests.tables import BACKFILL, PULL, START, Opener, Rows, point
+from tests.tables import BACKFILL, PULL, START, Opener, Rows, as_role, grid, point, until
 
 TODAY = START + 10 * DAY
 OWN_TIMES = own_times(DefiLlama)
@@ -253,7 +254,7 @@ def test_a_backfill_of_gaps_asks_only_for_what_was_never_asked_for(database_url:
         backfill(api, database_url, "--gaps --end 2024-05-01")
         assert asked_for(api, since=2) == [("2024-02-01", "2024-02-29"), ("2024-04-01", "2024-04-30")]
         done = backfill(api, database_url, "--gaps --end 2024-05-01")
-        assert (len(api.requests), "nothing to ask: none of the 1 series has such a gap" in done.stdout) == (4, True)
+        assert (len(api.requests), "nothing to ask: all 1 series are without such a gap" in done.stdout) == (4, True)
 
 
 def test_with_retry_empty_it_asks_again_where_the_api_had_nothing(database_url: str) -> None:
@@ -278,12 +279,89 @@ def test_the_command_that_the_report_names_asks_for_all_that_never_was(database_
     assert [each["never_asked"] for each in json.loads(gaps(database_url)[1])] == [[]]
 
 
+@pytest.fixture
+def reader(database_url: str, rows: Rows) -> Iterator[str]:
+    """The DATABASE_URL of a role that may only read."""
+    rows("DROP ROLE IF EXISTS reader")
+    rows("CREATE ROLE reader LOGIN")
+    rows("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+    yield as_role(database_url, "reader")
+    rows("DROP OWNED BY reader")
+    rows("DROP ROLE reader")
+
+
+def test_a_look_needs_no_right_to_write_and_what_does_is_refused(database: Database, reader: str, rows: Rows) -> None:
+    with closing(Store(database, "artemis", BACKFILL, hold=lambda: None)) as store:
+        store.load(points(0, 1, asset="gone", metric="PRICE"), [asked(0, 2, "gone", "PRICE")])
+    for command in ("gaps", "revisions"):
+        done = run(f"main.py {command} artemis", env=environment(reader))
+        assert done.returncode == 0, done.stderr
+    rows("DELETE FROM metrics WHERE pulled_at = '2024-01-02'")
+    done = run("main.py gaps artemis --forget-lost", env=environment(reader))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.search("^error: .* can't be written: permission denied for table coverage$", done.stderr, re.M)
+
+
+def test_a_look_that_is_read_slowly_holds_no_writer_up_and_a_broken_off_one_has_forgotten(
+    database: Database, database_url: str, rows: Rows
+) -> None:
+    with closing(Store(database, "defillama", BACKFILL, hold=lambda: None)) as store:
+        store.load(grid(3000, 1), [asked(0, 1, f"asset-{number}") for number in range(3000)])
+    rows("DELETE FROM metrics WHERE asset = 'asset-2999'")  # more than a pipe holds is told before it
+    line, looks = "main.py gaps defillama", "application_name LIKE '% look %' AND datname = current_database()"
+    with start(f"{line} --forget-lost", env=environment(database_url)) as process:
+        assert process.stdout
+        assert process.stdout.readline().startswith("defillama: 3,000 series")
+        until(lambda: not rows(f"SELECT FROM pg_stat_activity WHERE {looks}"))
+        assert process.poll() is None
+        process.stdout.close()
+        assert process.wait(SECONDS) == 1
+    assert run(line, env=environment(database_url)).returncode == 0
+
+
+def test_what_was_lost_of_a_series_that_left_the_config_can_be_claimed_no_longer(
+    database: Database, database_url: str, rows: Rows
+) -> None:
+    with closing(Store(database, "artemis", BACKFILL, hold=lambda: None)) as store:
+        for asset in ("btc", "gone"):
+            store.load(points(0, 1, 2, asset=asset, metric="PRICE"), [asked(0, 3, asset, "PRICE")])
+    rows("DELETE FROM metrics WHERE pulled_at = '2024-01-02'")
+    code, out = gaps(database_url, "artemis")
+    assert code == 1
+    assert "  gone PRICE: 2 days; asked for 2024-01-01 to 2024-01-03, not in artemis_config.csv\n" in out
+    assert re.findall("--full.*", out) == ["--full --asset btc --metric PRICE"]
+    assert "no backfill asks for what was lost of series that artemis_config.csv does not have: " in out
+    out = gaps(database_url, "artemis --asset gone")[1]
+    assert "main.py backfill" not in out
+    (remedy,) = re.findall("python main.py gaps (.*) ends the claim", out)
+    assert gaps(database_url, remedy)[0] == 1
+    assert [gaps(database_url, f"artemis --asset {asset}")[0] for asset in ("gone", "btc")] == [0, 1]
+
+
+def test_a_look_by_another_config_goes_by_its_rhythms_its_series_and_its_name(
+    database: Database, database_url: str, tmp_path: Path, rows: Rows
+) -> None:
+    config = tmp_path / "my own.csv"
+    config.write_text("asset,metrics,id\nnvidia,PRICE,eq-nvda\nbitcoin,PRICE,btc\n")
+    with closing(Store(database, "artemis", BACKFILL, hold=lambda: None)) as store:
+        store.load(points(0, asset="nvidia", metric="PRICE"), [asked(0, 9, "nvidia", "PRICE")])
+    env = environment(database_url)
+    (series,) = json.loads(run("main.py gaps artemis --json --config", config, env=env).stdout)
+    assert series["empty"] == [["2024-01-02", "2024-01-05"], ["2024-01-08", "2024-01-09"]]
+    rows("DELETE FROM metrics")
+    done = run("main.py gaps artemis --config", config, env=env)
+    assert (done.returncode, done.stdout.count(f" artemis --config '{config}' --")) == (1, 3)
+    assert done.stdout.endswith("\n  1 series of my own.csv were never asked for, by a pull or a backfill\n")
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
         ("gaps artemis --asset slo", "error: artemis has no asset 'slo': did you mean sol?\n"),
         ("gaps artemis --metric PRISE", "error: artemis has no metric 'PRISE': did you mean PRICE?\n"),
         ("gaps --asset slo", "did you mean sol"),
+        ("gaps --config x.csv", "error: --config goes with one source: name it in place of 'all'\n"),
+        ("gaps artemis --config absent.csv", "error: absent.csv: there is no such config file\n"),
         ("gaps artmis", "unknown source 'artmis': did you mean artemis?"),
         ("backfill artemis --retry-empty", "error: --retry-empty goes with --gaps: write both\n"),
         ("backfill artemis --full --retry-empty", "error: --retry-empty goes with --gaps, not with --full"),

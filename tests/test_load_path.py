@@ -15,14 +15,14 @@ import pytest
 from db.load import Counts
 from db.setup import Database
 from db.store import Store
-from pipeline.values import Verb
-from tests.tables import BACKFILL, PULL, Opener, Rows, Values, grid, point, until
+from pipeline.values import DAY, Answered, DataPoint, Verb, Window
+from tests.tables import BACKFILL, PULL, START, Opener, Rows, Values, grid, point, until
 
 
-def spent(rows: Rows, store: Store) -> dict[str, int]:
+def spent(rows: Rows, store: Store, verb: Verb = PULL) -> dict[str, int]:
     """Index entries read so far, by index, told by the session's end."""
     store.close()
-    until(lambda: not rows("SELECT FROM pg_stat_activity WHERE application_name LIKE %s", "%pull defillama%"))
+    until(lambda: not rows("SELECT FROM pg_stat_activity WHERE application_name LIKE %s", f"%{verb} defillama%"))
     return dict(rows("SELECT indexrelname, idx_tup_read FROM pg_stat_user_indexes WHERE relname = 'metrics'"))
 
 
@@ -57,6 +57,58 @@ def test_loads_of_a_growing_history_stay_on_the_unique_index(open_store: Opener,
     read = spent(rows, store)
     assert read["idx_metrics_cross_section"] == 0
     assert read["idx_metrics_unique"] <= 3 * 60 * 333
+
+
+def test_a_settle_reads_few_index_entries_of_a_table_never_analysed(open_store: Opener, rows: Rows) -> None:
+    open_store(BACKFILL).load([point(f"asset-{number}", 0.9, metric="APY") for number in range(6000)])
+    store = open_store(Verb.SETTLE)
+    later = [point(f"asset-{number}", 0.95, value=2.0, metric="APY") for number in range(6000)]
+    assert store.load(later) == Counts(changed=6000)
+    read = spent(rows, store, Verb.SETTLE)
+    assert read["idx_metrics_cross_section"] == 0
+    assert read["idx_metrics_unique"] <= 5 * 6000
+
+
+def own(*points: tuple[float, float], first: float = 0) -> tuple[list[DataPoint], list[Answered]]:
+    """Points of some days with times of their own, each a time and a value, and the answer for two days."""
+    window = Window(START + first * DAY, START + (first + 2) * DAY)
+    return [point(day=day, value=value) for day, value in points], [Answered("solana", "TVL", window)]
+
+
+def test_a_final_value_goes_into_the_row_of_what_was_the_day_s_last_record(open_store: Opener, rows: Rows) -> None:
+    open_store(BACKFILL).load(*own((0.5, 0.0), (0.92, 1.0)))
+    settled = own((0.97, 2.0), (1.97, 5.0))
+    assert open_store(Verb.SETTLE).load(*settled) == Counts(new=1, changed=1)
+    assert open_store(Verb.SETTLE).load(*settled) == Counts(unchanged=2)
+    assert [value for (value,) in rows("SELECT value FROM metrics ORDER BY pulled_at")] == [0.0, 2.0, 5.0]
+    assert rows("SELECT pulled_at, value FROM revisions") == [((START + 0.92 * DAY).replace(tzinfo=None), 1.0)]
+    assert rows("SELECT found::text FROM coverage") == [("{[2024-01-01,2024-01-03)}",)]
+
+
+def test_a_record_that_is_still_given_keeps_its_row_and_a_later_one_of_its_day_makes_another(
+    open_store: Opener, values: Values
+) -> None:
+    open_store(BACKFILL).load(*own((0.92, 1.0)))
+    assert open_store(Verb.SETTLE).load(*own((0.92, 1.5), (0.97, 2.0))) == Counts(new=1, changed=1)
+    assert list(values().values()) == [1.5, 2.0]
+
+
+def test_a_sample_and_a_former_last_record_of_a_day_both_get_its_final_value(
+    open_store: Opener, values: Values
+) -> None:
+    open_store(BACKFILL).load(*own((0, 0.0), (0.92, 1.0)))
+    assert open_store(Verb.SETTLE).load(*own((0.97, 2.0))) == Counts(changed=2)
+    assert list(values().values()) == [2.0, 2.0]
+
+
+def test_the_day_of_a_former_last_record_is_told_by_the_times_of_its_own_points(
+    open_store: Opener, values: Values
+) -> None:
+    answered = [Answered("solana", "TVL", Window(START, START + 2 * DAY), DAY / 2)]
+    open_store(BACKFILL).load([point(day=day, value=day) for day in (-0.2, 0.6)], answered)
+    settled = [point(day=0.1, value=7.0), point(day=0.9, value=8.0)]
+    assert open_store(Verb.SETTLE).load(settled, answered) == Counts(changed=2)
+    assert {at: value for (*_, at), value in values().items()} == {START - 0.2 * DAY: 7.0, START + 0.6 * DAY: 8.0}
 
 
 @pytest.mark.parametrize(("assets", "days"), [(60, 1000), (50_000, 1)])

@@ -4,8 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from db.load import Counts
 from pipeline.errors import ConfigurationError
-from pipeline.plan import backfill_window, choose, make_job, make_plan, pull_window, settle_window
+from pipeline.plan import Scope, backfill_window, choose, make_job, make_plan, pull_window, settle_window
+from pipeline.summary import Summary
 from pipeline.values import Target, Verb, Window
 from sources.artemis import Artemis
 from sources.config import Asset
@@ -122,6 +124,30 @@ def test_a_plan_shows_its_size_and_the_first_few_of_calls_that_are_alike() -> No
     assert head == "defillama backfill: 4 calls for 4 series, at least 0.3 s"
     assert window == "  2025-02-23 to 2025-03-01: 4 calls for 4 series"
     assert four == [f"    api/protocol/p{number}" for number in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("scope", "said"),
+    [
+        (Scope.MISSING, "2 series are covered from 2025-02-01 to 2025-02-10"),
+        (Scope.GAPS, "2 series are without such a gap"),
+        (Scope.EMPTY_GAPS, "2 series are without such a gap"),
+    ],
+)
+def test_plan_and_summary_say_in_the_same_words_why_there_is_nothing_to_ask(scope: Scope, said: str) -> None:
+    targets = [Target(asset, "PRICE", asset) for asset in ("sol", "btc")]
+    window = Window(day(2025, 2, 1), day(2025, 2, 11))
+    plan = make_plan(make_job(Artemis(), Verb.BACKFILL, targets, window, scope), {})
+    assert plan.lines()[1:] == [f"  {said}: nothing to ask"]
+    assert Summary(plan, 0).lines() == [f"artemis backfill: nothing to ask: all {said}; 0.0 s"]
+
+
+def test_the_settle_that_a_backfill_names_reaches_back_from_today_to_its_first_day() -> None:
+    window = backfill_window(NOW, FIRST, day(2025, 2, 1), day(2025, 2, 11))
+    plan = make_plan(make_job(Artemis(), Verb.BACKFILL, [Target("sol", "PRICE", "sol")], window))
+    *_, kept = Summary(plan, 1, calls=1, received=3, counts=Counts(kept=3), today=TODAY).lines()
+    assert kept == "  kept as stored: 3 values; to adopt the API's: python main.py settle artemis --days 28"
+    assert settle_window(NOW, 28).start == window.start
 
 
 def test_a_backfill_of_artemis_starts_at_a_midnight_five_years_ago() -> None:

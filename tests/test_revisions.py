@@ -18,7 +18,7 @@ from db.load import Counts
 from db.revisions import Restated, Revision, restated, revisions, values
 from db.setup import Database, ensure_schema
 from db.store import Store
-from pipeline.values import DAY, Answered, DataPoint, Verb, Window, midnight
+from pipeline.values import DAY, Answered, DataPoint, Target, Verb, Window, midnight
 from tests.commands import environment, run
 from tests.tables import BACKFILL, PULL, START, Opener, Rows, point
 
@@ -114,6 +114,40 @@ def test_a_clock_that_jumped_back_does_not_open_the_day_again(
     assert [(row[3], row[4]) for row in rows(KEPT)] == [(TODAY.replace(tzinfo=None), value) for value in kept]
 
 
+@pytest.mark.parametrize("ahead", [DAY / 24, DAY, 400 * DAY])
+def test_a_clock_that_was_ahead_and_was_put_back_leaves_revisions_in_their_order_and_what_is_known_now(
+    ahead: timedelta, open_store: Opener, session: Connection, rows: Rows
+) -> None:
+    store = open_store(SETTLE)
+    store.load([point(value=1.0)])
+    first = now(rows)
+    store.load([point(value=2.0)])
+    rows("UPDATE revisions SET replaced_at = replaced_at + %s", ahead)
+    between = now(rows)
+    store.load([point(value=3.0)])
+    with session.cursor() as cursor:
+        assert [(each.old, each.new) for each in revisions(cursor, "defillama")] == [(1.0, 2.0), (2.0, 3.0)]
+    then = [
+        known_at(session, at, "defillama") for at in (first, between, now(rows), between + ahead, now(rows) + ahead)
+    ]
+    assert then == [[1.0], [1.0], [3.0], [3.0], [3.0]]
+
+
+def test_revisions_from_before_they_were_numbered_are_in_the_order_of_their_times(
+    database: Database, open_store: Opener, session: Connection, rows: Rows
+) -> None:
+    open_store(SETTLE).load([point(value=4.0)])
+    rows("DROP INDEX idx_revisions_order; ALTER TABLE revisions DROP COLUMN id;"
+         "CREATE INDEX idx_revisions_point ON revisions (source, asset, metric_name, pulled_at, replaced_at);"
+         "INSERT INTO revisions SELECT 'defillama', 'solana', 'TVL', '2024-01-01', value, "
+         "timestamp '2025-01-01' + value * interval '1 day' FROM unnest(ARRAY[3, 1, 2]) AS value")  # fmt: skip
+    for _ in range(2):
+        ensure_schema(database, always=True)
+        with session.cursor() as cursor:
+            found = [(each.old, each.new) for each in revisions(cursor, "defillama")]
+        assert found == [(1.0, 2.0), (2.0, 3.0), (3.0, 4.0)]
+
+
 def test_the_sample_that_a_day_s_final_value_replaces_is_a_revision(open_store: Opener, rows: Rows) -> None:
     open_store(PULL).load([point(value=1.0)])
     last = Answered("solana", "TVL", Window(START, START + DAY))
@@ -188,7 +222,7 @@ def test_rows_that_stood_there_before_an_upgrade_are_known_from_it_on(
     after = now(rows)
     with closing(Store(database, "defillama", SETTLE, hold=lambda: None)) as store:
         store.load([point(value=2.0), point(day=50)])
-        assert store.missing([("solana", "TVL")], Window(START, START + DAY)) != {}
+        assert store.missing([Target("solana", "TVL", "solana")], Window(START, START + DAY)) != {}
     latest = now(rows)
     ensure_schema(database, always=True)
     for source, known in (("defillama", [2.0, *[1.0] * 9]), ("artemis", [1.0] * 9)):

@@ -258,6 +258,37 @@ def test_an_earlier_start_asks_for_the_days_before_alone_and_a_dry_run_says_so_a
     assert differences(stored(rows, "artemis"), artemis_backfill(DAILY, today(), ago(50))) == []
 
 
+def test_a_corrected_identifier_is_asked_for_anew_and_adopted_by_a_settle(
+    tmp_path: Path, database_url: str, rows: Rows
+) -> None:
+    window, wrong, right = f"--start {ago(30)}", DAILY.replace("MC,btc", "MC,ETH"), DAILY
+    runs = Runs(tmp_path, database_url, wrong)
+    runs("backfill", window)
+    before = stored(rows, "artemis")
+    write(tmp_path, right)
+    out = runs("backfill", window)
+    assert [query["symbols"] for _, query in runs.requests] == ["btc"]
+    assert re.search(r", [1-9]\d* stored with another value; ", out)
+    assert before.items() <= stored(rows, "artemis").items()
+    assert "nothing to ask" in runs("backfill", window)
+    runs("settle", "--days 30")
+    assert differences(stored(rows, "artemis"), before | artemis_backfill(right, today(), ago(30))) == []
+
+
+@pytest.mark.parametrize(
+    ("days", "assets", "again"), [(30, ["unknown-a", "unknown-b"], True), (30, ["unknown-a"], False),
+                                  (7, ["unknown-a", "unknown-b"], False), (30, ["unknown-a", "sol"], False)]
+)  # fmt: skip
+def test_an_answer_with_nothing_for_many_series_and_days_is_not_remembered(
+    days: int, assets: list[str], again: bool, tmp_path: Path, database_url: str, rows: Rows
+) -> None:
+    runs = Runs(tmp_path, database_url, "\n".join(["asset,metrics", *[f"{asset},PRICE" for asset in assets], ""]))
+    for asked in (True, again):
+        runs("backfill", f"--start {ago(days)}")
+        assert (len(runs.requests) > 0) is asked
+    assert rows("SELECT count(*) FROM coverage") == [(0 if again else len(assets),)]
+
+
 def test_a_new_asset_is_asked_for_alone_and_full_asks_for_everything_again(tmp_path: Path, database_url: str) -> None:
     runs = Runs(tmp_path, database_url, DAILY)
     runs("backfill", f"--start {ago(30)}")

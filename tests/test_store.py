@@ -1,16 +1,17 @@
 """The load path, on a real PostgreSQL: what is written, what is not, and what a load costs."""
 
 import random
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from db.load import Counts
-from db.setup import Database
+from db.setup import Database, ensure_schema
 from db.store import Store
 from pipeline.errors import BadPoint, ConfigurationError
-from pipeline.values import DataPoint, Verb
-from tests.tables import BACKFILL, PULL, START, Opener, Rows, Values, grid, point
+from pipeline.values import DAY, DataPoint, Verb, midnight
+from tests.tables import BACKFILL, PULL, START, Opener, Rows, Values, grid, point, refusal
 
 
 def test_a_point_becomes_a_row_with_its_names_time_and_value(open_store: Opener, rows: Rows) -> None:
@@ -194,6 +195,23 @@ def test_a_database_that_became_read_only_is_refused_and_nothing_is_stored(
         store.load([point()])
     store.close()
     assert rows("SELECT FROM metrics") == []
+
+
+@pytest.mark.parametrize("verb", [PULL, Verb.SETTLE])
+def test_a_run_whose_clock_was_far_ahead_closes_no_open_day(verb: Verb, open_store: Opener, rows: Rows) -> None:
+    today = midnight(datetime.now(UTC))
+    rows("INSERT INTO pulls (source_name, pulled_at, status) VALUES ('defillama', %s, 'success')", today + 400 * DAY)
+    store = open_store(verb)
+    store.begin_run()
+    for value in (1.0, 2.0):
+        store.load([DataPoint("solana", "TVL", today - DAY, value), DataPoint("solana", "TVL", today, value)])
+    assert rows("SELECT pulled_at, value FROM revisions") == [((today - DAY).replace(tzinfo=None), 1.0)]
+
+
+def test_a_server_that_is_too_old_is_refused_in_one_line(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("db.setup.OLDEST", 99)
+    for work in (lambda: database.connect("test"), lambda: ensure_schema(database)):
+        assert re.fullmatch(rf"{database} is PostgreSQL \d+: 99 or newer is needed", refusal(work))
 
 
 def test_counts_add_up() -> None:

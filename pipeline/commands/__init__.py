@@ -79,7 +79,7 @@ def _parser(verb: Verb | None, source: str | None) -> argparse.ArgumentParser:
 
 def _add_run_options(parser: argparse.ArgumentParser, verb: Verb) -> None:
     _add_names(parser)
-    parser.add_argument("--config", type=Path, metavar="FILE", help="another config file")
+    _add_config(parser)
     parser.add_argument("--dry-run", action="store_true", help="show the calls and how long they take; send nothing")
     if verb is Verb.SETTLE:
         text = f"closed days to ask for again (default {SETTLE_DAYS})"
@@ -102,12 +102,13 @@ def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     gaps = commands.add_parser("gaps", help="what is there of each series, and whose the holes are")
     gaps.add_argument("source", nargs="?", default="all", type=_source, metavar="SOURCE", help=_sources_help())
     gaps.add_argument("--json", action="store_true", help="all of it as JSON")
-    forget = "of values that exist only live and were lost, claim no longer that they are there"
+    _add_config(gaps)
+    forget = "of what was lost and no backfill asks for, claim no longer that it is there"
     gaps.add_argument("--forget-lost", action="store_true", help=forget)
     gaps.set_defaults(command=reports.show_gaps)
     revisions = commands.add_parser("revisions", help="how often and by how much a provider has restated values")
     _add_source(revisions)
-    revisions.set_defaults(command=reports.show_revisions)
+    revisions.set_defaults(command=reports.show_revisions, config=None)
     for command in (gaps, revisions):
         _add_names(command)
 
@@ -135,6 +136,10 @@ def _add_names(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--asset", action="append", default=[], metavar="NAME", help="only this asset; may be repeated")
     add("--metric", action="append", default=[], metavar="NAME", help="only this metric; may be repeated")
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="another config file")
 
 
 def _source(text: str) -> str:

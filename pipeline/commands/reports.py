@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.commands.runs import names_of
 from pipeline.errors import ConfigurationError
@@ -16,8 +16,11 @@ from pipeline.values import Target, Verb, midnight
 from sources import SOURCES
 
 if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
+
     from db.coverage import SeriesMap
     from db.revisions import Restated, Revision
+    from pipeline.gaps import Look
 
 
 def show_sources(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
@@ -46,33 +49,19 @@ def show_sources(arguments: argparse.Namespace, settings: Settings, scrub: Calla
 def show_gaps(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """What is there of each series, and whose the holes are; 1 where anything was lost."""
     del scrub
-    from db.coverage import forget_lost, series_maps
-    from pipeline.gaps import as_json, in_rhythm, lost_for_good, own_times, report_lines
+    from pipeline.gaps import as_json, report_lines
 
+    if arguments.config and arguments.source == "all":
+        raise ConfigurationError("--config goes with one source: name it in place of 'all'")
     today = midnight(datetime.now(UTC))
-    found: list[dict[str, Any]] = []
-    lost = False
-    for name, cursor in _each_source(arguments, settings):
-        source = SOURCES[name]
-        targets = _configured(name)
-        wanted = arguments.asset or None, arguments.metric or None
-        maps = in_rhythm(source, series_maps(cursor, name, today, own_times(source), *wanted), targets)
-        gone = lost_for_good(source, maps) if arguments.forget_lost else []
-        forget_lost(cursor, name, gone)
-        maps = [series._replace(lost=[]) if series in gone else series for series in maps]
-        lost = lost or any(series.lost for series in maps)
-        key = settings.get(source.KEY_VARIABLE)
-        askable = [name for name in targets if key or not source.METRICS[name[1]].needs_key]
-        unasked = _never_asked(askable, maps, arguments)
-        if arguments.json:
-            found += as_json(source, maps)
-            continue
-        print("\n".join(report_lines(source, maps, today)))
-        if unasked:
-            print(f"  {unasked:,} series of {source.CONFIG} were never asked for, by a pull or a backfill")
+    looks = [_look(name, session, arguments, today) for name, session in _each_source(arguments, settings)]
     if arguments.json:
-        print(json.dumps(found, indent=1))
-    return int(lost)
+        print(json.dumps([series for look in looks for series in as_json(look)], indent=1))
+    for look in [] if arguments.json else looks:
+        print("\n".join(report_lines(look, today)))
+        if unasked := _never_asked(look, arguments, settings):
+            print(f"  {unasked:,} series of {look.config_name} were never asked for, by a pull or a backfill")
+    return int(any(series.lost for look in looks for series in look.maps))
 
 
 def show_revisions(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
@@ -80,46 +69,83 @@ def show_revisions(arguments: argparse.Namespace, settings: Settings, scrub: Cal
     del scrub
     from db.revisions import restated, revisions
 
-    for name, cursor in _each_source(arguments, settings):
-        wanted = arguments.asset or None, arguments.metric or None
-        series = restated(cursor, name, *wanted)
+    wanted = arguments.asset or None, arguments.metric or None
+    found: list[tuple[str, list[Restated], list[Revision]]] = []
+    for name, session in _each_source(arguments, settings):
+        with session, session.cursor() as cursor:
+            series = restated(cursor, name, *wanted)
+            found.append((name, series, revisions(cursor, name, *wanted) if all(wanted) else []))
+    for name, series, listed in found:
         print(f"{name}: {sum(each.revisions for each in series):,} revisions of {len(series):,} series")
         for each in series:
             print(f"  {_restated_line(each)}")
-        if arguments.asset and arguments.metric:
-            for revision in revisions(cursor, name, *wanted):
-                print(f"    {_revision_line(revision)}")
+        for revision in listed:
+            print(f"    {_revision_line(revision)}")
     return 0
 
 
-def _each_source(arguments: argparse.Namespace, settings: Settings) -> Iterator[tuple[str, Any]]:
-    """Each source with a cursor on a database that has the tables.
+def _each_source(arguments: argparse.Namespace, settings: Settings) -> "Iterator[tuple[str, Connection]]":
+    """Each source with a session, in no transaction, on a database that has the tables.
 
-    Raises ConfigurationError where there is no data, or none of the assets and metrics asked for.
+    Whoever prints does so after the last one: a reader of the output who takes his time must hold up nobody who
+    writes, nor the embedded server's end. Raises ConfigurationError where there is no data, or none of the assets and
+    metrics asked for.
     """
     from db.coverage import known_series
     from db.setup import ensure_schema
 
     names, nothing = names_of(arguments.source), f"nothing is stored yet: python main.py backfill {arguments.source}"
+    configured = [series for name in names for series in _configured(name, arguments)]
     if not has_database(settings):  # none is made for a look
         raise ConfigurationError(nothing)
     with open_database(settings) as database:
         ensure_schema(database)
-        with closing(database.connect("look")) as session, session, session.cursor() as cursor:
-            stored = [name for source in names for name in known_series(cursor, source)]
+        with closing(database.connect("look")) as session:
+            with session, session.cursor() as cursor:
+                stored = [series for name in names for series in known_series(cursor, name)]
             if not stored:
                 raise ConfigurationError(nothing)
-            _check_names(arguments, [*stored, *(name for source in names for name in _configured(source))])
+            _check_names(arguments, [*stored, *configured])
             for name in names:
-                yield name, cursor
+                yield name, session
 
 
-def _configured(name: str) -> dict[tuple[str, str], Target]:
+def _look(name: str, session: "Connection", arguments: argparse.Namespace, today: datetime) -> "Look":
+    """What is there of a source, once what was lost for good is claimed no longer, if that is asked for."""
+    from db.coverage import series_maps
+    from pipeline.gaps import Look, in_rhythm, lost_for_good, own_times
+
+    source, targets = SOURCES[name], _configured(name, arguments)
+    wanted = arguments.asset or None, arguments.metric or None
+    with session, session.cursor() as cursor:
+        maps = series_maps(cursor, name, today, own_times(source), *wanted)
+    look = Look(source, arguments.config, targets, in_rhythm(source, maps, targets))
+    gone = lost_for_good(look) if arguments.forget_lost else []
+    if gone:
+        _forget(name, session, gone)
+    return look._replace(maps=[series._replace(lost=[]) if series in gone else series for series in look.maps])
+
+
+def _forget(name: str, session: "Connection", gone: "Sequence[SeriesMap]") -> None:
+    """Claim no longer that the lost days are there; raises ConfigurationError where the database can't be written."""
+    from psycopg2.errors import InsufficientPrivilege, ReadOnlySqlTransaction
+
+    from db.coverage import forget_lost
+    from db.setup import reason
+
+    try:
+        with session, session.cursor() as cursor:
+            forget_lost(cursor, name, gone)
+    except (InsufficientPrivilege, ReadOnlySqlTransaction) as error:
+        raise ConfigurationError(f"{session.info.dbname} can't be written: {reason(error)}") from error
+
+
+def _configured(name: str, arguments: argparse.Namespace) -> dict[tuple[str, str], Target]:
     from sources.config import read_config
 
     source = SOURCES[name]
-    targets = [target for asset in read_config(ROOT / source.CONFIG, source) for target in asset.targets()]
-    return {(target.asset, target.metric): target for target in targets}
+    assets = read_config(arguments.config or ROOT / source.CONFIG, source)
+    return {(target.asset, target.metric): target for asset in assets for target in asset.targets()}
 
 
 def _check_names(arguments: argparse.Namespace, known: Collection[tuple[str, str]]) -> None:
@@ -135,16 +161,17 @@ def _check_names(arguments: argparse.Namespace, known: Collection[tuple[str, str
                 raise ConfigurationError(f"{where} {has} {kind} {name!r}: {nearest(name, existing)}")
 
 
-def _never_asked(
-    targets: Collection[tuple[str, str]], maps: "Sequence[SeriesMap]", arguments: argparse.Namespace
-) -> int:
-    there = {(series.asset, series.metric) for series in maps}
-    wanted = [
-        (asset, metric)
-        for asset, metric in targets
-        if (not arguments.asset or asset in arguments.asset) and (not arguments.metric or metric in arguments.metric)
-    ]
-    return sum(name not in there for name in wanted)
+def _never_asked(look: "Look", arguments: argparse.Namespace, settings: Settings) -> int:
+    """How many series of the config that can be asked for with the keys that are set never were."""
+    there = {(series.asset, series.metric) for series in look.maps}
+    key = settings.get(look.source.KEY_VARIABLE)
+    return sum(
+        (asset, metric) not in there
+        and bool(key or not look.source.METRICS[metric].needs_key)
+        and (not arguments.asset or asset in arguments.asset)
+        and (not arguments.metric or metric in arguments.metric)
+        for asset, metric in look.targets
+    )
 
 
 def _restated_line(each: "Restated") -> str:
