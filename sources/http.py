@@ -53,14 +53,15 @@ class _Fault(Exception):
 class Client:
     """Gets the answers of one source. Thread-safe; each thread keeps its own connections alive.
 
-    `stop` and `close` end every wait; `session`, `clock` (monotonic seconds), `sleep` and `now` (aware UTC) can be
-    handed in.
+    `stop` and `close` end every wait. `pace` is shared by the clients that one limit holds for; `session`, `clock`
+    (monotonic seconds), `sleep` and `now` (aware UTC) can be handed in.
     """
 
     def __init__(
         self,
         source: BaseSource,
         stop: threading.Event,
+        pace: Pace | None = None,
         *,
         session: Callable[[], requests.Session] = _Session,
         clock: Callable[[], float] = time.monotonic,
@@ -70,7 +71,7 @@ class Client:
         self.source, self.stop = source, stop
         self._session, self._clock, self._now = session, clock, now
         self._sleep_for = sleep or stop.wait
-        self._pace = Pace(source.REQUEST_DELAY, clock=clock, sleep=self._sleep)
+        self._pace = pace or Pace(source.REQUEST_DELAY, clock=clock)
         self._local = threading.local()
         self._decoding = threading.Lock()  # one body at a time: the GIL allows no more anyway
         self._counting = threading.Lock()
@@ -216,7 +217,7 @@ class Client:
         return SourceStopped(message)
 
     def _wait_for_turn(self) -> float:
-        started = self._pace.wait()
+        started = self._pace.wait(self._sleep)
         self._check()
         return started
 

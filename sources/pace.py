@@ -2,9 +2,11 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from sources.retry import backoff
+from sources.turn import Turn
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +19,7 @@ STRIDE, LONGEST_STRIDE = 1.05, 1.5  # factor by which a doubting step shortens t
 
 
 class Pace:
-    """Spaces the starts of requests, of any number of threads, and finds a lower limit where there is one.
+    """Spaces the starts of requests, of all who share it or its turn, and finds a lower limit where there is one.
 
     A refusal (429) stops all starts for a while, lengthens the delay and is remembered. Whenever a pace has held, the
     next step halves the distance to the delay that was refused; a step too far goes back to the delay that held. So
@@ -25,14 +27,21 @@ class Pace:
     tried anew, more and more rarely where it is still there, in growing steps where it is gone.
     """
 
-    def __init__(self, delay: float, *, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        delay: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+        turn: Turn | None = None,
+    ) -> None:
         self._base = self._delay = delay  # seconds between two starts
         self._clock, self._sleep = clock, sleep
-        self._turn = threading.Lock()  # held by the thread whose request is next
+        self._turn = turn or Turn()
+        self._queue = threading.Lock()  # held by the thread whose request is next
         self._state = threading.Lock()
-        self._next = clock()
         self._held = self._refused = 0.0  # the shortest delay that held, and the last that was refused
-        self._refused_at = self._steady_since = self._next
+        self._refused_at = self._steady_since = clock()
         self._refusals = 0  # in a row, those of requests under way together counted as one
         self._forget, self._stride = FORGET, STRIDE
 
@@ -41,17 +50,17 @@ class Pace:
         """Seconds between two starts, as of now."""
         return self._delay
 
-    def wait(self) -> float:
-        """Return, at the moment when one request may start, that moment on the clock."""
-        with self._turn:
+    def wait(self, sleep: Callable[[float], object] | None = None) -> float:
+        """Return, at the moment when one request may start, that moment on the clock; `sleep` may end by raising."""
+        with self._queue:
             while True:
-                with self._state:
-                    start = self._clock()
-                    remaining = self._next - start
+                start = self._clock()
+                with self._state, self._turn.taken(start):
+                    remaining = self._turn.moment - start
                     if remaining <= 0:
-                        self._next = start + self._delay
+                        self._turn.moment = start + self._delay
                         return start
-                self._sleep(remaining)
+                (sleep or self._sleep)(remaining)
 
     def refused(self, started: float, asked: float | None) -> None:
         """Let no request start for as long as the API asked, those already waiting included, and slow down.
@@ -69,7 +78,8 @@ class Pace:
                 self._refusals += 1
                 self._refused_at = now
             pause = max(asked or 0.0, 0.0 if together else backoff(self._refusals))
-            self._next = max(self._next, now + pause)
+            with self._turn.taken(now):
+                self._turn.moment = max(self._turn.moment, now + pause)
             self._steady_since = max(self._steady_since, now + pause)
 
     def accepted(self, started: float) -> None:
