@@ -1,17 +1,17 @@
-"""The place of the one run of a source and kind."""
+"""Places that one process at a time can hold: that of the run of a source and kind, that of the scheduler."""
 
 import threading
 import time
 import zlib
 
+import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from db.setup import Database, alive
-from pipeline.errors import RunRefused
-from pipeline.values import Verb
+from db.setup import Database, alive, reason
+from pipeline.errors import DatabaseLost, RunRefused
 
-RUN_LOCKS = 0x6372_7972  # the first key of the advisory locks that runs hold
+PLACES = 0x6372_7972  # the first key of the advisory locks of places
 RELEASE_SECONDS = 10.0  # how long the server may take to see that a session of ours has ended
 RELEASE_PAUSE = 0.5  # seconds between two tries
 
@@ -27,22 +27,43 @@ WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND objsubid = 2 AND
 """
 
 
-class RunLock:
-    """The place of the one run of a source and kind: a session lock that dies with its process."""
+def is_held(cursor: Cursor, place: str) -> bool:
+    """Whether any process holds a place."""
+    cursor.execute(HOLDER, _keys(place))
+    return cursor.fetchone() is not None
 
-    def __init__(self, database: Database, source: str, verb: Verb, stop: threading.Event | None = None) -> None:
-        """Take the place; raises RunRefused, naming the holder, where it is taken."""
-        self._database, self._what = database, f"{verb} {source}"
+
+def _keys(place: str) -> tuple[int, int]:
+    return PLACES, zlib.crc32(place.encode()) & 0x7FFF_FFFF
+
+
+class SessionLock:
+    """A place, taken by a lock on a session of its own, which dies with its process; thread-safe."""
+
+    def __init__(self, database: Database, place: str, stop: threading.Event | None = None) -> None:
+        """Take the place, called as in "another pull artemis is running"; raises as `take` does."""
+        self._database, self._what = database, place
         self._stop = stop or threading.Event()
-        self._keys = (RUN_LOCKS, zlib.crc32(self._what.encode()) & 0x7FFF_FFFF)
+        self._turn = threading.Lock()
+        self._keys = _keys(place)
         self._session: Connection | None = None
         self._pid = -1  # of the server's process for it, known after its end
         self.take()
 
     def take(self) -> None:
-        """Take the place, or make sure of it after the database went away; raises RunRefused where it is taken."""
-        if self._session and alive(self._session):
-            return
+        """Take the place, or make sure of it after the database went away.
+
+        Raises RunRefused, naming the holder, where it is taken; DatabaseAway or DatabaseLost where none can tell.
+        """
+        with self._turn:
+            if self._session and alive(self._session):
+                return
+            try:
+                self._take()
+            except psycopg2.Error as error:
+                raise DatabaseLost(f"{self._database}: {reason(error)}") from error
+
+    def _take(self) -> None:
         self._session = self._database.connect(self._what)
         self._session.autocommit = True
         former, self._pid = self._pid, self._session.info.backend_pid

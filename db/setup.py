@@ -3,7 +3,9 @@
 import hashlib
 import logging
 import os
+import re
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 from psycopg2.extensions import parse_dsn
 
 from db.embedded import EmbeddedServer
-from pipeline.errors import ConfigurationError, DatabaseLost
+from pipeline.errors import ConfigurationError, DatabaseAway, DatabaseLost
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class Database:
     def __init__(self, url: str, embedded_directory: Path) -> None:
         """Raises ConfigurationError where the URL is none or the embedded server can't run."""
         self._directory = embedded_directory
+        self._reopening = threading.Lock()
         self._server = None if url else EmbeddedServer.acquire(embedded_directory)
         self._dsn = url or self._server_dsn()
         try:
@@ -65,7 +68,7 @@ class Database:
     def connect(self, purpose: str) -> Connection:
         """A session in UTC whose application_name says what it is for and who holds it.
 
-        Raises ConfigurationError where the database refuses, is missing or is too old.
+        Raises DatabaseAway where no server answers, ConfigurationError where it refuses, or is too old.
         """
         name = f"crypto-metrics {purpose} {os.getpid()}@{socket.gethostname()}"[:63]
         try:
@@ -77,14 +80,16 @@ class Database:
             with session, session.cursor() as cursor:
                 cursor.execute(SESSION)
         except psycopg2.Error as error:
-            raise ConfigurationError(f"{self}: {reason(error)}: {self._remedy()}") from None
+            kind = DatabaseAway if is_away(error) else ConfigurationError
+            raise kind(f"{self}: {reason(error)}: {self._remedy()}") from None
         return session
 
     def reopen(self) -> None:
-        """Start the embedded server again where it has died; nothing for a server that is not ours."""
-        if self._server:
-            old, self._server = self._server, EmbeddedServer.acquire(self._directory)
-            old.release()
+        """Start the embedded server again where it has died; nothing for a server that is not ours. Thread-safe."""
+        with self._reopening:
+            if self._server:
+                old, self._server = self._server, EmbeddedServer.acquire(self._directory)
+                old.release()
 
     def close(self) -> None:
         """Let go of the embedded server; the last process to do so stops it."""
@@ -173,6 +178,16 @@ def plain_errors(session: Connection, database: Database | str, what: str = "wri
         if alive(session) and not isinstance(error, psycopg2.OperationalError):
             raise
         raise DatabaseLost(f"{database}: {reason(error)}") from error
+
+
+def is_away(error: psycopg2.Error) -> bool:
+    """Whether a failed connection says that there is no server, or none that takes sessions now.
+
+    What a server itself says begins with FATAL, but neither this nor the kind has a code before there is a session.
+    """
+    told = reason(error)
+    passing = re.search("starting up|shutting down|recovery|too many clients|connection slots", told)
+    return isinstance(error, psycopg2.OperationalError) and ("FATAL" not in told or passing is not None)
 
 
 def reason(error: psycopg2.Error) -> str:

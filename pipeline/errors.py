@@ -22,8 +22,18 @@ class DatabaseLost(PipelineError):
     """Stop the program: the database went away and did not come back; what was committed is kept."""
 
 
+class DatabaseAway(ConfigurationError):
+    """Wait for the database, or stop the program: no server answers where it should be."""
+
+
 class RunRefused(PipelineError):
     """Stop this run: another one holds its place."""
+
+
+class SchedulerRefused(RunRefused):
+    """Stop this scheduler: another one is at work on the same database."""
+
+    exit_code = 3
 
 
 class SourceStopped(PipelineError):

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from db.archive import clear, save
-from db.lock import RunLock
+from db.lock import SessionLock
 from db.setup import Database
 from pipeline.errors import CallFailed, SourceStopped
 from pipeline.plan import Job, make_plan
@@ -49,7 +49,7 @@ def fresh(
             return 1
         with ExitStack() as places:  # no run comes between what is kept and what is cleared
             for verb in Verb:
-                places.enter_context(closing(RunLock(database, job.source.name, verb, stop)))
+                places.enter_context(closing(SessionLock(database, f"{verb} {job.source.name}", stop)))
             rows = save(database, job.source.name, () if keep_all else job.targets, job.window, file)
             cleared = clear(database, job.source.name)
         print(f"{job.source.name}: {cleared:,} points cleared; {rows:,} rows kept: python main.py restore {file}")

@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 
 from db.load import Counts
-from db.lock import RunLock
+from db.lock import SessionLock
 from db.setup import Database, ensure_schema
 from db.store import Store
 from pipeline.errors import DatabaseLost, RunRefused
@@ -107,7 +107,7 @@ def locks(rows: Rows) -> list[int]:
 
 
 def test_the_place_lost_with_the_database_is_taken_again(database: Database, rows: Rows) -> None:
-    lock = RunLock(database, "artemis", PULL)
+    lock = SessionLock(database, "pull artemis")
     first = locks(rows)
     with closing(Store(database, "artemis", PULL, hold=lock.take)) as store:
         end(rows, "pull artemis")
@@ -119,7 +119,7 @@ def test_the_place_lost_with_the_database_is_taken_again(database: Database, row
 
 
 def test_the_place_is_kept_where_only_the_stores_session_was_lost(database: Database, rows: Rows) -> None:
-    lock = RunLock(database, "artemis", PULL)
+    lock = SessionLock(database, "pull artemis")
     first = locks(rows)
     with closing(Store(database, "artemis", PULL, hold=lock.take)) as store:
         rows("SELECT pg_terminate_backend(%s, 10000)", store._session.info.backend_pid)
@@ -131,11 +131,11 @@ def test_the_place_is_kept_where_only_the_stores_session_was_lost(database: Data
 def test_a_place_taken_by_another_run_in_between_stops_this_one_with_nothing_written(
     database: Database, rows: Rows, values: Values
 ) -> None:
-    lock = RunLock(database, "defillama", PULL)
+    lock = SessionLock(database, "pull defillama")
     others = []
 
     def another_comes_first() -> None:
-        others.append(RunLock(database, "defillama", PULL))
+        others.append(SessionLock(database, "pull defillama"))
         lock.take()
 
     with closing(Store(database, "defillama", PULL, hold=another_comes_first)) as store:
@@ -150,7 +150,7 @@ def test_a_place_taken_by_another_run_in_between_stops_this_one_with_nothing_wri
 def test_our_own_former_session_that_the_server_has_not_buried_yet_is_waited_for(
     database: Database, rows: Rows
 ) -> None:
-    lock = RunLock(database, "artemis", PULL)
+    lock = SessionLock(database, "pull artemis")
     assert lock._session
     (former,) = locks(rows)
     try:
@@ -171,7 +171,7 @@ def test_our_own_former_session_that_the_server_has_not_buried_yet_is_waited_for
 
 
 def test_lost_sessions_can_be_closed_without_an_error(database: Database, rows: Rows) -> None:
-    lock = RunLock(database, "artemis", PULL)
+    lock = SessionLock(database, "pull artemis")
     store = Store(database, "artemis", PULL, hold=lock.take)
     end(rows, "pull artemis")
     store.close()
@@ -185,7 +185,7 @@ def test_an_embedded_server_that_crashes_is_started_again_and_the_run_goes_on(
 ) -> None:
     database = Database("", tmp_path / "postgres")
     ensure_schema(database)
-    lock = RunLock(database, "artemis", PULL)
+    lock = SessionLock(database, "pull artemis")
     store = Store(database, "artemis", PULL, hold=lock.take)
     pull_id = store.begin_run()
     store.load([point("before")])
@@ -195,7 +195,7 @@ def test_an_embedded_server_that_crashes_is_started_again_and_the_run_goes_on(
     assert store.load([point("before"), point("after")]) == Counts(new=1, unchanged=1)
     store.end_run(pull_id, DONE)
     with pytest.raises(RunRefused):
-        RunLock(database, "artemis", PULL)
+        SessionLock(database, "pull artemis")
     store.close()
     lock.close()
     database.close()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from db.lock import RunLock
+from db.lock import SessionLock
 from db.setup import Database
 from db.store import Store
 from pipeline.values import Answered, DataPoint, Verb, Window, midnight
@@ -216,7 +216,7 @@ def test_nothing_is_cleared_while_another_run_of_the_source_is_under_way(
     verb: Verb, home: Home, database: Database, database_url: str, rows: Rows
 ) -> None:
     before = everything(rows)
-    with home.api() as api, closing(RunLock(database, "artemis", verb)):
+    with home.api() as api, closing(SessionLock(database, f"{verb} artemis")):
         done = home.run("fresh artemis --yes", env=environment(database_url, api))
     assert (done.returncode, everything(rows)) == (1, before)
     assert f"error: another {verb} artemis is running: crypto-metrics {verb} artemis " in done.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from db.lock import HOLDER, RunLock
+from db.lock import HOLDER, SessionLock
 from db.setup import Database
 from db.store import RunEnd, Store
 from pipeline.errors import RunRefused
@@ -23,13 +23,13 @@ HOLD = """
 import sys
 from pathlib import Path
 from db.setup import Database
-from db.lock import RunLock
+from db.lock import SessionLock
 from pipeline.errors import RunRefused
 from pipeline.values import Verb
 database = Database(sys.argv[1], Path())
 sys.stdin.readline()
 try:
-    lock = RunLock(database, "artemis", Verb.PULL)
+    lock = SessionLock(database, "pull artemis")
 except RunRefused as error:
     print(error, flush=True)
 else:
@@ -134,9 +134,9 @@ def test_the_end_of_a_run_renews_statistics_once_the_table_has_doubled(open_stor
 
 
 def test_a_second_run_is_told_who_holds_the_place_and_since_when(database: Database, rows: Rows) -> None:
-    lock = RunLock(database, "artemis", PULL)
+    lock = SessionLock(database, "pull artemis")
     with pytest.raises(RunRefused) as refused:
-        RunLock(database, "artemis", PULL)
+        SessionLock(database, "pull artemis")
     since = rows("SELECT to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') FROM pg_stat_activity "
                  "WHERE application_name LIKE '%pull artemis%'")[0][0]  # fmt: skip
     who = f"crypto-metrics pull artemis {os.getpid()}@{socket.gethostname()}"[:63]
@@ -145,20 +145,20 @@ def test_a_second_run_is_told_who_holds_the_place_and_since_when(database: Datab
 
 
 def test_another_source_and_another_kind_are_not_refused(database: Database) -> None:
-    held = [RunLock(database, source, verb) for source in ("artemis", "defillama") for verb in Verb]
+    held = [SessionLock(database, f"{verb} {source}") for source in ("artemis", "defillama") for verb in Verb]
     for lock in held:
         lock.close()
 
 
 def test_a_place_given_up_is_free(database: Database, rows: Rows) -> None:
     for _ in range(50):
-        RunLock(database, "artemis", PULL).close()
+        SessionLock(database, "pull artemis").close()
     assert rows("SELECT FROM pg_locks WHERE locktype = 'advisory'") == []
 
 
 def test_a_holder_is_looked_for_in_the_same_database(database: Database, empty_url: str, rows: Rows) -> None:
-    elsewhere = RunLock(Database(empty_url, Path()), "artemis", PULL)
-    lock = RunLock(database, "artemis", PULL)
+    elsewhere = SessionLock(Database(empty_url, Path()), "pull artemis")
+    lock = SessionLock(database, "pull artemis")
     assert [row[0] for row in rows(HOLDER, *lock._keys)] == [lock._pid]
     for held in (elsewhere, lock):
         held.close()
@@ -169,10 +169,10 @@ def test_a_holder_of_another_role_is_named_though_its_times_are_hidden(
 ) -> None:
     rows("DROP ROLE IF EXISTS second")
     rows("CREATE ROLE second LOGIN")
-    lock = RunLock(database, "artemis", PULL)
+    lock = SessionLock(database, "pull artemis")
     other = Database(as_role(database_url, "second"), Path())
     with pytest.raises(RunRefused, match=r"pull artemis \d+@.*, since an unknown time$"):
-        RunLock(other, "artemis", PULL)
+        SessionLock(other, "pull artemis")
     lock.close()
     rows("DROP ROLE second")
 
@@ -201,19 +201,19 @@ def test_of_twenty_runs_started_at_once_one_holds_the_place(holder: Callable[[],
 
 def test_a_load_takes_the_place_again_after_its_session_was_ended(database: Database, rows: Rows) -> None:
     with (
-        closing(RunLock(database, "defillama", PULL)) as lock,
+        closing(SessionLock(database, "pull defillama")) as lock,
         closing(Store(database, "defillama", PULL, hold=lock.take)) as store,
     ):
         rows("SELECT pg_terminate_backend(%s, 10000)", lock._pid)
         assert store.load([point()]).new == 1
         with pytest.raises(RunRefused):
-            RunLock(database, "defillama", PULL)
+            SessionLock(database, "pull defillama")
 
 
 def test_a_load_without_the_place_is_refused_and_stores_nothing(database: Database, rows: Rows) -> None:
-    lock = RunLock(database, "defillama", PULL)
+    lock = SessionLock(database, "pull defillama")
     with closing(Store(database, "defillama", PULL, hold=lock.take)) as store:
         rows("SELECT pg_terminate_backend(%s, 10000)", lock._pid)
-        with closing(RunLock(database, "defillama", PULL)), pytest.raises(RunRefused):
+        with closing(SessionLock(database, "pull defillama")), pytest.raises(RunRefused):
             store.load([point()])
     assert rows("SELECT FROM metrics") == []
