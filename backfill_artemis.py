@@ -2,8 +2,7 @@
 
 import sys
 
-from pipeline.commands import main
-from pipeline.values import Verb
+from pipeline.commands import backfill_parser, main
 
 if __name__ == "__main__":
-    sys.exit(main(verb=Verb.BACKFILL, source="artemis"))
+    sys.exit(main(parser=backfill_parser("artemis")))

@@ -16,8 +16,23 @@ ALTER TABLE pulls
     ADD COLUMN IF NOT EXISTS failed_calls INTEGER,
     ADD COLUMN IF NOT EXISTS points_received BIGINT,       -- records_count of them were new or changed
     ADD COLUMN IF NOT EXISTS failure TEXT,                 -- what failed, without secrets
-    ADD COLUMN IF NOT EXISTS points_differing BIGINT;      -- stored with another value: adopted, or kept by a backfill
+    ADD COLUMN IF NOT EXISTS points_differing BIGINT,      -- stored with another value: adopted, or kept by a backfill
+    ADD COLUMN IF NOT EXISTS slot TIMESTAMP;               -- of the schedule, for which it was made; NULL by hand
 CREATE INDEX IF NOT EXISTS idx_pulls_source ON pulls (source_name, pulled_at);
+CREATE INDEX IF NOT EXISTS idx_pulls_slot ON pulls (source_name, kind, slot);
+
+-- The scheduler, or the last one that there was.
+CREATE TABLE IF NOT EXISTS scheduler (
+    only_row BOOLEAN PRIMARY KEY DEFAULT true CHECK (only_row),
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    sources TEXT[] NOT NULL,                -- that it serves
+    started_at TIMESTAMP NOT NULL,
+    beaten_at TIMESTAMP NOT NULL,           -- the last time that it told of itself
+    doing TEXT NOT NULL,
+    first_pull_id INTEGER NOT NULL,         -- the last run before it started
+    fresh_after INTEGER                     -- the last run before the first of the latest starts with --fresh
+);
 
 CREATE TABLE IF NOT EXISTS metrics (
     id SERIAL PRIMARY KEY,

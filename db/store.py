@@ -29,7 +29,7 @@ WITH killed AS (
     UPDATE pulls SET failure = 'the process ended before the run did'
     WHERE source_name = %(source)s AND kind = %(kind)s AND finished_at IS NULL AND failure IS NULL
 )
-INSERT INTO pulls (source_name, kind, status) VALUES (%(source)s, %(kind)s, 'error') RETURNING pull_id
+INSERT INTO pulls (source_name, kind, slot, status) VALUES (%(source)s, %(kind)s, %(slot)s, 'error') RETURNING pull_id
 """
 # A clock that jumps back must not make an open day of a closed one. A run more than a day ahead is not believed: each
 # day would count as closed as soon as it comes, until that time is there.
@@ -104,12 +104,14 @@ class Store:
         names = today, own_times, assets, metrics
         return self._do(lambda: self._using(lambda cursor: coverage.series_maps(cursor, self._source, *names)))
 
-    def begin_run(self, live_only: Collection[str] = ()) -> int:
-        """Enter the run into pulls, as an error until it ends; its pull_id. `live_only` names metrics without history.
+    def begin_run(self, live_only: Collection[str] = (), slot: datetime | None = None) -> int:
+        """Enter the run into pulls, as an error until it ends; its pull_id.
 
+        `live_only` names metrics without history; `slot` is that of the schedule for which the run is made.
         What a clock that was ahead has claimed to be covered is no longer.
         """
-        row = self._do(lambda: self._fetch(BEGIN_RUN, {"source": self._source, "kind": self._verb.value}))
+        values = {"source": self._source, "kind": self._verb.value, "slot": slot and slot.replace(tzinfo=None)}
+        row = self._do(lambda: self._fetch(BEGIN_RUN, values))
         self._pull_id = int(row[0])
         self._latest_day, latest, today = self._do(lambda: self._fetch(LATEST_DAY, {"source": self._source}))
         forget = coverage.forget_future
@@ -173,6 +175,8 @@ class Store:
             if alive(self._session):
                 raise
             log.warning("%s went away: reconnecting", self._database)
+        except DatabaseLost as error:  # as of the session that holds our place
+            log.warning("%s: reconnecting", error)
         except psycopg2.Error as error:
             if alive(self._session):
                 self._give_up(error)
@@ -205,7 +209,7 @@ class Store:
                 self._database.reopen()
                 self._session = self._database.connect(f"{self._verb} {self._source}")
                 self._hold()
-            except (ConfigurationError, psycopg2.Error) as error:  # it is not there yet, or not for long
+            except (ConfigurationError, DatabaseLost, psycopg2.Error) as error:  # it is not there yet, or not for long
                 if time.monotonic() > deadline or self._stop.wait(RECONNECT_PAUSE):
                     raise DatabaseLost(f"the database went away and did not come back: {error}") from error
             else:

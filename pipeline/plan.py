@@ -34,6 +34,7 @@ class Job:
     left_out: tuple[Target, ...]  # which only another verb asks for
     without_key: int
     scope: Scope = Scope.FULL
+    slot: datetime | None = None  # of the schedule, for which it is made
 
     def __str__(self) -> str:
         return f"{self.source.name} {self.verb}"

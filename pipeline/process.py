@@ -6,9 +6,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from pipeline.settings import DATABASE_URL, EMBEDDED_DIRECTORY, Settings
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from db.setup import Database
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+STOP_SECONDS = 4.0  # that work may take to end once it is told to
 
 
 def has_database(settings: Settings) -> bool:
@@ -66,23 +69,54 @@ def stop_on_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-class _StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes to whatever sys.stderr is now, so that lines go above a progress bar."""
+def until_stopped(stop: threading.Event, work: Callable[[], T]) -> T | None:
+    """What the work gives, or its error; None where it has not ended some seconds after the stop, and is left undone.
+
+    It goes on in a thread of its own, so that a signal is heard whatever the work waits for.
+    """
+    ended: list[T | BaseException] = []
+
+    def keep() -> None:
+        try:
+            ended.append(work())
+        except BaseException as error:  # noqa: BLE001 (raised below, where it is wanted)
+            ended.append(error)
+
+    thread = threading.Thread(target=keep, name="work", daemon=True)
+    thread.start()
+    while thread.is_alive() and not stop.is_set():
+        thread.join(0.5)  # not for ever: a signal is heard between two waits at the latest
+    thread.join(STOP_SECONDS)
+    if not ended:
+        log.warning("not all has ended within %.0f s: what was not committed is left undone", STOP_SECONDS)
+        return None
+    if isinstance(ended[0], BaseException):
+        raise ended[0]
+    return ended[0]
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes to whatever the standard stream of that name is now, so that lines go above a progress bar."""
+
+    def __init__(self, name: str) -> None:
+        self._stream_name = name
+        super().__init__()
 
     @property
     def stream(self) -> TextIO:
-        return sys.stderr
+        stream: TextIO = getattr(sys, self._stream_name)
+        return stream
 
     @stream.setter
     def stream(self, value: TextIO) -> None:
         """The base class sets it; it is looked up anew each time."""
 
 
-def log_to_stderr(formatter: logging.Formatter) -> None:
-    """Send the log to standard error, its times in UTC."""
+def log_to(stream: str, formatter: logging.Formatter) -> None:
+    """Send the log to the standard stream of that name, its times in UTC."""
     formatter.converter = time.gmtime
     formatter.default_msec_format = ""
-    handler = _StderrHandler()
+    handler = _Handler(stream)
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings repeat what the client reports, with URLs

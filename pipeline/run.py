@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
-from db.lock import RunLock
+from db.lock import SessionLock
 from db.setup import Database
 from db.store import Store
 from pipeline.errors import CallFailed, DatabaseLost, SourceStopped
@@ -18,6 +18,7 @@ from pipeline.values import DAY, Answered, DataPoint, Verb, Window, midnight
 from sources.base import Answer
 from sources.flight import Flight, Outcome
 from sources.http import Client
+from sources.pace import Pace
 
 log = logging.getLogger(__name__)
 
@@ -26,22 +27,37 @@ BATCH_SECONDS = 2.0  # what a killed process may lose
 BELIEVED_EMPTY = 7 * DAY  # for how long several series may have nothing at all
 
 
-def run(job: Job, database: Database, stop: threading.Event, scrub: Callable[[str], str]) -> Summary:
+def run(
+    job: Job,
+    database: Database,
+    stop: threading.Event,
+    scrub: Callable[[str], str],
+    pace: Pace,
+    *,
+    hold: Callable[[], None] = lambda: None,
+    show: Callable[[str, int], Progress] = Progress,
+) -> Summary:
     """Make the calls that a job takes, store what they give, record the run in pulls; ends early once `stop` is set.
 
-    `scrub` hides secrets in what is recorded. Raises RunRefused where the same run is under way elsewhere,
-    DatabaseLost where the database does not come back; failed calls are counted, not raised.
+    `scrub` hides secrets in what is recorded; `hold` makes sure, before anything is written, of another place that
+    the caller must have. Raises RunRefused where the same run is under way elsewhere, or from `hold`; DatabaseLost
+    where the database does not come back; failed calls are counted, not raised.
     """
     began = time.monotonic()
     source, verb = job.source, job.verb
+
+    def hold_both() -> None:
+        hold()
+        lock.take()
+
     with (
-        closing(RunLock(database, source.name, verb, stop)) as lock,
-        closing(Store(database, source.name, verb, lock.take, stop)) as store,
+        closing(SessionLock(database, f"{verb} {source.name}", stop)) as lock,
+        closing(Store(database, source.name, verb, hold_both, stop)) as store,
     ):
-        pull_id = store.begin_run([name for name, metric in source.METRICS.items() if metric.live_only])
+        pull_id = store.begin_run([name for name, metric in source.METRICS.items() if metric.live_only], job.slot)
         summary = Summary(plan := plan_in(store, job), len({target for call in plan.calls for target in call.targets}))
         try:
-            _fetch_and_store(summary, Client(source, stop), store)
+            _fetch_and_store(summary, Client(source, stop, pace), store, show)
         except DatabaseLost:
             raise  # nothing can be recorded
         except Exception as error:
@@ -68,14 +84,14 @@ def plan_in(store: Store, job: Job) -> Plan:
     return make_plan(job, to_ask(job, store))
 
 
-def _fetch_and_store(summary: Summary, client: Client, store: Store) -> None:
+def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Callable[[str, int], Progress]) -> None:
     """Take answers as they come and load them batch by batch, each answer's points in one transaction."""
     batch: list[DataPoint] = []
     answered: list[Answered] = []
     loaded = time.monotonic()
     calls = summary.plan.calls
     total = len(calls)
-    with Flight(client, calls) as flight, Progress(str(summary.plan.job), total) as progress:
+    with Flight(client, calls) as flight, show(str(summary.plan.job), total) as progress:
         for outcome in flight:
             if outcome is not None:
                 batch += _take(outcome, summary)

@@ -47,27 +47,38 @@ class Summary:
         """1 where a call failed or was not made."""
         return int(self.status == "error")
 
+    def line(self) -> str:
+        """The summary in one line, for a log: the figures, and what failed."""
+        return "; ".join([self._figures(), *(line.strip() for line in self._failures())])
+
+    def figures(self) -> dict[str, object]:
+        """The same as plain values."""
+        job, counts = self.plan.job, self.counts
+        return {
+            "source": job.source.name,
+            "kind": job.verb.value,
+            "slot": job.slot and job.slot.isoformat(),
+            "status": self.status,
+            "calls": self.calls,
+            "failed_calls": self.failed,
+            "calls_not_made": self.not_made,
+            "series": self.series,
+            "series_without_data": len(self.silent),
+            "points_received": self.received,
+            "points_new": counts.new,
+            "points_changed": counts.changed,
+            "points_unchanged": counts.unchanged,
+            "points_kept": counts.kept,
+            "seconds": round(self.seconds, 3),
+            "failures": [message for message, _ in self.failures.most_common(FAILURES_SHOWN)],
+        }
+
     def lines(self) -> list[str]:
         """The summary for a person."""
-        job, counts = self.plan.job, self.counts
+        counts = self.counts
         if not self.plan.calls:
-            return [f"{job}: nothing to ask: all {job.not_asked(len(job.targets))}; {self.seconds:.1f} s"]
-        kept = f", {counts.kept:,} stored with another value" if counts.kept else ""
-        changed = "restated" if job.verb is Verb.SETTLE else "changed"
-        lines = [
-            f"{job}: {self.calls:,} calls, {self.failed:,} failed; "
-            f"{self.received:,} points received: {counts.new:,} new, {counts.changed:,} {changed}, "
-            f"{counts.unchanged:,} unchanged{kept}; {len(self.silent):,} of {self.series:,} series without data; "
-            f"{self.seconds:.1f} s"
-        ]
-        lines += [
-            f"  failed{f' {number:,} times' if number > 1 else ''}: {message}"
-            for message, number in self.failures.most_common(FAILURES_SHOWN)
-        ]
-        if len(self.failures) > FAILURES_SHOWN:
-            lines.append(f"  failed in {len(self.failures) - FAILURES_SHOWN:,} more ways: see the column pulls.failure")
-        if self.not_made:
-            lines.append(f"  stopped: {self.not_made:,} calls were not made")
+            return [self._figures()]
+        lines = [self._figures(), *self._failures()]
         if self.status == "error":
             lines.append("  what was received is stored; run it again for the rest")
         if counts.kept:
@@ -99,6 +110,30 @@ class Summary:
             failure=scrub(text) or None,
             differing=self.counts.changed + self.counts.kept,
         )
+
+    def _figures(self) -> str:
+        job, counts = self.plan.job, self.counts
+        if not self.plan.calls:
+            return f"{job}: nothing to ask: all {job.not_asked(len(job.targets))}; {self.seconds:.1f} s"
+        kept = f", {counts.kept:,} stored with another value" if counts.kept else ""
+        changed = "restated" if job.verb is Verb.SETTLE else "changed"
+        return (
+            f"{job}: {self.calls:,} calls, {self.failed:,} failed; "
+            f"{self.received:,} points received: {counts.new:,} new, {counts.changed:,} {changed}, "
+            f"{counts.unchanged:,} unchanged{kept}; {len(self.silent):,} of {self.series:,} series without data; "
+            f"{self.seconds:.1f} s"
+        )
+
+    def _failures(self) -> list[str]:
+        lines = [
+            f"  failed{f' {number:,} times' if number > 1 else ''}: {message}"
+            for message, number in self.failures.most_common(FAILURES_SHOWN)
+        ]
+        if len(self.failures) > FAILURES_SHOWN:
+            lines.append(f"  failed in {len(self.failures) - FAILURES_SHOWN:,} more ways: see the column pulls.failure")
+        if self.not_made:
+            lines.append(f"  stopped: {self.not_made:,} calls were not made")
+        return lines
 
     def _settle(self) -> str:
         job = self.plan.job

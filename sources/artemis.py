@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
+from pipeline.schedule import Schedule, daily
 from pipeline.values import DAY, Rhythm, Target, Verb, Window, midnight
 from sources.artemis_metrics import METRICS, QUARTERLY
 from sources.base import BaseSource, Call, Metric, Observation, Request, as_list, halves
@@ -30,6 +31,11 @@ class Artemis(BaseSource):
     BASE_URL_VARIABLE = "ARTEMIS_BASE_URL"
     CONFIG = "artemis_config.csv"
     METRICS: ClassVar[Mapping[str, Metric]] = METRICS
+    SCHEDULES: ClassVar[Mapping[Verb, Schedule]] = {
+        Verb.PULL: daily(0, 5),
+        Verb.SETTLE: daily(5, 35),
+        Verb.BACKFILL: daily(5, 35),
+    }
 
     @classmethod
     def history_start(cls, today: datetime) -> datetime:

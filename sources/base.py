@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, NamedTuple
 
 from pipeline.errors import BadPoint, CallFailed
+from pipeline.schedule import Schedule
 from pipeline.values import DAY, DataPoint, Rhythm, Target, Verb, Window, midnight
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # no value of either API is older; an older date is an error
@@ -96,6 +97,8 @@ class BaseSource(ABC):
     KINDS: ClassVar[tuple[str, ...]] = ()  # of assets; where there are any, the CSV has a column for them
     METRICS: ClassVar[Mapping[str, Metric]]
     PULL_DAYS: ClassVar[int] = 7  # trailing days that a pull asks of dated answers, today's included
+    SETTLE_DAYS: ClassVar[int] = 10  # closed days that a settle asks for again unless it is told
+    SCHEDULES: ClassVar[Mapping[Verb, Schedule]]  # when the scheduler makes which run; of two due at once the first
 
     def __init__(self, key: str = "", base_url: str = "") -> None:
         self.key, self.base_url = key, base_url.rstrip("/")

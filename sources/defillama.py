@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
+from pipeline.schedule import Schedule, daily, hourly
 from pipeline.values import DAY, Target, Verb, Window
 from sources.base import BaseSource, Call, Metric, Observation, Request, halves
 from sources.defillama_metrics import METRICS, PRICE_HISTORY, ROWS, Endpoint, endpoint_of
@@ -33,6 +34,11 @@ class DefiLlama(BaseSource):
     CONFIG = "defillama_config.csv"
     KINDS = ("protocol", "chain", "stablecoin", "coin", "pool")
     METRICS: ClassVar[Mapping[str, Metric]] = METRICS
+    SCHEDULES: ClassVar[Mapping[Verb, Schedule]] = {
+        Verb.PULL: hourly(5),
+        Verb.SETTLE: daily(4, 35),  # the point of a midnight can be missing until three hours after it
+        Verb.BACKFILL: daily(4, 35),
+    }
 
     @classmethod
     def history_start(cls, today: datetime) -> datetime:

@@ -13,10 +13,19 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 from db.embedded import EmbeddedServer
 from db.setup import Database, ensure_schema
 from db.store import Store
+from pipeline.settings import PACE_DIRECTORY
 from pipeline.values import Verb
 from tests.tables import Opener, Rows, Values
 
 NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pace_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Where the commands of the tests share their pace."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(PACE_DIRECTORY, str(tmp_path_factory.mktemp("pace")))
+        yield
 
 
 @pytest.fixture(scope="session")

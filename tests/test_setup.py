@@ -47,7 +47,7 @@ OTHER_INDEXES = "".join(
         ["source", "asset", "metric_name", "pulled_at", "source, asset", "asset, metric_name", "metric_name, pulled_at"]
     )
 )
-ADDED = ["kind", "finished_at", "calls", "failed_calls", "points_received", "failure", "points_differing"]
+ADDED = ["kind", "finished_at", "calls", "failed_calls", "points_received", "failure", "points_differing", "slot"]
 
 
 def columns(url: str, table: str) -> list[tuple[Any, ...]]:
@@ -76,12 +76,13 @@ def test_from_nothing_the_tables_are_those_of_the_specification(empty_url: str, 
     assert all(nullable == "YES" and default is None for *_, nullable, default in pulls[len(specified) :])
 
 
-def test_each_table_has_one_index_beside_the_specified_ones(empty_url: str, database_url: str) -> None:
+def test_the_tables_have_three_indexes_beside_the_specified_ones(empty_url: str, database_url: str) -> None:
     ask(empty_url, SPECIFIED)
     cross_section = "public.metrics USING btree (source, metric_name, pulled_at)"
     assert indexes(database_url) == {
         **indexes(empty_url),
         "idx_metrics_cross_section": f"CREATE INDEX idx_metrics_cross_section ON {cross_section}",
+        "idx_pulls_slot": "CREATE INDEX idx_pulls_slot ON public.pulls USING btree (source_name, kind, slot)",
         "idx_pulls_source": "CREATE INDEX idx_pulls_source ON public.pulls USING btree (source_name, pulled_at)",
     }
 

@@ -90,7 +90,7 @@ def test_a_source_has_a_backfill_script_of_under_ten_lines(source: type[BaseSour
     assert isinstance(body[0], ast.Expr), f"{script.name} wants a docstring"
     code = {line for node in body[1:] for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
     assert len(code) < 10, f"{script.name} has {len(code)} lines: it only calls main()"
-    assert f'source="{source.name}"' in script.read_text(encoding="utf-8")
+    assert f'backfill_parser("{source.name}")' in script.read_text(encoding="utf-8")
 
 
 @every_source

@@ -9,37 +9,37 @@ from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
 
-from pipeline.commands import archive, reports, runs
+from pipeline.commands import archive, reports, runs, status
 from pipeline.errors import PipelineError
-from pipeline.process import log_to_stderr
+from pipeline.logs import PERSON
+from pipeline.process import log_to
 from pipeline.settings import Scrubber, Settings
 from pipeline.values import Verb
 from sources import SOURCES
+from sources.base import BaseSource
 
 log = logging.getLogger(__name__)
 
-LOG_PATTERN = "%(asctime)sZ %(levelname)s %(message)s"
 HELP = {
     Verb.PULL: "store the current values",
     Verb.BACKFILL: "store the history up to yesterday, as far as it was not asked for yet",
     Verb.SETTLE: "ask again for the last closed days, and adopt what the provider has restated",
 }
-SETTLE_DAYS = 10
 
 
-def main(argv: Sequence[str] | None = None, *, verb: Verb | None = None, source: str | None = None) -> int:
+def main(argv: Sequence[str] | None = None, parser: argparse.ArgumentParser | None = None) -> int:
     """Run one command; its exit code: 0, 1 where calls failed or data is lost, 2 for a wrong configuration or usage.
 
-    A script that fixes `verb` and `source` takes that command's options alone.
+    A script that is one command itself hands its parser in.
     """
-    arguments = _parser(verb, source).parse_args(argv)
+    arguments = (parser or _parser()).parse_args(argv)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: no text ends a command
-    scrubber = Scrubber([], LOG_PATTERN)
+    scrubber = Scrubber([], PERSON)
     try:
         settings = Settings.read()
-        scrubber = Scrubber(settings.secrets(source.KEY_VARIABLE for source in SOURCES.values()), LOG_PATTERN)
-        log_to_stderr(scrubber)
+        scrubber = Scrubber(settings.secrets(source.KEY_VARIABLE for source in SOURCES.values()), PERSON)
+        log_to("stderr", scrubber)
         exit_code: int = arguments.command(arguments, settings, scrubber.scrub)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output has seen enough, as head does
@@ -57,13 +57,16 @@ def main(argv: Sequence[str] | None = None, *, verb: Verb | None = None, source:
     return exit_code
 
 
-def _parser(verb: Verb | None, source: str | None) -> argparse.ArgumentParser:
+def backfill_parser(source: str) -> argparse.ArgumentParser:
+    """The command line of the script that backfills one source."""
+    parser = argparse.ArgumentParser(description=f"The same as `python main.py backfill {source}`.")
+    _add_run_options(parser, Verb.BACKFILL)
+    parser.set_defaults(command=runs.run_all, verb=Verb.BACKFILL, source=source)
+    return parser
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Crypto and equity metrics from Artemis and DefiLlama, in PostgreSQL.")
-    if verb and source:
-        parser.description = f"{verb.capitalize()} {source}: the same as `python main.py {verb} {source}`."
-        _add_run_options(parser, verb)
-        parser.set_defaults(command=runs.run_all, verb=verb, source=source)
-        return parser
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, text in HELP.items():
         command = commands.add_parser(name.value, help=text)
@@ -71,6 +74,7 @@ def _parser(verb: Verb | None, source: str | None) -> argparse.ArgumentParser:
         _add_run_options(command, name)
         command.set_defaults(command=runs.run_all, verb=name)
     _add_reports(commands)
+    _add_status(commands)
     _add_archive(commands)
     setup = commands.add_parser("setup", help="create or upgrade the tables; may be repeated")
     setup.set_defaults(command=runs.setup)
@@ -82,8 +86,8 @@ def _add_run_options(parser: argparse.ArgumentParser, verb: Verb) -> None:
     _add_config(parser)
     parser.add_argument("--dry-run", action="store_true", help="show the calls and how long they take; send nothing")
     if verb is Verb.SETTLE:
-        text = f"closed days to ask for again (default {SETTLE_DAYS})"
-        parser.add_argument("--days", type=_whole, default=SETTLE_DAYS, metavar="N", help=text)
+        text = f"closed days to ask for again (default {BaseSource.SETTLE_DAYS})"
+        parser.add_argument("--days", type=_whole, default=BaseSource.SETTLE_DAYS, metavar="N", help=text)
     if verb is Verb.BACKFILL:
         start = "first day, YYYY-MM-DD (default: all there is, of Artemis five years)"
         parser.add_argument("--start", type=_date, metavar="DATE", help=start)
@@ -111,6 +115,13 @@ def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     revisions.set_defaults(command=reports.show_revisions, config=None)
     for command in (gaps, revisions):
         _add_names(command)
+
+
+def _add_status(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser("status", help="how the scheduler and each source are")
+    command.add_argument("--json", action="store_true", help="all of it as JSON")
+    command.add_argument("--watch", action="store_true", help="look again every few seconds, until Ctrl-C")
+    command.set_defaults(command=status.show_status)
 
 
 def _add_archive(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

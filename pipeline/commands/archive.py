@@ -5,10 +5,11 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from pipeline.commands.runs import announce, backfill_job, names_of, run_one
+from pipeline.commands.runs import announce, names_of, pace_of, run_one, whole_job
 from pipeline.errors import ConfigurationError
 from pipeline.process import open_database, stop_on_signals
 from pipeline.settings import ROOT, Settings
+from pipeline.values import Verb
 from sources import SOURCES
 
 SAVED = ROOT / "saved"
@@ -16,7 +17,7 @@ SAVED = ROOT / "saved"
 
 def start_fresh(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Keep in a file what can't be fetched again, ask, clear, refill; the exit code of the refills."""
-    jobs = [backfill_job(name, settings) for name in names_of(arguments.source)]
+    jobs = [whole_job(name, Verb.BACKFILL, settings) for name in names_of(arguments.source)]
     if not arguments.yes and not sys.stdin.isatty():
         raise ConfigurationError("nobody is there to be asked before all is cleared: write --yes")
 
@@ -34,8 +35,8 @@ def start_fresh(arguments: argparse.Namespace, settings: Settings, scrub: Callab
             folder=SAVED,
             now=datetime.now(UTC),
             keep_all=arguments.keep_all,
-            confirm=lambda: arguments.yes or _confirmed([job.source.name for job in jobs]),
-            refill=lambda job: run_one(job, database, stop, scrub),
+            confirm=lambda: arguments.yes or confirmed([job.source.name for job in jobs]),
+            refill=lambda job: run_one(job, database, stop, scrub, pace_of(type(job.source), settings)),
         )
 
 
@@ -62,6 +63,7 @@ def restore_file(arguments: argparse.Namespace, settings: Settings, scrub: Calla
     return 0
 
 
-def _confirmed(names: list[str]) -> bool:
+def confirmed(names: list[str]) -> bool:
+    """Whether the person at the terminal wants these sources cleared."""
     print(f"clear all that is stored of {', '.join(names)}, and fetch it anew? Write yes: ", end="", flush=True)
     return sys.stdin.readline().strip().lower() == "yes"

@@ -1,6 +1,7 @@
 """The commands that ask the APIs: pull, backfill, settle; and setup."""
 
 import argparse
+import hashlib
 import logging
 import sys
 import threading
@@ -10,14 +11,16 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigurationError, RunRefused
 from pipeline.process import has_database, open_database, stop_on_signals
-from pipeline.settings import ROOT, Settings
+from pipeline.settings import PACE_DIRECTORY, ROOT, Settings
 from pipeline.values import Verb, Window
 from sources import SOURCES
 
 if TYPE_CHECKING:
     from db.setup import Database
     from pipeline.plan import Job, Scope
+    from pipeline.values import Target
     from sources.base import BaseSource
+    from sources.pace import Pace
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +57,10 @@ def run_all(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[
 
     with open_database(settings) as database, stop_on_signals() as stop:
         ensure_schema(database)
-        return max([run_one(job, database, stop, scrub) for job in jobs])
+        return max([run_one(job, database, stop, scrub, pace_of(type(job.source), settings)) for job in jobs])
 
 
-def run_one(job: "Job", database: "Database", stop: threading.Event, scrub: Callable[[str], str]) -> int:
+def run_one(job: "Job", database: "Database", stop: threading.Event, scrub: Callable[[str], str], pace: "Pace") -> int:
     """One run and its summary; the exit code. A run that another one holds up does not keep the next from its turn."""
     from pipeline.run import run
 
@@ -65,7 +68,7 @@ def run_one(job: "Job", database: "Database", stop: threading.Event, scrub: Call
         print(f"{job}: not started")
         return 1
     try:
-        summary = run(job, database, stop, scrub)
+        summary = run(job, database, stop, scrub, pace)
     except RunRefused as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -76,13 +79,35 @@ def run_one(job: "Job", database: "Database", stop: threading.Event, scrub: Call
     return summary.exit_code
 
 
-def backfill_job(name: str, settings: Settings) -> "Job":
-    """The backfill of all that a source's config names; raises ConfigurationError where there can be none."""
+def whole_job(name: str, verb: Verb, settings: Settings) -> "Job":
+    """The run for all that a source's config names; raises ConfigurationError where there can be none."""
     defaults = argparse.Namespace(
-        verb=Verb.BACKFILL, asset=[], metric=[], config=None, start=None, end=None,
-        full=False, gaps=False, retry_empty=False,
+        verb=verb, asset=[], metric=[], config=None, start=None, end=None,
+        full=False, gaps=False, retry_empty=False, days=SOURCES[name].SETTLE_DAYS,
     )  # fmt: skip
     return _job(name, defaults, settings)
+
+
+def whole_series(name: str, settings: Settings) -> "list[Target]":
+    """The series that a source's config names and its key allows; raises ConfigurationError where it is wrong."""
+    from sources.config import read_config
+
+    source = SOURCES[name]
+    key = settings.key(source.KEY_VARIABLE)
+    targets = [target for asset in read_config(ROOT / source.CONFIG, source) for target in asset.targets()]
+    if source.KEY_REQUIRED and not key:
+        return []
+    return [target for target in targets if key or not source.METRICS[target.metric].needs_key]
+
+
+def pace_of(source: "type[BaseSource]", settings: Settings) -> "Pace":
+    """The pace of a source, kept together with all processes of this host that ask the same server by the same key."""
+    from sources.pace import Pace
+    from sources.turn import HostTurn
+
+    asked = f"{settings.url(source.BASE_URL_VARIABLE)} {settings.key(source.KEY_VARIABLE)}"
+    name = f"{source.name}-{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
+    return Pace(source.REQUEST_DELAY, turn=HostTurn(settings.directory(PACE_DIRECTORY, ROOT / ".data" / "pace") / name))
 
 
 def announce(job: "Job") -> None:

@@ -1,0 +1,168 @@
+"""What the scheduler tells of itself, and what pulls tells it: on a session of its own."""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, TypeVar
+
+import psycopg2
+
+from db.setup import Database, reason
+from pipeline.errors import ConfigurationError, DatabaseLost
+from pipeline.schedule import Duty, History, Try, slot_of
+
+T = TypeVar("T")
+
+# The fresh start that --fresh asks for is made once: by the first of the starts in a row that ask for it. `fresh_after`
+# is the last run before that one, so that what has been cleared since then is not cleared again.
+START = """
+INSERT INTO scheduler AS old (host, pid, sources, started_at, beaten_at, doing, first_pull_id, fresh_after)
+SELECT %(host)s, %(pid)s, %(sources)s, at, at, 'starting', last, CASE WHEN %(fresh)s THEN last END
+FROM (SELECT clock_timestamp() AT TIME ZONE 'UTC' AS at, coalesce((SELECT max(pull_id) FROM pulls), 0) AS last) AS now
+ON CONFLICT (only_row) DO UPDATE SET host = excluded.host, pid = excluded.pid, sources = excluded.sources,
+    started_at = excluded.started_at, beaten_at = excluded.beaten_at, doing = excluded.doing,
+    first_pull_id = excluded.first_pull_id,
+    fresh_after = CASE WHEN %(fresh)s THEN coalesce(old.fresh_after, excluded.fresh_after) END
+RETURNING host, pid, sources, started_at, beaten_at, doing, first_pull_id, fresh_after
+"""
+BEAT = """
+UPDATE scheduler SET beaten_at = clock_timestamp() AT TIME ZONE 'UTC', doing = %(doing)s
+RETURNING clock_timestamp() AT TIME ZONE 'UTC'
+"""
+LAST = """
+SELECT clock_timestamp() AT TIME ZONE 'UTC', host, pid, sources, started_at, beaten_at, doing, first_pull_id
+FROM (VALUES (1)) AS always LEFT JOIN scheduler ON true
+"""
+CLEARED = "SELECT DISTINCT source_name FROM pulls WHERE kind = 'fresh' AND pull_id > %(after)s"
+FIRST_RUNS = """
+SELECT source, (SELECT pulled_at FROM pulls WHERE source_name = source ORDER BY pulled_at LIMIT 1)
+FROM unnest(%(sources)s::text[]) AS source
+"""
+# A run that was begun later and is dated earlier says that the clock was ahead when this one was begun; its slot is
+# still to come. Two clocks, of hosts that have shared the work, may differ by less.
+TRIES = """
+SELECT number, finished_at, finished_at IS NOT NULL AND status <> 'error' AND NOT EXISTS (
+    SELECT FROM pulls AS later WHERE later.pull_id > run.pull_id AND later.pulled_at < run.pulled_at - interval '5 min'
+), pull_id > %(first_pull_id)s
+FROM unnest(%(sources)s::text[], %(kinds)s::text[], %(slots)s::timestamp[])
+    WITH ORDINALITY AS wanted (source, kind, slot, number)
+JOIN pulls AS run ON (run.source_name, run.kind, run.slot) = (wanted.source, wanted.kind, wanted.slot)
+ORDER BY pull_id
+"""
+REFUSE = """
+INSERT INTO pulls (source_name, kind, slot, status, finished_at, calls, failed_calls, failure)
+VALUES (%(source)s, %(kind)s, %(slot)s, 'error', now(), 0, 0, %(failure)s)
+"""
+
+
+class Beat(NamedTuple):
+    """What a scheduler has told of itself last."""
+
+    host: str
+    pid: int
+    sources: list[str]  # that it serves
+    started_at: datetime
+    beaten_at: datetime
+    doing: str
+    first_pull_id: int  # runs with greater ones were begun since it started
+
+
+class Heartbeat:
+    """The scheduler's row, and its look at pulls; thread-safe. Raises DatabaseLost while the database is away."""
+
+    def __init__(self, database: Database, sources: Sequence[str], *, fresh: bool) -> None:
+        """Enter this process as the scheduler, which whoever does so must hold the place of.
+
+        `cleared` are the sources that an earlier start in this row of starts with `fresh` has cleared already.
+        """
+        self._database = database
+        self._session: Any = None
+        self._turn = threading.Lock()
+        values = {"host": socket.gethostname(), "pid": os.getpid(), "sources": list(sources), "fresh": fresh}
+        *beat, after = self._do(lambda cursor: _one(cursor, START, values))
+        self._beat = _beat(beat)
+        self.cleared = self._do(lambda cursor: frozenset(name for (name,) in _all(cursor, CLEARED, {"after": after})))
+
+    def beat(self, doing: str) -> datetime:
+        """Say that the scheduler lives, and what it is doing; the time, by the clock that dates all runs."""
+        (now,) = self._do(lambda cursor: _one(cursor, BEAT, {"doing": doing}))
+        return _utc(now)
+
+    def history(self, duties: Sequence[Duty], now: datetime) -> History:
+        """The runs for the latest slot of each duty."""
+        return self._do(lambda cursor: history(cursor, duties, now, self._beat.started_at, self._beat.first_pull_id))
+
+    def refuse(self, duty: Duty, slot: datetime, failure: str) -> None:
+        """Record a run that could not even begin."""
+        values = {"source": duty.source, "kind": duty.verb.value, "slot": _naive(slot), "failure": failure}
+        self._do(lambda cursor: cursor.execute(REFUSE, values))
+
+    def close(self) -> None:
+        """End the session."""
+        if self._session:
+            self._session.close()
+
+    def _do(self, work: Callable[[Any], T]) -> T:
+        """Do some work with a cursor, in a transaction of its own, on a new session where the last one was lost."""
+        with self._turn:
+            try:
+                if self._session is None:
+                    self._session = self._database.connect("heartbeat")
+                with self._session, self._session.cursor() as cursor:
+                    return work(cursor)
+            except (psycopg2.OperationalError, psycopg2.InterfaceError, ConfigurationError) as error:
+                with suppress(psycopg2.Error):
+                    self.close()
+                self._session = None
+                told = reason(error) if isinstance(error, psycopg2.Error) else str(error)
+                raise DatabaseLost(f"{self._database} does not answer: {told}") from error
+
+
+def last_beat(cursor: Any) -> tuple[datetime, Beat | None]:
+    """The time, by the database's clock, and what the last scheduler has told; None where there never was one."""
+    now, *beat = _one(cursor, LAST, {})
+    return _utc(now), _beat(beat) if beat[0] else None
+
+
+def history(cursor: Any, duties: Sequence[Duty], now: datetime, started: datetime, first_pull_id: int) -> History:
+    """The runs for the latest slot of each duty of a scheduler that started then."""
+    sources = sorted({duty.source for duty in duties})
+    first_runs = {name: _utc(at) for name, at in _all(cursor, FIRST_RUNS, {"sources": sources}) if at}
+    slots = [(duty, slot_of(duty, now, started, first_runs.get(duty.source))) for duty in duties]
+    wanted = [(duty, slot) for duty, slot in slots if slot is not None]
+    values = {
+        "sources": [duty.source for duty, _ in wanted],
+        "kinds": [duty.verb.value for duty, _ in wanted],
+        "slots": [_naive(slot) for _, slot in wanted],
+        "first_pull_id": first_pull_id,
+    }
+    tries: dict[tuple[Duty, datetime], list[Try]] = {}
+    for number, ended, done, ours in _all(cursor, TRIES, values):
+        tries.setdefault(wanted[number - 1], []).append(Try(_utc(ended) if ended else None, done, ours))
+    return History(started, first_runs, tries)
+
+
+def _one(cursor: Any, statement: str, values: Any) -> tuple[Any, ...]:
+    (row,) = _all(cursor, statement, values)
+    return row
+
+
+def _all(cursor: Any, statement: str, values: Any) -> list[tuple[Any, ...]]:
+    cursor.execute(statement, values)
+    return list(cursor)
+
+
+def _beat(row: Iterable[Any]) -> Beat:
+    host, pid, sources, started_at, beaten_at, doing, first_pull_id = row
+    return Beat(host, pid, sources, _utc(started_at), _utc(beaten_at), doing, first_pull_id)
+
+
+def _utc(at: datetime) -> datetime:
+    return at.replace(tzinfo=UTC)
+
+
+def _naive(at: datetime) -> datetime:
+    return at.replace(tzinfo=None)

@@ -1,0 +1,162 @@
+"""The command of scheduler.py."""
+
+import argparse
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pipeline.commands.archive import SAVED, confirmed
+from pipeline.commands.runs import announce, pace_of, whole_job
+from pipeline.errors import ConfigurationError, DatabaseAway, RunRefused, SchedulerRefused
+from pipeline.logs import JOURNAL, PERSON, JsonLines
+from pipeline.process import log_to, open_database, stop_on_signals, until_stopped
+from pipeline.schedule import SCHEDULER, Duty
+from pipeline.settings import Scrubber, Settings
+from pipeline.values import Verb
+from sources import SOURCES
+
+if TYPE_CHECKING:
+    from db.heartbeat import Heartbeat
+    from db.lock import SessionLock
+    from db.setup import Database
+    from pipeline.notify import Notify
+
+log = logging.getLogger(__name__)
+
+WAIT_SECONDS = 5.0  # between two looks for a database that is not there yet
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of scheduler.py."""
+    made = argparse.ArgumentParser(description="Makes every run when it is due, for as long as it runs.")
+    add = made.add_argument
+    add("--fresh", action="store_true", help="first clear what is stored of each source, once; see main.py fresh")
+    add("--keep-all", action="store_true", help="with --fresh: keep every row in a file, not only what is live-only")
+    add("--yes", action="store_true", help="with --fresh: do not ask before anything is cleared")
+    names = f"only this source, one of {', '.join(SOURCES)}; may be repeated"
+    add("--source", action="append", choices=list(SOURCES), metavar="NAME", help=names)
+    add("--log-format", choices=("text", "json"), default="text", help="of the log on standard output")
+    made.set_defaults(command=run_scheduler)
+    return made
+
+
+def run_scheduler(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
+    """Schedule until a signal: 0 then, 1 where the fresh start was not made, 3 where another scheduler is at work."""
+    from pipeline.notify import Notify
+
+    names = arguments.source or list(SOURCES)
+    _log_as(arguments.log_format, settings)
+    if arguments.fresh and not arguments.yes and not sys.stdin.isatty():
+        raise ConfigurationError("nobody is there to be asked before all is cleared: write --fresh --yes")
+    for name in names:  # every source is checked before anything else
+        announce(whole_job(name, Verb.PULL, settings))
+    notify = Notify()
+    with open_database(settings) as database, stop_on_signals() as stop:
+        code = until_stopped(stop, lambda: _serve(names, arguments, settings, scrub, database, stop, notify))
+        notify.stopping()
+    return code or 0
+
+
+def _log_as(log_format: str, settings: Settings) -> None:
+    """Log to standard output, without dates of our own where the journal sets them."""
+    dated = "JOURNAL_STREAM" not in os.environ
+    secrets = settings.secrets(source.KEY_VARIABLE for source in SOURCES.values())
+    text = Scrubber(secrets, PERSON if dated else JOURNAL)
+    log_to("stdout", JsonLines(secrets, dated=dated) if log_format == "json" else text)
+
+
+def _serve(
+    names: Sequence[str],
+    arguments: argparse.Namespace,
+    settings: Settings,
+    scrub: Callable[[str], str],
+    database: "Database",
+    stop: threading.Event,
+    notify: "Notify",
+) -> int:
+    from db.heartbeat import Heartbeat
+    from db.setup import ensure_schema
+    from pipeline.run import run
+    from pipeline.scheduler import Scheduler
+
+    try:
+        place = _take_place(database, stop, notify)
+        if place is None:
+            return 0
+        with closing(place):
+            ensure_schema(database)
+            with closing(Heartbeat(database, names, fresh=arguments.fresh)) as heartbeat:
+                notify.ready()
+                if arguments.fresh and (code := _clear(names, arguments, settings, database, stop, heartbeat)):
+                    return code
+                paces = {name: pace_of(SOURCES[name], settings) for name in names}
+                duties = [Duty(name, verb, at) for name in names for verb, at in SOURCES[name].SCHEDULES.items()]
+                log.info("scheduling: %s", "; ".join(f"{duty} {duty.schedule}" for duty in duties))
+                Scheduler(
+                    duties,
+                    heartbeat,
+                    stop,
+                    notify,
+                    hold=place.take,
+                    make_job=lambda duty: whole_job(duty.source, duty.verb, settings),
+                    run=lambda job, show: run(
+                        job, database, stop, scrub, paces[job.source.name], hold=place.take, show=show
+                    ),
+                ).serve()
+    except RunRefused as error:
+        raise SchedulerRefused(str(error)) from None
+    return 0
+
+
+def _take_place(database: "Database", stop: threading.Event, notify: "Notify") -> "SessionLock | None":
+    """The place of the one scheduler, as soon as the database is there; None where it is stopped before."""
+    from db.lock import SessionLock
+
+    told = False
+    while not stop.is_set():
+        try:
+            return SessionLock(database, SCHEDULER, stop)
+        except DatabaseAway as error:
+            if not told:
+                log.warning("%s; waiting for it", error)
+                notify.ready()  # it has come up, and waits
+                notify.status("waiting for the database")
+            told = True
+            notify.alive()
+            stop.wait(WAIT_SECONDS)
+    return None
+
+
+def _clear(
+    names: Sequence[str],
+    arguments: argparse.Namespace,
+    settings: Settings,
+    database: "Database",
+    stop: threading.Event,
+    heartbeat: "Heartbeat",
+) -> int:
+    """The fresh start of those sources that have not had it yet; the exit code. What it clears is then backfilled."""
+    from pipeline.fresh import fresh
+
+    if done := sorted(heartbeat.cleared & set(names)):
+        log.info(
+            "not cleared again, as an earlier start with --fresh has done it: %s; to clear once more: "
+            "python main.py fresh, or a start without --fresh in between",
+            ", ".join(done),
+        )
+    jobs = [whole_job(name, Verb.BACKFILL, settings) for name in names if name not in done]
+    return fresh(
+        jobs,
+        database,
+        stop,
+        folder=SAVED,
+        now=datetime.now(UTC),
+        keep_all=arguments.keep_all,
+        confirm=lambda: arguments.yes or confirmed([job.source.name for job in jobs]),
+        refill=lambda _: 0,
+    )
