@@ -4,13 +4,10 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
-import psycopg2
-
-from db.setup import Database, reason
+from db.setup import Database, plain_errors
 from pipeline.errors import ConfigurationError, DatabaseLost
 from pipeline.schedule import Duty, History, Try, slot_of
 
@@ -111,14 +108,12 @@ class Heartbeat:
             try:
                 if self._session is None:
                     self._session = self._database.connect("heartbeat")
-                with self._session, self._session.cursor() as cursor:
+                with plain_errors(self._session, self._database), self._session, self._session.cursor() as cursor:
                     return work(cursor)
-            except (psycopg2.OperationalError, psycopg2.InterfaceError, ConfigurationError) as error:
-                with suppress(psycopg2.Error):
-                    self.close()
+            except (DatabaseLost, ConfigurationError) as error:
+                self.close()
                 self._session = None
-                told = reason(error) if isinstance(error, psycopg2.Error) else str(error)
-                raise DatabaseLost(f"{self._database} does not answer: {told}") from error
+                raise DatabaseLost(str(error)) from error
 
 
 def last_beat(cursor: Any) -> tuple[datetime, Beat | None]:

@@ -56,8 +56,10 @@ class SessionLock:
         Raises RunRefused, naming the holder, where it is taken; DatabaseAway or DatabaseLost where none can tell.
         """
         with self._turn:
-            if self._session and alive(self._session):
-                return
+            if self._session:
+                if alive(self._session):
+                    return
+                self._database.reopen()
             try:
                 self._take()
             except psycopg2.Error as error:

@@ -23,7 +23,12 @@ class JsonLines(Scrubber):
         if self._dated:
             line["time"] = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line |= {"level": record.levelname, "message": self.scrub(record.getMessage())}
-        line |= getattr(record, "run", {})
+        line |= {name: self._scrubbed(value) for name, value in getattr(record, "run", {}).items()}
         if record.exc_info:
             line["exception"] = self.scrub(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=False)
+
+    def _scrubbed(self, value: object) -> object:
+        if isinstance(value, list):
+            return [self._scrubbed(each) for each in value]
+        return self.scrub(value) if isinstance(value, str) else value
