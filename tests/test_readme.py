@@ -77,3 +77,12 @@ def test_the_first_line_does_everything_in_a_fresh_clone(line: str, tmp_path: Pa
 @pytest.mark.parametrize("word", sorted(set(re.findall(r"`((?:[\w.]+/)*[\w.]+\.(?:py|csv|txt))`", README))))
 def test_a_file_that_readme_names_exists(word: str) -> None:
     assert (ROOT / word).is_file()
+
+
+def test_the_lines_that_install_the_service_make_all_that_its_unit_names() -> None:
+    installing = re.findall(r"```text\n(sudo .*?)```", README, re.DOTALL)[0]
+    unit = (ROOT / "deploy" / "crypto-metrics.service").read_text(encoding="utf-8")
+    named = set(re.findall(r"/opt/[\w./-]+", unit))
+    made = {"/opt/crypto-metrics/.venv/bin/python", *(f"/opt/crypto-metrics/{file.name}" for file in ROOT.iterdir())}
+    assert {path for path in named if path not in made and path not in installing} == set()
+    assert len(installing.splitlines()) == 5

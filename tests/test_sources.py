@@ -3,7 +3,7 @@
 import ast
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -91,6 +91,20 @@ def test_a_source_has_a_backfill_script_of_under_ten_lines(source: type[BaseSour
     code = {line for node in body[1:] for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
     assert len(code) < 10, f"{script.name} has {len(code)} lines: it only calls main()"
     assert f'backfill_parser("{source.name}")' in script.read_text(encoding="utf-8")
+
+
+@every_source
+def test_a_source_is_scheduled_for_each_kind_of_run_and_settles_before_it_backfills(source: type[BaseSource]) -> None:
+    assert set(source.SCHEDULES) == set(Verb), "SCHEDULES says when the scheduler makes which run"
+    for schedule in source.SCHEDULES.values():
+        assert DAY % schedule.every == timedelta(), "a period is a part of the day"
+        assert timedelta() <= schedule.at < schedule.every
+    assert list(source.SCHEDULES).index(Verb.SETTLE) < list(source.SCHEDULES).index(Verb.BACKFILL)
+
+
+def test_pulls_are_scheduled_as_specified() -> None:
+    pulls = {name: str(source.SCHEDULES[Verb.PULL]) for name, source in SOURCES.items()}
+    assert pulls == {"artemis": "daily at 00:05 UTC", "defillama": "hourly at XX:05 UTC"}
 
 
 @every_source
