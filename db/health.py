@@ -4,40 +4,69 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
+from db.heartbeat import Beat
+
+HAS_TABLES = "SELECT to_regclass('pulls') IS NOT NULL AND to_regclass('metrics') IS NOT NULL"
+# All of pulls is read twice in the end: to look for the last failure of what never failed would do no less, six times.
+# A run that a stop has cut short, as its failure says (see Summary.end), has not failed; nor has one that was killed,
+# which has no end. Those by hand are tried again by nobody.
 LAST_RUNS = """
-SELECT wanted.source, wanted.kind, good.finished_at, bad.pulled_at, bad.failure
+WITH last AS (
+    SELECT source_name, kind, max(pull_id) AS latest, max(finished_at) AS ended,
+        max(pull_id) FILTER (WHERE finished_at IS NOT NULL AND status <> 'error') AS good,
+        max(pull_id) FILTER (WHERE status = 'error' AND failure NOT LIKE 'stopped before %%') AS bad
+    FROM pulls GROUP BY source_name, kind
+)
+SELECT wanted.source, wanted.kind, good.pulled_at, good.finished_at, bad.pulled_at, bad.failure, tries, since,
+    CASE WHEN run.finished_at IS NULL AND run.failure IS NULL THEN run.pulled_at END, last.ended
 FROM unnest(%(sources)s::text[], %(kinds)s::text[]) AS wanted (source, kind)
+LEFT JOIN last ON (last.source_name, last.kind) = (wanted.source, wanted.kind)
+LEFT JOIN pulls AS good ON good.pull_id = last.good
+LEFT JOIN pulls AS bad ON bad.pull_id = last.bad
+LEFT JOIN pulls AS run ON run.pull_id = last.latest
 LEFT JOIN LATERAL (
-    SELECT finished_at FROM pulls WHERE (source_name, kind) = (wanted.source, wanted.kind)
-        AND finished_at IS NOT NULL AND status <> 'error' ORDER BY pull_id DESC LIMIT 1
-) AS good ON true
-LEFT JOIN LATERAL (
-    SELECT pulled_at, failure FROM pulls WHERE (source_name, kind) = (wanted.source, wanted.kind)
-        AND (finished_at IS NOT NULL OR failure IS NOT NULL) AND status = 'error' ORDER BY pull_id DESC LIMIT 1
-) AS bad ON true
+    SELECT count(*) AS tries, min(pulled_at) AS since FROM pulls
+    WHERE pull_id > coalesce(last.good, 0) AND (source_name, kind) = (wanted.source, wanted.kind)
+        AND status = 'error' AND finished_at IS NOT NULL AND slot IS NOT NULL
+        AND coalesce(failure, '') NOT LIKE 'stopped before %%'
+) AS failing ON true
 """
 LAST_DAY = """
 SELECT coalesce(sum(calls), 0), coalesce(sum(failed_calls), 0) FROM pulls
 WHERE source_name = %(source)s AND pulled_at > clock_timestamp() AT TIME ZONE 'UTC' - interval '1 day'
 """
+# The last row of a span of keys in the order of idx_metrics_unique, which no other index serves, whatever the
+# planner's statistics say: see the look-ups of db/load.py.
 AGES = """
 SELECT wanted.asset, wanted.metric, (
-    SELECT pulled_at FROM metrics m
-    WHERE m.source = %(source)s AND m.asset = wanted.asset AND m.metric_name = wanted.metric
-    ORDER BY pulled_at DESC LIMIT 1
-), upper(answered) - 1
+    SELECT pulled_at FROM metrics m WHERE m.source = %(source)s
+        AND (m.asset, m.metric_name, m.pulled_at) >= (wanted.asset, wanted.metric, '-infinity'::timestamp)
+        AND (m.asset, m.metric_name, m.pulled_at) <= (wanted.asset, wanted.metric, 'infinity'::timestamp)
+    ORDER BY m.asset DESC, m.metric_name DESC, m.pulled_at DESC LIMIT 1
+), (
+    SELECT upper(answered) - 1 FROM coverage c
+    WHERE c.source = %(source)s AND c.asset = wanted.asset AND c.metric_name = wanted.metric
+)
 FROM unnest(%(assets)s::text[], %(metrics)s::text[]) AS wanted (asset, metric)
-LEFT JOIN coverage ON (coverage.source, coverage.asset, coverage.metric_name)
-    = (%(source)s, wanted.asset, wanted.metric)
 """
+SESSIONS = """
+SELECT application_name, pg_postmaster_start_time() AT TIME ZONE 'UTC'
+FROM (VALUES (1)) AS always LEFT JOIN pg_stat_activity ON datname = current_database() AND application_name LIKE %s
+"""
+NAME_LENGTH = 63  # of an application_name
 
 
 class LastRuns(NamedTuple):
     """How the runs of a source and kind last went."""
 
-    succeeded: datetime | None  # when the last one ended that did
-    failed: datetime | None  # when the last one began that did not
-    failure: str | None
+    began_well: datetime | None = None  # when the last one began that succeeded
+    succeeded: datetime | None = None  # when it ended
+    failed: datetime | None = None  # when the last one began that failed, or was killed
+    failure: str | None = None
+    failures: int = 0  # of scheduled ones, in a row since the last success
+    failing_since: datetime | None = None  # when the first of these began
+    running_since: datetime | None = None  # when the latest one began, where it has not ended; it may have been killed
+    ended: datetime | None = None  # when the last one ended, well or not
 
 
 class Age(NamedTuple):
@@ -49,10 +78,28 @@ class Age(NamedTuple):
     answered: date | None  # the last day that the API has answered for, with data or without
 
 
+class Sessions(NamedTuple):
+    """Whose sessions the server sees, and since when it has been running itself."""
+
+    another: bool  # a process other than the one that told of itself last is there as a scheduler, and that one is not
+    server_started: datetime
+
+
+def has_tables(cursor: Any) -> bool:
+    """Whether there are tables of the pipeline, of whatever version."""
+    cursor.execute(HAS_TABLES)
+    return bool(cursor.fetchone()[0])
+
+
 def last_runs(cursor: Any, kinds: Sequence[tuple[str, str]]) -> dict[tuple[str, str], LastRuns]:
     """How the runs of these sources and kinds last went."""
     cursor.execute(LAST_RUNS, {"sources": [name for name, _ in kinds], "kinds": [kind for _, kind in kinds]})
-    return {(name, kind): LastRuns(_utc(good), _utc(bad), failure) for name, kind, good, bad, failure in cursor}
+    return {
+        (name, kind): LastRuns(
+            _utc(begun), _utc(good), _utc(bad), failure, tries, _utc(since), _utc(running), _utc(ended)
+        )
+        for name, kind, begun, good, bad, failure, tries, since, running, ended in cursor
+    }
 
 
 def last_day(cursor: Any, source: str) -> tuple[int, int]:
@@ -67,6 +114,15 @@ def ages(cursor: Any, source: str, series: Sequence[tuple[str, str]]) -> list[Ag
     values = {"source": source, "assets": [asset for asset, _ in series], "metrics": [metric for _, metric in series]}
     cursor.execute(AGES, values)
     return [Age(asset, metric, _utc(newest), answered) for asset, metric, newest, answered in cursor]
+
+
+def sessions(cursor: Any, place: str, beat: Beat | None) -> Sessions:
+    """Whose sessions for a place the server sees."""
+    purpose = f"crypto-metrics {place} "  # as Database.connect calls them
+    cursor.execute(SESSIONS, (f"{purpose}%",))
+    names, started = zip(*cursor, strict=True)
+    own = f"{purpose}{beat.pid}@{beat.host}"[:NAME_LENGTH] if beat else None
+    return Sessions(any(names) and own not in names, started[0].replace(tzinfo=UTC))
 
 
 def _utc(at: datetime | None) -> datetime | None:

@@ -38,11 +38,14 @@ FIRST_RUNS = """
 SELECT source, (SELECT pulled_at FROM pulls WHERE source_name = source ORDER BY pulled_at LIMIT 1)
 FROM unnest(%(sources)s::text[]) AS source
 """
-# A run that was begun later and is dated earlier says that the clock was ahead when this one was begun; its slot is
-# still to come. Two clocks, of hosts that have shared the work, may differ by less.
+DISOWN = """
+UPDATE pulls SET slot = NULL
+WHERE source_name = ANY(%(sources)s) AND pulled_at > %(now)s::timestamp + interval '5 min' AND slot IS NOT NULL
+"""
 TRIES = """
 SELECT number, finished_at, finished_at IS NOT NULL AND status <> 'error' AND NOT EXISTS (
-    SELECT FROM pulls AS later WHERE later.pull_id > run.pull_id AND later.pulled_at < run.pulled_at - interval '5 min'
+    SELECT FROM pulls AS fresh
+    WHERE (fresh.source_name, fresh.kind) = (run.source_name, 'fresh') AND fresh.pull_id > run.pull_id
 ), pull_id > %(first_pull_id)s
 FROM unnest(%(sources)s::text[], %(kinds)s::text[], %(slots)s::timestamp[])
     WITH ORDINALITY AS wanted (source, kind, slot, number)
@@ -68,7 +71,7 @@ class Beat(NamedTuple):
 
 
 class Heartbeat:
-    """The scheduler's row, and its look at pulls; thread-safe. Raises DatabaseLost while the database is away."""
+    """The scheduler's row, and its look at pulls; thread-safe. Raises as Database.connect does, and DatabaseLost."""
 
     def __init__(self, database: Database, sources: Sequence[str], *, fresh: bool) -> None:
         """Enter this process as the scheduler, which whoever does so must hold the place of.
@@ -90,6 +93,7 @@ class Heartbeat:
 
     def history(self, duties: Sequence[Duty], now: datetime) -> History:
         """The runs for the latest slot of each duty."""
+        self._do(lambda cursor: disown(cursor, duties, now))
         return self._do(lambda cursor: history(cursor, duties, now, self._beat.started_at, self._beat.first_pull_id))
 
     def refuse(self, duty: Duty, slot: datetime, failure: str) -> None:
@@ -110,16 +114,21 @@ class Heartbeat:
                     self._session = self._database.connect("heartbeat")
                 with plain_errors(self._session, self._database), self._session, self._session.cursor() as cursor:
                     return work(cursor)
-            except (DatabaseLost, ConfigurationError) as error:
+            except (DatabaseLost, ConfigurationError):
                 self.close()
                 self._session = None
-                raise DatabaseLost(str(error)) from error
+                raise
 
 
 def last_beat(cursor: Any) -> tuple[datetime, Beat | None]:
     """The time, by the database's clock, and what the last scheduler has told; None where there never was one."""
     now, *beat = _one(cursor, LAST, {})
     return _utc(now), _beat(beat) if beat[0] else None
+
+
+def disown(cursor: Any, duties: Sequence[Duty], now: datetime) -> None:
+    """Take their slots from runs that are dated after now, by a clock that was ahead: the slots are still to come."""
+    cursor.execute(DISOWN, {"sources": sorted({duty.source for duty in duties}), "now": _naive(now)})
 
 
 def history(cursor: Any, duties: Sequence[Duty], now: datetime, started: datetime, first_pull_id: int) -> History:

@@ -20,9 +20,11 @@ from pipeline.errors import ConfigurationError, DatabaseAway, DatabaseLost
 
 log = logging.getLogger(__name__)
 
-# The planner's costs of a load call for compiling it, which takes longer than to run it.
+# The planner's costs of a load call for compiling it, which takes longer than to run it. The server's keepalives end
+# the session, and with it the places, of a host that has crashed.
 SESSION = """
-SET TIME ZONE 'UTC'; SET jit = off; SET default_transaction_isolation = 'read committed'; SET idle_session_timeout = 0
+SET TIME ZONE 'UTC'; SET jit = off; SET default_transaction_isolation = 'read committed'; SET idle_session_timeout = 0;
+SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3
 """
 OLDEST = 14  # the first PostgreSQL with multiranges
 SCHEMA = Path(__file__).with_name("schema.sql")

@@ -24,6 +24,7 @@ def fresh(
     now: datetime,
     keep_all: bool,
     confirm: Callable[[], bool],
+    tell: Callable[[str], None],
     refill: Callable[[Job], int],
 ) -> int:
     """Clear what is stored of each job's source and refill it by the job, a backfill; the highest exit code of these.
@@ -38,21 +39,21 @@ def fresh(
     kept = {job: folder / f"{job.source.name}-{now:%Y%m%dT%H%M%SZ}.csv.gz" for job in jobs}
     for job, file in kept.items():
         rows = save(database, job.source.name, () if keep_all else job.targets, job.window, file)
-        print(f"{job.source.name}: {rows:,} rows {_what(keep_all)} are kept in {file}")
+        tell(f"{job.source.name}: {rows:,} rows {_what(keep_all)} are kept in {file}")
     if not confirm():
-        print("nothing was cleared")
+        tell("nothing was cleared")
         return 1
     codes = [0]
     for job, file in kept.items():
         if stop.is_set():
-            print(f"{job.source.name}: not cleared")
+            tell(f"{job.source.name}: not cleared")
             return 1
         with ExitStack() as places:  # no run comes between what is kept and what is cleared
             for verb in Verb:
                 places.enter_context(closing(SessionLock(database, f"{verb} {job.source.name}", stop)))
             rows = save(database, job.source.name, () if keep_all else job.targets, job.window, file)
             cleared = clear(database, job.source.name)
-        print(f"{job.source.name}: {cleared:,} points cleared; {rows:,} rows kept: python main.py restore {file}")
+        tell(f"{job.source.name}: {cleared:,} points cleared; {rows:,} rows kept: python main.py restore {file}")
         codes.append(refill(job))
     return max(codes)
 

@@ -24,6 +24,10 @@ class Notify:
         """The service has come up."""
         self._send("READY=1")
 
+    def extend(self, seconds: float) -> None:
+        """It comes up later: put off the end of the start by so long from now."""
+        self._send(f"EXTEND_TIMEOUT_USEC={seconds * 1_000_000:.0f}")
+
     def alive(self) -> None:
         """Put off the restart for which the watchdog waits (`watchdog` seconds; None where there is none)."""
         self._send("WATCHDOG=1")

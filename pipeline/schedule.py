@@ -58,7 +58,7 @@ class Try(NamedTuple):
     """A run for a slot, as pulls has it."""
 
     ended: datetime | None  # None while it runs, and where it was killed
-    done: bool  # nothing of it failed, and no clock that was ahead has dated it
+    done: bool  # nothing of it failed, and nothing was cleared since
     ours: bool = True  # made since the scheduler started
 
 
@@ -78,7 +78,7 @@ def slot_of(duty: Duty, now: datetime, started: datetime, first_run: datetime | 
     before the first run of its source, since there is nothing to settle.
     """
     slot = duty.schedule.slot(now)
-    if duty.verb is Verb.BACKFILL:
+    if duty.verb is Verb.BACKFILL and started <= now:  # else a clock that was ahead has dated the start
         return max(slot, started)
     if duty.verb is Verb.SETTLE and (first_run is None or slot < first_run):
         return None
@@ -89,13 +89,15 @@ def next_try(slot: datetime, tries: Sequence[Try], now: datetime) -> datetime | 
     """When a slot's next run may start, None once the slot is done.
 
     That is at once, or after a wait that doubles with each failure since the scheduler started: who restarts it has
-    mended something. A run that was killed has not failed. An end that lies in the future, by a clock that has since
-    jumped back, ends no later than now.
+    mended something. A run that was killed has not failed, and nobody waits for an end that lies in the future, by a
+    clock that has since jumped back.
     """
     if any(each.done for each in tries):
         return None
-    failed = [min(each.ended, now) for each in tries if each.ended and each.ours]
-    return failed[-1] + wait(len(failed)) if failed else slot
+    failed = [each.ended for each in tries if each.ended and each.ours]
+    if not failed or failed[-1] > now + FIRST_WAIT:
+        return slot
+    return failed[-1] + wait(len(failed))
 
 
 def wait(failures: int) -> timedelta:

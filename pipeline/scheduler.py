@@ -9,9 +9,10 @@ from datetime import datetime
 from types import TracebackType
 
 from db.heartbeat import Heartbeat
-from pipeline.errors import ConfigurationError, DatabaseLost, RunRefused
+from pipeline.errors import ConfigurationError, DatabaseLost, PipelineError, RunRefused
 from pipeline.notify import Notify
 from pipeline.plan import Job
+from pipeline.process import give_memory_back
 from pipeline.progress import Progress
 from pipeline.schedule import Duty, due
 from pipeline.summary import Summary
@@ -20,6 +21,7 @@ from pipeline.values import Verb
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 30.0  # between two looks at what is due
+STOP_SECONDS = 3.5  # for the runs under way to store what they have; a little less than the process has
 REFUSED_SECONDS = 60.0  # before a run whose place is taken, by a command of a person, is tried again
 HUNG_SECONDS = 1800.0  # without any movement of a run, after which the process is no longer called alive
 
@@ -92,15 +94,19 @@ class Scheduler:
                 self._stop.wait(pause)
         finally:
             self._stop.set()
+            deadline = time.monotonic() + STOP_SECONDS
             for thread, _ in list(self._lanes.values()):
-                thread.join()
+                thread.join(max(0.0, deadline - time.monotonic()))
+            if self._lanes:
+                log.warning("left undone, with what was not committed: %s", self._doing())
 
     def _look(self) -> None:
         """Begin what is due; where the database is away, say so once and leave it to the next look."""
         try:
             self._hold()
             now = self._heartbeat.beat(self._doing())
-            begun = list(due(self._duties, now, self._heartbeat.history(self._duties, now), list(self._lanes)))
+            busy = list(self._lanes)  # before the history: what ends in between has ended in neither
+            begun = list(due(self._duties, now, self._heartbeat.history(self._duties, now), busy))
             for duty, slot in begun:
                 self._begin(duty, slot)
             if begun:
@@ -152,10 +158,12 @@ class Scheduler:
             self._record(duty, slot, error)
         except DatabaseLost as error:
             log.warning("%s: %s", duty, error)
+            self._record(duty, slot, error)  # where there is a database, but no room in it, as with a full disk
         except Exception:
             log.exception("%s: this is a bug", duty)
         finally:
             del self._lanes[duty.lane]
+            give_memory_back()
 
     def _job(self, duty: Duty, slot: datetime) -> Job:
         """The job of a slot; where it was tried before, of the series alone that had no answer then."""
@@ -170,8 +178,9 @@ class Scheduler:
         if duty.verb is not Verb.BACKFILL and summary.failed and not summary.not_made:
             self._rest[duty] = slot, frozenset(summary.unanswered)
 
-    def _record(self, duty: Duty, slot: datetime, error: ConfigurationError) -> None:
+    def _record(self, duty: Duty, slot: datetime, error: PipelineError) -> None:
+        """Record what has no row of its own, so that it counts as a failed try."""
         try:
             self._heartbeat.refuse(duty, slot, str(error))
-        except DatabaseLost as lost:
-            log.warning("%s: %s", duty, lost)
+        except (DatabaseLost, ConfigurationError) as lost:
+            log.info("%s: not recorded: %s", duty, lost)

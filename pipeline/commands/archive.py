@@ -36,6 +36,7 @@ def start_fresh(arguments: argparse.Namespace, settings: Settings, scrub: Callab
             now=datetime.now(UTC),
             keep_all=arguments.keep_all,
             confirm=lambda: arguments.yes or confirmed([job.source.name for job in jobs]),
+            tell=print,
             refill=lambda job: run_one(job, database, stop, scrub, pace_of(type(job.source), settings)),
         )
 

@@ -18,7 +18,6 @@ from sources import SOURCES
 if TYPE_CHECKING:
     from db.setup import Database
     from pipeline.plan import Job, Scope
-    from pipeline.values import Target
     from sources.base import BaseSource
     from sources.pace import Pace
 
@@ -86,18 +85,6 @@ def whole_job(name: str, verb: Verb, settings: Settings) -> "Job":
         full=False, gaps=False, retry_empty=False, days=SOURCES[name].SETTLE_DAYS,
     )  # fmt: skip
     return _job(name, defaults, settings)
-
-
-def whole_series(name: str, settings: Settings) -> "list[Target]":
-    """The series that a source's config names and its key allows; raises ConfigurationError where it is wrong."""
-    from sources.config import read_config
-
-    source = SOURCES[name]
-    key = settings.key(source.KEY_VARIABLE)
-    targets = [target for asset in read_config(ROOT / source.CONFIG, source) for target in asset.targets()]
-    if source.KEY_REQUIRED and not key:
-        return []
-    return [target for target in targets if key or not source.METRICS[target.metric].needs_key]
 
 
 def pace_of(source: "type[BaseSource]", settings: Settings) -> "Pace":

@@ -6,13 +6,13 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pipeline.commands.archive import SAVED, confirmed
 from pipeline.commands.runs import announce, pace_of, whole_job
-from pipeline.errors import ConfigurationError, DatabaseAway, RunRefused, SchedulerRefused
+from pipeline.errors import ConfigurationError, DatabaseAway, DatabaseLost, RunRefused, SchedulerRefused
 from pipeline.logs import JOURNAL, PERSON, JsonLines
 from pipeline.process import log_to, open_database, stop_on_signals, until_stopped
 from pipeline.schedule import SCHEDULER, Duty
@@ -79,56 +79,64 @@ def _serve(
     stop: threading.Event,
     notify: "Notify",
 ) -> int:
-    from db.heartbeat import Heartbeat
-    from db.setup import ensure_schema
     from pipeline.run import run
     from pipeline.scheduler import Scheduler
 
-    try:
-        place = _take_place(database, stop, notify)
-        if place is None:
-            return 0
-        with closing(place):
-            ensure_schema(database)
-            with closing(Heartbeat(database, names, fresh=arguments.fresh)) as heartbeat:
-                notify.ready()
-                if arguments.fresh and (code := _clear(names, arguments, settings, database, stop, heartbeat)):
-                    return code
-                paces = {name: pace_of(SOURCES[name], settings) for name in names}
-                duties = [Duty(name, verb, at) for name in names for verb, at in SOURCES[name].SCHEDULES.items()]
-                log.info("scheduling: %s", "; ".join(f"{duty} {duty.schedule}" for duty in duties))
-                Scheduler(
-                    duties,
-                    heartbeat,
-                    stop,
-                    notify,
-                    hold=place.take,
-                    make_job=lambda duty: whole_job(duty.source, duty.verb, settings),
-                    run=lambda job, show: run(
-                        job, database, stop, scrub, paces[job.source.name], hold=place.take, show=show
-                    ),
-                ).serve()
-    except RunRefused as error:
-        raise SchedulerRefused(str(error)) from None
+    came_up = _come_up(names, arguments, database, stop, notify)
+    if came_up is None:
+        return 0
+    place, heartbeat = came_up
+    with closing(place), closing(heartbeat):
+        if arguments.fresh and (code := _clear(names, arguments, settings, database, stop, heartbeat)):
+            return code
+        notify.ready()
+        paces = {name: pace_of(SOURCES[name], settings) for name in names}
+        duties = [Duty(name, verb, at) for name in names for verb, at in SOURCES[name].SCHEDULES.items()]
+        log.info("scheduling: %s", "; ".join(f"{duty} {duty.schedule}" for duty in duties))
+        scheduler = Scheduler(
+            duties,
+            heartbeat,
+            stop,
+            notify,
+            hold=place.take,
+            make_job=lambda duty: whole_job(duty.source, duty.verb, settings),
+            run=lambda job, show: run(job, database, stop, scrub, paces[job.source.name], hold=place.take, show=show),
+        )
+        try:
+            scheduler.serve()
+        except RunRefused as error:
+            raise SchedulerRefused(str(error)) from None
     return 0
 
 
-def _take_place(database: "Database", stop: threading.Event, notify: "Notify") -> "SessionLock | None":
-    """The place of the one scheduler, as soon as the database is there; None where it is stopped before."""
+def _come_up(
+    names: Sequence[str], arguments: argparse.Namespace, database: "Database", stop: threading.Event, notify: "Notify"
+) -> "tuple[SessionLock, Heartbeat] | None":
+    """The place of the one scheduler and its heartbeat, once the database is there; None where it is stopped before."""
+    from db.heartbeat import Heartbeat
     from db.lock import SessionLock
+    from db.setup import ensure_schema
 
     told = False
     while not stop.is_set():
-        try:
-            return SessionLock(database, SCHEDULER, stop)
-        except DatabaseAway as error:
-            if not told:
-                log.warning("%s; waiting for it", error)
-                notify.ready()  # it has come up, and waits
-                notify.status("waiting for the database")
-            told = True
-            notify.alive()
-            stop.wait(WAIT_SECONDS)
+        with ExitStack() as undone:
+            try:
+                place = undone.enter_context(closing(SessionLock(database, SCHEDULER, stop)))
+                ensure_schema(database)
+                heartbeat = Heartbeat(database, names, fresh=arguments.fresh)
+            except (DatabaseAway, DatabaseLost) as error:
+                if not told:
+                    log.warning("%s: waiting for it", error)
+                    notify.status("waiting for the database")
+                told = True
+                notify.extend(WAIT_SECONDS * 12)
+                stop.wait(WAIT_SECONDS)
+            except RunRefused as error:
+                if not stop.is_set():  # else it was our own former session that held the place
+                    raise SchedulerRefused(str(error)) from None
+            else:
+                undone.pop_all()
+                return place, heartbeat
     return None
 
 
@@ -150,6 +158,8 @@ def _clear(
             ", ".join(done),
         )
     jobs = [whole_job(name, Verb.BACKFILL, settings) for name in names if name not in done]
+    if not jobs:
+        return 0
     return fresh(
         jobs,
         database,
@@ -158,5 +168,6 @@ def _clear(
         now=datetime.now(UTC),
         keep_all=arguments.keep_all,
         confirm=lambda: arguments.yes or confirmed([job.source.name for job in jobs]),
+        tell=log.info,
         refill=lambda _: 0,
     )
