@@ -11,7 +11,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 from db import heartbeat
 from pipeline.schedule import Duty, History, Schedule, Try, daily, due, hourly, next_try, slot_of, wait
 from pipeline.values import Verb
-from tests.simulated_year import DUTIES, BrokenPromise, Counts, Due, Pulls, check, simulate
+from tests.simulated_year import DUTIES, Due, Pulls, simulate
+from tests.year_promises import BrokenPromise, Counts, check
 
 log = logging.getLogger(__name__)
 
