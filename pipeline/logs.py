@@ -26,7 +26,7 @@ class JsonLines(Scrubber):
         line |= {name: self._scrubbed(value) for name, value in getattr(record, "run", {}).items()}
         if record.exc_info:
             line["exception"] = self.scrub(self.formatException(record.exc_info))
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line)
 
     def _scrubbed(self, value: object) -> object:
         if isinstance(value, list):

@@ -54,8 +54,7 @@ class Pace:
         """Return, at the moment when one request may start, that moment on the clock; `sleep` may end by raising."""
         with self._queue:
             while True:
-                start = self._clock()
-                with self._state, self._turn.taken(start):
+                with self._state, self._turn.taken(self._clock) as start:
                     remaining = self._turn.moment - start
                     if remaining <= 0:
                         self._turn.moment = start + self._delay
@@ -69,8 +68,7 @@ class Pace:
         that were under way together (`started` before the last refusal) count once, and so do refusals in a row:
         they say that the pause was too short, and nothing of the pace.
         """
-        with self._state:
-            now = self._clock()
+        with self._state, self._turn.taken(self._clock) as now:
             together = started < self._refused_at
             if not together:
                 if not self._refusals:
@@ -78,8 +76,7 @@ class Pace:
                 self._refusals += 1
                 self._refused_at = now
             pause = max(asked or 0.0, 0.0 if together else backoff(self._refusals))
-            with self._turn.taken(now):
-                self._turn.moment = max(self._turn.moment, now + pause)
+            self._turn.moment = max(self._turn.moment, now + pause)
             self._steady_since = max(self._steady_since, now + pause)
 
     def accepted(self, started: float) -> None:

@@ -6,8 +6,8 @@ import os
 import struct
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
@@ -28,10 +28,9 @@ class Turn:
         self.moment = -math.inf
 
     @contextmanager
-    def taken(self, now: float) -> Iterator[None]:
-        """Within it, `moment` is for its holder alone to read and to set; `now` is on the same clock."""
-        del now
-        yield
+    def taken(self, clock: Callable[[], float]) -> Iterator[float]:
+        """Within it, `moment` is for its holder alone to read and to set; gives the time since when it is."""
+        yield clock()
 
 
 class HostTurn(Turn):
@@ -51,25 +50,31 @@ class HostTurn(Turn):
             file.parent.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
-    def taken(self, now: float) -> Iterator[None]:
+    def taken(self, clock: Callable[[], float]) -> Iterator[float]:
         """As of a turn of this process, and of no other one meanwhile."""
-        try:
-            record = self._open()
-        except OSError as error:
-            if not self._told:
-                log.warning("the pace is not shared with other processes: %s", error)
-                self._told = True
-            yield
-            return
-        with record:
-            if not _lock(record):
-                yield
+        with ExitStack() as leaving:
+            try:
+                record = leaving.enter_context(self._open())
+                locked = _lock(record)
+                now = clock()
+                written, moment = _read(record)
+            except OSError as error:
+                self._tell(error)
+                yield clock()
                 return
-            written, moment = _read(record)
             if written <= now and moment - written <= FARTHEST:
                 self.moment = max(self.moment, moment)
-            yield
-            os.pwrite(record.fileno(), RECORD.pack(now, self.moment), 0)
+            yield now
+            try:
+                if locked:
+                    os.pwrite(record.fileno(), RECORD.pack(now, self.moment), 0)
+            except OSError as error:
+                self._tell(error)
+
+    def _tell(self, error: OSError) -> None:
+        if not self._told:
+            log.warning("the pace is not shared with other processes: %s", error)
+        self._told = True
 
     def _open(self) -> FileIO:
         if sys.platform == "win32":
