@@ -9,7 +9,7 @@ from contextlib import closing
 from db.lock import SessionLock
 from db.setup import Database
 from db.store import Store
-from pipeline.errors import CallFailed, DatabaseLost, SourceStopped
+from pipeline.errors import CallFailed, DatabaseLost, RunRefused, SourceStopped
 from pipeline.gaps import to_ask
 from pipeline.plan import Job, Plan, Scope, make_plan
 from pipeline.progress import Progress
@@ -58,8 +58,8 @@ def run(
         summary = Summary(plan := plan_in(store, job), len({target for call in plan.calls for target in call.targets}))
         try:
             _fetch_and_store(summary, Client(source, stop, pace), store, show)
-        except DatabaseLost:
-            raise  # nothing can be recorded
+        except (DatabaseLost, RunRefused):
+            raise  # nothing can be recorded, or may be
         except Exception as error:
             summary.broken = f"{type(error).__name__}: {error}"
             store.end_run(pull_id, summary.end(scrub))
