@@ -54,6 +54,7 @@ def run(
         closing(SessionLock(database, f"{verb} {source.name}", stop)) as lock,
         closing(Store(database, source.name, verb, hold_both, stop)) as store,
     ):
+        hold()
         pull_id = store.begin_run([name for name, metric in source.METRICS.items() if metric.live_only], job.slot)
         summary = Summary(plan := plan_in(store, job), len({target for call in plan.calls for target in call.targets}))
         try:

@@ -181,6 +181,7 @@ class Scheduler:
     def _record(self, duty: Duty, slot: datetime, error: PipelineError) -> None:
         """Record what has no row of its own, so that it counts as a failed try."""
         try:
+            self._hold()
             self._heartbeat.refuse(duty, slot, str(error))
-        except (DatabaseLost, ConfigurationError) as lost:
+        except (DatabaseLost, ConfigurationError, RunRefused) as lost:
             log.info("%s: not recorded: %s", duty, lost)

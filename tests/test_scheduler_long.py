@@ -103,7 +103,7 @@ def test_killed_again_and_again_it_completes_the_table_and_does_no_slot_twice(
     assert rows(TWICE) == []
 
 
-@pytest.mark.parametrize(("restarts", "size"), [(1, 20), pytest.param(10, 100, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("restarts", "size"), [(1, 20), pytest.param(10, 250, marks=pytest.mark.long)])
 def test_a_database_that_restarts_is_waited_for_and_written_only_with_the_place_held(
     restarts: int, size: int, home: Home, server_of_ours: Server
 ) -> None:
