@@ -13,6 +13,7 @@ from pipeline.errors import CallFailed, SourceStopped
 from pipeline.plan import Job, make_plan
 from pipeline.values import Verb
 from sources.http import Client, Stopped
+from sources.pace import Pace
 
 
 def fresh(
@@ -24,6 +25,7 @@ def fresh(
     now: datetime,
     keep_all: bool,
     confirm: Callable[[], bool],
+    pace: Callable[[Job], Pace],
     tell: Callable[[str], None],
     refill: Callable[[Job], int],
 ) -> int:
@@ -34,8 +36,10 @@ def fresh(
     with `keep_all` everything, must be in a file in `folder`.
     Raises ConfigurationError, SourceStopped or RunRefused with nothing cleared of that source.
     """
+    if not jobs:
+        return 0
     for job in jobs:
-        _probe(job, stop)
+        _probe(job, stop, pace(job))
     kept = {job: folder / f"{job.source.name}-{now:%Y%m%dT%H%M%SZ}.csv.gz" for job in jobs}
     for job, file in kept.items():
         rows = save(database, job.source.name, () if keep_all else job.targets, job.window, file)
@@ -62,9 +66,9 @@ def _what(keep_all: bool) -> str:
     return "of all kinds" if keep_all else "that can't be fetched again"
 
 
-def _probe(job: Job, stop: threading.Event) -> None:
+def _probe(job: Job, stop: threading.Event, pace: Pace) -> None:
     """See that the API answers and takes the key: the first call of the job does, one in its middle, or the last."""
-    client, calls = Client(job.source, stop), make_plan(job).calls
+    client, calls = Client(job.source, stop, pace), make_plan(job).calls
     failed: CallFailed | None = None
     try:
         for call in (calls[0], calls[len(calls) // 2], calls[-1]):

@@ -25,7 +25,10 @@ class Schedule(NamedTuple):
 
     def __str__(self) -> str:
         hour, minute = divmod(self.at // timedelta(minutes=1), 60)
-        return f"hourly at XX:{minute:02} UTC" if self.every == HOUR else f"daily at {hour:02}:{minute:02} UTC"
+        if self.every == HOUR:
+            return f"hourly at XX:{minute:02} UTC"
+        often = "daily" if self.every == DAY else f"each {self.every}"
+        return f"{often} at {hour:02}:{minute:02} UTC"
 
 
 def hourly(minute: int) -> Schedule:
@@ -118,6 +121,6 @@ def due(
         if slot is None or duty.lane in taken:
             continue
         start = next_try(slot, history.tries.get((duty, slot), ()), now)
-        if start is not None and (start <= now or start == slot):
+        if start is not None and start <= now:
             taken.add(duty.lane)
             yield duty, slot

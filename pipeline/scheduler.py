@@ -36,7 +36,8 @@ class Activity(Progress):
         self._title = self._text
         self.moved = time.monotonic()
 
-    def __call__(self, title: str, total: int) -> "Activity":
+    def begin(self, title: str, total: int) -> "Activity":
+        """The same, as of a run that has its calls."""
         self._title = title
         self.update(0, total, 0)
         return self
@@ -146,7 +147,7 @@ class Scheduler:
         """One run, whatever comes of it: the loop and the other lanes go on."""
         try:
             job = self._job(duty, slot)
-            summary = self._run(job, activity)
+            summary = self._run(job, activity.begin)
             self._remember(duty, slot, summary)
             level = logging.WARNING if summary.exit_code else logging.INFO
             log.log(level, "%s", summary.line(), extra={"run": summary.figures()})

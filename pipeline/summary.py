@@ -114,7 +114,9 @@ class Summary:
     def _figures(self) -> str:
         job, counts = self.plan.job, self.counts
         if not self.plan.calls:
-            return f"{job}: nothing to ask: all {job.not_asked(len(job.targets))}; {self.seconds:.1f} s"
+            none = f"no series of its config can be asked for in a {job.verb}"
+            why = f"all {job.not_asked(len(job.targets))}" if job.targets else none
+            return f"{job}: nothing to ask: {why}; {self.seconds:.1f} s"
         kept = f", {counts.kept:,} stored with another value" if counts.kept else ""
         changed = "restated" if job.verb is Verb.SETTLE else "changed"
         return (

@@ -80,6 +80,23 @@ def test_a_restart_in_a_slot_pulls_nothing_and_its_backfill_asks_nothing(
     assert rows("SELECT count(*) FROM pulls WHERE kind = 'pull'") == [(2,)]
 
 
+@pytest.mark.parametrize(
+    ("metrics", "asked"), [("FEES", {"backfill"}), ("FEES_24H", {"pull"})], ids=["only a history", "only live values"]
+)
+def test_a_kind_of_run_for_which_a_config_has_nothing_is_made_without_a_call(
+    metrics: str, asked: set[str], home: Home, database_url: str, rows: Rows
+) -> None:
+    home.configure("defillama", f"asset,kind,metrics\naave-v3,protocol,{metrics}\n")
+    with home.api() as api, Running(home, environment(database_url, api), "--source defillama") as scheduler:
+        runs = {name: figures for _, name, figures in scheduler.made(2).runs()}
+        assert scheduler.stop() == 0
+    done = "SELECT kind, calls > 0 FROM pulls WHERE status = 'success' AND failure IS NULL ORDER BY kind"
+    assert rows(done) == [(kind, kind in asked) for kind in ("backfill", "pull")]
+    assert [name for name, figures in runs.items() if "nothing to ask" in figures] == [
+        f"defillama {kind}" for kind in ("backfill", "pull") if kind not in asked
+    ]
+
+
 def test_sigterm_in_a_backfill_stores_and_records_what_was_fetched(home: Home, database_url: str, rows: Rows) -> None:
     home.configure("defillama", PARENTS)
     with home.api(latency=0.5) as api, Running(home, environment(database_url, api), "--source defillama") as scheduler:
@@ -135,7 +152,7 @@ def test_a_second_scheduler_names_the_first_and_exits_with_3(home: Home, databas
         ),
         ("", {}, "/defillama_config.csv:2: unknown metric 'TLV': did you mean TVL?"),
         ("--source atermis", {}, "scheduler.py: error: argument --source: invalid choice: 'atermis' (choose from "),
-        ("--fresh", {}, "error: nobody is there to be asked before all is cleared: write --fresh --yes"),
+        ("--fresh", {}, "error: nobody is there to be asked before all is cleared: write --yes"),
     ],
 )
 def test_a_mistake_is_one_clear_line_with_nothing_asked_or_written(

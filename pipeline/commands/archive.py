@@ -2,15 +2,22 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from pipeline.commands.runs import announce, names_of, pace_of, run_one, whole_job
+from pipeline.commands.runs import announce, names_of, need_series, pace_of, run_one, whole_job
 from pipeline.errors import ConfigurationError
 from pipeline.process import open_database, stop_on_signals
 from pipeline.settings import ROOT, Settings
 from pipeline.values import Verb
 from sources import SOURCES
+
+if TYPE_CHECKING:
+    from db.setup import Database
+    from pipeline.plan import Job
+    from sources.pace import Pace
 
 SAVED = ROOT / "saved"
 
@@ -18,27 +25,58 @@ SAVED = ROOT / "saved"
 def start_fresh(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Keep in a file what can't be fetched again, ask, clear, refill; the exit code of the refills."""
     jobs = [whole_job(name, Verb.BACKFILL, settings) for name in names_of(arguments.source)]
+    for job in jobs:
+        need_series(job)
+        announce(job)
+    check_confirmation(arguments)
+
+    from db.setup import ensure_schema
+
+    with open_database(settings) as database, stop_on_signals() as stop:
+        ensure_schema(database)
+        paces = {job.source.name: pace_of(type(job.source), settings) for job in jobs}
+        return clear_and_refill(
+            jobs,
+            arguments,
+            database,
+            stop,
+            paces,
+            tell=print,
+            refill=lambda job: run_one(job, database, stop, scrub, paces[job.source.name]),
+        )
+
+
+def check_confirmation(arguments: argparse.Namespace) -> None:
+    """Raise ConfigurationError where a fresh start wants to ask first, and nobody is there."""
     if not arguments.yes and not sys.stdin.isatty():
         raise ConfigurationError("nobody is there to be asked before all is cleared: write --yes")
 
-    from db.setup import ensure_schema
+
+def clear_and_refill(
+    jobs: "Sequence[Job]",
+    arguments: argparse.Namespace,
+    database: "Database",
+    stop: threading.Event,
+    paces: "Mapping[str, Pace]",
+    *,
+    tell: Callable[[str], None],
+    refill: "Callable[[Job], int]",
+) -> int:
+    """The fresh start of each job's source as the options say; the highest exit code of the refills."""
     from pipeline.fresh import fresh
 
-    for job in jobs:
-        announce(job)
-    with open_database(settings) as database, stop_on_signals() as stop:
-        ensure_schema(database)
-        return fresh(
-            jobs,
-            database,
-            stop,
-            folder=SAVED,
-            now=datetime.now(UTC),
-            keep_all=arguments.keep_all,
-            confirm=lambda: arguments.yes or confirmed([job.source.name for job in jobs]),
-            tell=print,
-            refill=lambda job: run_one(job, database, stop, scrub, pace_of(type(job.source), settings)),
-        )
+    return fresh(
+        jobs,
+        database,
+        stop,
+        folder=SAVED,
+        now=datetime.now(UTC),
+        keep_all=arguments.keep_all,
+        confirm=lambda: arguments.yes or _confirmed([job.source.name for job in jobs]),
+        pace=lambda job: paces[job.source.name],
+        tell=tell,
+        refill=refill,
+    )
 
 
 def restore_file(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
@@ -64,7 +102,6 @@ def restore_file(arguments: argparse.Namespace, settings: Settings, scrub: Calla
     return 0
 
 
-def confirmed(names: list[str]) -> bool:
-    """Whether the person at the terminal wants these sources cleared."""
+def _confirmed(names: list[str]) -> bool:
     print(f"clear all that is stored of {', '.join(names)}, and fetch it anew? Write yes: ", end="", flush=True)
     return sys.stdin.readline().strip().lower() == "yes"

@@ -47,6 +47,7 @@ def run_all(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[
         raise ConfigurationError("--config goes with one source: name it in place of 'all'")
     jobs = [_job(name, arguments, settings) for name in names]  # every source is checked before the first call
     for job in jobs:
+        need_series(job)
         announce(job)
     if arguments.dry_run:
         _show_plans(jobs, settings, scrub)
@@ -79,7 +80,7 @@ def run_one(job: "Job", database: "Database", stop: threading.Event, scrub: Call
 
 
 def whole_job(name: str, verb: Verb, settings: Settings) -> "Job":
-    """The run for all that a source's config names; raises ConfigurationError where there can be none."""
+    """The run for all that a source's config names, which may be nothing; raises ConfigurationError as it is read."""
     defaults = argparse.Namespace(
         verb=verb, asset=[], metric=[], config=None, start=None, end=None,
         full=False, gaps=False, retry_empty=False, days=SOURCES[name].SETTLE_DAYS,
@@ -95,6 +96,13 @@ def pace_of(source: "type[BaseSource]", settings: Settings) -> "Pace":
     asked = f"{settings.url(source.BASE_URL_VARIABLE)} {settings.key(source.KEY_VARIABLE)}"
     name = f"{source.name}-{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
     return Pace(source.REQUEST_DELAY, turn=HostTurn(settings.directory(PACE_DIRECTORY, ROOT / ".data" / "pace") / name))
+
+
+def need_series(job: "Job") -> None:
+    """Raise ConfigurationError where a run that a person has asked for has nothing to ask."""
+    if not job.targets:
+        why = f"set {job.source.KEY_VARIABLE}" if job.without_key else _elsewhere(job)
+        raise ConfigurationError(f"none of these series can be asked for in a {job.verb}: {why}")
 
 
 def announce(job: "Job") -> None:
@@ -123,11 +131,7 @@ def _job(name: str, arguments: argparse.Namespace, settings: Settings) -> "Job":
     window = _window(source, arguments, datetime.now(UTC))
     targets = choose(assets, arguments.asset, arguments.metric, file.name)
     api = source(key, settings.url(source.BASE_URL_VARIABLE))
-    job = make_job(api, arguments.verb, targets, window, _scope(arguments))
-    if not job.targets:
-        why = f"set {source.KEY_VARIABLE}" if job.without_key else _elsewhere(job)
-        raise ConfigurationError(f"none of these series can be asked for in a {arguments.verb}: {why}")
-    return job
+    return make_job(api, arguments.verb, targets, window, _scope(arguments))
 
 
 def _window(source: "type[BaseSource]", arguments: argparse.Namespace, now: datetime) -> Window:

@@ -3,16 +3,14 @@
 import argparse
 import logging
 import os
-import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, closing
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipeline.commands.archive import SAVED, confirmed
-from pipeline.commands.runs import announce, pace_of, whole_job
-from pipeline.errors import ConfigurationError, DatabaseAway, DatabaseLost, RunRefused, SchedulerRefused
+from pipeline.commands.archive import check_confirmation, clear_and_refill
+from pipeline.commands.runs import announce, need_series, pace_of, whole_job
+from pipeline.errors import DatabaseAway, DatabaseLost, RunRefused, SchedulerRefused
 from pipeline.logs import JOURNAL, PERSON, JsonLines
 from pipeline.process import log_to, open_database, stop_on_signals, until_stopped
 from pipeline.schedule import SCHEDULER, Duty
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from db.lock import SessionLock
     from db.setup import Database
     from pipeline.notify import Notify
+    from pipeline.plan import Job
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +50,12 @@ def run_scheduler(arguments: argparse.Namespace, settings: Settings, scrub: Call
 
     names = arguments.source or list(SOURCES)
     _log_as(arguments.log_format, settings)
-    if arguments.fresh and not arguments.yes and not sys.stdin.isatty():
-        raise ConfigurationError("nobody is there to be asked before all is cleared: write --fresh --yes")
     for name in names:  # every source is checked before anything else
-        announce(whole_job(name, Verb.PULL, settings))
+        pull, backfill = (whole_job(name, verb, settings) for verb in (Verb.PULL, Verb.BACKFILL))
+        announce(pull)
+        need_series(backfill if arguments.fresh or not pull.targets else pull)
+    if arguments.fresh:
+        check_confirmation(arguments)
     notify = Notify()
     with open_database(settings) as database, stop_on_signals() as stop:
         code = until_stopped(stop, lambda: _serve(names, arguments, settings, scrub, database, stop, notify))
@@ -87,10 +88,13 @@ def _serve(
         return 0
     place, heartbeat = came_up
     with closing(place), closing(heartbeat):
-        if arguments.fresh and (code := _clear(names, arguments, settings, database, stop, heartbeat)):
-            return code
-        notify.ready()
         paces = {name: pace_of(SOURCES[name], settings) for name in names}
+        if arguments.fresh:
+            jobs = _to_clear(names, heartbeat.cleared, settings)
+            code = clear_and_refill(jobs, arguments, database, stop, paces, tell=log.info, refill=_later)
+            if code:
+                return code
+        notify.ready()
         duties = [Duty(name, verb, at) for name in names for verb, at in SOURCES[name].SCHEDULES.items()]
         log.info("scheduling: %s", "; ".join(f"{duty} {duty.schedule}" for duty in duties))
         scheduler = Scheduler(
@@ -140,34 +144,18 @@ def _come_up(
     return None
 
 
-def _clear(
-    names: Sequence[str],
-    arguments: argparse.Namespace,
-    settings: Settings,
-    database: "Database",
-    stop: threading.Event,
-    heartbeat: "Heartbeat",
-) -> int:
-    """The fresh start of those sources that have not had it yet; the exit code. What it clears is then backfilled."""
-    from pipeline.fresh import fresh
+def _later(job: "Job") -> int:
+    """What is cleared is backfilled by the scheduler itself, as at each start."""
+    del job
+    return 0
 
-    if done := sorted(heartbeat.cleared & set(names)):
+
+def _to_clear(names: Sequence[str], cleared: Collection[str], settings: Settings) -> "list[Job]":
+    """The backfills of the sources that have not had their fresh start yet."""
+    if done := [name for name in names if name in cleared]:
         log.info(
             "not cleared again, as an earlier start with --fresh has done it: %s; to clear once more: "
             "python main.py fresh, or a start without --fresh in between",
             ", ".join(done),
         )
-    jobs = [whole_job(name, Verb.BACKFILL, settings) for name in names if name not in done]
-    if not jobs:
-        return 0
-    return fresh(
-        jobs,
-        database,
-        stop,
-        folder=SAVED,
-        now=datetime.now(UTC),
-        keep_all=arguments.keep_all,
-        confirm=lambda: arguments.yes or confirmed([job.source.name for job in jobs]),
-        tell=log.info,
-        refill=lambda _: 0,
-    )
+    return [whole_job(name, Verb.BACKFILL, settings) for name in names if name not in done]
