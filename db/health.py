@@ -1,10 +1,12 @@
 """What the tables say of how the pipeline is: its runs, its requests, and how old each series is."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from db.heartbeat import Beat
+from db.setup import aware, session_name
+from db.store import STOPPED
 
 HAS_TABLES = "SELECT to_regclass('pulls') IS NOT NULL AND to_regclass('metrics') IS NOT NULL"
 # All of pulls is read twice in the end: to look for the last failure of what never failed would do no less, six times.
@@ -14,7 +16,7 @@ LAST_RUNS = """
 WITH last AS (
     SELECT source_name, kind, max(pull_id) AS latest, max(finished_at) AS ended,
         max(pull_id) FILTER (WHERE finished_at IS NOT NULL AND status <> 'error') AS good,
-        max(pull_id) FILTER (WHERE status = 'error' AND failure NOT LIKE 'stopped before %%') AS bad
+        max(pull_id) FILTER (WHERE status = 'error' AND failure NOT LIKE %(stopped)s) AS bad
     FROM pulls GROUP BY source_name, kind
 )
 SELECT wanted.source, wanted.kind, good.pulled_at, good.finished_at, bad.pulled_at, bad.failure, tries, since,
@@ -28,7 +30,7 @@ LEFT JOIN LATERAL (
     SELECT count(*) AS tries, min(pulled_at) AS since FROM pulls
     WHERE pull_id > coalesce(last.good, 0) AND (source_name, kind) = (wanted.source, wanted.kind)
         AND status = 'error' AND finished_at IS NOT NULL AND slot IS NOT NULL
-        AND coalesce(failure, '') NOT LIKE 'stopped before %%'
+        AND coalesce(failure, '') NOT LIKE %(stopped)s
 ) AS failing ON true
 """
 LAST_DAY = """
@@ -53,7 +55,6 @@ SESSIONS = """
 SELECT application_name, pg_postmaster_start_time() AT TIME ZONE 'UTC'
 FROM (VALUES (1)) AS always LEFT JOIN pg_stat_activity ON datname = current_database() AND application_name LIKE %s
 """
-NAME_LENGTH = 63  # of an application_name
 
 
 class LastRuns(NamedTuple):
@@ -93,12 +94,11 @@ def has_tables(cursor: Any) -> bool:
 
 def last_runs(cursor: Any, kinds: Sequence[tuple[str, str]]) -> dict[tuple[str, str], LastRuns]:
     """How the runs of these sources and kinds last went."""
-    cursor.execute(LAST_RUNS, {"sources": [name for name, _ in kinds], "kinds": [kind for _, kind in kinds]})
+    values = {"sources": [name for name, _ in kinds], "kinds": [kind for _, kind in kinds], "stopped": f"{STOPPED} %"}
+    cursor.execute(LAST_RUNS, values)
     return {
-        (name, kind): LastRuns(
-            _utc(begun), _utc(good), _utc(bad), failure, tries, _utc(since), _utc(running), _utc(ended)
-        )
-        for name, kind, begun, good, bad, failure, tries, since, running, ended in cursor
+        (name, kind): LastRuns._make(aware(value) if isinstance(value, datetime) else value for value in row)
+        for name, kind, *row in cursor
     }
 
 
@@ -113,17 +113,13 @@ def ages(cursor: Any, source: str, series: Sequence[tuple[str, str]]) -> list[Ag
     """How old these series (asset, metric) of a source are."""
     values = {"source": source, "assets": [asset for asset, _ in series], "metrics": [metric for _, metric in series]}
     cursor.execute(AGES, values)
-    return [Age(asset, metric, _utc(newest), answered) for asset, metric, newest, answered in cursor]
+    return [Age(asset, metric, newest and aware(newest), answered) for asset, metric, newest, answered in cursor]
 
 
 def sessions(cursor: Any, place: str, beat: Beat | None) -> Sessions:
     """Whose sessions for a place the server sees."""
-    purpose = f"crypto-metrics {place} "  # as Database.connect calls them
-    cursor.execute(SESSIONS, (f"{purpose}%",))
+    whose, _, _ = session_name(place, 0, "").rpartition(" ")
+    cursor.execute(SESSIONS, (f"{whose} %",))
     names, started = zip(*cursor, strict=True)
-    own = f"{purpose}{beat.pid}@{beat.host}"[:NAME_LENGTH] if beat else None
-    return Sessions(any(names) and own not in names, started[0].replace(tzinfo=UTC))
-
-
-def _utc(at: datetime | None) -> datetime | None:
-    return at.replace(tzinfo=UTC) if at else None
+    own = session_name(place, beat.pid, beat.host) if beat else None
+    return Sessions(any(names) and own not in names, aware(started[0]))

@@ -4,10 +4,10 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
-from db.setup import Database, plain_errors
+from db.setup import Database, aware, naive, plain_errors
 from pipeline.errors import ConfigurationError, DatabaseLost
 from pipeline.schedule import Duty, History, Try, slot_of
 
@@ -89,7 +89,7 @@ class Heartbeat:
     def beat(self, doing: str) -> datetime:
         """Say that the scheduler lives, and what it is doing; the time, by the clock that dates all runs."""
         (now,) = self._do(lambda cursor: _one(cursor, BEAT, {"doing": doing}))
-        return _utc(now)
+        return aware(now)
 
     def history(self, duties: Sequence[Duty], now: datetime) -> History:
         """The runs for the latest slot of each duty."""
@@ -98,7 +98,7 @@ class Heartbeat:
 
     def refuse(self, duty: Duty, slot: datetime, failure: str) -> None:
         """Record a run that could not even begin."""
-        values = {"source": duty.source, "kind": duty.verb.value, "slot": _naive(slot), "failure": failure}
+        values = {"source": duty.source, "kind": duty.verb.value, "slot": naive(slot), "failure": failure}
         self._do(lambda cursor: cursor.execute(REFUSE, values))
 
     def close(self) -> None:
@@ -123,29 +123,29 @@ class Heartbeat:
 def last_beat(cursor: Any) -> tuple[datetime, Beat | None]:
     """The time, by the database's clock, and what the last scheduler has told; None where there never was one."""
     now, *beat = _one(cursor, LAST, {})
-    return _utc(now), _beat(beat) if beat[0] else None
+    return aware(now), _beat(beat) if beat[0] else None
 
 
 def disown(cursor: Any, duties: Sequence[Duty], now: datetime) -> None:
     """Take their slots from runs that are dated after now, by a clock that was ahead: the slots are still to come."""
-    cursor.execute(DISOWN, {"sources": sorted({duty.source for duty in duties}), "now": _naive(now)})
+    cursor.execute(DISOWN, {"sources": sorted({duty.source for duty in duties}), "now": naive(now)})
 
 
 def history(cursor: Any, duties: Sequence[Duty], now: datetime, started: datetime, first_pull_id: int) -> History:
     """The runs for the latest slot of each duty of a scheduler that started then."""
     sources = sorted({duty.source for duty in duties})
-    first_runs = {name: _utc(at) for name, at in _all(cursor, FIRST_RUNS, {"sources": sources}) if at}
+    first_runs = {name: aware(at) for name, at in _all(cursor, FIRST_RUNS, {"sources": sources}) if at}
     slots = [(duty, slot_of(duty, now, started, first_runs.get(duty.source))) for duty in duties]
     wanted = [(duty, slot) for duty, slot in slots if slot is not None]
     values = {
         "sources": [duty.source for duty, _ in wanted],
         "kinds": [duty.verb.value for duty, _ in wanted],
-        "slots": [_naive(slot) for _, slot in wanted],
+        "slots": [naive(slot) for _, slot in wanted],
         "first_pull_id": first_pull_id,
     }
     tries: dict[tuple[Duty, datetime], list[Try]] = {}
     for number, ended, done, ours in _all(cursor, TRIES, values):
-        tries.setdefault(wanted[number - 1], []).append(Try(_utc(ended) if ended else None, done, ours))
+        tries.setdefault(wanted[number - 1], []).append(Try(aware(ended) if ended else None, done, ours))
     return History(started, first_runs, tries)
 
 
@@ -161,12 +161,4 @@ def _all(cursor: Any, statement: str, values: Any) -> list[tuple[Any, ...]]:
 
 def _beat(row: Iterable[Any]) -> Beat:
     host, pid, sources, started_at, beaten_at, doing, first_pull_id = row
-    return Beat(host, pid, sources, _utc(started_at), _utc(beaten_at), doing, first_pull_id)
-
-
-def _utc(at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC)
-
-
-def _naive(at: datetime) -> datetime:
-    return at.replace(tzinfo=None)
+    return Beat(host, pid, sources, aware(started_at), aware(beaten_at), doing, first_pull_id)

@@ -1,8 +1,10 @@
 """What was known when: values as of an instant, and the revisions since."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
+
+from db.setup import aware, naive
 
 # A row was known once the load that brought it in was done: its id lies in the range of that load. Its value was then
 # the one that the first revision since has replaced: the one after the last until then, in the order in which they were
@@ -89,9 +91,9 @@ def values(
 
     All times are aware UTC. A point that had not been stored by then, or whose day was still open, is absent.
     """
-    given = {"source": source, "asset": asset, "metric": metric, "start": _naive(start), "end": _naive(end)}
-    cursor.execute(AS_OF if as_of else NOW, given | ({"as_of": _naive(as_of)} if as_of else {}))
-    return [(at.replace(tzinfo=UTC), value) for at, value in cursor]
+    given = {"source": source, "asset": asset, "metric": metric, "start": naive(start), "end": naive(end)}
+    cursor.execute(AS_OF if as_of else NOW, given | ({"as_of": naive(as_of)} if as_of else {}))
+    return [(aware(at), value) for at, value in cursor]
 
 
 def revisions(
@@ -100,7 +102,7 @@ def revisions(
     """Every revision of a source, of these assets and metrics if given, by series and point, the oldest first."""
     cursor.execute(LISTED, {"source": source, "assets": assets, "metrics": metrics})
     return [
-        Revision(asset, metric, at.replace(tzinfo=UTC), old, new, replaced_at.replace(tzinfo=UTC), pull_id)
+        Revision(asset, metric, aware(at), old, new, aware(replaced_at), pull_id)
         for asset, metric, at, old, new, replaced_at, pull_id in cursor
     ]
 
@@ -110,8 +112,4 @@ def restated(
 ) -> list[Restated]:
     """The revised series of a source, the most often revised first."""
     cursor.execute(BY_SERIES, {"source": source, "assets": assets, "metrics": metrics})
-    return [Restated._make((*row[:-1], row[-1].replace(tzinfo=UTC))) for row in cursor]
-
-
-def _naive(at: datetime) -> datetime:
-    return at.astimezone(UTC).replace(tzinfo=None)
+    return [Restated._make((*row[:-1], aware(row[-1]))) for row in cursor]

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ SESSION = """
 SET TIME ZONE 'UTC'; SET jit = off; SET default_transaction_isolation = 'read committed'; SET idle_session_timeout = 0;
 SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3
 """
+UNWRITABLE = psycopg2.errors.ReadOnlySqlTransaction, psycopg2.errors.InsufficientPrivilege
 OLDEST = 14  # the first PostgreSQL with multiranges
 SCHEMA = Path(__file__).with_name("schema.sql")
 SCHEMA_LOCK = 0x6372_7970  # pg_advisory_xact_lock: one process upgrades at a time
@@ -72,7 +74,7 @@ class Database:
 
         Raises DatabaseAway where no server answers, ConfigurationError where it refuses, or is too old.
         """
-        name = f"crypto-metrics {purpose} {os.getpid()}@{socket.gethostname()}"[:63]
+        name = session_name(purpose, os.getpid(), socket.gethostname())
         try:
             session: Connection = psycopg2.connect(**{**CONNECT, **self._parts, "application_name": name})
             if session.server_version // 10_000 < OLDEST:
@@ -103,6 +105,21 @@ class Database:
 
     def _remedy(self) -> str:
         return "run python main.py setup" if self._server else "check DATABASE_URL and that the server runs"
+
+
+def session_name(purpose: str, pid: int, host: str) -> str:
+    """The application_name of a process's session, as long as PostgreSQL keeps it."""
+    return f"crypto-metrics {purpose} {pid}@{host}"[:63]
+
+
+def aware(at: datetime) -> datetime:
+    """A time of the tables, which hold naive UTC."""
+    return at.replace(tzinfo=UTC)
+
+
+def naive(at: datetime) -> datetime:
+    """An aware time as the tables hold it."""
+    return at.astimezone(UTC).replace(tzinfo=None)
 
 
 def ensure_schema(database: Database, *, always: bool = False) -> bool:
@@ -174,7 +191,7 @@ def plain_errors(session: Connection, database: Database | str, what: str = "wri
     """
     try:
         yield
-    except (psycopg2.errors.ReadOnlySqlTransaction, psycopg2.errors.InsufficientPrivilege) as error:
+    except UNWRITABLE as error:
         raise ConfigurationError(f"{database} can't be {what}: {reason(error)}") from error
     except psycopg2.Error as error:
         if alive(session) and not isinstance(error, psycopg2.OperationalError):

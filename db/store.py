@@ -13,7 +13,7 @@ from psycopg2.extensions import TransactionRollbackError
 
 from db import coverage
 from db.load import Counts, Load
-from db.setup import Database, alive, reason
+from db.setup import UNWRITABLE, Database, alive, naive, reason
 from pipeline.errors import ConfigurationError, DatabaseLost
 from pipeline.values import Answered, DataPoint, Target, Verb, Window
 
@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 RECONNECT_SECONDS = 20.0  # how long a database that went away may take to come back
 RECONNECT_PAUSE = 0.5  # seconds
+
+STOPPED = "stopped before"  # how the failure of a run begins that has ended early and failed in nothing
 
 # An earlier run of this source and kind without an end was killed: its lock is free, or we would not be here.
 BEGIN_RUN = """
@@ -110,7 +112,7 @@ class Store:
         `live_only` names metrics without history; `slot` is that of the schedule for which the run is made.
         What a clock that was ahead has claimed to be covered is no longer.
         """
-        values = {"source": self._source, "kind": self._verb.value, "slot": slot and slot.replace(tzinfo=None)}
+        values = {"source": self._source, "kind": self._verb.value, "slot": slot and naive(slot)}
         row = self._do(lambda: self._fetch(BEGIN_RUN, values))
         self._pull_id = int(row[0])
         self._latest_day, latest, today = self._do(lambda: self._fetch(LATEST_DAY, {"source": self._source}))
@@ -198,7 +200,7 @@ class Store:
     def _attempt(self, work: Callable[[], T]) -> T:
         try:
             return work()
-        except (psycopg2.errors.ReadOnlySqlTransaction, psycopg2.errors.InsufficientPrivilege) as error:
+        except UNWRITABLE as error:
             raise ConfigurationError(f"{self._database} can't be written: {reason(error)}") from error
 
     def _reconnect(self) -> None:

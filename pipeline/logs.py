@@ -2,9 +2,12 @@
 
 import json
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
-from pipeline.settings import Scrubber
+from pipeline.settings import Scrubber, Settings
+from sources import SOURCES
 
 PERSON = "%(asctime)sZ %(levelname)s %(message)s"
 JOURNAL = "%(levelname)s %(message)s"  # which dates each line itself
@@ -23,12 +26,21 @@ class JsonLines(Scrubber):
         if self._dated:
             line["time"] = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line |= {"level": record.levelname, "message": self.scrub(record.getMessage())}
-        line |= {name: self._scrubbed(value) for name, value in getattr(record, "run", {}).items()}
+        line |= scrubbed(getattr(record, "run", {}), self.scrub)
         if record.exc_info:
             line["exception"] = self.scrub(self.formatException(record.exc_info))
         return json.dumps(line)
 
-    def _scrubbed(self, value: object) -> object:
-        if isinstance(value, list):
-            return [self._scrubbed(each) for each in value]
-        return self.scrub(value) if isinstance(value, str) else value
+
+def secrets_of(settings: Settings) -> list[str]:
+    """All that must never be printed, whichever source it belongs to."""
+    return settings.secrets(source.KEY_VARIABLE for source in SOURCES.values())
+
+
+def scrubbed(value: Any, scrub: Callable[[str], str]) -> Any:
+    """The same with every text in it scrubbed: once it is JSON, a secret could be spelled otherwise."""
+    if isinstance(value, dict):
+        return {name: scrubbed(each, scrub) for name, each in value.items()}
+    if isinstance(value, list):
+        return [scrubbed(each, scrub) for each in value]
+    return scrub(value) if isinstance(value, str) else value

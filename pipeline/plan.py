@@ -8,7 +8,7 @@ from enum import Enum
 from pipeline.errors import ConfigurationError
 from pipeline.values import DAY, Target, Verb, Window, midnight
 from sources.base import EARLIEST, BaseSource, Call
-from sources.config import Asset, nearest
+from sources.config import nearest
 
 CALLS_SHOWN = 3  # of those whose paths are alike
 WINDOWS_SHOWN = 8
@@ -99,13 +99,12 @@ def days(window: Window) -> str:
 
 
 def choose(
-    assets: Sequence[Asset], only_assets: Sequence[str], only_metrics: Sequence[str], config: str
+    targets: Sequence[Target], only_assets: Sequence[str], only_metrics: Sequence[str], config: str
 ) -> list[Target]:
-    """The series of these rows that were asked for by name, all of them where none was.
+    """Those of a config's series that were asked for by name, all of them where none was.
 
     Raises ConfigurationError, with the nearest name, for one that no row of the config, so called, has.
     """
-    targets = [target for asset in assets for target in asset.targets()]
     known_assets, known_metrics = {target.asset for target in targets}, {target.metric for target in targets}
     for kind, names, known in (("asset", only_assets, known_assets), ("metric", only_metrics, known_metrics)):
         for name in names:

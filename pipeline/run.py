@@ -161,6 +161,7 @@ def _fit(answer: Answer, summary: Summary) -> list[DataPoint]:
             point.at = midnight(point.at)
     else:
         points = [point for point in answer.points if point.at + metrics[point.metric].shift in window]
+    summary.today = midnight(answer.received)
     summary.received += len(points)
     summary.nulls += answer.nulls
     summary.rejected.update(answer.rejected)

@@ -62,8 +62,8 @@ class Activity(Progress):
 class Scheduler:
     """Makes the runs that are due, each lane in a thread of its own, until it is stopped.
 
-    `hold` makes sure of the place of the one scheduler, `make_job` gives the whole job of a duty as the config says
-    now, `run` makes it. What has been done stands in the database alone.
+    `scrub` hides secrets, `hold` makes sure of the place of the one scheduler, `make_job` gives the whole job of a duty
+    as the config says now, `run` makes it. What has been done stands in the database alone.
     """
 
     def __init__(
@@ -72,12 +72,14 @@ class Scheduler:
         heartbeat: Heartbeat,
         stop: threading.Event,
         notify: Notify,
+        scrub: Callable[[str], str],
         *,
         hold: Callable[[], None],
         make_job: Callable[[Duty], Job],
         run: Callable[[Job, Show], Summary],
     ) -> None:
         self._duties, self._heartbeat, self._stop, self._notify = duties, heartbeat, stop, notify
+        self._scrub = scrub
         self._hold, self._make_job, self._run = hold, make_job, run
         self._lanes: dict[tuple[str, bool], tuple[threading.Thread, Activity]] = {}
         self._rest: dict[Duty, tuple[datetime, frozenset[tuple[str, str]]]] = {}
@@ -183,6 +185,6 @@ class Scheduler:
         """Record what has no row of its own, so that it counts as a failed try."""
         try:
             self._hold()
-            self._heartbeat.refuse(duty, slot, str(error))
+            self._heartbeat.refuse(duty, slot, self._scrub(str(error)))
         except (DatabaseLost, ConfigurationError, RunRefused) as lost:
             log.info("%s: not recorded: %s", duty, lost)

@@ -14,8 +14,9 @@ from pipeline.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parent.parent
 DATABASE_URL = "DATABASE_URL"
-PACE_DIRECTORY = "PACE_DIRECTORY"
 EMBEDDED_DIRECTORY = ROOT / ".data" / "postgres"
+PACE_DIRECTORY = "PACE_DIRECTORY"
+OWN_PACE_DIRECTORY = ROOT / ".data" / "pace"
 HIDDEN = "***"
 SHORTEST_SECRET = 4  # characters; hiding anything shorter wherever it stands would leave no word readable
 
@@ -54,10 +55,6 @@ class Settings:
         if value and not re.match(r"https?://[^/\s]", value):
             raise ConfigurationError(f"{name} is no URL of a server: write http://host:port or https://host")
         return value
-
-    def directory(self, name: str, default: Path) -> Path:
-        """The value of a variable that names a directory."""
-        return Path(self.get(name) or default)
 
     def secrets(self, key_variables: Iterable[str]) -> list[str]:
         """All that must never be printed, as it stands, in a URL and in an error's repr; the longest first."""

@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from db.load import Counts
-from db.store import RunEnd
+from db.store import STOPPED, RunEnd
 from pipeline.plan import Plan
-from pipeline.values import DAY, Target, Verb, midnight
+from pipeline.values import DAY, Target, Verb
 
 FAILURES_SHOWN = 5  # distinct messages in the summary
 FAILURES_KEPT = 20  # distinct messages in pulls.failure
@@ -33,7 +33,7 @@ class Summary:
     silent: list[Target] = field(default_factory=list)  # answered, without one point
     broken: str = ""  # what ended the run before its time, where it is not the stop
     seconds: float = 0.0
-    today: datetime = field(default_factory=lambda: midnight(datetime.now(UTC)))  # which a settle counts back from
+    today: datetime | None = None  # when the last answer came, which a settle counts back from
 
     @property
     def status(self) -> str:
@@ -100,7 +100,7 @@ class Summary:
         if len(failures) > FAILURES_KEPT:
             text += f"; and {len(failures) - FAILURES_KEPT} more"
         if self.not_made:
-            text = "; ".join(filter(None, [text, f"stopped before {self.not_made} calls were made"]))
+            text = "; ".join(filter(None, [text, f"{STOPPED} {self.not_made} calls were made"]))
         return RunEnd(
             self.status,
             records=self.counts.new + self.counts.changed,
@@ -139,4 +139,5 @@ class Summary:
 
     def _settle(self) -> str:
         job = self.plan.job
-        return f"python main.py settle {job.source.name} --days {(self.today - job.window.start) // DAY}"
+        number = ((self.today or job.window.end) - job.window.start) // DAY
+        return f"python main.py settle {job.source.name} --days {number}"

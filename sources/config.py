@@ -38,6 +38,11 @@ def nearest(name: str, known: Collection[str], listed: str = "python main.py sou
     return f"known: {', '.join(sorted(known))}" if len(known) <= 12 else f"see {listed}"
 
 
+def read_targets(path: Path, source: type[BaseSource]) -> list[Target]:
+    """The series that a source's config file names, in its order; raises ConfigurationError naming file and line."""
+    return [target for asset in read_config(path, source) for target in asset.targets()]
+
+
 def read_config(path: Path, source: type[BaseSource]) -> list[Asset]:
     """The rows of a source's config file, in its order; raises ConfigurationError naming file and line."""
     try:

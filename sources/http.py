@@ -16,7 +16,7 @@ import requests
 from pipeline.errors import CallFailed, SourceStopped
 from sources.base import Answer, BaseSource, Call, Request
 from sources.pace import Pace
-from sources.retry import MAX_REFUSALS, MAX_TRIES, Verdict, backoff, retry_after, verdict
+from sources.retry import LONGEST_PAUSE, MAX_REFUSALS, MAX_TRIES, Verdict, backoff, retry_after, verdict
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,6 @@ CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 60.0  # seconds; the SDK of Artemis allows
 LONGEST_ANSWER = 300.0  # seconds for a whole body, as the read time-out starts anew with each byte
 MAX_BODY = 256 * 2**20  # bytes after decompression; the largest real answers are some tens of MB
 IN_MEMORY = 4 * 2**20  # bytes of a body before it goes to a temporary file
-LONGEST_PAUSE = 900.0  # seconds; an API that asks for more is left to the next run
 LONGEST_REFUSAL = 1800.0  # seconds of answers that are all 429, after which the source is left to the next run
 ALL_DOWN = 20  # calls given up in a row, none answered between them, after which the API counts as down
 LOOK = 0.5  # seconds of a wait between two looks at whether the source is over

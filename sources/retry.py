@@ -10,6 +10,7 @@ from enum import Enum
 MAX_TRIES = 5  # of one call that meets faults
 MAX_REFUSALS = 10  # of one call that meets 429; their pauses add up to a minute at least, as APIs count by it
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds
+LONGEST_PAUSE = 900.0  # seconds; an API that asks for more is left to the next run
 
 
 class Verdict(Enum):

@@ -11,13 +11,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
+from sources.retry import LONGEST_PAUSE
+
 if sys.platform != "win32":  # absent there, and the command line must still come up to say so
     import fcntl
 
 log = logging.getLogger(__name__)
 
 RECORD = struct.Struct("dd")  # when it was written, and the moment that was written, both on the host's monotonic clock
-FARTHEST = 900.0  # seconds; no pause of an API is longer, so a moment farther off is of another boot
 PATIENCE, GLANCE = 0.1, 0.001  # seconds for a lock that is held for microseconds, and between two tries
 
 
@@ -62,7 +63,7 @@ class HostTurn(Turn):
                 self._tell(error)
                 yield clock()
                 return
-            if written <= now and moment - written <= FARTHEST:
+            if written <= now and moment - written <= LONGEST_PAUSE:  # else it is of another boot
                 self.moment = max(self.moment, moment)
             yield now
             try:

@@ -251,7 +251,7 @@ class Lanes:
         self.heartbeat = heartbeat(self.database, list(SOURCES), fresh=False)
         stop = threading.Event()
         at = Schedule(period, timedelta())
-        pace = Pace(0.001, turn=HostTurn(settings.directory("PACE_DIRECTORY", Path()) / "lanes"))
+        pace = Pace(0.001, turn=HostTurn(Path(settings.get("PACE_DIRECTORY")) / "lanes"))
 
         def make(job: Job, show: Show) -> Summary:
             summary = run(job, self.database, stop, str, pace, hold=self.place.take, show=show)
@@ -261,7 +261,7 @@ class Lanes:
 
         self.scheduler = Scheduler(
             [Duty(name, verb, at) for name in SOURCES for verb in (Verb.PULL, Verb.BACKFILL)],
-            self.heartbeat, stop, Notify({}), hold=self.place.take,
+            self.heartbeat, stop, Notify({}), str, hold=self.place.take,
             make_job=lambda duty: whole_job(duty.source, duty.verb, settings), run=make,
         )  # fmt: skip
 

@@ -20,6 +20,7 @@ ASSETS = [
     Asset("sol", ("PRICE", "FEES"), "sol", "", "", ""),
     Asset("btc", ("PRICE",), "bitcoin", "", "", ""),
 ]
+NAMED = [target for asset in ASSETS for target in asset.targets()]
 
 
 def day(year: int, month: int, number: int) -> datetime:
@@ -27,13 +28,13 @@ def day(year: int, month: int, number: int) -> datetime:
 
 
 def test_without_names_every_series_is_chosen_and_with_names_those_that_have_all_of_them() -> None:
-    assert choose(ASSETS, [], [], "x.csv") == [
+    assert choose(NAMED, [], [], "x.csv") == [
         Target("sol", "PRICE", "sol"),
         Target("sol", "FEES", "sol"),
         Target("btc", "PRICE", "bitcoin"),
     ]
-    assert choose(ASSETS, ["btc", "sol"], ["FEES"], "x.csv") == [Target("sol", "FEES", "sol")]
-    assert choose(ASSETS, ["btc"], [], "x.csv") == [Target("btc", "PRICE", "bitcoin")]
+    assert choose(NAMED, ["btc", "sol"], ["FEES"], "x.csv") == [Target("sol", "FEES", "sol")]
+    assert choose(NAMED, ["btc"], [], "x.csv") == [Target("btc", "PRICE", "bitcoin")]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_a_name_that_the_config_lacks_is_refused_with_the_nearest(
     assets: list[str], metrics: list[str], said: str
 ) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        choose(ASSETS, assets, metrics, "x.csv")
+        choose(NAMED, assets, metrics, "x.csv")
     assert str(refused.value) == said
 
 

@@ -23,7 +23,8 @@ from pipeline.commands.runs import pace_of
 from pipeline.settings import PACE_DIRECTORY, Settings
 from sources import SOURCES, turn
 from sources.pace import Pace
-from sources.turn import FARTHEST, PATIENCE, RECORD, HostTurn
+from sources.retry import LONGEST_PAUSE
+from sources.turn import PATIENCE, RECORD, HostTurn
 from tests.commands import ROOT, SECONDS, Rows, environment, start, until, write
 from tests.fake_api import FakeApi
 from tests.wire import Clock
@@ -238,7 +239,7 @@ def test_the_moment_that_another_process_has_written_is_waited_for(file: Path) -
         RECORD.pack(999.0, math.nan),
         RECORD.pack(5000.0, 5000.08),
         RECORD.pack(1e300, 1e300),
-        RECORD.pack(999.0, 999.0 + FARTHEST + 1),
+        RECORD.pack(999.0, 999.0 + LONGEST_PAUSE + 1),
     ],
     ids=[
         "empty", "short", "words", "many words", "ones", "written never", "for ever", "no number", "of another boot",
@@ -255,8 +256,8 @@ def test_what_is_no_record_of_this_boot_is_ignored_and_replaced(content: bytes, 
 def test_the_longest_pause_of_an_api_is_no_moment_of_another_boot(file: Path) -> None:
     clock = Clock()
     first = shared(file, clock)
-    first.refused(first.wait(), FARTHEST)
-    assert shared(file, clock).wait() == 1000.0 + FARTHEST
+    first.refused(first.wait(), LONGEST_PAUSE)
+    assert shared(file, clock).wait() == 1000.0 + LONGEST_PAUSE
 
 
 def test_a_pause_that_an_api_asked_one_process_for_holds_for_the_others(file: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.commands import archive, reports, runs, status
 from pipeline.errors import PipelineError
-from pipeline.logs import PERSON
+from pipeline.logs import PERSON, secrets_of
 from pipeline.process import log_to
 from pipeline.settings import Scrubber, Settings
 from pipeline.values import Verb
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None, parser: argparse.ArgumentParser | No
     scrubber = Scrubber([], PERSON)
     try:
         settings = Settings.read()
-        scrubber = Scrubber(settings.secrets(source.KEY_VARIABLE for source in SOURCES.values()), PERSON)
+        scrubber = Scrubber(secrets_of(settings), PERSON)
         log_to("stderr", scrubber)
         exit_code: int = arguments.command(arguments, settings, scrubber.scrub)
         sys.stdout.flush()

@@ -52,8 +52,6 @@ def show_gaps(arguments: argparse.Namespace, settings: Settings, scrub: Callable
     del scrub
     from pipeline.gaps import as_json, report_lines
 
-    if arguments.config and arguments.source == "all":
-        raise ConfigurationError("--config goes with one source: name it in place of 'all'")
     today = midnight(datetime.now(UTC))
     looks = [_look(name, session, arguments, today) for name, session in _each_source(arguments, settings)]
     if arguments.json:
@@ -95,7 +93,8 @@ def _each_source(arguments: argparse.Namespace, settings: Settings) -> "Iterator
     from db.coverage import known_series
     from db.setup import ensure_schema
 
-    names, nothing = names_of(arguments.source), f"nothing is stored yet: python main.py backfill {arguments.source}"
+    names = names_of(arguments.source, arguments.config)
+    nothing = f"nothing is stored yet: python main.py backfill {arguments.source}"
     configured = [series for name in names for series in _configured(name, arguments)]
     if not has_database(settings):  # none is made for a look
         raise ConfigurationError(nothing)
@@ -129,24 +128,19 @@ def _look(name: str, session: "Connection", arguments: argparse.Namespace, today
 
 def _forget(name: str, session: "Connection", gone: "Sequence[SeriesMap]") -> None:
     """Claim no longer that the lost days are there; raises ConfigurationError where the database can't be written."""
-    from psycopg2.errors import InsufficientPrivilege, ReadOnlySqlTransaction
-
     from db.coverage import forget_lost
-    from db.setup import reason
+    from db.setup import plain_errors
 
-    try:
-        with session, session.cursor() as cursor:
-            forget_lost(cursor, name, gone)
-    except (InsufficientPrivilege, ReadOnlySqlTransaction) as error:
-        raise ConfigurationError(f"{session.info.dbname} can't be written: {reason(error)}") from error
+    with plain_errors(session, session.info.dbname), session, session.cursor() as cursor:
+        forget_lost(cursor, name, gone)
 
 
 def _configured(name: str, arguments: argparse.Namespace) -> dict[tuple[str, str], Target]:
-    from sources.config import read_config
+    from sources.config import read_targets
 
     source = SOURCES[name]
-    assets = read_config(arguments.config or ROOT / source.CONFIG, source)
-    return {(target.asset, target.metric): target for asset in assets for target in asset.targets()}
+    targets = read_targets(arguments.config or ROOT / source.CONFIG, source)
+    return {(target.asset, target.metric): target for target in targets}
 
 
 def _check_names(arguments: argparse.Namespace, known: Collection[tuple[str, str]]) -> None:

@@ -7,11 +7,12 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigurationError, RunRefused
 from pipeline.process import has_database, open_database, stop_on_signals
-from pipeline.settings import PACE_DIRECTORY, ROOT, Settings
+from pipeline.settings import OWN_PACE_DIRECTORY, PACE_DIRECTORY, ROOT, Settings
 from pipeline.values import Verb, Window
 from sources import SOURCES
 
@@ -35,16 +36,16 @@ def setup(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[st
     return 0
 
 
-def names_of(source: str) -> list[str]:
-    """The sources that a command line names."""
+def names_of(source: str, config: Path | None = None) -> list[str]:
+    """The sources that a command line names; raises ConfigurationError for a config file that is to be that of all."""
+    if config and source == "all":
+        raise ConfigurationError("--config goes with one source: name it in place of 'all'")
     return list(SOURCES) if source == "all" else [source]
 
 
 def run_all(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """A pull, a backfill or a settle of one source or of all; the exit code."""
-    names = names_of(arguments.source)
-    if arguments.config and len(names) > 1:
-        raise ConfigurationError("--config goes with one source: name it in place of 'all'")
+    names = names_of(arguments.source, arguments.config)
     jobs = [_job(name, arguments, settings) for name in names]  # every source is checked before the first call
     for job in jobs:
         need_series(job)
@@ -95,7 +96,8 @@ def pace_of(source: "type[BaseSource]", settings: Settings) -> "Pace":
 
     asked = f"{settings.url(source.BASE_URL_VARIABLE)} {settings.key(source.KEY_VARIABLE)}"
     name = f"{source.name}-{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
-    return Pace(source.REQUEST_DELAY, turn=HostTurn(settings.directory(PACE_DIRECTORY, ROOT / ".data" / "pace") / name))
+    directory = Path(settings.get(PACE_DIRECTORY) or OWN_PACE_DIRECTORY)
+    return Pace(source.REQUEST_DELAY, turn=HostTurn(directory / name))
 
 
 def need_series(job: "Job") -> None:
@@ -120,16 +122,16 @@ def announce(job: "Job") -> None:
 
 def _job(name: str, arguments: argparse.Namespace, settings: Settings) -> "Job":
     from pipeline.plan import choose, make_job
-    from sources.config import read_config
+    from sources.config import read_targets
 
     source = SOURCES[name]
     file = arguments.config or ROOT / source.CONFIG
-    assets = read_config(file, source)
+    every = read_targets(file, source)
     key = settings.key(source.KEY_VARIABLE)
     if source.KEY_REQUIRED and not key:
         raise ConfigurationError(f"{name} needs a key: write {source.KEY_VARIABLE}=… into .env or the environment")
     window = _window(source, arguments, datetime.now(UTC))
-    targets = choose(assets, arguments.asset, arguments.metric, file.name)
+    targets = choose(every, arguments.asset, arguments.metric, file.name)
     api = source(key, settings.url(source.BASE_URL_VARIABLE))
     return make_job(api, arguments.verb, targets, window, _scope(arguments))
 

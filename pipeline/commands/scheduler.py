@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.commands.archive import check_confirmation, clear_and_refill
 from pipeline.commands.runs import announce, need_series, pace_of, whole_job
 from pipeline.errors import DatabaseAway, DatabaseLost, RunRefused, SchedulerRefused
-from pipeline.logs import JOURNAL, PERSON, JsonLines
+from pipeline.logs import JOURNAL, PERSON, JsonLines, secrets_of
 from pipeline.process import log_to, open_database, stop_on_signals, until_stopped
 from pipeline.schedule import SCHEDULER, Duty
 from pipeline.settings import Scrubber, Settings
@@ -66,7 +66,7 @@ def run_scheduler(arguments: argparse.Namespace, settings: Settings, scrub: Call
 def _log_as(log_format: str, settings: Settings) -> None:
     """Log to standard output, without dates of our own where the journal sets them."""
     dated = "JOURNAL_STREAM" not in os.environ
-    secrets = settings.secrets(source.KEY_VARIABLE for source in SOURCES.values())
+    secrets = secrets_of(settings)
     text = Scrubber(secrets, PERSON if dated else JOURNAL)
     log_to("stdout", JsonLines(secrets, dated=dated) if log_format == "json" else text)
 
@@ -102,6 +102,7 @@ def _serve(
             heartbeat,
             stop,
             notify,
+            scrub,
             hold=place.take,
             make_job=lambda duty: whole_job(duty.source, duty.verb, settings),
             run=lambda job, show: run(job, database, stop, scrub, paces[job.source.name], hold=place.take, show=show),

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ConfigurationError, DatabaseLost
+from pipeline.logs import scrubbed
 from pipeline.process import has_database, open_database, until_stopped
 from pipeline.schedule import SCHEDULER, Duty
 from pipeline.settings import ROOT, Settings
@@ -56,7 +57,7 @@ def show_status(arguments: argparse.Namespace, settings: Settings, scrub: Callab
 def _show(health: "Health", scrub: Callable[[str], str], *, as_json: bool, watch: bool = False) -> int:
     """Print it; the exit code."""
     if as_json:
-        print(json.dumps(_scrubbed(_as_json(health), scrub), indent=None if watch else 1), flush=True)
+        print(json.dumps(scrubbed(_as_json(health), scrub), indent=None if watch else 1), flush=True)
     else:
         lines = [*_watch_lines(), *_lines(health)] if watch else _lines(health)
         print(scrub("\n".join(lines)), flush=True)
@@ -132,11 +133,11 @@ def _configured(name: str, settings: Settings) -> "tuple[list[Target], datetime]
 
     A monitor needs no keys: without one, those of a source that has none without are still asked for by the scheduler.
     """
-    from sources.config import read_config
+    from sources.config import read_targets
 
     source = SOURCES[name]
     file = ROOT / source.CONFIG
-    targets = [target for asset in read_config(file, source) for target in asset.targets()]
+    targets = read_targets(file, source)
     if not (settings.key(source.KEY_VARIABLE) or source.KEY_REQUIRED):
         targets = [target for target in targets if not source.METRICS[target.metric].needs_key]
     return targets, datetime.fromtimestamp(file.stat().st_mtime, UTC)
@@ -290,12 +291,3 @@ def _freshness_as_json(health: "Health", found: "Freshness") -> dict[str, Any]:
 
 def _iso(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
-
-
-def _scrubbed(value: Any, scrub: Callable[[str], str]) -> Any:
-    """The same with every text scrubbed: once it is JSON, a secret could be spelled otherwise."""
-    if isinstance(value, dict):
-        return {name: _scrubbed(each, scrub) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_scrubbed(each, scrub) for each in value]
-    return scrub(value) if isinstance(value, str) else value
