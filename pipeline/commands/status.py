@@ -4,7 +4,6 @@ import argparse
 import json
 import logging
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,15 +20,13 @@ from sources import SOURCES
 if TYPE_CHECKING:
     from db.heartbeat import Beat
     from db.setup import Database
-    from pipeline.health import DutyHealth, Freshness, Health, Problem, SourceHealth
+    from pipeline.health import Health, SourceHealth
     from pipeline.values import Target
 
 log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 5.0
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
-WIDTH = 99  # columns
-REASON_LINES = 2
 
 
 def show_status(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
@@ -56,11 +53,13 @@ def show_status(arguments: argparse.Namespace, settings: Settings, scrub: Callab
 
 def _show(health: "Health", scrub: Callable[[str], str], *, as_json: bool, watch: bool = False) -> int:
     """Print it; the exit code."""
+    from pipeline import screen
+
     if as_json:
-        print(json.dumps(scrubbed(_as_json(health), scrub), indent=None if watch else 1), flush=True)
+        print(json.dumps(scrubbed(screen.as_json(health), scrub), indent=None if watch else 1), flush=True)
     else:
-        lines = [*_watch_lines(), *_lines(health)] if watch else _lines(health)
-        print(scrub("\n".join(lines)), flush=True)
+        shown = [*_watch_lines(), *screen.lines(health)] if watch else screen.lines(health)
+        print(scrub("\n".join(shown)), flush=True)
     return health.exit_code
 
 
@@ -113,7 +112,9 @@ def _source_health(
     from db.health import ages, last_day, last_runs
     from db.heartbeat import history
     from db.lock import is_held
-    from pipeline.health import SourceHealth, duties_health, freshness
+    from pipeline.duties import duties_health
+    from pipeline.freshness import freshness
+    from pipeline.health import SourceHealth
 
     duties = [Duty(name, verb, schedule) for verb, schedule in SOURCES[name].SCHEDULES.items()]
     started, first_pull_id = (beat.started_at, beat.first_pull_id) if beat else (now, 0)
@@ -141,153 +142,3 @@ def _configured(name: str, settings: Settings) -> "tuple[list[Target], datetime]
     if not (settings.key(source.KEY_VARIABLE) or source.KEY_REQUIRED):
         targets = [target for target in targets if not source.METRICS[target.metric].needs_key]
     return targets, datetime.fromtimestamp(file.stat().st_mtime, UTC)
-
-
-def _lines(health: "Health") -> Iterator[str]:
-    yield from _scheduler_lines(health)
-    for each in health.sources:
-        for problem in each.problems():
-            yield from _problem_lines(f"{each.source}: ", problem)
-    for each in health.sources:
-        yield from _source_lines(health, each)
-
-
-def _scheduler_lines(health: "Health") -> Iterator[str]:
-    from pipeline.health import moment, span
-
-    if problem := health.problem():
-        yield from _problem_lines("scheduler: ", problem)
-    else:
-        yield f"scheduler: {health.life}"
-    beat = health.beat
-    if beat and health.at:
-        told = span(health.at - beat.beaten_at)
-        yield f"  pid {beat.pid} on {beat.host} since {moment(beat.started_at)}; last told of itself {told} ago:"
-        yield from (_cut(f"  {doing}") for doing in beat.doing.split("; "))
-
-
-def _problem_lines(where: str, problem: "Problem") -> Iterator[str]:
-    yield _cut(f"! {where}{problem.what}{':' if problem.reason else ''}")
-    for text, most in ((problem.reason, REASON_LINES), (problem.remedy, None)):
-        lines = textwrap.wrap(_plain(text), WIDTH - 4, max_lines=most, placeholder="…")
-        yield from (f"    {line}" for line in lines)
-
-
-def _source_lines(health: "Health", source: "SourceHealth") -> Iterator[str]:
-    title = f"{source.source}: {'NEEDS A LOOK' if source.problems() else 'well'}"
-    yield f"{title:<32}{'state':<10}{'last success':<30}next"
-    for each in source.duties:
-        yield from _duty_lines(health, each)
-    yield from _freshness_lines(health, source.freshness)
-    yield f"  last 24 h: {source.calls:,} requests, {source.failed_calls:,} failed"
-
-
-def _duty_lines(health: "Health", duty: "DutyHealth") -> Iterator[str]:
-    from pipeline.health import TROUBLE, moment, span
-
-    runs, state = duty.runs, duty.state.upper() if duty.state in TROUBLE else duty.state
-    ago = f" ({span(health.at - runs.succeeded)} ago)" if runs.succeeded and health.at else ""
-    coming = "when a scheduler runs" if duty.next is None else "now" if duty.next == health.at else moment(duty.next)
-    yield f"  {duty.duty.verb:<10}{duty.duty.schedule!s:<20}{state:<10}{moment(runs.succeeded) + ago:<30}{coming}"
-    if runs.failed:
-        yield _cut(f"{'':<12}last failure {moment(runs.failed)}: {runs.failure or 'the log says why'}")
-
-
-def _freshness_lines(health: "Health", found: "Freshness") -> Iterator[str]:
-    from pipeline.health import moment, span
-    from pipeline.values import DAY
-
-    due = f"due by now: {found.due.closed}"
-    if found.due.next:
-        due += f"; by {moment(found.due.next)}: {found.due.closed + DAY}"
-    if found.newest and health.at:
-        yield f"  newest point {found.newest:%Y-%m-%d} ({span(health.at - found.newest)} old); {due}"
-    else:
-        yield f"  no point yet; {due}"
-    counts = f"  {found.expected:,} series: {found.fresh:,} fresh, {found.stale:,} stale"
-    counts += f", {found.never_seen:,} never seen"
-    counts += f", {found.quiet:,} quiet (the API has nothing newer)" if found.quiet else ""
-    yield counts + (f", {found.awaited:,} awaited" if found.awaited else "")
-
-
-def _cut(line: str) -> str:
-    """A line that fits the screen."""
-    line = _plain(line)
-    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
-
-
-def _plain(text: str) -> str:
-    """A text without what could move the cursor: a reason may quote an answer."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
-def _as_json(health: "Health") -> dict[str, Any]:
-    """All of it as plain values; times as ISO 8601 text in UTC, ages in seconds, a key for each whatever is known."""
-    beat, problem = health.beat, health.problem()
-    return {
-        "at": _iso(health.at),
-        "exit_code": health.exit_code,
-        "scheduler": {
-            "alive": health.alive,
-            "state": health.life.value,
-            "problem": str(problem) if problem else None,
-            "host": beat and beat.host,
-            "pid": beat and beat.pid,
-            "sources": beat and list(beat.sources),
-            "started_at": _iso(beat.started_at if beat else None),
-            "beaten_at": _iso(beat.beaten_at if beat else None),
-            "doing": beat and beat.doing,
-        },
-        "sources": [
-            {
-                "source": each.source,
-                "problems": [str(problem) for problem in each.problems()],
-                "runs": [_duty_as_json(duty) for duty in each.duties],
-                "series": _freshness_as_json(health, each.freshness),
-                "requests": each.calls,
-                "failed_requests": each.failed_calls,
-            }
-            for each in health.sources
-        ],
-    }
-
-
-def _duty_as_json(duty: "DutyHealth") -> dict[str, Any]:
-    runs = duty.runs
-    return {
-        "verb": duty.duty.verb.value,
-        "schedule": str(duty.duty.schedule),
-        "state": duty.state.value,
-        "last_success": _iso(runs.succeeded),
-        "last_failure": _iso(runs.failed),
-        "failure": runs.failure,
-        "failures_in_a_row": runs.failures,
-        "failing_since": _iso(runs.failing_since),
-        "running_since": _iso(runs.running_since) if duty.running else None,
-        "next": _iso(duty.next),
-    }
-
-
-def _freshness_as_json(health: "Health", found: "Freshness") -> dict[str, Any]:
-    age = health.at - found.newest if health.at and found.newest else None
-    return {
-        "expected": found.expected,
-        "fresh": found.fresh,
-        "stale": found.stale,
-        "never_seen": found.never_seen,
-        "quiet": found.quiet,
-        "awaited": found.awaited,
-        "newest": _iso(found.newest),
-        "age_seconds": age and round(age.total_seconds()),
-        "due": found.due.closed.isoformat(),
-        "due_live": found.due.live.isoformat(),
-        "due_moves_at": _iso(found.due.next),
-        "stalled_since": found.stalled and found.stalled.isoformat(),
-        "stalest": [
-            {"asset": each.asset, "metric": each.metric, "newest": _iso(each.newest)} for each in found.stalest
-        ],
-    }
-
-
-def _iso(at: datetime | None) -> str | None:
-    return at.isoformat() if at else None

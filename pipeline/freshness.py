@@ -1,0 +1,126 @@
+"""How old series are, against the day that is due: pure functions of a given time and of what the tables say."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import NamedTuple
+
+from db.health import Age
+from pipeline.duties import GRACE, LOG, DutyHealth, Problem
+from pipeline.values import DAY, Rhythm, Target, Verb
+from sources.base import BaseSource
+
+STALLED = timedelta(days=4)  # without one new point of any series; the longest time that exchanges close
+QUARTER_LATE = timedelta(days=150)  # a quarter, and the time until it is reported
+NAMED = 3  # stale series
+
+
+class Due(NamedTuple):
+    """Of which days series must have a point by now."""
+
+    closed: date  # of those with a history: the last day that was to be closed
+    live: date  # of those that exist only live
+    next: datetime | None  # when the closed day becomes the next one; None where that waits for a run under way
+
+
+class Stale(NamedTuple):
+    """A series that is stale."""
+
+    asset: str
+    metric: str
+    newest: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How old the series of a source are. Those that are not fresh have a reason each."""
+
+    expected: int
+    fresh: int  # with a point of the day that is due
+    stale: int  # which are older, and the API was not asked, or has not answered
+    quiet: int  # which are older, and the API has answered that it has nothing newer
+    awaited: int  # which are older, until the first runs since the start, or since the config was changed, are over
+    never_seen: int
+    newest: datetime | None  # the time of the newest point
+    due: Due
+    stalled: date | None  # the day of the newest point where there has been nothing new of any series for days
+    stalest: tuple[Stale, ...]  # a few of the stale ones
+
+    def problems(self, source: str) -> Iterator[Problem]:
+        """What needs a look."""
+        if self.stale:
+            named = ", ".join(f"{each.asset} {each.metric} ({each.newest:%Y-%m-%d})" for each in self.stalest)
+            many = f"{self.stale:,} series are" if self.stale > 1 else "1 series is"
+            what = f"{many} stale, newest point of the oldest"
+            yield Problem(what, named, f"their holes: python main.py gaps {source}; log: {LOG}")
+        if self.stalled:
+            what = f"nothing new of any series since {self.stalled}"
+            yield Problem(what, "the API answers, but with no newer point", f"look at its site; log: {LOG}")
+
+
+def due_days(source: type[BaseSource], now: datetime, duties: Sequence[DutyHealth]) -> Due:
+    """Of which days the series of a source must have a point by now.
+
+    The runs of the night have some time for it, and more where they are still at work, all being well.
+    """
+    nightly, pull = source.SCHEDULES[Verb.BACKFILL], source.SCHEDULES[Verb.PULL]
+    slot = nightly.slot(now - GRACE)
+    at_work = any(each.under_way for each in duties if each.duty.verb is not Verb.PULL)
+    if at_work and slot == nightly.slot(now):
+        return Due(slot.date() - nightly.every - DAY, pull.slot(now - GRACE).date(), None)
+    return Due(slot.date() - DAY, pull.slot(now - GRACE).date(), slot + nightly.every + GRACE)
+
+
+def freshness(
+    source: type[BaseSource],
+    targets: Iterable[Target],
+    ages: Sequence[Age],
+    now: datetime,
+    duties: Sequence[DutyHealth],
+    since: datetime,
+) -> Freshness:
+    """How old the series are that the config asks for, which has not changed since then, nor was the scheduler started.
+
+    Before the first runs after that are over, a series is not called stale.
+    """
+    by_name = {(target.asset, target.metric): target for target in targets}
+    due = due_days(source, now, duties)
+    awaited = {each.duty.verb for each in duties if each.awaited(since)}
+    counts = {"fresh": 0, "quiet": 0, "awaited": 0, "never_seen": 0}
+    stale, recent = [], []
+    for age in ages:
+        metric = source.METRICS[age.metric]
+        rhythm = source.rhythm(by_name[age.asset, age.metric])
+        day = due.live if metric.live_only else due.closed
+        if age.newest is None:
+            counts["never_seen"] += 1
+            continue
+        newest = (age.newest + metric.shift).date()
+        if rhythm is not Rhythm.QUARTERLY:
+            recent.append(newest)
+        if newest >= _day_due(day, rhythm):
+            counts["fresh"] += 1
+        elif age.answered is not None and age.answered >= day:
+            counts["quiet"] += 1
+        elif (Verb.PULL if metric.live_only else Verb.BACKFILL) in awaited:
+            counts["awaited"] += 1
+        else:
+            stale.append(Stale(age.asset, age.metric, age.newest))
+    last = max(recent, default=None)
+    told = bool(stale or counts["awaited"]) or last is None or last >= due.closed - STALLED
+    return Freshness(
+        expected=len(ages),
+        stale=len(stale),
+        **counts,
+        newest=max((age.newest for age in ages if age.newest), default=None),
+        due=due,
+        stalled=None if told else last,
+        stalest=tuple(sorted(stale, key=lambda each: each.newest)[:NAMED]),
+    )
+
+
+def _day_due(day: date, rhythm: Rhythm) -> date:
+    """The latest day, not after this one, of which a series of the rhythm has a point."""
+    if rhythm is Rhythm.QUARTERLY:
+        return day - QUARTER_LATE
+    return day - max(day.weekday() - 4, 0) * DAY if rhythm is Rhythm.WEEKDAYS else day
