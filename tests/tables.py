@@ -3,18 +3,24 @@
 import time
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg2
 import pytest
+from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
+from db.revisions import values
 from db.store import RunEnd, Store
 from pipeline.errors import ConfigurationError
-from pipeline.values import DAY, DataPoint, Verb
+from pipeline.gaps import own_times
+from pipeline.values import DAY, Answered, DataPoint, Verb, Window, midnight
+from sources.defillama import DefiLlama
 
 PULL, BACKFILL = Verb.PULL, Verb.BACKFILL
 START = datetime(2024, 1, 1, tzinfo=UTC)
+TODAY = midnight(datetime.now(UTC))
+OWN_TIMES = own_times(DefiLlama)
 
 DONE = RunEnd("success", records=3, calls=2, failed=0, received=4, failure=None)
 
@@ -26,6 +32,23 @@ Values = Callable[[], dict[tuple[str, str, datetime], float]]
 def point(asset: str = "solana", day: float = 0, value: float = 1.0, metric: str = "TVL") -> DataPoint:
     """A point some days after START."""
     return DataPoint(asset, metric, START + day * DAY, value)
+
+
+def points(*numbers: float, asset: str = "solana", metric: str = "TVL") -> list[DataPoint]:
+    """A point of one series on each of these days after START."""
+    return [point(asset, number, metric=metric) for number in numbers]
+
+
+def days(first: float, end: float) -> Window:
+    """The days from `first` up to and without `end`, counted from START."""
+    return Window(START + first * DAY, START + end * DAY)
+
+
+def asked(
+    first: float, end: float, asset: str = "solana", metric: str = "TVL", shift: timedelta | None = None
+) -> Answered:
+    """An answer for a series, for these days; its points shifted as DefiLlama's are, unless told."""
+    return Answered(asset, metric, days(first, end), OWN_TIMES.get(metric, timedelta()) if shift is None else shift)
 
 
 def grid(assets: int, days: int, value: float = 1.0, first_day: int = 0) -> list[DataPoint]:
@@ -73,3 +96,15 @@ def run_row(rows: Rows, pull_id: int) -> tuple[object, ...]:
     """What pulls says of a run, without its times."""
     columns = "source_name, kind, status, records_count, calls, failed_calls, points_received, failure"
     return rows(f"SELECT {columns} FROM pulls WHERE pull_id = %s", pull_id)[0]  # noqa: S608 - our own columns
+
+
+def now(rows: Rows) -> datetime:
+    """The database's clock."""
+    at: datetime = rows("SELECT clock_timestamp()")[0][0]
+    return at.astimezone(UTC)
+
+
+def known_at(session: Connection, as_of: datetime, source: str) -> list[float | None]:
+    """The values of DefiLlama's or Artemis's series solana TVL as they were known at an instant."""
+    with session.cursor() as cursor:
+        return [value for _, value in values(cursor, source, "solana", "TVL", START, TODAY, as_of)]

@@ -19,26 +19,11 @@ from sources.base import BaseSource
 from sources.defillama import DefiLlama
 from tests.commands import environment, run, today
 from tests.fake_api import FakeApi
-from tests.tables import BACKFILL, PULL, START, Opener, Rows, point
+from tests.tables import BACKFILL, PULL, START, Opener, Rows, asked, days, point, points
 
 SETTLE = Verb.SETTLE
 TVL, FEES, BITCOIN = Target("solana", "TVL", "sol"), Target("solana", "FEES", "sol"), Target("bitcoin", "TVL", "btc")
 WRITERS, LOADS = 4, 10
-
-
-def days(first: float, end: float) -> Window:
-    """The days from `first` up to and without `end`, counted from START."""
-    return Window(START + first * DAY, START + end * DAY)
-
-
-def asked(first: float, end: float, asset: str = "solana", metric: str = "TVL", shift: timedelta = 0 * DAY) -> Answered:
-    """An answer for a series, for these days."""
-    return Answered(asset, metric, days(first, end), shift)
-
-
-def points(*numbers: float) -> list[DataPoint]:
-    """A point of one series on each of these days."""
-    return [point(day=number) for number in numbers]
 
 
 def covered(rows: Rows, metric: str = "TVL") -> tuple[str, str, int]:
