@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -246,9 +245,7 @@ def test_idle_it_costs_next_to_nothing(seconds: int, home: Home, database_url: s
     if seconds >= 60:
         for source in ("defillama", "artemis"):
             home.configure(source, (ROOT / f"{source}_config.csv").read_text())
-    (of_unit,) = re.findall(r"(?m)^Environment=(.*)$", (ROOT / "deploy/crypto-metrics.service").read_text())
-    memory = dict(pair.split("=") for pair in of_unit.split())  # 120 MB without it
-    with home.api() as api, Running(home, environment(database_url, api, **memory)) as scheduler:
+    with home.api() as api, Running(home, environment(database_url, api)) as scheduler:
         until(lambda: len(scheduler.runs()) == 4, seconds=120)
         before = _cpu(scheduler.process.pid)
         with pytest.raises(subprocess.TimeoutExpired):
