@@ -74,9 +74,12 @@ class SessionLock:
             while not self._free(cursor):
                 cursor.execute(HOLDER, self._keys)
                 pid, name, since = cursor.fetchone() or (0, "another session", "just now")
-                if pid != former or time.monotonic() > deadline or self._stop.is_set():
+                if pid != former or time.monotonic() > deadline:
                     self._session.close()
                     raise RunRefused(f"another {self._what} is running: {name}, since {since}")
+                if self._stop.is_set():
+                    self._session.close()
+                    raise DatabaseLost(f"{self._database} still holds a session that it has lost, and we are to stop")
                 self._stop.wait(RELEASE_PAUSE)  # our own former session, which the server has yet to bury
 
     def _free(self, cursor: Cursor) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
 from db.embedded import EmbeddedServer
+from db.heartbeat import Heartbeat
 from db.setup import Database, ensure_schema
 from db.store import Store
 from pipeline.settings import PACE_DIRECTORY
@@ -101,6 +102,13 @@ def values(rows: Rows) -> Values:
         return {(asset, metric, at.replace(tzinfo=UTC)): value for asset, metric, at, value in found}
 
     return table
+
+
+@pytest.fixture
+def heartbeat(database: Database) -> Iterator[Heartbeat]:
+    """The heartbeat of a scheduler on the test's database."""
+    with closing(Heartbeat(database, ["artemis"], fresh=False)) as made:
+        yield made
 
 
 @contextmanager

@@ -170,6 +170,52 @@ def test_our_own_former_session_that_the_server_has_not_buried_yet_is_waited_for
     lock.close()
 
 
+def test_a_stop_ends_the_wait_for_our_own_former_session_as_one_for_the_database(
+    database: Database, rows: Rows
+) -> None:
+    stop = threading.Event()
+    lock = SessionLock(database, "pull artemis", stop)
+    assert lock._session
+    (former,) = locks(rows)
+    try:
+        os.kill(former, signal.SIGSTOP)
+        with socket.socket(fileno=os.dup(lock._session.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
+        stop.set()
+        with pytest.raises(DatabaseLost, match="we are to stop"):
+            lock.take()
+    finally:
+        os.kill(former, signal.SIGCONT)
+    lock.close()
+
+
+def test_a_load_goes_on_where_only_the_session_that_holds_its_place_was_lost(
+    database: Database, values: Values
+) -> None:
+    turns = iter([DatabaseLost("the session of the place is gone"), None, None])
+
+    def hold() -> None:
+        if lost := next(turns):
+            raise lost
+
+    with closing(Store(database, "defillama", PULL, hold=hold)) as store:
+        assert store.load([point()]) == Counts(new=1)
+    assert len(values()) == 1
+
+
+def test_an_embedded_server_that_crashes_is_started_again_by_who_holds_a_place(tmp_path: Path) -> None:
+    database = Database("", tmp_path / "postgres")
+    lock = SessionLock(database, "scheduler")
+    postmaster = int((tmp_path / "postgres" / "data" / "postmaster.pid").read_text(encoding="utf-8").split()[0])
+    os.kill(postmaster, signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{postmaster}").exists())
+    lock.take()
+    with pytest.raises(RunRefused):
+        SessionLock(database, "scheduler")
+    lock.close()
+    database.close()
+
+
 def test_lost_sessions_can_be_closed_without_an_error(database: Database, rows: Rows) -> None:
     lock = SessionLock(database, "pull artemis")
     store = Store(database, "artemis", PULL, hold=lock.take)

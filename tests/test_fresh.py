@@ -5,6 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -16,8 +18,13 @@ import pytest
 from db.lock import SessionLock
 from db.setup import Database
 from db.store import Store
-from pipeline.values import Answered, DataPoint, Verb, Window, midnight
+from pipeline.fresh import fresh
+from pipeline.plan import make_job
+from pipeline.values import Answered, DataPoint, Target, Verb, Window, midnight
 from sources import SOURCES
+from sources.artemis import Artemis
+from sources.pace import Pace
+from sources.turn import Turn
 from tests.commands import (
     SECONDS,
     Rows,
@@ -255,3 +262,17 @@ def test_a_backfill_completes_what_was_killed_between_the_clearing_and_the_refil
         assert differences(stored(rows, "artemis"), artemis_backfill(ARTEMIS, today())) == []
         assert home.run("restore", *home.saved, env=env).returncode == 0
     assert differences(stored(rows, "artemis"), artemis_backfill(ARTEMIS, today()) | lived["artemis"]) == []
+
+
+def test_the_calls_that_see_whether_an_api_answers_take_their_turn(database: Database, tmp_path: Path) -> None:
+    turn = Turn()
+    with FakeApi() as api:
+        source = Artemis("key", f"{api.url}/artemis")
+        window = Window(midnight(datetime.now(UTC)) - timedelta(days=9), midnight(datetime.now(UTC)))
+        job = make_job(source, Verb.BACKFILL, [Target("sol", "PRICE", "sol")], window)
+        fresh(
+            [job], database, threading.Event(), folder=tmp_path, now=NOON, keep_all=True, confirm=lambda: False,
+            pace=lambda _: Pace(5.0, turn=turn), tell=print, refill=lambda _: 0,
+        )  # fmt: skip
+        assert len(api.requests) == 1
+    assert turn.moment > time.monotonic()

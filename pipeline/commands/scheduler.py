@@ -137,8 +137,7 @@ def _come_up(
                 notify.extend(WAIT_SECONDS * 12)
                 stop.wait(WAIT_SECONDS)
             except RunRefused as error:
-                if not stop.is_set():  # else it was our own former session that held the place
-                    raise SchedulerRefused(str(error)) from None
+                raise SchedulerRefused(str(error)) from None
             else:
                 undone.pop_all()
                 return place, heartbeat
