@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -214,6 +215,17 @@ def test_an_embedded_server_that_crashes_is_started_again_by_who_holds_a_place(t
         SessionLock(database, "scheduler")
     lock.close()
     database.close()
+
+
+def test_a_server_that_many_threads_reopen_at_once_stops_with_the_last_to_leave(tmp_path: Path) -> None:
+    database = Database("", tmp_path / "postgres")
+    pid_file = tmp_path / "postgres" / "data" / "postmaster.pid"
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(16):
+            pool.submit(database.reopen)
+    assert pid_file.exists()
+    database.close()
+    assert not pid_file.exists()
 
 
 def test_lost_sessions_can_be_closed_without_an_error(database: Database, rows: Rows) -> None:

@@ -204,6 +204,16 @@ def test_nothing_is_cleared_where_a_key_or_an_answer_is_missing(
 
 
 @pytest.mark.usefixtures("lived")
+def test_what_no_backfill_brings_back_is_not_cleared(home: Home, database_url: str, rows: Rows) -> None:
+    (home.root / "defillama_config.csv").write_text("asset,kind,metrics\naave-v3,protocol,FEES_24H\n")
+    before = everything(rows)
+    done = home.run("fresh defillama --yes", env=environment(database_url))
+    said = "error: none of these series can be asked for in a backfill: python main.py pull defillama"
+    assert (done.returncode, done.stdout, done.stderr.splitlines()[-1]) == (2, "", said)
+    assert everything(rows) == before
+
+
+@pytest.mark.usefixtures("lived")
 @pytest.mark.parametrize(("broken", "said"), [("404", "HTTP 404"), ("drop", "(5 tries)")])
 def test_nothing_is_cleared_of_any_source_where_the_last_api_is_down(
     broken: str, said: str, home: Home, database_url: str, rows: Rows

@@ -97,7 +97,11 @@ def test_a_run_whose_place_is_taken_is_left_alone_for_a_while(
 
 
 def test_a_run_that_moves_no_more_lets_the_watchdog_bite_and_is_told_once(
-    heartbeat: Heartbeat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    heartbeat: Heartbeat,
+    tmp_path: Path,
+    rows: Rows,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(scheduler, "HUNG_SECONDS", 0.2)
     goes_on, ends = threading.Event(), threading.Event()
@@ -113,6 +117,7 @@ def test_a_run_that_moves_no_more_lets_the_watchdog_bite_and_is_told_once(
     with service_manager(tmp_path / "socket") as heard:
         made = of(heartbeat, run, notify=Notify({"NOTIFY_SOCKET": str(tmp_path / "socket")}))
         made._look()
+        assert rows("SELECT doing <> 'idle' AND doing <> 'starting' FROM scheduler") == [(True,)]  # told at once
         until(lambda: heard.count("WATCHDOG=1") == 1)
         threading.Event().wait(0.3)
         made._look()
@@ -125,4 +130,5 @@ def test_a_run_that_moves_no_more_lets_the_watchdog_bite_and_is_told_once(
         ends.set()
         until(lambda: not made._lanes)
     told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert rows("SELECT doing FROM scheduler") == [("artemis pull: 3 of 10 calls, 7 points",)]
     assert told == ["no movement for 0 minutes: artemis pull: 0 of 10 calls, 0 points"]

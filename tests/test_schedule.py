@@ -79,6 +79,7 @@ def test_a_year_has_a_slot_for_each_hour_or_day() -> None:
 
 def test_a_schedule_says_when_its_slots_are() -> None:
     assert (str(hourly(5)), str(daily(0, 5))) == ("hourly at XX:05 UTC", "daily at 00:05 UTC")
+    assert str(Schedule(timedelta(hours=6), timedelta(minutes=35))) == "each 6:00:00 at 00:35 UTC"
 
 
 def test_a_failed_run_is_tried_again_after_waits_that_grow_to_a_quarter_of_an_hour() -> None:

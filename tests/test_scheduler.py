@@ -148,6 +148,12 @@ def test_a_second_scheduler_names_the_first_and_exits_with_3(home: Home, databas
         ),
         ("", {}, "/defillama_config.csv:2: unknown metric 'TLV': did you mean TVL?"),
         ("--source atermis", {}, "scheduler.py: error: argument --source: invalid choice: 'atermis' (choose from "),
+        ("", {}, "error: none of these series can be asked for in a pull: set DEFILLAMA_API_KEY"),
+        (
+            "--fresh --yes",
+            {},
+            "error: none of these series can be asked for in a backfill: python main.py pull defillama",
+        ),
         ("--fresh", {}, "error: nobody is there to be asked before all is cleared: write --yes"),
     ],
 )
@@ -156,6 +162,8 @@ def test_a_mistake_is_one_clear_line_with_nothing_asked_or_written(
 ) -> None:
     if ".csv" in said:
         home.configure("defillama", WRONG)
+    if "none of these" in said:  # what needs a key, and what exists only live
+        home.configure("defillama", f"asset,kind,metrics\naave-v3,protocol,{'FEES_24H' if line else 'INFLOW'}\n")
     with home.api() as api, Running(home, environment(database_url, api, **keys), line) as scheduler:
         assert scheduler.process.wait(30) == 2
         assert api.requests == []

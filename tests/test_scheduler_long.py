@@ -32,6 +32,7 @@ from tests.schedulers import (
     Lanes,
     Running,
     Server,
+    service_manager,
     wait_for_room,
 )
 
@@ -132,13 +133,15 @@ def test_a_database_that_restarts_is_waited_for_and_written_only_with_the_place_
 
 
 def test_started_before_its_database_it_says_once_that_it_waits_and_begins_with_it(
-    home: Home, server_of_ours: Server
+    home: Home, server_of_ours: Server, tmp_path: Path
 ) -> None:
     server_of_ours.end(signal.SIGINT)
-    with home.api() as api:
-        env = environment(server_of_ours.url, api)
+    with home.api() as api, service_manager(tmp_path / "socket") as heard:
+        env = environment(server_of_ours.url, api, NOTIFY_SOCKET=str(tmp_path / "socket"))
         with Running(home, env, "", SHORT_WAIT_FOR_DATABASE) as scheduler:
             until(lambda: scheduler.said("waiting for it"))
+            until(lambda: "EXTEND_TIMEOUT_USEC=" in " ".join(heard))  # so that the start may take so long
+            assert "READY=1" not in heard
             server_of_ours.start()
             scheduler.made()
             assert scheduler.stop() == 0

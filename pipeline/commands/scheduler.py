@@ -53,7 +53,10 @@ def run_scheduler(arguments: argparse.Namespace, settings: Settings, scrub: Call
     for name in names:  # every source is checked before anything else
         pull, backfill = (whole_job(name, verb, settings) for verb in (Verb.PULL, Verb.BACKFILL))
         announce(pull)
-        need_series(backfill if arguments.fresh or not pull.targets else pull)
+        if arguments.fresh:
+            need_series(backfill)
+        elif not backfill.targets:
+            need_series(pull)
     if arguments.fresh:
         check_confirmation(arguments)
     notify = Notify()
