@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 5.0  # between two looks for a database that is not there yet
+EXTENSION_SECONDS = 60.0  # for which each of these looks puts off the end of the start
 
 
 def parser() -> argparse.ArgumentParser:
@@ -137,7 +138,7 @@ def _come_up(
                     log.warning("%s: waiting for it", error)
                     notify.status("waiting for the database")
                 told = True
-                notify.extend(WAIT_SECONDS * 12)
+                notify.extend(EXTENSION_SECONDS)
                 stop.wait(WAIT_SECONDS)
             except RunRefused as error:
                 raise SchedulerRefused(str(error)) from None
