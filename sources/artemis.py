@@ -8,7 +8,7 @@ from urllib.parse import quote
 from pipeline.schedule import Schedule, daily
 from pipeline.values import DAY, Rhythm, Target, Verb, Window, midnight
 from sources.artemis_metrics import METRICS, QUARTERLY
-from sources.base import BaseSource, Call, Metric, Observation, Request, as_list, halves
+from sources.base import NO_DAYS, BaseSource, Call, Metric, Observation, Offer, Request, as_list, halves
 
 HOST = "https://data-svc.artemisxyz.com"
 SYMBOLS_A_CALL = 50  # documented are 250, but on-chain metrics answer 500 above 50 to 75
@@ -63,9 +63,9 @@ class Artemis(BaseSource):
             yield _call(together, window, granularity="QUARTER")
 
     def request(self, call: Call) -> Request:
-        """The key goes into header and parameter, as the official SDK sends it."""
-        url = f"{self.base_url or HOST}/{call.path}"
-        return Request(url, {**dict(call.params), "APIKey": self.key}, {"X-API-Key": self.key})
+        """The key goes into the header, and of a call for data into a parameter too, as the official SDK sends it."""
+        params = dict(call.params) | ({"APIKey": self.key} if call.targets else {})
+        return Request(f"{self.base_url or HOST}/{call.path}", params, {"X-API-Key": self.key})
 
     def read(self, call: Call, payload: Any) -> Iterator[Observation]:
         """The lists of the targets; in place of one, or of all, a text may say that there is no data."""
@@ -82,6 +82,27 @@ class Artemis(BaseSource):
                 continue
             for point in as_list(series):
                 yield Observation(target, point["date"], point["val"])
+
+    def listings(self) -> Iterator[Call]:
+        """The catalogue, which is one answer."""
+        if self.key:
+            yield Call("asset/symbols/", (), NO_DAYS)
+
+    def read_listing(self, call: Call, payload: Any) -> Iterator[Offer]:
+        """Every asset that has a symbol, by which it is asked for."""
+        del call
+        for row in as_list(payload["assets"]):
+            if symbol := row["symbol"]:
+                yield Offer(symbol, symbol.lower(), "", row["title"] or "", symbol, None)
+
+    def metrics_of(self, offer: Offer) -> Call | None:
+        """The metrics of one symbol."""
+        return Call("supported-metrics/", (), NO_DAYS, (("symbol", offer.id),))
+
+    def read_metrics(self, call: Call, payload: Any) -> frozenset[str]:
+        """Each row has a name as its key; among them are some that have a latest value only."""
+        del call
+        return frozenset(name.upper() for row in as_list(payload["metrics"]) for name in row) & METRICS.keys()
 
     def split(self, call: Call) -> list[Call]:
         """Two halves by symbol, so that one that always fails ends up alone."""

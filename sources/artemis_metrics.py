@@ -49,8 +49,12 @@ FUNDAMENTALS = """
     TOTAL_REVENUE NET_INCOME EBITDA OPERATING_INCOME FREE_CASH_FLOW BASIC_EPS DILUTED_EPS
 """  # of equities, dated at the end of a fiscal quarter; a finer granularity is rejected
 
+# As far as the documentation says: fundamentals may be in another currency, and most others carry no unit.
+IN_USD = ("PRICE", "MC", "FDMC", "FEES", "REVENUE", "TVL", "24H_VOLUME", "DEX_VOLUMES", "STABLECOIN_MC")
+UNITS = dict.fromkeys(IN_USD, "USD") | {"EARNINGS_YIELD": "%"}
+
 QUARTERLY = frozenset(FUNDAMENTALS.split())
 METRICS = {
-    name: Metric(frozenset({""}), frozenset(Verb))
+    name: Metric(frozenset({""}), frozenset(Verb), unit=UNITS.get(name, ""))
     for name in sorted({*DAILY.split(), *EQUITY_VALUATION.split(), *QUARTERLY})
 }

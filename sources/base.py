@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, NamedTuple
@@ -12,6 +13,7 @@ from pipeline.schedule import Schedule
 from pipeline.values import DAY, DataPoint, Rhythm, Target, Verb, Window, midnight
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # no value of either API is older; an older date is an error
+NO_DAYS = Window(EARLIEST, EARLIEST)  # of a call whose answer gives no points
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Metric(NamedTuple):
     own_times: timedelta | None = (
         None  # None where a history is dated at midnights; else what makes a time's date its day
     )
+    unit: str = ""  # as it stands on an axis; empty where the API does not say, or it is a plain number
 
     @property
     def shift(self) -> timedelta:
@@ -82,6 +85,18 @@ class Metric(NamedTuple):
     def live_only(self) -> bool:
         """Whether its values are of the day they are asked on, and can't be fetched again."""
         return Verb.BACKFILL not in self.verbs
+
+
+class Offer(NamedTuple):
+    """One asset that an API lists, as a config would name it."""
+
+    id: str  # the API's own identifier
+    asset: str  # what a row of the config is called unless the user names it
+    kind: str  # "" where the source has no kinds
+    name: str
+    symbol: str
+    metrics: frozenset[str] | None  # of the source's METRICS; None where the API tells them for one asset at a time
+    dead: str = ""  # what the API says of one that has ended, or that it no longer keeps up
 
 
 class BaseSource(ABC):
@@ -126,6 +141,40 @@ class BaseSource(ABC):
     def read(self, call: Call, payload: Any) -> Iterator[Observation]:
         """What the JSON of an answer says of the call's targets; pure, and loud where its shape is wrong."""
 
+    def listings(self) -> Iterator[Call]:
+        """The calls whose answers together list all assets that the API has; less those that need a key not given."""
+        return iter(())
+
+    def read_listing(self, call: Call, payload: Any) -> Iterator[Offer]:
+        """What a listing offers; pure, and loud where its shape is wrong. Another listing may have more of an asset."""
+        del call, payload
+        return iter(())
+
+    def listed_kinds(self, call: Call) -> frozenset[str]:
+        """The kinds whose assets stand in the answer of a listing."""
+        del call
+        return frozenset(self.KINDS or ("",))
+
+    def probe(self) -> Call | None:
+        """A cheap call that is answered where the API is up and takes the key; None where the source has none."""
+        return next(self.listings(), None)
+
+    @classmethod
+    def one_spelling(cls, kind: str, identifier: str) -> str:
+        """What all spellings of an identifier have in common that mean the same to the API."""
+        del kind
+        return identifier.casefold()
+
+    def metrics_of(self, offer: Offer) -> Call | None:
+        """The call that tells the metrics of one asset; None where the listings tell them."""
+        del offer
+        return None
+
+    def read_metrics(self, call: Call, payload: Any) -> frozenset[str]:
+        """The metrics that such an answer names, as far as the source can ask for them; loud as `read_listing`."""
+        del call, payload
+        return frozenset()
+
     def split(self, call: Call) -> list[Call]:
         """Smaller calls for the same targets, for one that the API keeps failing; none where it is the smallest."""
         del call
@@ -142,7 +191,7 @@ class BaseSource(ABC):
         """
         answer = Answer(call, received)
         latest = midnight(received) + 2 * DAY
-        try:
+        with loud(call):
             for target, at, value in self.read(call, payload):
                 try:
                     point = _point(target, received if at is UNDATED else _time(at), value)
@@ -154,9 +203,16 @@ class BaseSource(ABC):
                         answer.rejected[f"date {point.at:%Y-%m-%d}"] += 1
                 except BadPoint as error:
                     answer.rejected[str(error)] += 1
-        except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
-            raise CallFailed(f"{call}: the answer has another shape than expected: {error!r}") from error
         return answer
+
+
+@contextmanager
+def loud(call: Call) -> Iterator[None]:
+    """Within it, an answer of a shape that the API does not promise is a CallFailed."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        raise CallFailed(f"{call}: the answer has another shape than expected: {error!r}") from error
 
 
 def halves(targets: Sequence[Target]) -> list[tuple[Target, ...]]:

@@ -1,7 +1,12 @@
-"""The only reader of config files: one row for each asset, refused line by line before anything is sent."""
+"""Config files, read and written nowhere else: one row for each asset, refused line by line before anything is sent."""
 
 import csv
-from collections.abc import Collection, Iterator
+import io
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -40,38 +45,74 @@ def nearest(name: str, known: Collection[str], listed: str = "python main.py sou
 
 def read_targets(path: Path, source: type[BaseSource]) -> list[Target]:
     """The series that a source's config file names, in its order; raises ConfigurationError naming file and line."""
-    return [target for asset in read_config(path, source) for target in asset.targets()]
+    return _targets(read_config(path, source))
 
 
-def read_config(path: Path, source: type[BaseSource]) -> list[Asset]:
+def read_config(path: Path, source: type[BaseSource], *, may_be_empty: bool = False) -> list[Asset]:
     """The rows of a source's config file, in its order; raises ConfigurationError naming file and line."""
+    rows = _good(_rows(path, _text(path, _bytes(path)), source))
+    if not rows and not may_be_empty:
+        raise _nothing_in(path, source)
+    return rows
+
+
+def sound_rows(path: Path, source: type[BaseSource]) -> tuple[list[Asset], list[str]]:
+    """The rows of a config file that are right, and all that is wrong with it; nothing follows a wrong header."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigurationError(f"{path}: there is no such config file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: can't be read as UTF-8 text: {error}") from error
-    rows, seen = [], dict[tuple[str, str], int]()
-    for line, fields in _records(path, text, source):
+        rows = list(_rows(path, _text(path, _bytes(path)), source)) or [_nothing_in(path, source)]
+    except ConfigurationError as error:
+        rows = [error]
+    errors = [str(row) for row in rows if isinstance(row, ConfigurationError)]
+    return [row for row in rows if not isinstance(row, ConfigurationError)], errors
+
+
+def append_rows(path: Path, source: type[BaseSource], rows: Sequence[Asset]) -> list[str]:
+    """Add rows at the end of a config file, of which every other byte stays; the lines that were added.
+
+    The file is replaced at once, after the reader has taken the new text. Raises ConfigurationError, with nothing
+    written, where it does not take it, or where the file can't be written.
+    """
+    before = _bytes(path)
+    text = _text(path, before)
+    present = _good(_rows(path, text, source))
+    header = _header_of(path, text, source)
+    lines = [_line(path, row, header) for row in rows]
+    end = (re.findall(rb"\r\n|\n|\r", before) or [b"\n"])[-1].decode()
+    closed = text.endswith("\n")
+    added = "".join(f"{line}{end}" if closed else f"{end}{line}" for line in lines)
+    after = before + added.encode()
+    if _targets([*present, *rows]) != _targets(_good(_rows(path, _text(path, after), source))):
+        raise ConfigurationError(f"{path}: as a row this would be read as something else: {' '.join(lines)}")
+    _replace(path, after)
+    return lines
+
+
+def _rows(path: Path, text: str, source: type[BaseSource]) -> Iterator[Asset | ConfigurationError]:
+    """Each row of a config's text, or in its place what is wrong with it."""
+    seen = dict[tuple[str, str], int]()
+    for line, fields in _records(text, source):
         try:
+            if isinstance(fields, ConfigurationError):
+                raise fields
             asset = _asset(fields, source)
             for metric in asset.metrics:
                 if (first := seen.setdefault((asset.asset.casefold(), metric), line)) != line:
                     raise ConfigurationError(f"{asset.asset} {metric} stands in line {first} already: keep one of them")
         except ConfigurationError as error:
-            raise ConfigurationError(f"{path}:{line}: {error}") from None
-        rows.append(asset)
-    if not rows:
-        raise ConfigurationError(f"{path}: no asset in it: add a row such as {_example(source)}")
-    return rows
+            yield ConfigurationError(f"{path}:{line}: {error}")
+        else:
+            yield asset
 
 
-def _records(path: Path, text: str, source: type[BaseSource]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Each data row with its line number, as a mapping from column to stripped text."""
-    known = tuple(column for column in COLUMNS if column != "kind" or source.KINDS)
+def _records(text: str, source: type[BaseSource]) -> Iterator[tuple[int, dict[str, str] | ConfigurationError]]:
+    """Each data row with its line number, as a mapping from column to stripped text, or what is wrong with it.
+
+    Nothing follows a wrong header.
+    """
+    known = _columns(source)
     header: list[str] = []
     for line, raw in enumerate(text.split("\n"), start=1):
-        if raw.lstrip(' \t"').startswith("#"):  # spreadsheets put a comment into quotes
+        if _is_comment(raw):
             continue
         try:
             fields = _fields(raw)
@@ -82,11 +123,21 @@ def _records(path: Path, text: str, source: type[BaseSource]) -> Iterator[tuple[
                 continue
             if len(fields) > len(header):
                 raise ConfigurationError(f"{len(fields)} fields, but the header has {len(header)} columns")
-        except csv.Error as error:
-            raise ConfigurationError(f"{path}:{line}: no CSV: {error}") from None
-        except ConfigurationError as error:
-            raise ConfigurationError(f"{path}:{line}: {error}") from None
-        yield line, dict(zip(header, fields + [""] * (len(header) - len(fields)), strict=True))
+        except (csv.Error, ConfigurationError) as error:
+            no_csv = "no CSV: " if isinstance(error, csv.Error) else ""
+            yield line, ConfigurationError(f"{no_csv}{error}")
+            if not header:
+                return
+        else:
+            yield line, dict(zip(header, fields + [""] * (len(header) - len(fields)), strict=True))
+
+
+def _columns(source: type[BaseSource]) -> tuple[str, ...]:
+    return tuple(column for column in COLUMNS if column != "kind" or source.KINDS)
+
+
+def _is_comment(raw: str) -> bool:
+    return raw.lstrip(' \t"').startswith("#")  # spreadsheets put a comment into quotes
 
 
 def _fields(raw: str) -> list[str]:
@@ -98,6 +149,15 @@ def _fields(raw: str) -> list[str]:
     while fields and not fields[-1]:
         fields.pop()
     return fields
+
+
+def _header_of(path: Path, text: str, source: type[BaseSource]) -> list[str]:
+    """The columns of a config's text; raises ConfigurationError where it has none."""
+    known = _columns(source)
+    for raw in text.split("\n"):
+        if not _is_comment(raw) and (fields := _fields(raw)):
+            return _header(fields, known)
+    raise ConfigurationError(f"{path}: there is no header in it: {','.join(known)}")
 
 
 def _header(fields: list[str], known: tuple[str, ...]) -> list[str]:
@@ -140,6 +200,80 @@ def _check_metric(metric: str, kind: str, source: type[BaseSource]) -> None:
         kinds = " or ".join(sorted(source.METRICS[metric].kinds))
         raise ConfigurationError(f"metric {metric} is one of kind {kinds}, not of {kind}: {nearest(metric, fitting)}")
     raise ConfigurationError(f"unknown metric {metric!r}: {nearest(metric, fitting)}")
+
+
+def _line(path: Path, row: Asset, header: Sequence[str]) -> str:
+    """A row as CSV, in the columns of the header."""
+    cells = {
+        "asset": row.asset,
+        "kind": row.kind,
+        "metrics": " ".join(row.metrics),
+        "id": "" if row.id == row.asset else row.id,
+        "name": row.name,
+        "entity": row.entity,
+    }
+    if cells["id"] and "id" not in header:
+        raise ConfigurationError(f"{path}: {row.asset} needs the column id, as the API calls it {row.id}: add it")
+    line = io.StringIO()
+    csv.writer(line).writerow([cells[column] for column in header])
+    return line.getvalue().removesuffix("\r\n")
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path}: there is no such config file") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: can't be read as UTF-8 text: {error}") from error
+
+
+def _text(path: Path, content: bytes) -> str:
+    """The text without a BOM, each line ended by a newline alone."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: can't be read as UTF-8 text: {error}") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _targets(assets: Iterable[Asset]) -> list[Target]:
+    return [target for asset in assets for target in asset.targets()]
+
+
+def _good(rows: Iterable[Asset | ConfigurationError]) -> list[Asset]:
+    """The rows; raises the first error among them."""
+    good = []
+    for row in rows:
+        if isinstance(row, ConfigurationError):
+            raise row
+        good.append(row)
+    return good
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Put a file with the same mode in the place of this one, at once, or of the one that a link leads to."""
+    place = path.resolve()
+    try:
+        mode = stat.S_IMODE(place.stat().st_mode)
+        if not (mode & 0o222 and os.access(place, os.W_OK)):
+            raise PermissionError("it is read-only")
+        with tempfile.NamedTemporaryFile(dir=place.parent, prefix=f".{place.name}.", delete=False) as new:
+            try:
+                new.write(content)
+                new.flush()
+                os.fchmod(new.fileno(), mode)
+                os.fsync(new.fileno())
+                Path(new.name).replace(place)
+            except BaseException:
+                Path(new.name).unlink()
+                raise
+    except OSError as error:
+        raise ConfigurationError(f"{path}: can't be written: {error.strerror or error}") from error
+
+
+def _nothing_in(path: Path, source: type[BaseSource]) -> ConfigurationError:
+    return ConfigurationError(f"{path}: no asset in it: add a row such as {_example(source)}")
 
 
 def _example(source: type[BaseSource]) -> str:

@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 from pipeline.schedule import Schedule, daily, hourly
 from pipeline.values import DAY, Target, Verb, Window
-from sources.base import BaseSource, Call, Metric, Observation, Request, halves
-from sources.defillama_metrics import METRICS, PRICE_HISTORY, ROWS, Endpoint, endpoint_of
+from sources.base import NO_DAYS, BaseSource, Call, Metric, Observation, Offer, Request, halves
+from sources.defillama_listings import LISTINGS
+from sources.defillama_metrics import METRICS, PRICE_HISTORY, RENAMED_CHAINS, ROWS, Endpoint, endpoint_of
 
 FREE_HOSTS = {  # family: host; the families' paths are the same on the Pro host
     "api": "https://api.llama.fi",
@@ -76,6 +77,31 @@ class DefiLlama(BaseSource):
         """As the call's endpoint says."""
         endpoint: Endpoint = call.endpoint
         return endpoint.read(call, payload)
+
+    def listings(self) -> Iterator[Call]:
+        """The bulk answers of the live metrics."""
+        for endpoint, listing in LISTINGS.items():
+            if self.key or not listing.pro:
+                path, params = endpoint.render("", NO_DAYS)
+                yield Call(path, (), NO_DAYS, params, endpoint)
+
+    def probe(self) -> Call:
+        """The list of chains, which is short; what tells how much a key has left is no call of a family."""
+        return Call("api/v2/chains", (), NO_DAYS)
+
+    @classmethod
+    def one_spelling(cls, kind: str, identifier: str) -> str:
+        """Some chains have an old name, too."""
+        name = RENAMED_CHAINS.get(identifier.casefold(), identifier) if kind == "chain" else identifier
+        return name.casefold()
+
+    def read_listing(self, call: Call, payload: Any) -> Iterator[Offer]:
+        """As the call's endpoint says."""
+        return LISTINGS[call.endpoint].read(payload)
+
+    def listed_kinds(self, call: Call) -> frozenset[str]:
+        """As the call's endpoint says."""
+        return LISTINGS[call.endpoint].kinds
 
     def split(self, call: Call) -> list[Call]:
         """Two halves of a call for several coins, so that one that always fails ends up alone."""

@@ -167,6 +167,7 @@ OWN_TIMES = {  # what is added to a point's time before the date is taken as its
     "APY": timedelta(),  # the last record of a day
     "POOL_TVL": timedelta(),
 }
+UNITS = {"APY": "%", "STABLECOIN_SUPPLY": "units of its peg"}  # all else is in USD
 POOL_FIELD = {"APY": "apy", "POOL_TVL": "tvlUsd"}  # percent; USD
 
 
@@ -294,6 +295,7 @@ METRICS: Mapping[str, Metric] = {
         row.pro,
         whole=row.history is not PRICE_HISTORY,
         own_times=OWN_TIMES.get(row.metric),
+        unit=UNITS.get(row.metric, "USD"),
     )
     for row in ROWS.values()
 }

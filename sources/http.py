@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 from urllib.parse import quote
 
 import ijson
@@ -19,6 +19,7 @@ from sources.pace import Pace
 from sources.retry import LONGEST_PAUSE, MAX_REFUSALS, MAX_TRIES, Verdict, backoff, retry_after, verdict
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 60.0  # seconds; the SDK of Artemis allows 60 as well
 LONGEST_ANSWER = 300.0  # seconds for a whole body, as the read time-out starts anew with each byte
@@ -79,13 +80,24 @@ class Client:
         self._over: SourceStopped | Stopped | None = None  # why nothing is sent any more
 
     def answer(self, call: Call, taker: Callable[[Answer], None] = lambda _: None) -> Answer:
-        """The answer of one call, paced and retried.
+        """The points of one call, asked for as of `get`.
 
-        `taker` gets it first. While it makes the answer wait, no other body is read into memory, so what is parsed
+        `taker` gets them first. While it makes the answer wait, no other body is read into memory, so what is parsed
         and not taken stays little, however many requests are under way.
+        """
+
+        def read(payload: Any, received: datetime) -> Answer:
+            answer = self.source.answer(call, payload, received)
+            taker(answer)
+            return answer
+
+        return self.get(call, read)
+
+    def get(self, call: Call, read: Callable[[Any, datetime], T]) -> T:
+        """What `read` makes of a call's JSON and the aware UTC time when it was received; paced and retried.
 
         Raises CallFailed where this call has no answer, SourceStopped where no call of the source will have one,
-        and Stopped.
+        Stopped, and what `read` raises.
         """
         request = self.source.request(call)
         faults = refusals = 0
@@ -98,7 +110,7 @@ class Client:
             else:
                 with response:
                     try:
-                        answer = self._judge(call, response, started, taker)
+                        answer = self._judge(call, response, started, read)
                     except _Fault as error:
                         fault = error
                     else:
@@ -132,8 +144,8 @@ class Client:
             session.close()
 
     def _judge(
-        self, call: Call, response: requests.Response, started: float, taker: Callable[[Answer], None]
-    ) -> Answer | None:
+        self, call: Call, response: requests.Response, started: float, read: Callable[[Any, datetime], T]
+    ) -> T | None:
         """The answer; None for a 429. Raises _Fault for what may pass, CallFailed and SourceStopped for what won't."""
         status = response.status_code
         html = "html" in response.headers.get("Content-Type", "").lower()
@@ -142,7 +154,7 @@ class Client:
             self._pace.accepted(started)
             self._refused_since = None
         if found is Verdict.GOOD:
-            return self._decode(call, response, taker)
+            return self._decode(call, response, read)
         said = f"HTTP {status}: {self._snippet(response, html=html)}"
         if found is Verdict.THROTTLED:
             self._cool_down(response, started)
@@ -154,7 +166,7 @@ class Client:
         self._given_up = 0
         raise CallFailed(f"{call}: {said}", status=status)
 
-    def _decode(self, call: Call, response: requests.Response, taker: Callable[[Answer], None]) -> Answer:
+    def _decode(self, call: Call, response: requests.Response, read: Callable[[Any, datetime], T]) -> T:
         """Read the body and what it says; raises _Fault where it is cut off or no JSON."""
         with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as body:
             try:
@@ -171,9 +183,7 @@ class Client:
             received = self._now()
             body.seek(0)
             with self._decoding:
-                answer = self.source.answer(call, self._parsed(body, size, call), received)
-                taker(answer)
-                return answer
+                return read(self._parsed(body, size, call), received)
 
     def _parsed(self, body: IO[bytes], size: int, call: Call) -> Any:
         payload = _parse(body, size, call.extract)

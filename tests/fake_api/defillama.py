@@ -30,6 +30,7 @@ FLOWS = {
     ("open-interest", "openInterestAtEnd"): "OPEN_INTEREST",
 }
 DEFAULT_DATA_TYPE = dict(reversed(FLOWS))  # the first of each kind
+FILLERS = 40
 PRO_ONLY = {("overview", "derivatives"), ("summary", "derivatives")}
 OLD_CHAIN_NAMES = ("Ethereum", "Binance", "Solana", "Optimism", "xDai", "zkSync Era")
 NEW_CHAIN_NAMES = ("Ethereum", "BSC", "Solana", "OP Mainnet", "Gnosis", "ZKsync Era")
@@ -49,7 +50,12 @@ def protocols(world: World, _args: Sequence[str], _query: Query) -> Answer:
     """GET /api/protocols: every protocol but the parents, and some that nobody asked for."""
     listed = [_protocol_row(world, slug, number) for number, slug in enumerate(world.universe.ids("protocol"))]
     children = [_filler_row(f"{slug}-v9", slug) for slug in world.universe.ids("parent")]
-    return ok([*listed, *children, *(_filler_row(f"filler-{number}", None) for number in range(40))])
+    others = [_filler_row(f"filler-{number}", None) for number in range(FILLERS)]
+    others[0]["deprecated"] = True
+    names = {*world.universe.ids("protocol"), *map(str.lower, world.universe.ids("chain"))}
+    tokens = [coin for coin in world.coingecko() if coin not in names]
+    holders = [_filler_row(f"holder-{number}", None) | {"gecko_id": coin} for number, coin in enumerate(tokens)]
+    return ok([*listed, *children, *others, *holders])
 
 
 def protocol(world: World, args: Sequence[str], _query: Query) -> Answer:
@@ -107,7 +113,11 @@ def overview(world: World, args: Sequence[str], query: Query) -> Answer:
     breakdown = [] if query.get("excludeTotalDataChartBreakdown") == "true" else points
     listed = world.universe.ids("protocol")
     rows = [_overview_row(world, slug, metric, number) for number, slug in enumerate(listed)]
-    rows += [_overview_row(world, f"filler-{number}", metric, number) for number in range(40)]
+    rows += [_overview_row(world, f"filler-{number}", metric, number) for number in range(FILLERS)]
+    rows += [
+        _overview_row(world, f"{parent}-v9", metric, number) | {"parentProtocol": f"parent#{parent}"}
+        for number, parent in enumerate(world.universe.ids("parent"))
+    ]
     parts = array([f'[{at},{{"Protocol {at % 7}":{amount}}}]' for at, amount in breakdown])
     tail = {
         "breakdown24h": None,
@@ -154,8 +164,12 @@ def inflows(world: World, args: Sequence[str], _query: Query) -> Answer:
 
 
 def _protocol_row(world: World, slug: str, number: int) -> dict[str, object]:
+    dead = truth.last_day("defillama", slug, "TVL")
+    token = {"gecko_id": slug, "symbol": slug[:5].upper()} if slug in world.coingecko() else {}
     return {
         **_filler_row(slug, None),
+        **token,
+        **({"deadFrom": f"{dead}"} if dead else {}),
         "id": str(number + 1),
         "tvl": world.live("defillama", slug, "TVL"),
         "mcap": world.live("defillama", slug, "MCAP"),
@@ -202,9 +216,10 @@ def _protocol_head(slug: str, parent: bool) -> dict[str, object]:
 
 
 def _overview_row(world: World, slug: str, metric: str, number: int) -> dict[str, object]:
-    """A row; its id is a text or a number, and about one in forty has no totals at all."""
+    """A row; its id is a text or a number, and about one in forty has no total of the last day."""
     identifier = str(number + 1) if number % 3 else number + 1
-    row: dict[str, object] = {} if truth.lacks_total24h(slug, metric) else {**_totals(world, slug, metric)}
+    lacking = {"total24h", "total48hto24h", "change_1d"} if truth.lacks_total24h(slug, metric) else set()
+    row = {name: total for name, total in _totals(world, slug, metric).items() if name not in lacking}
     return row | {
         "average1y": None,
         "breakdown24h": {"avax": {slug: 1}} if number % 2 else None,
@@ -236,7 +251,7 @@ def _totals(world: World, asset: str, metric: str) -> dict[str, object]:
 def _chain_row(world: World, name: str) -> dict[str, object]:
     amount = world.live("defillama", name, "CHAIN_TVL")
     return {
-        "gecko_id": None,
+        "gecko_id": name.lower() if name.lower() in world.coingecko() else None,
         "tvl": amount,
         "tokenSymbol": None,
         "cmcId": None,

@@ -16,6 +16,11 @@ PERIOD = re.compile(r"(\d+)([mhdwM])")
 PERIOD_SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 604800, "M": 2592000}
 MOST_POINTS = 500
 FILLER_POOLS = 2000
+ENDED: dict[str, dict[str, object]] = {  # stablecoins of one symbol, by their numbers, and what the API says of them
+    "9001": {"deadFrom": "2023-02-01"},
+    "9002": {"deprecated": True, "deadFrom": "2022-06-23"},
+    "9003": {"delisted": True},
+}
 UNKNOWN_POOL = "00000000-"  # a uuid that starts so is well formed, but unknown
 
 
@@ -23,6 +28,7 @@ def stablecoins(world: World, _args: Sequence[str], query: Query) -> Answer:
     """GET /stablecoins/stablecoins[?includePrices=true]: prices are floats, ints, texts or nulls."""
     prices = query.get("includePrices") == "true"
     rows = [_stablecoin_row(world, number, prices) for number in world.universe.ids("stablecoin")]
+    rows += [_stablecoin_row(world, number, prices) | {"symbol": "OLD", **flags} for number, flags in ENDED.items()]
     return ok({"peggedAssets": rows, "chains": [_chain_row(world, name) for name in world.universe.ids("chain")]})
 
 

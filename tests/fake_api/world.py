@@ -69,6 +69,11 @@ class World:
         self.restated = restated
         self.universe = universe
 
+    def coingecko(self) -> list[str]:
+        """What CoinGecko calls the coins of the universe, as far as they are named so."""
+        coins = self.universe.ids("coin")
+        return [coin.removeprefix("coingecko:") for coin in coins if coin.startswith("coingecko:")]
+
     def now(self) -> int:
         """The moment in seconds since 1970; never midnight itself, which would look like a daily point."""
         moment = int(self._now().timestamp())
