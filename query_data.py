@@ -1,98 +1,265 @@
-"""Stored values in a notebook, as pandas DataFrames: `import query_data as q; q.series("sol", "PRICE", "artemis")`."""
+"""Stored values in a notebook, as pandas DataFrames: `import query_data as q; q.series("sol", "PRICE")`.
+
+Values come under a UTC DatetimeIndex `pulled_at`, sorted and unique; nothing is filled in, summed or averaged. Dates
+are midnights, times without a zone are UTC, windows are half-open: [start, end). Names are found whatever their case;
+where an asset is asked for, the `entity` of the configs works too. `frame.attrs` says what was asked for, and what it
+was found to mean. With `as_of`, values are as they were known at that instant: those restated since as they were then,
+and no point that had not been stored, or whose day was still open. With `daily=True` there is one point a day, dated
+at its midnight: where times are the API's own, the last of the day.
+
+What can't be answered raises BadQuestion, a ValueError, that says what would be right; a database that can't be reached
+ConfigurationError. One read-only session is kept open; the functions may be called from several threads.
+"""
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from db import revisions as known
-from db.setup import Database, has_schema
-from pipeline.errors import ConfigurationError
-from pipeline.process import has_database
-from pipeline.settings import DATABASE_URL, EMBEDDED_DIRECTORY, Settings
-from sources.base import EARLIEST
+from db import points as ask
+from pipeline.errors import BadQuestion
+from pipeline.instants import instant, window
+from pipeline.query_session import QuerySession, configs
+from pipeline.values import Series, midnight
+from sources import unit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
 
-    import numpy as np
     import pandas as pd
-    from psycopg2.extensions import cursor as Cursor  # noqa: N812 (a class, under the name of a function)
+    from matplotlib.axes import Axes
 
-    When = date | datetime | np.datetime64 | str | None  # a pandas Timestamp is a datetime
+    from pipeline.instants import When
 
-LATEST = datetime(9999, 12, 31, tzinfo=UTC)
+CHUNK = 200_000  # points
+
+_session = QuerySession()
 
 
 def series(
-    asset: str, metric: str, source: str, start: When = None, end: When = None, as_of: When = None
+    asset: str,
+    metric: str,
+    source: str | None = None,
+    start: When = None,
+    end: When = None,
+    as_of: When = None,
+    *,
+    daily: bool = False,
 ) -> pd.DataFrame:
-    """The points of one series in [start, end): a column `value`, under a sorted UTC DatetimeIndex `pulled_at`.
+    """The points of one series in [start, end): a column `value`."""
+    from pipeline import frames
 
-    With `as_of`, as they were known at that instant: restated values as they were then, and no point that had not
-    been stored, or whose day was still open. Dates are midnights, times without a zone are UTC. Raises ValueError for
-    what is no instant, ConfigurationError where the database can't be reached or nothing is stored yet.
+    span, then = window(start, end), instant(as_of)
+    found = [_session.names().one(asset, metric, source)]
+    points = frames.points(_session.reader(), found, span, then, daily=daily)
+    asked = {"asset": asset, "metric": metric, "source": source, "start": start, "end": end}
+    return _told(frames.one(points), found, then, asked)
+
+
+def panel(
+    metric: str,
+    assets: str | Iterable[str] | None = None,
+    source: str | None = None,
+    start: When = None,
+    end: When = None,
+    as_of: When = None,
+    *,
+    daily: bool = False,
+) -> pd.DataFrame:
+    """One metric of many assets of one source, of all that have it unless told: a column for each asset."""
+    from pipeline import frames
+
+    span, then, named = window(start, end), instant(as_of), _listed(assets)
+    found = _session.names().many(metric, named, source)
+    points = frames.points(_session.reader(), found, span, then, daily=daily)
+    made = frames.wide(points, [each.asset for each in found], "asset")
+    asked = {"metric": metric, "assets": named, "source": source, "start": start, "end": end}
+    return _told(made, found, then, asked)
+
+
+def frame(
+    asset: str,
+    metrics: str | Iterable[str] | None = None,
+    source: str | None = None,
+    start: When = None,
+    end: When = None,
+    as_of: When = None,
+    *,
+    daily: bool = False,
+) -> pd.DataFrame:
+    """Many metrics of one asset of one source, all of them unless told: a column for each metric."""
+    from pipeline import frames
+
+    span, then, named = window(start, end), instant(as_of), _listed(metrics)
+    found = _session.names().of_asset(asset, named, source)
+    points = frames.points(_session.reader(), found, span, then, daily=daily)
+    made = frames.wide(points, [each.metric for each in found], "metric")
+    asked = {"asset": asset, "metrics": named, "source": source, "start": start, "end": end}
+    return _told(made, found, then, asked)
+
+
+def compare(
+    entity: str,
+    metric: str | Iterable[str],
+    start: When = None,
+    end: When = None,
+    as_of: When = None,
+    *,
+    daily: bool = False,
+) -> pd.DataFrame:
+    """The same thing in all sources that have the metric of it: a column for each source and series.
+
+    Where sources call the metric otherwise, give all its names: `compare("solana", ["TVL", "CHAIN_TVL"])`.
     """
-    import pandas as pd
+    from pipeline import frames
 
-    span = _instant(start) or EARLIEST, _instant(end) or LATEST
-    with _cursor() as cursor:
-        rows = known.values(cursor, source, asset, metric, *span, _instant(as_of))
-    frame = pd.DataFrame(rows, columns=["pulled_at", "value"]).astype({"value": float})
-    frame["pulled_at"] = pd.to_datetime(frame["pulled_at"], utc=True)
-    frame = frame.set_index("pulled_at")
-    frame.attrs = {"source": source, "asset": asset, "metric": metric, "as_of": as_of}
-    return frame
+    span, then, named = window(start, end), instant(as_of), _listed(metric) or []
+    found = _session.names().of_entity(entity, named)
+    points = frames.points(_session.reader(), found, span, then, daily=daily)
+    made = frames.wide(points, [str(each) for each in found], "series")
+    return _told(made, found, then, {"entity": entity, "metric": named, "start": start, "end": end})
 
 
-def revisions(source: str, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
-    """The values of closed days that were replaced: asset, metric, at, old, new, replaced_at, pull_id; times in UTC."""
-    import pandas as pd
+def latest(
+    metric: str, assets: str | Iterable[str] | None = None, source: str | None = None, as_of: When = None
+) -> pd.DataFrame:
+    """The newest value of a metric of each asset of one source: columns `value` and `pulled_at`, by asset."""
+    from pipeline import frames
 
-    only = [asset] if asset else None, [metric] if metric else None
-    with _cursor() as cursor:
-        rows = known.revisions(cursor, source, *only)
-    return pd.DataFrame(rows, columns=list(known.Revision._fields))
-
-
-@contextmanager
-def _cursor() -> Iterator[Cursor]:
-    """A cursor on the database of the settings; none is made for a look."""
-    settings, fill = Settings.read(), "python main.py backfill all"
-    if not has_database(settings):
-        raise ConfigurationError(f"nothing is stored yet: {fill}")
-    with closing(Database(settings.get(DATABASE_URL), EMBEDDED_DIRECTORY)) as database:
-        if not has_schema(database):
-            raise ConfigurationError(f"nothing is stored yet, or by another version: {fill}")
-        with closing(database.connect("query")) as session, session.cursor() as cursor:
-            yield cursor
+    then, named = instant(as_of), _listed(assets)
+    found = _session.names().many(metric, named, source)
+    rows = _session.reader().rows(*ask.latest(found, then))
+    made = frames.by_asset((found[number].asset, value, at) for number, at, value in rows)
+    return _told(made, found, then, {"metric": metric, "assets": named, "source": source})
 
 
-def _instant(when: When) -> datetime | None:
-    """The aware UTC time that is meant; raises ValueError, saying what would be right, where it is none."""
-    try:
-        return None if when is None else _utc(when)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(
-            f"{when!r} is no instant: give a date, a datetime, a pandas Timestamp, a np.datetime64, or ISO 8601 text "
-            "such as '2026-11-17T09:00'"
-        ) from error
+def cross_section(metric: str, date: When, source: str | None = None, as_of: When = None) -> pd.DataFrame:
+    """The values of a metric on one UTC day, of every asset of one source: columns `value` and `pulled_at`, by asset.
+
+    Of several points of the day the last, as with daily=True.
+    """
+    from pipeline import frames
+
+    at, then = instant(date), instant(as_of)
+    if at is None:
+        raise BadQuestion("no date is given: say which day is meant")
+    one = _session.names().many(metric, None, source)[0]._replace(asset="")
+    made = frames.on_day(_session.reader(), one.source, one.metric, midnight(at), then)
+    return _told(made, [one], then, {"metric": metric, "date": date, "source": source})
 
 
-def _utc(at: object) -> datetime:
-    """A date, a time or ISO 8601 text of one as an aware UTC time; raises ValueError for anything else."""
-    import numpy as np
-    import pandas as pd
+def chunks(
+    metric: str,
+    assets: str | Iterable[str] | None = None,
+    source: str | None = None,
+    start: When = None,
+    end: When = None,
+    as_of: When = None,
+) -> Iterator[pd.DataFrame]:
+    """What a panel would hold, however much it is, as frames of some 200,000 rows: `asset`, `metric`, `value`."""
+    from pipeline import frames
 
-    if isinstance(at, str):
-        at = datetime.fromisoformat(at)
-    if isinstance(at, np.datetime64):
-        at = pd.Timestamp(at)
-    if at is pd.NaT or not isinstance(at, date):  # NaT is a datetime, but no time
-        raise ValueError(at)
-    if isinstance(at, pd.Timestamp):
-        at = at.to_pydatetime(warn=False)  # the database has no nanoseconds
-    if not isinstance(at, datetime):
-        at = datetime(at.year, at.month, at.day, tzinfo=UTC)
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    span, then, named = window(start, end), instant(as_of), _listed(assets)
+    found = _session.names().many(metric, named, source)
+    asked = {"metric": metric, "assets": named, "source": source, "start": start, "end": end}
+    for batch in _session.batches(found, CHUNK):
+        made = frames.long(frames.points(_session.reader(), batch, span, then), batch)
+        yield _told(made, batch, then, asked)
+
+
+def sources() -> pd.DataFrame:
+    """The sources that have points: number of assets, metrics, series and points of each."""
+    from pipeline import overviews
+
+    return overviews.sources(_session.names().every())
+
+
+def assets(source: str | None = None, metric: str | None = None) -> pd.DataFrame:
+    """The assets that have points, of this metric if told: what the configs call each, its metrics and points."""
+    from pipeline import overviews
+
+    return overviews.assets(_session.names().every(source, metric=metric), configs())
+
+
+def metrics(source: str | None = None, asset: str | None = None) -> pd.DataFrame:
+    """The metrics that have points, of this asset if told: the unit of each as far as it is known, assets, points."""
+    from pipeline import overviews
+
+    return overviews.metrics(_session.names().every(source, asset))
+
+
+def coverage(source: str | None = None, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
+    """What is there of each series that was ever asked for, in days before today.
+
+    `days` are stored; of those since the first one, so many were `never` asked for, `empty` (the API had nothing) or
+    `lost` on our side. Days on which such a series has no point, as weekends of equities, are none of them.
+    """
+    from pipeline import overviews
+
+    return overviews.coverage(_session.reader(), _session.names().every(source, asset, metric), configs())
+
+
+def freshness(source: str | None = None, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
+    """How old each series is that was ever asked for or that a config has.
+
+    `newest` is the time of its newest point, `age` how long ago that was, `answered` the last day that the API has
+    answered for, with data or without, `state` as `main.py status` counts it: fresh, quiet, stale or never seen.
+    """
+    from pipeline import overviews
+
+    return overviews.freshness(_session.reader(), _session.names().every(source, asset, metric), configs())
+
+
+def pulls(
+    source: str | None = None, kind: str | None = None, status: str | None = None, last: int = 1000
+) -> pd.DataFrame:
+    """The last so many runs, the newest first, under their `pull_id`: see the table `pulls` in README."""
+    from pipeline import overviews
+
+    return overviews.pulls(_session.reader(), _session.names().source(source), kind, status, last)
+
+
+def revisions(source: str | None = None, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
+    """The values of closed days that were replaced: source, asset, metric, at, old, new, replaced_at, pull_id."""
+    from pipeline import overviews
+
+    return overviews.revisions(_session.reader(), _session.names().every(source, asset, metric))
+
+
+def sql(query: str, params: Any = None) -> pd.DataFrame:
+    """The rows of any query, which may only read, with `%s` or `%(name)s` for its parameters; timestamps are UTC.
+
+    Raises psycopg2.Error where PostgreSQL refuses it.
+    """
+    from pipeline import frames
+
+    found = _session.reader().table(query, params)
+    if not found.names:
+        raise BadQuestion("the statement gives no rows: write a query")
+    return frames.any_table(found)
+
+
+def plot(
+    data: pd.DataFrame | pd.Series, *, log: bool = False, title: str | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw a frame of this module over its dates, a line for each column; the axes, to go on with.
+
+    Amounts are shown as 1.5M or 2bn with the unit that the metric has.
+    """
+    from pipeline import plots
+
+    return plots.plot(data, log=log, title=title, ax=ax)
+
+
+def _listed(names: str | Iterable[str] | None) -> list[str] | None:
+    return None if names is None else [names] if isinstance(names, str) else list(names)
+
+
+def _told(made: pd.DataFrame, found: Sequence[Series], as_of: datetime | None, asked: dict[str, Any]) -> pd.DataFrame:
+    """The frame with what was found, one name or a list of them, and what was asked for."""
+    for name in ("source", "asset", "metric"):
+        each = list(dict.fromkeys(getattr(series, name) for series in found))
+        made.attrs[name] = each[0] if len(each) == 1 else each
+    said = {name: value for name, value in asked.items() if value is not None}
+    made.attrs |= {"unit": unit_of(found), "as_of": as_of, "asked": said}
+    return made

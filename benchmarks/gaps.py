@@ -4,54 +4,18 @@ python -m benchmarks.gaps [SERIES DAYS]
 """
 
 import sys
-import tempfile
 import time
 from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import psycopg2
 
+from benchmarks.filled import COUNTED, SOURCE, VACUUM, filled
 from db.coverage import MAP, SeriesMap, series_maps
-from db.embedded import EmbeddedServer
-from db.setup import Database, ensure_schema
 from pipeline.values import midnight
 
 ROUNDS = 2
-SOURCE = "benchmark"
-VACUUM = "VACUUM ANALYZE"
-WITHOUT_INDEXES = """
-ALTER TABLE metrics DROP CONSTRAINT metrics_pkey;
-DROP INDEX idx_metrics_unique, idx_metrics_cross_section;
-"""
-INDEXES = """
-SET maintenance_work_mem = '512MB';
-ALTER TABLE metrics ADD PRIMARY KEY (id);
-CREATE UNIQUE INDEX idx_metrics_unique ON metrics (source, asset, metric_name, pulled_at);
-CREATE INDEX idx_metrics_cross_section ON metrics (source, metric_name, pulled_at);
-"""
-
-# Of one day in a hundred the API had nothing.
-FILL = """
-CREATE TABLE series AS
-SELECT number, 'asset-' || lpad((number / 10)::text, 6, '0') AS asset, 'METRIC_' || number %% 10 AS metric
-FROM generate_series(0, %(series)s - 1) AS number;
-
-INSERT INTO metrics (source, asset, metric_name, pulled_at, value)
-SELECT %(source)s, asset, metric, %(today)s::date - day, random() * 1e9
-FROM series, generate_series(1, %(days)s) AS day
-WHERE hashint8(number * 1000003::bigint + day) %% 100 <> 0;
-
-INSERT INTO coverage (source, asset, metric_name, answered, found, row_count)
-SELECT source, asset, metric_name, datemultirange(daterange(%(today)s::date - %(days)s, %(today)s::date)),
-    range_agg(daterange(pulled_at::date, pulled_at::date + 1)), count(*)
-FROM metrics GROUP BY source, asset, metric_name;
-
-INSERT INTO loads (source, first_id, last_id, loaded_at)
-SELECT source, min(id), max(id), now() AT TIME ZONE 'UTC' FROM metrics GROUP BY source;
-"""
-
 # Of one series in a hundred: days lost, a window never asked for, or a live row of yesterday that no history has yet.
 SPRINKLE = """
 DELETE FROM metrics m USING series
@@ -85,8 +49,6 @@ FROM series, LATERAL (SELECT datemultirange(daterange(%(today)s::date - 1, %(tod
 WHERE number %% %(one_in)s = 2 %% %(one_in)s
     AND (source, c.asset, metric_name) = (%(source)s, series.asset, metric);
 """
-COUNTED = "UPDATE coverage SET found_count = (SELECT sum(upper(part) - lower(part)) FROM unnest(found) AS part)"
-
 COUNT = "SELECT count(*) FROM metrics"
 STRAIGHT = """
 SELECT asset, metric_name, answered, answered - held.days, found - held.days
@@ -99,26 +61,21 @@ ORDER BY asset, metric_name
 
 
 def main() -> None:
-    """Fill a scratch database, and print seconds and ratios; then again with a live row of yesterday everywhere."""
+    """Print seconds and ratios; then again with a live row of yesterday everywhere."""
     series, days = (int(word) for word in sys.argv[1:] or ("10000", "2000"))
     today = midnight(datetime.now(UTC))
-    values = {"source": SOURCE, "series": series, "days": days, "today": today.date(), "one_in": 300}
+    values = {"source": SOURCE, "series": series, "today": today.date(), "one_in": 300}
     values |= {"assets": None, "metrics": None, "own_times": [], "shifts": []}
-    with tempfile.TemporaryDirectory() as directory:
-        server = EmbeddedServer.acquire(Path(directory))
-        ensure_schema(Database(server.dsn, Path(directory)))
-        with closing(psycopg2.connect(server.dsn)) as session, session.cursor() as cursor:
-            session.autocommit = True
-            began = time.perf_counter()
-            for statement in (WITHOUT_INDEXES, FILL, INDEXES, SPRINKLE, LIVE, COUNTED, VACUUM):
+    with filled(SOURCE, series, days, metrics=10) as url, closing(psycopg2.connect(url)) as session:
+        session.autocommit = True
+        with session.cursor() as cursor:
+            for statement in (SPRINKLE, LIVE, COUNTED, VACUUM):
                 cursor.execute(statement, values)
-            print(f"{series:,} series of {days:,} days, made in {time.perf_counter() - began:.0f} s")
             report(cursor, today, values)
             for statement in (LIVE, COUNTED, VACUUM):
                 cursor.execute(statement, values | {"one_in": 1})
             print("with a live row of yesterday in every series")
             report(cursor, today, values)
-        server.release()
 
 
 def report(cursor: Any, today: datetime, values: dict[str, Any]) -> None:

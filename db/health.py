@@ -51,6 +51,11 @@ SELECT wanted.asset, wanted.metric, (
 )
 FROM unnest(%(assets)s::text[], %(metrics)s::text[]) AS wanted (asset, metric)
 """
+RUNS = """
+SELECT * FROM pulls WHERE (%(source)s::text IS NULL OR source_name = %(source)s)
+    AND (%(kind)s::text IS NULL OR kind = %(kind)s) AND (%(status)s::text IS NULL OR status = %(status)s)
+ORDER BY pull_id DESC LIMIT %(last)s
+"""
 SESSIONS = """
 SELECT application_name, pg_postmaster_start_time() AT TIME ZONE 'UTC'
 FROM (VALUES (1)) AS always LEFT JOIN pg_stat_activity ON datname = current_database() AND application_name LIKE %s
@@ -114,6 +119,12 @@ def ages(cursor: Any, source: str, series: Sequence[tuple[str, str]]) -> list[Ag
     values = {"source": source, "assets": [asset for asset, _ in series], "metrics": [metric for _, metric in series]}
     cursor.execute(AGES, values)
     return [Age(asset, metric, newest and aware(newest), answered) for asset, metric, newest, answered in cursor]
+
+
+def clock(cursor: Any) -> datetime:
+    """The time by the database's clock."""
+    cursor.execute("SELECT clock_timestamp() AT TIME ZONE 'UTC'")
+    return aware(cursor.fetchone()[0])
 
 
 def sessions(cursor: Any, place: str, beat: Beat | None) -> Sessions:

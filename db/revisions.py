@@ -1,41 +1,10 @@
-"""What was known when: values as of an instant, and the revisions since."""
+"""Values of closed days that were replaced: each, and how often and by how much."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from db.setup import aware, naive
-
-# A row was known once the load that brought it in was done: its id lies in the range of that load. Its value was then
-# the one that the first revision since has replaced: the one after the last until then, in the order in which they were
-# made, in which their times are not where a clock was ahead and has been put right. Of a day that was still open
-# nothing is told: the values that a live pull overwrites from hour to hour are not kept.
-AS_OF = """
-WITH known AS MATERIALIZED (
-    SELECT range_agg(int8range(first_id, last_id, '[]')) AS ids FROM loads
-    WHERE source = %(source)s AND loaded_at <= %(as_of)s
-)
-SELECT m.pulled_at, CASE WHEN since.id IS NULL THEN m.value ELSE since.value END
-FROM metrics m JOIN known ON known.ids @> m.id::bigint LEFT JOIN LATERAL (
-    SELECT r.id, r.value FROM revisions r
-    WHERE (r.source, r.asset, r.metric_name, r.pulled_at) = (m.source, m.asset, m.metric_name, m.pulled_at)
-        AND r.id > coalesce((
-            SELECT max(u.id) FROM revisions u
-            WHERE (u.source, u.asset, u.metric_name, u.pulled_at) = (m.source, m.asset, m.metric_name, m.pulled_at)
-                AND u.replaced_at <= %(as_of)s
-        ), 0)
-    ORDER BY r.id LIMIT 1
-) AS since ON true
-WHERE m.source = %(source)s AND m.asset = %(asset)s AND m.metric_name = %(metric)s
-    AND m.pulled_at >= %(start)s AND m.pulled_at < %(end)s AND m.pulled_at < %(as_of)s::timestamp::date
-ORDER BY m.pulled_at
-"""
-NOW = """
-SELECT pulled_at, value FROM metrics
-WHERE source = %(source)s AND asset = %(asset)s AND metric_name = %(metric)s
-    AND pulled_at >= %(start)s AND pulled_at < %(end)s
-ORDER BY pulled_at
-"""
+from db.setup import aware
 
 # What replaced a value is what the next revision replaced, or what is stored now.
 REVISIONS = """
@@ -82,18 +51,6 @@ class Restated(NamedTuple):
     median: float | None  # None where every old value was zero
     largest: float | None
     last: datetime
-
-
-def values(
-    cursor: Any, source: str, asset: str, metric: str, start: datetime, end: datetime, as_of: datetime | None = None
-) -> list[tuple[datetime, float | None]]:
-    """The points of a series in [start, end), sorted; with `as_of`, as they were known at that instant.
-
-    All times are aware UTC. A point that had not been stored by then, or whose day was still open, is absent.
-    """
-    given = {"source": source, "asset": asset, "metric": metric, "start": naive(start), "end": naive(end)}
-    cursor.execute(AS_OF if as_of else NOW, given | ({"as_of": naive(as_of)} if as_of else {}))
-    return [(aware(at), value) for at, value in cursor]
 
 
 def revisions(

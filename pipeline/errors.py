@@ -18,6 +18,10 @@ class ConfigurationError(PipelineError):
     exit_code = 2
 
 
+class BadQuestion(ConfigurationError, ValueError):
+    """Ask otherwise: a name, a time or a window is not what can be asked for, and the message says what would be."""
+
+
 class DatabaseLost(PipelineError):
     """Stop the program: the database went away and did not come back; what was committed is kept."""
 

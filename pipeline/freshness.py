@@ -1,8 +1,10 @@
 """How old series are, against the day that is due: pure functions of a given time and of what the tables say."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from enum import StrEnum
 from typing import NamedTuple
 
 from db.health import Age
@@ -21,6 +23,15 @@ class Due(NamedTuple):
     closed: date  # of those with a history: the last day that was to be closed
     live: date  # of those that exist only live
     next: datetime | None  # when the closed day becomes the next one; None where that waits for a run under way
+
+
+class State(StrEnum):
+    """How old a series is."""
+
+    FRESH = "fresh"  # with a point of the day that is due
+    QUIET = "quiet"  # older, and the API has answered that it has nothing newer
+    STALE = "stale"  # older, and the API was not asked, or has not answered
+    NEVER_SEEN = "never seen"
 
 
 class Stale(NamedTuple):
@@ -86,37 +97,44 @@ def freshness(
     by_name = {(target.asset, target.metric): target for target in targets}
     due = due_days(source, now, duties)
     awaited = {each.duty.verb for each in duties if each.awaited(since)}
-    counts = {"fresh": 0, "quiet": 0, "awaited": 0, "never_seen": 0}
+    counts, waiting = Counter[State](), 0
     stale, recent = [], []
     for age in ages:
-        metric = source.METRICS[age.metric]
-        rhythm = source.rhythm(by_name[age.asset, age.metric])
-        day = due.live if metric.live_only else due.closed
-        if age.newest is None:
-            counts["never_seen"] += 1
-            continue
-        newest = (age.newest + metric.shift).date()
-        if rhythm is not Rhythm.QUARTERLY:
-            recent.append(newest)
-        if newest >= _day_due(day, rhythm):
-            counts["fresh"] += 1
-        elif age.answered is not None and age.answered >= day:
-            counts["quiet"] += 1
-        elif (Verb.PULL if metric.live_only else Verb.BACKFILL) in awaited:
-            counts["awaited"] += 1
-        else:
-            stale.append(Stale(age.asset, age.metric, age.newest))
+        metric, target = source.METRICS[age.metric], by_name[age.asset, age.metric]
+        state = state_of(source, target, age, due)
+        counts[state] += 1
+        if age.newest and source.rhythm(target) is not Rhythm.QUARTERLY:
+            recent.append((age.newest + metric.shift).date())
+        if state is State.STALE and age.newest:
+            if (Verb.PULL if metric.live_only else Verb.BACKFILL) in awaited:
+                waiting += 1
+            else:
+                stale.append(Stale(age.asset, age.metric, age.newest))
     last = max(recent, default=None)
-    told = bool(stale or counts["awaited"]) or last is None or last >= due.closed - STALLED
+    told = bool(counts[State.STALE]) or last is None or last >= due.closed - STALLED
     return Freshness(
         expected=len(ages),
+        fresh=counts[State.FRESH],
         stale=len(stale),
-        **counts,
+        quiet=counts[State.QUIET],
+        awaited=waiting,
+        never_seen=counts[State.NEVER_SEEN],
         newest=max((age.newest for age in ages if age.newest), default=None),
         due=due,
         stalled=None if told else last,
         stalest=tuple(sorted(stale, key=lambda each: each.newest)[:NAMED]),
     )
+
+
+def state_of(source: type[BaseSource], target: Target, age: Age, due: Due) -> State:
+    """How old a series is, whatever is still to come."""
+    metric = source.METRICS[age.metric]
+    day = due.live if metric.live_only else due.closed
+    if age.newest is None:
+        return State.NEVER_SEEN
+    if (age.newest + metric.shift).date() >= _day_due(day, source.rhythm(target)):
+        return State.FRESH
+    return State.QUIET if age.answered is not None and age.answered >= day else State.STALE
 
 
 def _day_due(day: date, rhythm: Rhythm) -> date:

@@ -38,6 +38,17 @@ class Target(NamedTuple):
     kind: str = ""
 
 
+class Series(NamedTuple):
+    """One series of the table, by its names there."""
+
+    source: str
+    asset: str
+    metric: str
+
+    def __str__(self) -> str:
+        return " ".join(self)
+
+
 class Window(NamedTuple):
     """A half-open span of time, [start, end), in aware UTC."""
 

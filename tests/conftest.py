@@ -1,7 +1,7 @@
 """A real PostgreSQL for every test that asks for one: made once a run, cloned for each test."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -91,6 +91,13 @@ def open_store(database: Database) -> Iterator[Opener]:
     yield opened
     for store in stores:
         store.close()
+
+
+@pytest.fixture
+def load_artemis(database: Database) -> Iterator[Callable[..., object]]:
+    """A function that loads points of Artemis, as a backfill does."""
+    with closing(Store(database, "artemis", Verb.BACKFILL, hold=lambda: None)) as store:
+        yield lambda *points: store.load(points)
 
 
 @pytest.fixture

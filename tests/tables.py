@@ -10,11 +10,12 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
-from db.revisions import values
+from db.points import of_series
+from db.points import points as asked_points
 from db.store import RunEnd, Store
 from pipeline.errors import ConfigurationError
 from pipeline.gaps import own_times
-from pipeline.values import DAY, Answered, DataPoint, Verb, Window, midnight
+from pipeline.values import DAY, Answered, DataPoint, Series, Verb, Window, midnight
 from sources.defillama import DefiLlama
 
 PULL, BACKFILL = Verb.PULL, Verb.BACKFILL
@@ -104,7 +105,15 @@ def now(rows: Rows) -> datetime:
     return at.astimezone(UTC)
 
 
+def points_of_series(
+    cursor: Any, source: str, asset: str, metric: str, start: datetime, end: datetime, as_of: datetime | None = None
+) -> list[tuple[datetime, float | None]]:
+    """The points of one series in [start, end), as they were known at an instant if told."""
+    asked = of_series([Series(source, asset, metric)], Window(start, end), as_of)
+    return [(at, value) for _, at, value in asked_points(cursor, asked)]
+
+
 def known_at(session: Connection, as_of: datetime, source: str) -> list[float | None]:
     """The values of DefiLlama's or Artemis's series solana TVL as they were known at an instant."""
     with session.cursor() as cursor:
-        return [value for _, value in values(cursor, source, "solana", "TVL", START, TODAY, as_of)]
+        return [value for _, value in points_of_series(cursor, source, "solana", "TVL", START, TODAY, as_of)]

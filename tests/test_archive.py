@@ -12,11 +12,11 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
 from db.archive import COLUMNS, Restored, clear, restore, save
-from db.revisions import revisions, values
+from db.revisions import revisions
 from db.setup import Database
 from db.store import Store
 from pipeline.values import DAY, Answered, DataPoint, Target, Verb, Window
-from tests.tables import BACKFILL, PULL, START, Opener, Rows, days, grid, point, refusal
+from tests.tables import BACKFILL, PULL, START, Opener, Rows, days, grid, point, points_of_series, refusal
 
 SETTLE = Verb.SETTLE
 LIVE_ONLY = {"defillama": ["FEES_24H"], "artemis": []}
@@ -161,7 +161,7 @@ def test_at_every_instant_before_the_clearing_the_same_was_known_as_before(
 def known(session: Connection, as_of: datetime) -> list[tuple[datetime, float | None]]:
     """What was known of a series at an instant."""
     with session.cursor() as cursor:
-        return values(cursor, "defillama", "solana", "TVL", START, START + 99 * DAY, as_of)
+        return points_of_series(cursor, "defillama", "solana", "TVL", START, START + 99 * DAY, as_of)
 
 
 def test_left_out_is_what_the_refill_gets_again_and_nothing_else(

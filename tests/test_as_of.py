@@ -14,11 +14,10 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
 from db.load import Counts
-from db.revisions import values
 from db.setup import Database, ensure_schema
 from db.store import Store
 from pipeline.values import DAY, DataPoint, Target, Verb, Window, midnight
-from tests.tables import BACKFILL, START, TODAY, Rows, known_at, now, point
+from tests.tables import BACKFILL, START, TODAY, Rows, known_at, now, point, points_of_series
 
 SETTLE = Verb.SETTLE
 MICROSECOND = timedelta(microseconds=1)
@@ -133,7 +132,7 @@ def told(session: Connection, source: str, as_of: datetime) -> dict[Point, float
             for asset in (*ASSETS, POISON)
             for metric in METRICS
             for window in (Window(START, TODAY - 2 * DAY), Window(TODAY - 2 * DAY, TODAY + 9 * DAY))
-            for at, value in values(cursor, source, asset, metric, *window, as_of)
+            for at, value in points_of_series(cursor, source, asset, metric, *window, as_of)
         }
 
 

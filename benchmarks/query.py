@@ -1,0 +1,72 @@
+"""How long query_data takes, beside pandas.read_sql for the same frame: python -m benchmarks.query [SERIES DAYS]."""
+
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import pandas as pd
+import psycopg2
+
+import query_data as q
+from benchmarks.filled import SOURCE, filled
+from db import points as ask
+from pipeline.names import Wanted
+from pipeline.query_session import QuerySession
+from pipeline.settings import DATABASE_URL
+
+ROUNDS = 5
+METRICS = 5  # an asset
+PANEL = 2_000_000  # points
+READ_SQL = """
+SELECT asset, pulled_at, value FROM metrics WHERE source = %s AND metric_name = %s AND asset = ANY(%s)
+    AND pulled_at >= '2000-01-01' AND pulled_at < '2100-01-01' ORDER BY asset, pulled_at
+"""
+
+
+def main() -> None:
+    """Fill a scratch database; print milliseconds, points/s and ratios, the best of a few rounds side by side."""
+    series, days = (int(word) for word in sys.argv[1:] or ("10000", "2000"))
+    warnings.filterwarnings("ignore", "pandas only supports SQLAlchemy", UserWarning)  # it reads all the same
+    with filled(SOURCE, series, days, METRICS) as url, closing(psycopg2.connect(url)) as session:
+        os.environ[DATABASE_URL] = url
+        assets = [f"asset-{number:06d}" for number in range(min(PANEL // days, series // METRICS))]
+        middle = q.series(assets[0], "METRIC_1").index[days // 2]
+
+        def read(assets: list[str]) -> pd.DataFrame:
+            frame = pd.read_sql(READ_SQL, session, params=(SOURCE, "METRIC_1", assets))
+            return frame.pivot(index="pulled_at", columns="asset", values="value").tz_localize("UTC")
+
+        pd.testing.assert_frame_equal(q.panel("METRIC_1", assets), read(assets), check_index_type=False)
+        report("a series", lambda: q.series(assets[0], "METRIC_1"), lambda: read(assets[:1]))
+        report("a cross-section", lambda: q.cross_section("METRIC_1", middle))
+        report("the latest of a metric", lambda: q.latest("METRIC_1"))
+        asking = QuerySession()
+        every = [each.series for each in asking.stored(Wanted())]
+        report(f"the latest of {len(every):,} series", lambda: asking.reader().rows(*ask.latest(every)))
+        report("a panel", lambda: q.panel("METRIC_1", assets), lambda: read(assets))
+
+
+def report(name: str, ours: Callable[[], Any], theirs: Callable[[], Any] | None = None) -> None:
+    """One line; both in turn."""
+    seconds, other = [], []
+    for _ in range(ROUNDS):
+        seconds.append(timed(ours))
+        other += [timed(theirs)] if theirs else []
+    points = int(ours().count().sum()) if isinstance(ours(), pd.DataFrame) else len(ours())
+    line = f"{name:26} {min(seconds) * 1000:9,.1f} ms  {points:11,} values  {points / min(seconds):13,.0f}/s"
+    print(f"{line}  read_sql takes {min(other) / min(seconds):.1f} times as long" if other else line)
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """Seconds."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""DataFrames about what is stored: sources, assets, metrics, coverage, freshness, runs, revisions. Loads pandas."""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import pandas as pd
+
+from db import health
+from db import revisions as replaced
+from db.catalogue import Stored
+from db.coverage import SeriesMap, series_maps
+from db.reader import Reader
+from pipeline.frames import any_table, table
+from pipeline.freshness import due_days, state_of
+from pipeline.gaps import in_rhythm, own_times, unconfigured
+from pipeline.names import Configs
+from pipeline.values import DAY, Series, Target, midnight
+from sources import SOURCES, unit_of
+from sources.config import Asset
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+def sources(every: Iterable[Stored]) -> pd.DataFrame:
+    """Assets, metrics, series and points of each source that has points."""
+    rows = []
+    for source, of in _grouped(every, lambda series: series.source).items():
+        assets, metrics = {each.series.asset for each in of}, {each.series.metric for each in of}
+        rows.append((source, len(assets), len(metrics), len(of), sum(each.points for each in of)))
+    return table(rows, ["source", "assets", "metrics", "series", "points"]).set_index("source")
+
+
+def assets(every: Iterable[Stored], configs: Configs) -> pd.DataFrame:
+    """Each asset that has points: kinds, name and entity as the configs have them, number of metrics, points."""
+    named: dict[tuple[str, str], list[Asset]] = defaultdict(list)
+    for source, rows in configs.items():
+        for row in rows:
+            named[source, row.asset].append(row)
+    found = []
+    for (source, asset), of in _grouped(every, lambda series: series[:2]).items():
+        rows = named.get((source, asset), [])
+        kinds, names, entities = ([getattr(row, field) for row in rows] for field in ("kind", "name", "entity"))
+        said = (" ".join(dict.fromkeys(filter(None, kinds))), next(iter(names), ""), next(iter(entities), ""))
+        found.append((source, asset, *said, len(of), sum(each.points for each in of)))
+    return table(found, ["source", "asset", "kinds", "name", "entity", "metrics", "points"])
+
+
+def metrics(every: Iterable[Stored]) -> pd.DataFrame:
+    """Each metric that has points: unit, number of assets, points."""
+    found = [
+        (source, metric, unit_of([of[0].series]), len(of), sum(each.points for each in of))
+        for (source, metric), of in _grouped(every, lambda series: (series.source, series.metric)).items()
+    ]
+    return table(found, ["source", "metric", "unit", "assets", "points"])
+
+
+def coverage(reader: Reader, every: Sequence[Stored], configs: Configs) -> pd.DataFrame:
+    """Days of each series ever asked for: stored, never asked for, empty, lost; and the span that was asked for."""
+    wanted, configured = {each.series for each in every}, _targets(configs)
+    today = midnight(reader.do(health.clock))
+    rows = []
+    for name, assets_, metrics_ in _by_source(wanted):
+        source = SOURCES[name]
+        maps = reader.do(lambda cursor: series_maps(cursor, name, today, own_times(source), assets_, metrics_))  # noqa: B023
+        known = {key[1:]: target for key, target in configured.items() if key.source == name}
+        rows += [_days(name, each) for each in in_rhythm(source, maps, known) if Series(name, *each[:2]) in wanted]
+    columns = ["source", "asset", "metric", "days", "never", "empty", "lost", "asked_from", "asked_to"]
+    return table(rows, columns, ["asked_from", "asked_to"])
+
+
+def freshness(reader: Reader, every: Sequence[Stored], configs: Configs) -> pd.DataFrame:
+    """How old each series is, and what that means."""
+    configured, now = _targets(configs), reader.do(health.clock)
+    rows = []
+    for name in dict.fromkeys(each.series.source for each in every if each.series.source in SOURCES):
+        source = SOURCES[name]
+        due, pairs = due_days(source, now, ()), [each.series[1:] for each in every if each.series.source == name]
+        for age in reader.do(lambda cursor: health.ages(cursor, name, pairs)):  # noqa: B023
+            series = Series(name, age.asset, age.metric)
+            target = configured.get(series) or unconfigured(age.asset, age.metric)
+            state = state_of(source, target, age, due) if age.metric in source.METRICS else "unknown"
+            since = None if age.newest is None else now - age.newest
+            rows.append((*series, age.newest, since, age.answered, str(state), series in configured))
+    columns = ["source", "asset", "metric", "newest", "age", "answered", "state", "configured"]
+    made = table(rows, columns, ["newest", "answered"])
+    made["age"] = pd.to_timedelta(made["age"])
+    return made
+
+
+def pulls(reader: Reader, source: str | None, kind: str | None, status: str | None, last: int) -> pd.DataFrame:
+    """The last runs, the newest first."""
+    only = {"source": source, "kind": kind, "status": status, "last": last}
+    return any_table(reader.table(health.RUNS, only)).set_index("pull_id")
+
+
+def revisions(reader: Reader, every: Sequence[Stored]) -> pd.DataFrame:
+    """Each replaced value of these series."""
+    wanted = {each.series for each in every}
+    rows = []
+    for name, assets_, metrics_ in _by_source(wanted):
+        found = reader.do(lambda cursor: replaced.revisions(cursor, name, assets_, metrics_))  # noqa: B023
+        rows += [(name, *each) for each in found if Series(name, *each[:2]) in wanted]
+    return table(rows, ["source", *replaced.Revision._fields], ["at", "replaced_at"])
+
+
+def _grouped(every: Iterable[Stored], key: Callable[[Series], Key]) -> dict[Key, list[Stored]]:
+    """The series that have points, by a part of their names."""
+    found: dict[Key, list[Stored]] = defaultdict(list)
+    for each in every:
+        if each.points:
+            found[key(each.series)].append(each)
+    return found
+
+
+def _by_source(wanted: Iterable[Series]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Each source with the assets and metrics that are wanted of it."""
+    found: dict[str, list[Series]] = defaultdict(list)
+    for each in wanted:
+        if each.source in SOURCES:
+            found[each.source].append(each)
+    for name, series in found.items():
+        yield name, sorted({each.asset for each in series}), sorted({each.metric for each in series})
+
+
+def _days(source: str, series: SeriesMap) -> tuple[object, ...]:
+    counts = [
+        sum((hole.end - hole.start) // DAY for hole in holes) for holes in (series.never, series.empty, series.lost)
+    ]
+    asked = (series.answered[0].start, series.answered[-1].end - DAY) if series.answered else (None, None)
+    return source, series.asset, series.metric, series.days, *counts, *asked
+
+
+def _targets(configs: Configs) -> dict[Series, Target]:
+    """The series that the configs ask for."""
+    return {
+        Series(source, target.asset, target.metric): target
+        for source, rows in configs.items()
+        for row in rows
+        for target in row.targets()
+    }

@@ -1,0 +1,95 @@
+"""The database as those see it who ask: one read-only session, and the names of what is there."""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from db.catalogue import Stored, stored_series
+from db.health import has_tables
+from db.reader import Reader
+from db.setup import Database, has_schema
+from pipeline.errors import ConfigurationError
+from pipeline.names import Names, Wanted
+from pipeline.process import has_database
+from pipeline.settings import DATABASE_URL, EMBEDDED_DIRECTORY, ROOT, Settings
+from pipeline.values import Series
+from sources import SOURCES
+from sources.config import Asset, read_config
+
+FILL = "python main.py backfill all"
+
+
+class QuerySession:
+    """Opened at the first question and kept; thread-safe. Another DATABASE_URL or a fork opens another one."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._reader: Reader | None = None
+        self._opened_for: tuple[str, int] | None = None
+
+    def reader(self) -> Reader:
+        """The session; raises ConfigurationError where there is no database, or nothing in it. None is made."""
+        settings = Settings.read()
+        wanted = settings.get(DATABASE_URL), os.getpid()
+        with self._turn:
+            if self._reader is None or self._opened_for != wanted:
+                if self._reader and self._opened_for and self._opened_for[1] == wanted[1]:
+                    self._reader.close()  # but not that of the process we are a fork of
+                self._reader, self._opened_for = _open(settings), wanted
+            return self._reader
+
+    def names(self) -> Names:
+        """The names of what is stored and configured."""
+        return Names(self.stored, configs())
+
+    def stored(self, wanted: Wanted) -> list[Stored]:
+        """The series that were ever asked for, of a source, of assets of about these names, of these metrics."""
+        sources = None if wanted.source is None else [wanted.source]
+        return stored_series(self.reader(), sources, wanted.assets, wanted.metrics)
+
+    def batches(self, series: Sequence[Series], points: int) -> Iterator[list[Series]]:
+        """The same series in order, some together that have about so many points, each once at least."""
+        metrics = tuple({each.metric for each in series})
+        counts = {each.series: each.points for each in self.stored(Wanted(metrics=metrics))}
+        batch, held = list[Series](), 0
+        for each in series:
+            if batch and held + counts.get(each, 0) > points:
+                yield batch
+                batch, held = [], 0
+            batch.append(each)
+            held += counts.get(each, 0)
+        if batch:
+            yield batch
+
+
+def configs() -> dict[str, list[Asset]]:
+    """The rows of each source's config file, as it is now; raises ConfigurationError naming file and line."""
+    found = {}
+    for name, source in SOURCES.items():
+        file = ROOT / source.CONFIG
+        stat = file.stat() if file.exists() else None
+        found[name] = _config(name, file, stat and (stat.st_mtime_ns, stat.st_size))
+    return found
+
+
+@lru_cache(maxsize=2 * len(SOURCES))
+def _config(name: str, file: Path, version: tuple[int, int] | None) -> list[Asset]:
+    del version  # a file that has changed is read again
+    return read_config(file, SOURCES[name])
+
+
+def _open(settings: Settings) -> Reader:
+    if not has_database(settings):
+        raise ConfigurationError(f"nothing is stored yet: {FILL}")
+    reader = Reader(database := Database(settings.get(DATABASE_URL), EMBEDDED_DIRECTORY))
+    try:
+        if not reader.do(has_tables):
+            raise ConfigurationError(f"nothing is stored yet: {FILL}")
+        if not has_schema(database):
+            raise ConfigurationError("the tables are of another version: python main.py setup")
+    except BaseException:
+        reader.close()
+        raise
+    return reader

@@ -1,0 +1,93 @@
+"""What to say of a name that is not found: the nearest ones, what there is in its place, or how to fetch it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+
+from db.catalogue import Stored
+from pipeline.errors import BadQuestion
+from pipeline.values import Series, Verb
+from sources import SOURCES
+from sources.config import Asset
+
+SHOWN = 8  # names in a message
+NEAREST = 3
+FEW = 12  # names, all of which are told where none is near
+
+
+def unknown_asset(
+    asset: str,
+    metric: str | None,
+    source: str | None,
+    having: Mapping[str, Sequence[Series]],
+    asked: Mapping[str, Sequence[Series]],
+    every: Sequence[Stored],
+    configs: Mapping[str, Sequence[Asset]],
+) -> BadQuestion:
+    """Why there is no such metric of an asset, or no such asset: `having` is what has points of it, by source."""
+    where = f"{source} has" if source else "there is"
+    for name, series in asked.items():
+        if any(each.metric == metric for each in series):
+            return BadQuestion(f"{name} was asked for {metric} of {asset!r}, and has had nothing so far")
+    if row := _configured(asset, metric, source, configs):
+        return BadQuestion(
+            f"nothing is stored yet of {' '.join(filter(None, (row[1].asset, metric)))}: {_fetch(*row, metric)}"
+        )
+    if having and metric:
+        has = "; ".join(f"{name} has {some((each.metric for each in found), metric)}" for name, found in having.items())
+        return BadQuestion(f"{where} no {metric} of {asset!r}: {has}")
+    known = {each.series.asset for each in every}
+    known |= {
+        name for of, rows in configs.items() for row in rows if source in (None, of) for name in (row.asset, row.entity)
+    }
+    return BadQuestion(f"{where} no asset {asset!r}: {hint(asset, filter(None, known), 'assets()')}")
+
+
+def unknown_metric(
+    metric: str, source: str | None, every: Sequence[Stored], configs: Mapping[str, Sequence[Asset]]
+) -> BadQuestion:
+    """Why there is no such metric."""
+    for name, rows in configs.items():
+        if source in (None, name) and any(metric in row.metrics for row in rows):
+            return BadQuestion(f"nothing is stored yet of {metric}: {_fetch(name, None, metric)}")
+    known = {each.series.metric for each in every if each.points}
+    where = f"{source} has" if source else "there is"
+    return BadQuestion(f"{where} no metric {metric!r}: {hint(metric, known, 'metrics()')}")
+
+
+def hint(name: str, known: Iterable[str], listed: str) -> str:
+    """The known names most like this one, or all of them where they are few, else where they are listed."""
+    folded = {each.casefold(): each for each in sorted(known, reverse=True)}
+    near = get_close_matches(name.casefold(), folded, n=NEAREST, cutoff=0.6)
+    near += [each for each in sorted(folded, key=len) if name.casefold() in each and each not in near]
+    if near:
+        return f"did you mean {' or '.join(folded[each] for each in near[:NEAREST])}?"
+    return f"known: {', '.join(sorted(folded.values()))}" if len(folded) <= FEW else f"see {listed}"
+
+
+def some(names: Iterable[str], near: str = "") -> str:
+    """A few of these names, those most like the given one first."""
+    known = sorted(set(names))
+    ordered = dict.fromkeys([*get_close_matches(near, known, n=SHOWN, cutoff=0.6), *known])
+    more = f" and {len(ordered) - SHOWN:,} more" if len(ordered) > SHOWN else ""
+    return f"{', '.join(list(ordered)[:SHOWN])}{more}"
+
+
+def _configured(
+    asset: str, metric: str | None, source: str | None, configs: Mapping[str, Sequence[Asset]]
+) -> tuple[str, Asset] | None:
+    """The first row of a config that has it."""
+    for name, rows in configs.items():
+        for row in rows if source in (None, name) else ():
+            called = asset.casefold() in (row.asset.casefold(), row.entity.casefold())
+            if called and (metric is None or metric in row.metrics):
+                return name, row
+    return None
+
+
+def _fetch(source: str, row: Asset | None, metric: str | None) -> str:
+    """The command that fetches it."""
+    metrics = [metric] if metric else list(row.metrics if row else ())
+    live = all(SOURCES[source].METRICS[each].live_only for each in metrics)
+    only = [f"--asset {row.asset}"] if row else []
+    only += [f"--metric {metric}"] if metric else []
+    return " ".join([f"python main.py {Verb.PULL if live else Verb.BACKFILL} {source}", *only])

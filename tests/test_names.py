@@ -1,0 +1,168 @@
+"""From what a person calls a series to the one that is meant."""
+
+import pytest
+
+from db.catalogue import Stored
+from pipeline.errors import BadQuestion
+from pipeline.names import Names, Wanted
+from pipeline.values import Series
+from sources.config import Asset
+
+STORED = [
+    ("artemis", "sol", "PRICE", 9),
+    ("artemis", "sol", "FEES", 9),
+    ("artemis", "sol", "DAU", 0),  # asked for, and the API had nothing
+    ("artemis", "eth", "PRICE", 9),
+    ("artemis", "uni", "FEES", 9),
+    ("defillama", "solana", "PRICE", 9),
+    ("defillama", "solana", "CHAIN_TVL", 9),
+    ("defillama", "Ethereum", "PRICE", 9),
+    ("defillama", "ethereum", "PRICE", 9),
+    ("defillama", "uniswap-v2", "FEES", 9),
+    ("defillama", "uniswap-v3", "FEES", 9),
+    ("defillama", "uniswap-v3", "TVL", 9),
+    ("gone", "old", "TVL", 9),  # of a source whose module was removed
+]
+
+
+def asset(name: str, metrics: str, entity: str = "", kind: str = "") -> Asset:
+    return Asset(name, tuple(metrics.split()), name, kind, name.title(), entity)
+
+
+CONFIGS = {
+    "artemis": [
+        asset("sol", "PRICE FEES DAU TXNS", "solana"),
+        asset("eth", "PRICE", "ethereum"),
+        asset("uni", "FEES", "Uniswap"),
+        asset("btc", "PRICE", "bitcoin"),
+    ],
+    "defillama": [
+        asset("solana", "PRICE", "solana", "coin"),
+        asset("solana", "CHAIN_TVL", "solana", "chain"),
+        asset("uniswap-v2", "FEES", "uniswap", "protocol"),
+        asset("uniswap-v3", "FEES TVL MCAP", "uniswap", "protocol"),
+    ],
+}
+
+
+def load(wanted: Wanted) -> list[Stored]:
+    """As the database does, exactly: more than is wanted may come, and less must not matter."""
+    folded = None if wanted.assets is None else {name.casefold() for name in wanted.assets}
+    return [
+        Stored(Series(source, name, metric), points, answered=True)
+        for source, name, metric, points in STORED
+        if wanted.source in (None, source)
+        and (folded is None or name.casefold() in folded)
+        and (wanted.metrics is None or metric in wanted.metrics)
+    ]
+
+
+NAMES = Names(load, CONFIGS)
+
+
+def refused(*asked: object, of: str = "one") -> str:
+    with pytest.raises(BadQuestion) as caught:
+        getattr(NAMES, of)(*asked)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        (("sol", "PRICE"), ("artemis", "sol", "PRICE")),
+        (("SOL", "price"), ("artemis", "sol", "PRICE")),
+        ((" sol ", "Fees", "Artemis"), ("artemis", "sol", "FEES")),
+        (("solana", "fees"), ("artemis", "sol", "FEES")),
+        (("Solana", "chain_tvl"), ("defillama", "solana", "CHAIN_TVL")),
+        (("uniswap", "FEES", "artemis"), ("artemis", "uni", "FEES")),
+        (("uniswap", "TVL"), ("defillama", "uniswap-v3", "TVL")),
+        (("Ethereum", "PRICE", "defillama"), ("defillama", "Ethereum", "PRICE")),
+        (("ethereum", "PRICE", "defillama"), ("defillama", "ethereum", "PRICE")),
+        (("old", "TVL", "GONE"), ("gone", "old", "TVL")),
+    ],
+    ids=str,
+)
+def test_a_series_is_found_by_any_of_its_names(asked: tuple[str, ...], meant: tuple[str, str, str]) -> None:
+    assert NAMES.one(*asked) == meant
+
+
+def test_what_several_sources_have_is_refused_with_all_of_them() -> None:
+    told = refused("solana", "PRICE")
+    assert told == "several sources have PRICE of 'solana': artemis (sol), defillama (solana): say which by source"
+    assert refused("PRICE", of="many") == (
+        "several sources have PRICE: artemis (2 assets), defillama (3 assets): say which by source"
+    )
+    assert refused("solana", of="of_asset").startswith("several sources have 'solana': ")
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (
+            ("uniswap", "FEES", "defillama"),
+            "'uniswap' may be several assets of defillama: name one of uniswap-v2, unisw",
+        ),
+        (
+            ("ETHEREUM", "PRICE", "defillama"),
+            "'ETHEREUM' may be several assets of defillama: name one of Ethereum, eth",
+        ),
+        (("sola", "PRICE"), "there is no asset 'sola': did you mean sol or solana?"),
+        (("sol", "PRICES"), "there is no PRICES of 'sol': artemis has PRICE, FEES"),
+        (("sol", "TVL"), "there is no TVL of 'sol': artemis has FEES, PRICE"),
+        (("sol", "PRICE", "defilama"), "there is no source 'defilama': did you mean defillama?"),
+        (("sol", "PRICE", "defillama"), "defillama has no asset 'sol': did you mean solana?"),
+        (("sol", "DAU"), "artemis was asked for DAU of 'sol', and has had nothing so far"),
+        (
+            ("sol", "TXNS"),
+            "nothing is stored yet of sol TXNS: python main.py backfill artemis --asset sol --metric TXNS",
+        ),
+        (("bitcoin", "PRICE"), "nothing is stored yet of btc PRICE: python main.py backfill artemis --asset btc --met"),
+        (("uniswap-v3", "MCAP"), "nothing is stored yet of uniswap-v3 MCAP: python main.py pull defillama --asset uni"),
+        (("'; DROP TABLE metrics; --", "PRICE"), 'there is no asset "\'; DROP TABLE metrics; --": '),
+        ((float("nan"), "PRICE"), "nan is no asset: give its name"),
+        (("sol", None), "None is no metric: give its name"),
+        (("", "PRICE"), "'' is no asset: give its name"),
+    ],
+    ids=str,
+)
+def test_what_is_not_found_says_what_would_be(asked: tuple[object, ...], told: str) -> None:
+    assert refused(*asked).startswith(told)
+
+
+def test_assets_asked_together_are_of_the_one_source_that_has_all_of_them() -> None:
+    assert NAMES.many("PRICE", ["sol", "eth"]) == [("artemis", "sol", "PRICE"), ("artemis", "eth", "PRICE")]
+    assert NAMES.many("PRICE", ["solana", "sol"]) == [("artemis", "sol", "PRICE")]  # twice the same
+    assert {each.source for each in NAMES.many("FEES", None, "defillama")} == {"defillama"}
+
+
+def test_assets_of_different_sources_are_never_mixed() -> None:
+    told = refused("FEES", ["sol", "uniswap-v2"], of="many")
+    assert told.startswith("no one source has FEES of all of these: sol in artemis, uniswap-v2 in defillama")
+
+
+def test_no_name_at_all_is_refused() -> None:
+    assert refused("FEES", [], of="many") == "no asset is named: leave assets out for all of them"
+    assert refused("sol", [], of="of_asset") == "no metric is named: leave metrics out for all of them"
+
+
+def test_an_asset_has_all_its_metrics_or_those_that_are_named_in_their_order() -> None:
+    assert [each.metric for each in NAMES.of_asset("sol")] == ["FEES", "PRICE"]
+    assert [each.metric for each in NAMES.of_asset("solana", ["price", "fees"])] == ["PRICE", "FEES"]
+    assert refused("sol", ["PRICE", "TVL"], of="of_asset") == "there is no TVL of 'sol': artemis has FEES, PRICE"
+    told = refused("solana", ["FEES", "CHAIN_TVL"], of="of_asset")
+    assert told == "no one source has all of FEES, CHAIN_TVL of 'solana': ask for fewer"
+
+
+def test_an_entity_is_the_same_thing_in_all_sources() -> None:
+    assert NAMES.of_entity("SOLANA", ["PRICE"]) == [("artemis", "sol", "PRICE"), ("defillama", "solana", "PRICE")]
+    assert [each.asset for each in NAMES.of_entity("uniswap", ["FEES"])] == ["uni", "uniswap-v2", "uniswap-v3"]
+    assert refused("sol", ["PRICE"], of="of_entity") == "no config has the entity 'sol': did you mean solana?"
+    assert refused("solana", ["TVL"], of="of_entity").startswith("no source has TVL of 'solana': artemis FEES, ")
+
+
+def test_every_series_is_what_was_asked_for_and_what_the_configs_have() -> None:
+    every = {each.series: each.points for each in NAMES.every("artemis", "SOL")}
+    assert {series.metric: points for series, points in every.items()} == {"PRICE": 9, "FEES": 9, "DAU": 0, "TXNS": 0}
+    assert len(NAMES.every()) == len(STORED) + 3
+    assert refused(None, None, "PRICEY", of="every") == "there is no metric 'PRICEY': did you mean PRICE?"
