@@ -11,6 +11,7 @@ from db import revisions as replaced
 from db.catalogue import Stored
 from db.coverage import SeriesMap, series_maps
 from db.reader import Reader
+from pipeline.errors import BadQuestion
 from pipeline.frames import any_table, table
 from pipeline.freshness import due_days, state_of
 from pipeline.gaps import in_rhythm, own_times, unconfigured
@@ -52,7 +53,7 @@ def metrics(every: Iterable[Stored]) -> pd.DataFrame:
         (source, metric, unit_of([of[0].series]), len(of), sum(each.points for each in of))
         for (source, metric), of in _grouped(every, lambda series: (series.source, series.metric)).items()
     ]
-    return table(found, ["source", "metric", "unit", "assets", "points"])
+    return table(sorted(found), ["source", "metric", "unit", "assets", "points"])
 
 
 def coverage(reader: Reader, every: Sequence[Stored], configs: Configs) -> pd.DataFrame:
@@ -61,10 +62,12 @@ def coverage(reader: Reader, every: Sequence[Stored], configs: Configs) -> pd.Da
     today = midnight(reader.do(health.clock))
     rows = []
     for name, assets_, metrics_ in _by_source(wanted):
-        source = SOURCES[name]
-        maps = reader.do(lambda cursor: series_maps(cursor, name, today, own_times(source), assets_, metrics_))  # noqa: B023
+        source = SOURCES.get(name)  # None where its module is gone
+        shifts = own_times(source) if source else {}
+        maps = reader.do(lambda cursor: series_maps(cursor, name, today, shifts, assets_, metrics_))  # noqa: B023
         known = {key[1:]: target for key, target in configured.items() if key.source == name}
-        rows += [_days(name, each) for each in in_rhythm(source, maps, known) if Series(name, *each[:2]) in wanted]
+        sound = in_rhythm(source, maps, known) if source else maps
+        rows += [_days(name, each) for each in sound if Series(name, *each[:2]) in wanted]
     columns = ["source", "asset", "metric", "days", "never", "empty", "lost", "asked_from", "asked_to"]
     return table(rows, columns, ["asked_from", "asked_to"])
 
@@ -73,15 +76,18 @@ def freshness(reader: Reader, every: Sequence[Stored], configs: Configs) -> pd.D
     """How old each series is, and what that means."""
     configured, now = _targets(configs), reader.do(health.clock)
     rows = []
-    for name in dict.fromkeys(each.series.source for each in every if each.series.source in SOURCES):
-        source = SOURCES[name]
-        due, pairs = due_days(source, now, ()), [each.series[1:] for each in every if each.series.source == name]
+    for name in dict.fromkeys(each.series.source for each in every):
+        source = SOURCES.get(name)
+        due = due_days(source, now, ()) if source else None
+        pairs = [each.series[1:] for each in every if each.series.source == name]
         for age in reader.do(lambda cursor: health.ages(cursor, name, pairs)):  # noqa: B023
             series = Series(name, age.asset, age.metric)
             target = configured.get(series) or unconfigured(age.asset, age.metric)
-            state = state_of(source, target, age, due) if age.metric in source.METRICS else "unknown"
+            state = "unknown"
+            if source and due and age.metric in source.METRICS:
+                state = state_of(source, target, age, due).value
             since = None if age.newest is None else now - age.newest
-            rows.append((*series, age.newest, since, age.answered, str(state), series in configured))
+            rows.append((*series, age.newest, since, age.answered, state, series in configured))
     columns = ["source", "asset", "metric", "newest", "age", "answered", "state", "configured"]
     made = table(rows, columns, ["newest", "answered"])
     made["age"] = pd.to_timedelta(made["age"])
@@ -90,6 +96,8 @@ def freshness(reader: Reader, every: Sequence[Stored], configs: Configs) -> pd.D
 
 def pulls(reader: Reader, source: str | None, kind: str | None, status: str | None, last: int) -> pd.DataFrame:
     """The last runs, the newest first."""
+    if last < 1:
+        raise BadQuestion(f"last={last}: write how many runs, from 1 on")
     only = {"source": source, "kind": kind, "status": status, "last": last}
     return any_table(reader.table(health.RUNS, only)).set_index("pull_id")
 
@@ -117,8 +125,7 @@ def _by_source(wanted: Iterable[Series]) -> Iterator[tuple[str, list[str], list[
     """Each source with the assets and metrics that are wanted of it."""
     found: dict[str, list[Series]] = defaultdict(list)
     for each in wanted:
-        if each.source in SOURCES:
-            found[each.source].append(each)
+        found[each.source].append(each)
     for name, series in found.items():
         yield name, sorted({each.asset for each in series}), sorted({each.metric for each in series})
 

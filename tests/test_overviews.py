@@ -1,0 +1,142 @@
+"""query_data's frames about the data: sources, assets, metrics, coverage, freshness, runs, revisions."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+import pytest
+
+import query_data as q
+from pipeline import query_session
+from pipeline.errors import BadQuestion
+from pipeline.values import DAY, Answered, Verb, Window
+from tests.tables import DONE, START, TODAY, Opener, asked, point, points
+
+CONFIGS = {
+    "artemis_config.csv": "asset,metrics,name,entity\nsol,PRICE,Solana,solana\n",
+    "defillama_config.csv": (
+        "asset,kind,metrics,id,name,entity\nsolana,protocol,TVL,,Solana,solana\nsolana,coin,PRICE,coingecko:solana,,\n"
+        "ethereum,protocol,TVL FEES,,Ether,\n"
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def _stored(
+    database_url: str, open_store: Opener, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Three series of DefiLlama, one of them in no config; configs of their own."""
+    folder = tmp_path_factory.mktemp("configs")
+    for name, text in CONFIGS.items():
+        (folder / name).write_text(text)
+    monkeypatch.setattr(query_session, "ROOT", folder)
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    store = open_store(Verb.BACKFILL)
+    store.load(points(0, 1, 3), [asked(0, 6)])
+    store.load(points(1, asset="ethereum"), [asked(1, 2, "ethereum"), asked(0, 2, "ethereum", "FEES")])
+    store.load(points(0, asset="old", metric="MCAP"))
+
+
+def records(frame: pd.DataFrame, *columns: str) -> list[tuple[object, ...]]:
+    return list(frame[list(columns)].itertuples(index=False, name=None))
+
+
+def test_sources_count_what_has_points() -> None:
+    frame = q.sources()
+    assert frame.index.tolist() == ["defillama"]
+    assert frame.iloc[0].to_dict() == {"assets": 3, "metrics": 2, "series": 3, "points": 5}
+
+
+def test_assets_are_told_with_what_the_configs_call_them() -> None:
+    assert records(q.assets(), "source", "asset", "kinds", "name", "entity", "metrics", "points") == [
+        ("defillama", "ethereum", "protocol", "Ether", "", 1, 1),
+        ("defillama", "old", "", "", "", 1, 1),
+        ("defillama", "solana", "protocol coin", "Solana", "solana", 1, 3),
+    ]
+    assert q.assets(metric="mcap")["asset"].tolist() == ["old"]
+    assert q.assets("artemis").empty
+    with pytest.raises(BadQuestion, match=r"there is no source 'artemi': did you mean artemis\?"):
+        q.assets("artemi")
+
+
+def test_metrics_are_told_with_their_units() -> None:
+    assert records(q.metrics(), "source", "metric", "unit", "assets", "points") == [
+        ("defillama", "MCAP", "USD", 1, 1),
+        ("defillama", "TVL", "USD", 2, 4),
+    ]
+    assert q.metrics(asset="Solana")["metric"].tolist() == ["TVL"]
+    with pytest.raises(BadQuestion, match=r"there is no asset 'solan': did you mean solana"):
+        q.metrics(asset="solan")
+
+
+def test_coverage_tells_days_that_are_there_from_the_kinds_of_holes() -> None:
+    frame = q.coverage(asset="solana")
+    assert records(frame, "asset", "metric", "days", "empty", "lost") == [("solana", "TVL", 3, 3, 0)]
+    assert frame["never"].item() == (TODAY - START).days - 6
+    assert frame["asked_from"].item() == START
+    assert frame["asked_to"].item() == START + 5 * DAY
+    assert records(q.coverage(metric="mcap"), "asset", "days", "asked_from") == [("old", 1, pd.NaT)]
+
+
+def test_coverage_says_what_was_lost(rows: Callable[..., object]) -> None:
+    rows("DELETE FROM metrics WHERE pulled_at = %s AND asset = 'solana'", START + DAY)
+    assert q.coverage("defillama", "solana")["lost"].item() == 1
+
+
+def test_freshness_tells_the_age_of_every_series(open_store: Opener) -> None:
+    yesterday = Window(TODAY - DAY, TODAY)
+    quiet = Answered("ethereum", "TVL", Window(TODAY - 3 * DAY, TODAY))
+    open_store(Verb.BACKFILL).load([point(day=(TODAY - START).days - 1)], [Answered("solana", "TVL", yesterday), quiet])
+    frame = q.freshness()
+    assert records(frame, "source", "asset", "metric", "state", "configured") == [
+        ("artemis", "sol", "PRICE", "never seen", True),
+        ("defillama", "ethereum", "FEES", "never seen", True),
+        ("defillama", "ethereum", "TVL", "quiet", True),
+        ("defillama", "old", "MCAP", "stale", False),
+        ("defillama", "solana", "PRICE", "never seen", True),
+        ("defillama", "solana", "TVL", "fresh", True),
+    ]
+    solana = frame.iloc[-1]
+    assert solana["newest"] == TODAY - DAY
+    assert solana["answered"] == TODAY - DAY
+    assert abs(solana["age"] - (datetime.now(UTC) - (TODAY - DAY))) < timedelta(minutes=1)
+
+
+def test_pulls_are_the_last_runs_the_newest_first(open_store: Opener) -> None:
+    for verb in (Verb.PULL, Verb.BACKFILL, Verb.PULL):
+        store = open_store(verb)
+        store.end_run(store.begin_run(), DONE)
+    frame = q.pulls()
+    assert frame.index.name == "pull_id"
+    assert frame["kind"].tolist() == ["pull", "backfill", "pull"]
+    assert frame.index.is_monotonic_decreasing
+    assert str(frame["finished_at"].dtype).endswith("UTC]")
+    assert q.pulls(kind="pull", last=1).shape[0] == 1
+    assert q.pulls("artemis").empty
+    assert q.pulls(status="error").empty
+    with pytest.raises(BadQuestion, match="last=0: write how many runs, from 1 on"):
+        q.pulls(last=0)
+
+
+def test_revisions_are_the_values_that_were_replaced(open_store: Opener) -> None:
+    settle = open_store(Verb.SETTLE)
+    pull_id = settle.begin_run()
+    settle.load([point(value=2.5)], [asked(0, 1)])
+    settle.end_run(pull_id, DONE)
+    frame = q.revisions("DefiLlama", "SOLANA", "tvl")
+    assert records(frame, "source", "asset", "metric", "at", "old", "new", "pull_id") == [
+        ("defillama", "solana", "TVL", pd.Timestamp(START), 1.0, 2.5, pull_id)
+    ]
+    assert len(q.revisions()) == 1
+    assert q.revisions(asset="ethereum").empty
+    assert str(q.revisions(asset="ethereum")["replaced_at"].dtype).endswith("UTC]")
+
+
+def test_a_source_without_a_module_is_told_as_far_as_the_table_goes(rows: Callable[..., object]) -> None:
+    rows("UPDATE metrics SET source = 'gone'")
+    rows("UPDATE coverage SET source = 'gone'")
+    rows("UPDATE loads SET source = 'gone'")
+    assert q.sources().index.tolist() == ["gone"]
+    assert q.coverage("GONE", "solana")["days"].tolist() == [3]
+    assert set(q.freshness("gone")["state"]) == {"unknown"}
+    assert q.series("solana", "TVL", daily=True)["value"].tolist() == [1.0, 1.0, 1.0]
