@@ -42,6 +42,10 @@ class _Session(requests.Session):
         """Nowhere."""
 
 
+class _Throttled(Exception):
+    """A 429, after which the pace is another."""
+
+
 class _Fault(Exception):
     """A passing fault of one try."""
 
@@ -110,15 +114,13 @@ class Client:
             else:
                 with response:
                     try:
-                        answer = self._judge(call, response, started, read)
+                        return self._judge(call, response, started, read)
                     except _Fault as error:
                         fault = error
-                    else:
-                        if answer is not None:
-                            return answer
+                    except _Throttled as error:
                         refusals += 1
                         if refusals >= MAX_REFUSALS:
-                            raise CallFailed(f"{call}: HTTP 429, {refusals} times", status=429)
+                            raise CallFailed(f"{call}: HTTP 429, {refusals} times", status=429) from error
                         continue
             faults += 1
             if faults >= MAX_TRIES:
@@ -145,8 +147,8 @@ class Client:
 
     def _judge(
         self, call: Call, response: requests.Response, started: float, read: Callable[[Any, datetime], T]
-    ) -> T | None:
-        """The answer; None for a 429. Raises _Fault for what may pass, CallFailed and SourceStopped for what won't."""
+    ) -> T:
+        """The answer. Raises _Throttled and _Fault for what may pass, CallFailed and SourceStopped for what won't."""
         status = response.status_code
         html = "html" in response.headers.get("Content-Type", "").lower()
         found = verdict(status, html=html)
@@ -158,7 +160,7 @@ class Client:
         said = f"HTTP {status}: {self._snippet(response, html=html)}"
         if found is Verdict.THROTTLED:
             self._cool_down(response, started)
-            return None
+            raise _Throttled
         if found is Verdict.FAULT:
             raise _Fault(said, status)
         if found is Verdict.REFUSED:

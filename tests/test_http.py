@@ -86,6 +86,12 @@ def test_an_endless_body_is_not_read_to_its_end(status: int, monkeypatch: pytest
     assert "ChunkedEncodingError" not in str(failed.value)
 
 
+def test_nothing_is_an_answer_too() -> None:
+    with Wire(GOOD) as wire:
+        assert client(wire.url).get(call(), lambda *_: None) is None
+        assert len(wire.headers) == 1
+
+
 def test_only_the_wanted_key_is_read() -> None:
     body = json.dumps({"other": [[DAY, 9]], "rows": [[DAY, 1.5]], "raw": {"rows": [[DAY, 8]]}}).encode()
     assert values(answer(reply(body), extract="rows")) == [1.5]
