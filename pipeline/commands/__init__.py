@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
 
-from pipeline.commands import archive, reports, runs, status
+from pipeline.commands import archive, check, discover, reports, runs, status
 from pipeline.errors import PipelineError
 from pipeline.logs import PERSON, secrets_of
 from pipeline.process import log_to
@@ -76,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_reports(commands)
     _add_status(commands)
     _add_archive(commands)
+    _add_discover(commands)
+    _add_check(commands)
     setup = commands.add_parser("setup", help="create or upgrade the tables; may be repeated")
     setup.set_defaults(command=runs.setup)
     return parser
@@ -124,6 +126,21 @@ def _add_status(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     command.set_defaults(command=status.show_status)
 
 
+def _add_discover(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser("discover", help="what an API offers, and what of it the config asks for")
+    add = command.add_argument
+    add("source", choices=list(SOURCES), metavar="SOURCE", help=f"{' or '.join(SOURCES)}")
+    add("text", nargs="?", default="", metavar="TEXT", help="part of an identifier, name or symbol (default: all)")
+    add("--kind", metavar="KIND", help="only assets of this kind")
+    add("--limit", type=_whole, default=25, metavar="N", help="how many are shown (default 25)")
+    how = command.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="all of it as JSON")
+    how.add_argument("--add", action="store_true", help="add the one that TEXT names to the config")
+    add("--metric", action="append", default=[], metavar="NAME", help="with --add: only this metric; may be repeated")
+    _add_config(command)
+    command.set_defaults(command=discover.discover)
+
+
 def _add_archive(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     fresh = commands.add_parser("fresh", help="clear what is stored of a source, and fetch its history anew")
     _add_source(fresh)
@@ -133,6 +150,14 @@ def _add_archive(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     restore = commands.add_parser("restore", help="bring back the rows that a fresh start has kept; may be repeated")
     restore.add_argument("file", type=Path, metavar="FILE")
     restore.set_defaults(command=archive.restore_file)
+
+
+def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser("check", help="look at everything that can be wrong, and say what needs a hand")
+    command.add_argument("source", nargs="?", default="all", type=_source, metavar="SOURCE", help=_sources_help())
+    command.add_argument("--offline", action="store_true", help="ask no API")
+    command.add_argument("--json", action="store_true", help="all of it as JSON")
+    command.set_defaults(command=check.check)
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
