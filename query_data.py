@@ -109,7 +109,8 @@ def compare(
 ) -> pd.DataFrame:
     """The same thing in all sources that have the metric of it: a column for each source and series.
 
-    Where sources call the metric otherwise, give all its names: `compare("solana", ["TVL", "CHAIN_TVL"])`.
+    Where sources call the metric otherwise, give all its names: `compare("solana", ["TVL", "CHAIN_TVL"])`; where they
+    have other times, `daily=True` lets the days meet.
     """
     from pipeline import frames
 

@@ -103,6 +103,8 @@ class Names:
     def of_entity(self, entity: str, metrics: Sequence[str]) -> list[Series]:
         """The series of the same thing in every source that has any of these metrics of it, by source and metric."""
         folded, wanted = _text(entity, "entity").casefold(), [_text(each, "metric").upper() for each in metrics]
+        if not wanted:
+            raise BadQuestion("no metric is named")
         ours = {key for key, name in self._entities.items() if name.casefold() == folded}
         if not ours:
             known = self._entities.values()
@@ -114,7 +116,7 @@ class Names:
         found = [each for each in having if each.metric in wanted]
         if not found:
             has = some(f"{each.source} {each.metric}" for each in having) or "nothing is stored of it yet"
-            raise BadQuestion(f"no source has {' or '.join(wanted) or 'what was not named'} of {entity!r}: {has}")
+            raise BadQuestion(f"no source has {' or '.join(wanted)} of {entity!r}: {has}")
         return sorted(found, key=lambda each: (each.source, wanted.index(each.metric), each.asset))
 
     def every(self, source: str | None = None, asset: str | None = None, metric: str | None = None) -> list[Stored]:
@@ -190,7 +192,7 @@ def _of_one_source(found: list[Series], metric: str) -> list[Series]:
     counts = Counter(each.source for each in found)
     if len(counts) > 1:
         have = ", ".join(f"{source} ({number:,} assets)" for source, number in counts.items())
-        raise BadQuestion(f"several sources have {metric}: {have}: say which by source")
+        raise BadQuestion(f"several sources have {metric}: {have}: name the source")
     return found
 
 
@@ -205,7 +207,7 @@ def _several(what: str, by_source: Mapping[str, Sequence[Series]]) -> BadQuestio
     have = ", ".join(
         f"{source} ({some({each.asset for each in found})})" for source, found in sorted(by_source.items())
     )
-    return BadQuestion(f"several sources have {what}: {have}: say which by source")
+    return BadQuestion(f"several sources have {what}: {have}: name the source")
 
 
 def _configured(configs: Configs) -> Iterable[Series]:

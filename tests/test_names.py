@@ -89,9 +89,9 @@ def test_a_series_is_found_by_any_of_its_names(asked: tuple[str, ...], meant: tu
 
 def test_what_several_sources_have_is_refused_with_all_of_them() -> None:
     told = refused("solana", "PRICE")
-    assert told == "several sources have PRICE of 'solana': artemis (sol), defillama (solana): say which by source"
+    assert told == "several sources have PRICE of 'solana': artemis (sol), defillama (solana): name the source"
     assert refused("PRICE", of="many") == (
-        "several sources have PRICE: artemis (2 assets), defillama (3 assets): say which by source"
+        "several sources have PRICE: artemis (2 assets), defillama (3 assets): name the source"
     )
     assert refused("solana", of="of_asset").startswith("several sources have 'solana': ")
 
@@ -143,6 +143,7 @@ def test_assets_of_different_sources_are_never_mixed() -> None:
 
 def test_no_name_at_all_is_refused() -> None:
     assert refused("FEES", [], of="many") == "no asset is named: leave assets out for all of them"
+    assert refused("solana", [], of="of_entity") == "no metric is named"
     assert refused("sol", [], of="of_asset") == "no metric is named: leave metrics out for all of them"
 
 
