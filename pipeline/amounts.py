@@ -1,0 +1,23 @@
+"""Amounts as people read them: $1.5M, 2bn, 4.5%."""
+
+import math
+
+SCALES = ((1e12, "T"), (1e9, "bn"), (1e6, "M"), (1e3, "K"))
+MARKS = {"USD": ("$", ""), "%": ("", "%"), "": ("", "")}  # units that stand at the number itself
+MOST_DIGITS = 12  # after the point
+ROUNDING = 1e-12  # of a value, by which arithmetic misses it
+
+
+def amount(value: float, unit: str = "", within: float = 0.0) -> str:
+    """A value with as few digits as keep it within so much of itself; dollars and percent are marked as such."""
+    if not math.isfinite(value):
+        return str(value)
+    size = abs(value)
+    scale, letter = next((each for each in SCALES if size * (1 + ROUNDING) >= each[0]), (1.0, ""))
+    scaled, near = size / scale, max(within, size * ROUNDING) / scale
+    few = (digits for digits in range(MOST_DIGITS) if abs(round(scaled, digits) - scaled) <= near)
+    digits = next(few, None)
+    text = f"{scaled:g}" if digits is None else f"{scaled:,.{digits}f}"
+    before, after = MARKS.get(unit, ("", ""))
+    sign = "\N{MINUS SIGN}" if value < 0 and text != "0" else ""
+    return f"{sign}{before}{text}{letter}{after}"

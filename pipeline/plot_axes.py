@@ -1,0 +1,92 @@
+"""The axes of a plot: dates in UTC, amounts with their unit, words where nobody has put others. Loads matplotlib."""
+
+from collections.abc import Sequence
+from datetime import UTC
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.text import Text
+from matplotlib.ticker import Formatter, LogLocator, MaxNLocator, NullFormatter
+
+from pipeline.amounts import MARKS, amount
+
+TICKS, STEPS = 6, (1, 2, 2.5, 5, 10)
+FEW_DECADES = 3
+QUIET = "#595959"
+
+
+class Amounts(Formatter):
+    """The ticks of an axis as amounts, with as few digits as tell them apart; knows what is drawn on the axes."""
+
+    def __init__(self) -> None:
+        self.unit = ""
+        self.drawn: list[Any] = []  # by pipeline.plots
+        self._within = 0.0
+        self._written: dict[Text, str] = {}
+        self._message: Text | None = None
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """A value as text, as exact as the ticks are."""
+        del pos  # it reads the same wherever it stands
+        return amount(x, self.unit, self._within)
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        """All ticks as texts."""
+        steps = np.diff(np.unique(values))
+        self._within = float(steps.min()) / 100 if steps.size else 0.0
+        return [self(value) for value in values]
+
+    def write(self, place: Text, words: str) -> None:
+        """Write into a place, unless the caller has written something there."""
+        if place.get_text() in ("", self._written.get(place)):
+            place.set_text(words)
+            place.set_parse_math(False)  # an asset's name may have dollars
+            self._written[place] = words
+
+    def show_message(self, axes: Axes, words: str) -> None:
+        """Say in the middle, in place of any ticks, why nothing is drawn; with no words no more."""
+        if self._message is not None:
+            self._message.remove()
+            self._message = None
+            axes.tick_params(bottom=True, labelbottom=True, left=True, labelleft=True)
+        if words:
+            self._message = axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center")
+            axes.tick_params(which="both", bottom=False, labelbottom=False, left=False, labelleft=False)
+
+
+class LogTicks(LogLocator):
+    """Decades; where these are few also 2 and 5 of each, and within one decade even steps."""
+
+    def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
+        """The ticks between two positive values."""
+        decades = np.log10(vmax / vmin)
+        if decades < 1:
+            return [float(tick) for tick in MaxNLocator(TICKS, steps=STEPS).tick_values(vmin, vmax) if tick > 0]
+        self.set_params(subs=(1.0, 2.0, 5.0) if decades <= FEW_DECADES else (1.0,))
+        return super().tick_values(vmin, vmax)
+
+
+def amounts_of(axes: Axes) -> Amounts:
+    """What is known of these axes."""
+    found = axes.yaxis.get_major_formatter()
+    return found if isinstance(found, Amounts) else Amounts()
+
+
+def scale_axes(axes: Axes, amounts: Amounts, unit: str, *, log: bool) -> None:
+    """Few ticks that can be read, on a linear or a log scale; a unit that is no mark of a number beside the axis."""
+    dates = AutoDateLocator(tz=UTC, minticks=3)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(dates)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(dates, tz=UTC))  # type: ignore[no-untyped-call]
+    if log:
+        axes.set_yscale("log", nonpositive="mask")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_locator(LogTicks() if log else MaxNLocator(TICKS, steps=STEPS))
+    axes.yaxis.set_major_formatter(amounts)
+    amounts.unit = unit
+    amounts.write(axes.yaxis.label, "" if unit in MARKS else unit)
+    axes.xaxis.label.set(fontsize="small", color=QUIET)
+    axes.grid(visible=True, color="#E6E6E6", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,249 @@
+"""Frames of query_data as pictures: a line for each column over its dates. Loads pandas and matplotlib."""
+
+import sys
+import threading
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from datetime import UTC
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.errors import BadQuestion, ConfigurationError
+from pipeline.values import DAY, Series
+from sources import unit_of
+
+try:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    from pipeline.plot_axes import amounts_of, scale_axes
+except ImportError as absent:
+    raise ConfigurationError(
+        f"plots need matplotlib ({absent}): {sys.executable} -m pip install 'matplotlib>=3.9,<4'"
+    ) from absent
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito's, less yellow
+STYLES = ("-", "--", ":")  # with the colours, 21 lines that are told apart
+GREY = "#C8C8C8"
+MOST_NAMED = 20  # entries of the legend
+MOST_LINES = 500
+LONGEST_STEP = 5  # usual steps of a series; two points further apart are not joined
+SIZE = (10.0, 4.5)  # inches
+NOW = "as known now"
+NO_POINTS = "no points in this window"
+GIVE = "give a frame of series(), panel(), frame() or compare(), or numbers under a DatetimeIndex"
+
+Times = npt.NDArray[np.datetime64]
+Floats = npt.NDArray[np.float64]
+
+
+class Drawn(NamedTuple):
+    """A line, and what it shows."""
+
+    line: Line2D
+    column: str
+    holds: tuple[str, str, str]  # what its frame is of, from where, and as known when
+    unit: str
+    last: float  # NaN where it has no point
+    named: bool  # in the legend; others are grey
+
+    def values(self) -> Floats:
+        """What it was given, NaN where there is nothing."""
+        return np.asarray(self.line.get_ydata(orig=True), dtype=float)
+
+
+def plot(
+    data: "pd.DataFrame | pd.Series[Any]", *, log: bool = False, title: str | None = None, ax: Axes | None = None
+) -> Axes:
+    """A line for each column of a frame of query_data over its UTC dates; the axes, to go on with.
+
+    A line joins neighbouring points only: it is broken where the frame has NaN, and where two points are further apart
+    than five of its usual steps; a point without neighbours is a dot. Amounts have the unit that `attrs` names; where
+    columns differ in it, the legend has the units. On a log scale, values of 0 or less are left out, and counted
+    below. The legend has the twenty names of the largest last values. Without `ax`, the axes are those of a new figure:
+    pyplot's, for it to show once, or in another thread than the main one a figure of its own. Raises BadQuestion for
+    what can't be drawn, ConfigurationError where matplotlib is missing.
+    """
+    frame = _checked(data)
+    if ax is not None and not isinstance(ax, Axes):
+        raise BadQuestion(f"ax is no Axes of matplotlib, but {type(ax).__name__}: give one of them")
+    log = log or (ax is not None and ax.get_yscale() == "log")
+    values = frame.to_numpy()
+    if log and not (ax and ax.lines) and np.isfinite(values).any() and not (values > 0).any():
+        raise BadQuestion("no value is above 0, so a log scale has nothing to show: leave out log=True")
+    axes = ax or _new_axes()
+    amounts = amounts_of(axes)
+    drawn: list[Drawn] = amounts.drawn
+    _draw(axes, drawn, frame)
+    scale_axes(axes, amounts, _only({each.unit for each in drawn}), log=log)
+    _dot(drawn, log=log)
+    _span(axes, drawn)
+    shared = [_only(set(parts)) for parts in zip(*(each.holds for each in drawn), strict=True)]
+    amounts.write(axes.title, ", ".join(part for part in shared if part not in ("", NOW)))
+    amounts.write(axes.xaxis.label, _left_out(drawn, log=log))
+    if title is not None:
+        axes.set_title(title)
+    amounts.show_message(axes, "" if any(np.isfinite(each.last) for each in drawn) else NO_POINTS)
+    if len(drawn) > 1:
+        _legend(axes, drawn, shared, units=not amounts.unit)
+    return axes
+
+
+def _checked(data: Any) -> pd.DataFrame:
+    """The columns as floats under sorted UTC times without a zone; raises BadQuestion for what can't be drawn."""
+    frame = data.to_frame("value" if data.name is None else data.name) if isinstance(data, pd.Series) else data
+    if not isinstance(frame, pd.DataFrame):
+        raise BadQuestion(f"{type(data).__name__} can't be drawn: {GIVE}")
+    times = frame.index
+    if not isinstance(times, pd.DatetimeIndex):
+        raise BadQuestion(f"its rows stand under {times.name or 'numbers'}, not under times: {GIVE}")
+    if times.hasnans:
+        raise BadQuestion("a row has no time: leave it out by frame[frame.index.notna()]")
+    for column, kind in zip(frame.columns, frame.dtypes, strict=True):
+        if kind.kind not in "iufb":
+            raise BadQuestion(f"the column {column!r} holds no numbers: {GIVE}")
+    if frame.shape[1] > MOST_LINES:
+        raise BadQuestion(
+            f"{frame.shape[1]:,} lines can't be told apart: draw at most {MOST_LINES} at once, such as those with the "
+            "largest values by frame[frame.max().nlargest(20).index]"
+        )
+    utc = times if times.tz is None else times.tz_convert(UTC).tz_localize(None)
+    made = pd.DataFrame(frame.to_numpy(dtype=float, na_value=np.nan), index=utc, columns=frame.columns)
+    made.attrs = frame.attrs
+    return made if utc.is_monotonic_increasing else made.sort_index(kind="stable")
+
+
+def _new_axes() -> Axes:
+    if threading.current_thread() is threading.main_thread():
+        from matplotlib import pyplot
+
+        return pyplot.figure(figsize=SIZE, layout="constrained").subplots()
+    return Figure(figsize=SIZE, layout="constrained").subplots()
+
+
+def _draw(axes: Axes, drawn: list[Drawn], frame: pd.DataFrame) -> None:
+    """A line for each column, in their order; colours in the order of the last values."""
+    holds, values = _holds(frame), frame.to_numpy()
+    last = [_last(values[:, position]) for position in range(values.shape[1])]
+    ranks = {position: rank for rank, position in enumerate(_largest_first(last))}
+    taken = sum(each.named for each in drawn)
+    for position, column in enumerate(map(str, frame.columns)):
+        times, shown = _broken(frame.index.to_numpy(), values[:, position])
+        (line,) = axes.plot(times, shown, label=column)
+        named = ranks[position] < MOST_NAMED
+        if named:
+            step, number = divmod(taken + ranks[position], len(COLOURS))
+            line.set(color=COLOURS[number], linestyle=STYLES[step % len(STYLES)])
+        else:
+            line.set(color=GREY, linewidth=0.8, zorder=1.5)
+        drawn.append(Drawn(line, column, holds, _unit(column, frame.attrs), last[position], named))
+
+
+def _broken(times: Times, values: Floats) -> tuple[Times, Floats]:
+    """The same points, with a NaN between any two that are too far apart to be joined."""
+    there = np.flatnonzero(np.isfinite(values))
+    if there.size < 2:
+        return times, values
+    steps = np.diff(times[there].astype("M8[us]").astype(np.int64))
+    far = (steps > LONGEST_STEP * np.median(steps)) & (np.diff(there) == 1)
+    after = there[:-1][far] + 1
+    return np.insert(times, after, times[after - 1]), np.insert(values, after, np.nan)
+
+
+def _dot(drawn: Iterable[Drawn], *, log: bool) -> None:
+    """Show points without neighbours as dots."""
+    for each in drawn:
+        values = each.values()
+        shown = np.isfinite(values) & ((values > 0) | (not log))
+        padded = np.concatenate([[False], shown, [False]])
+        alone = np.flatnonzero(shown & ~padded[:-2] & ~padded[2:])
+        each.line.set(marker="o" if alone.size else "", markersize=3.5, markevery=alone.tolist())
+
+
+def _span(axes: Axes, drawn: Iterable[Drawn]) -> None:
+    """A day on both sides of a single time; otherwise as matplotlib does."""
+    times = {at for each in drawn for at in np.unique(np.asarray(each.line.get_xdata(orig=True)))[:2]}
+    axes.autoscale(axis="x")
+    if len(times) == 1:
+        (at,) = times
+        axes.set_xlim(at - np.timedelta64(DAY), at + np.timedelta64(DAY), auto=True)
+
+
+def _left_out(drawn: Iterable[Drawn], *, log: bool) -> str:
+    """What has values and is not shown."""
+    values = [each.values() for each in drawn]
+    infinite = sum(int(np.isinf(each).sum()) for each in values)
+    hidden = sum(int((np.isfinite(each) & (each <= 0)).sum()) for each in values) if log else 0
+    told = [f"not shown on a log scale: {hidden:,} of 0 or less"] if hidden else []
+    return "; ".join([*told, *([f"not shown: {infinite:,} infinite"] if infinite else [])])
+
+
+def _legend(axes: Axes, drawn: Sequence[Drawn], shared: Sequence[str], *, units: bool) -> None:
+    """The names of the lines, the largest last value first."""
+    named = [each for each in drawn if each.named]
+    chosen = [named[position] for position in _largest_first([each.last for each in named])[:MOST_NAMED]]
+    entries = [(each.line, _entry(each, shared, unit=units)) for each in chosen]
+    if more := len(drawn) - len(chosen):
+        entries.append((Line2D([], [], color=GREY), f"and {more:,} more"))
+    # A layout engine makes room beside the axes.
+    place = (1.0, 1.0) if axes.figure.get_figure(root=True).get_layout_engine() else None
+    lines, names = zip(*entries, strict=True)
+    legend = axes.legend(lines, names, loc="upper left", bbox_to_anchor=place, fontsize="small", frameon=place is None)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def _entry(drawn: Drawn, shared: Sequence[str], *, unit: bool) -> str:
+    """What tells a line from the others: its column, with what its frame holds, and its unit, where these differ."""
+    told = [part for part, common in zip(drawn.holds, shared, strict=True) if part and not common]
+    if not told or (drawn.column != "value" and drawn.column not in drawn.holds[0].split(" ")):
+        told.insert(0, drawn.column)
+    name = ", ".join(told)
+    if not np.isfinite(drawn.last):
+        return f"{name} (no points)"
+    return f"{name} ({drawn.unit})" if unit and drawn.unit else name
+
+
+def _only(texts: set[str]) -> str:
+    """The one text, where there is only one."""
+    return texts.pop() if len(texts) == 1 else ""
+
+
+def _last(values: Floats) -> float:
+    there = values[np.isfinite(values)]
+    return float(there[-1]) if there.size else np.nan
+
+
+def _largest_first(last: Sequence[float]) -> list[int]:
+    """The positions of values in falling order, those without any at the end."""
+    return sorted(range(len(last)), key=lambda position: (np.isnan(last[position]), -last[position]))
+
+
+def _holds(frame: pd.DataFrame) -> tuple[str, str, str]:
+    """The asset and metric that all of a frame of query_data is of, its source, and what as_of was."""
+    attrs = frame.attrs
+    names = [attrs.get("asset"), attrs.get("metric")]
+    if frame.shape[1] == 1:
+        names = [frame.columns[0] if isinstance(name, list) and frame.columns[0] in name else name for name in names]
+    if isinstance(names[0], list):
+        names[0] = attrs.get("asked", {}).get("entity")
+    source, as_of = attrs.get("source"), attrs.get("as_of")
+    return (
+        " ".join(name for name in names if isinstance(name, str)),
+        source if isinstance(source, str) else "",
+        f"as known at {as_of:%Y-%m-%d %H:%M} UTC" if as_of else NOW,
+    )
+
+
+def _unit(column: str, attrs: Mapping[Hashable, Any]) -> str:
+    """The unit that all of a frame has, or else that of the series in this column, where it can be told."""
+    if attrs.get("unit"):
+        return str(attrs["unit"])
+    words = column.split(" ")
+    if "entity" in attrs.get("asked", {}) and len(words) == len(Series._fields):
+        return unit_of([Series(*words)])
+    source, metric = attrs.get("source"), attrs.get("metric")
+    return unit_of([(source, "", metric if isinstance(metric, str) else column)]) if isinstance(source, str) else ""
