@@ -10,7 +10,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from db.setup import Database, alive, reason
-from pipeline.errors import DatabaseLost
+from pipeline.errors import ConfigurationError, DatabaseLost
 
 T = TypeVar("T")
 
@@ -27,8 +27,8 @@ class Reader:
     """One read-only session, opened at the first question and kept; thread-safe, one question at a time.
 
     Where the database went away since, it is opened anew. Ctrl-C ends a question on the server, too. The methods raise
-    ConfigurationError where no session can be had, DatabaseLost where it is lost twice, psycopg2.Error where the server
-    refuses the statement.
+    ConfigurationError where no session can be had or the role may not read, DatabaseLost where it is lost twice,
+    psycopg2.Error where the server refuses the statement for another reason.
     """
 
     def __init__(self, database: Database) -> None:
@@ -71,6 +71,8 @@ class Reader:
         with self._turn:
             try:
                 return self._attempt(work)
+            except psycopg2.errors.InsufficientPrivilege as error:
+                raise ConfigurationError(f"{self._database} can't be read: {reason(error)}") from error
             except psycopg2.Error as error:
                 if self._session and alive(self._session):
                     raise

@@ -48,6 +48,16 @@ def open_database(settings: Settings) -> Iterator["Database"]:
 
 
 @contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the work as Ctrl-C does, so that nothing half-made is left behind."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
     """An event that the first SIGINT or SIGTERM sets; the second one ends the process at once."""
     stop = threading.Event()

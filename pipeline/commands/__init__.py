@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
 
-from pipeline.commands import archive, check, discover, reports, runs, status
+from pipeline.commands import archive, check, discover, query, reports, runs, status
 from pipeline.errors import PipelineError
 from pipeline.logs import PERSON, secrets_of
 from pipeline.process import log_to
@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(command=runs.run_all, verb=name)
     _add_reports(commands)
     _add_status(commands)
+    _add_query(commands)
     _add_archive(commands)
     _add_discover(commands)
     _add_check(commands)
@@ -124,6 +125,32 @@ def _add_status(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     command.add_argument("--json", action="store_true", help="all of it as JSON")
     command.add_argument("--watch", action="store_true", help="look again every few seconds, until Ctrl-C")
     command.set_defaults(command=status.show_status)
+
+
+def _add_query(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    points = commands.add_parser("query", help="the stored points of an asset, or of all that have a metric")
+    points.add_argument("asset", metavar="ASSET", help="an asset or entity, or all")
+    points.add_argument("metric", nargs="+", metavar="METRIC", help="several stand side by side, by time")
+    points.add_argument(
+        "--start", metavar="TIME", help="first day or instant, ISO 8601, UTC (default: the first point)"
+    )
+    points.add_argument("--end", metavar="TIME", help="the day or instant after the last one (default: no end)")
+    picture = "also draw them into this file: .png, .svg or .pdf"
+    points.add_argument("--plot", type=Path, metavar="FILE", help=picture)
+    points.add_argument("--log", action="store_true", help="a logarithmic scale for chart and plot")
+    points.set_defaults(command=query.query)
+    newest = commands.add_parser("latest", help="the newest value of a metric, of each asset")
+    newest.add_argument("metric", metavar="METRIC")
+    newest.add_argument("--asset", action="append", metavar="NAME", help="only this asset; may be repeated")
+    newest.set_defaults(command=query.latest)
+    for command in (points, newest):
+        command.add_argument("--source", metavar="SOURCE", help="where several have it")
+        command.add_argument("--as-of", metavar="TIME", help="values as they were known then")
+        forms = "default: table on a terminal, else csv; of --out by the file's ending"
+        command.add_argument("--format", choices=query.FORMATS, help=forms)
+        command.add_argument(
+            "--out", type=Path, metavar="FILE", help="write them into this file, at once or not at all"
+        )
 
 
 def _add_discover(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
