@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
 
-from pipeline.commands import archive, check, discover, query, reports, runs, status
+from pipeline.commands import archive, check, discover, query, report, reports, runs, status
 from pipeline.errors import PipelineError
 from pipeline.logs import PERSON, secrets_of
 from pipeline.process import log_to
@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_reports(commands)
     _add_status(commands)
     _add_query(commands)
+    _add_report(commands)
     _add_archive(commands)
     _add_discover(commands)
     _add_check(commands)
@@ -166,6 +167,16 @@ def _add_discover(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     add("--metric", action="append", default=[], metavar="NAME", help="with --add: only this metric; may be repeated")
     _add_config(command)
     command.set_defaults(command=discover.discover)
+
+
+def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser("report", help="one HTML page: freshness, coverage, charts, revisions, failures")
+    add = command.add_argument
+    add("source", nargs="?", default="all", type=_source, metavar="SOURCE", help=_sources_help())
+    add("--out", type=Path, required=True, metavar="FILE", help="the page; - for standard output")
+    add("--asset", action="append", default=[], metavar="NAME", help="charts of this asset; may be repeated")
+    add("--metric", action="append", default=[], metavar="NAME", help="charts of this metric; may be repeated")
+    command.set_defaults(command=report.write_report)
 
 
 def _add_archive(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

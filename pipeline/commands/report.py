@@ -1,0 +1,78 @@
+"""The command that writes the report: one page about what is stored."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import ConfigurationError
+from pipeline.process import ended_by_sigterm
+from pipeline.settings import Settings
+from sources import SOURCES
+
+if TYPE_CHECKING:
+    from db.coverage import Name
+    from pipeline.report.facts import Report
+    from pipeline.values import Target
+
+STDOUT = Path("-")
+
+
+def write_report(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
+    """Write the page into a file, or to standard output; nothing where nothing is stored."""
+    from pipeline.out_file import in_place_of
+
+    if arguments.out == STDOUT:
+        print(_page(arguments, settings, scrub)[1], end="")
+        return 0
+    with ended_by_sigterm(), in_place_of(arguments.out) as part:
+        line, text = _page(arguments, settings, scrub)
+        part.write_text(text, encoding="ascii")
+    print(scrub(f"{arguments.out}: {line}; {len(text) / 1024:,.0f} KB"))
+    return 0
+
+
+def _page(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> tuple[str, str]:
+    """What the page says in one line, and the page."""
+    from pipeline.report.page import page
+
+    report = _report(arguments, settings)
+    return _line(report), page(report, scrub)
+
+
+def _report(arguments: argparse.Namespace, settings: Settings) -> "Report":
+    from pipeline.names import Wanted
+    from pipeline.query_session import QuerySession
+    from pipeline.report.charts import choose
+    from pipeline.report.gather import gather
+
+    source = None if arguments.source == "all" else arguments.source
+    session = QuerySession()
+    stored = session.stored(Wanted(source))
+    if not stored:
+        raise ConfigurationError(f"nothing is stored yet: python main.py backfill {arguments.source}")
+    charted = choose(session.names(), source, arguments.asset, arguments.metric)
+    targets = {name: _asked_for(name, settings) for name in SOURCES if source in (None, name)}
+    return gather(session.reader(), stored, targets, charted)
+
+
+def _asked_for(name: str, settings: Settings) -> "dict[Name, Target]":
+    """The series that the config asks for and that can be asked for with the keys that are set."""
+    from pipeline.query_session import configs
+
+    source = SOURCES[name]
+    targets = [target for row in configs()[name] for target in row.targets()]
+    if not (settings.get(source.KEY_VARIABLE) or source.KEY_REQUIRED):
+        targets = [target for target in targets if not source.METRICS[target.metric].needs_key]
+    return {(target.asset, target.metric): target for target in targets}
+
+
+def _line(report: "Report") -> str:
+    from pipeline.freshness import State
+    from pipeline.report.markup import count
+
+    sources = report.sources
+    series, stale = sum(each.series for each in sources), sum(each.state(State.STALE) for each in sources)
+    lost, failed = sum(each.lost for each in sources), report.lately.failed
+    days, runs = count(lost, "day"), count(report.lately.runs, "run")
+    return f"{series:,} series, {stale:,} stale; {days} lost; {failed:,} of {runs} failed"

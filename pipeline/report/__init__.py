@@ -1,0 +1,1 @@
+"""One page about what is stored: its facts out of the database, and from them the HTML."""

@@ -1,0 +1,121 @@
+"""The facts of the report, out of the database."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from db import health
+from db.catalogue import Stored
+from db.coverage import Name, series_maps
+from db.lock import is_held
+from db.reader import Reader
+from db.report import largest_revisions, lately, under_way
+from pipeline.freshness import State, due_days, state_of
+from pipeline.gaps import in_rhythm, own_times
+from pipeline.report.charts import draw
+from pipeline.report.facts import Cover, Fresh, Report, SourceFacts, Stale
+from pipeline.report.months import Judged, judged, line
+from pipeline.values import Series, Target, Verb, midnight
+from sources import SOURCES
+
+SERIES_SHOWN = 10  # of each metric, by month
+REVISIONS_SHOWN = 20  # of each source
+FAILURES_SHOWN = 20
+DAYS = 7  # that failures are looked for
+NEEDS_A_LOOK = (State.STALE, State.NEVER_SEEN, State.QUIET)
+
+Targets = Mapping[Name, Target]
+
+
+def gather(
+    reader: Reader,
+    stored: Sequence[Stored],
+    targets: Mapping[str, Targets],
+    charted: tuple[Sequence[Series], str],
+) -> Report:
+    """All facts about the sources that `targets` names, with the series of each that its config asks for.
+
+    `stored` is what there is of all sources that are wanted, `charted` what is to be drawn and how that was chosen.
+    """
+    now = reader.do(health.clock)
+    names, since = list(targets), now - timedelta(days=DAYS)
+    running = reader.do(lambda cursor: under_way(cursor, _held(cursor, names)))
+    sources = tuple(
+        _source(reader, name, [each for each in stored if each.series.source == name], of, now)
+        for name, of in targets.items()
+    )
+    series, chosen = charted
+    return Report(
+        at=now,
+        database=str(reader),
+        sources=sources,
+        foreign=tuple(sorted({each.series.source for each in stored} - SOURCES.keys())),
+        chosen=chosen,
+        charts=draw(reader, series),
+        days=DAYS,
+        lately=reader.do(lambda cursor: lately(cursor, names, since, running, FAILURES_SHOWN)),
+    )
+
+
+def _held(cursor: Any, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Of which sources and kinds a run is being made."""
+    return [(name, verb.value) for name in names for verb in Verb if is_held(cursor, f"{verb} {name}")]
+
+
+def _source(reader: Reader, name: str, stored: Sequence[Stored], targets: Targets, now: datetime) -> SourceFacts:
+    fresh, stale = _freshness(reader, name, stored, targets, now)
+    revisions, revised = reader.do(lambda cursor: largest_revisions(cursor, name, REVISIONS_SHOWN))
+    return SourceFacts(
+        name=name,
+        series=sum(each.points > 0 for each in stored),
+        points=sum(each.points for each in stored),
+        fresh=fresh,
+        stale=stale,
+        covers=_coverage(reader, name, targets, now),
+        revisions=tuple(revisions),
+        revised=revised,
+    )
+
+
+def _freshness(
+    reader: Reader, name: str, stored: Sequence[Stored], targets: Targets, now: datetime
+) -> tuple[tuple[Fresh, ...], tuple[Stale, ...]]:
+    """By metric, how old the series are; and those that are stale."""
+    source, due = SOURCES[name], due_days(SOURCES[name], now, ())
+    asked = list(dict.fromkeys([*targets, *((each.series.asset, each.series.metric) for each in stored)]))
+    states: dict[str, Counter[State]] = defaultdict(Counter)
+    left, newest, stale = Counter[str](), dict[str, datetime](), []
+    for age in reader.do(lambda cursor: health.ages(cursor, name, asked)):
+        if age.newest:
+            newest[age.metric] = max(age.newest, newest.get(age.metric, age.newest))
+        target = targets.get((age.asset, age.metric))
+        if target is None:
+            left[age.metric] += 1
+            continue
+        state = state_of(source, target, age, due)
+        states[age.metric][state] += 1
+        if state is State.STALE and age.newest:
+            stale.append(Stale(age.asset, age.metric, age.newest))
+    metrics = sorted({*states, *left}, key=lambda metric: ([-states[metric][state] for state in NEEDS_A_LOOK], metric))
+    fresh = (Fresh(metric, dict(states[metric]), left[metric], newest.get(metric)) for metric in metrics)
+    return tuple(fresh), tuple(sorted(stale, key=lambda each: (each.newest, each.asset, each.metric)))
+
+
+def _coverage(reader: Reader, name: str, targets: Targets, now: datetime) -> tuple[Cover, ...]:
+    source, today = SOURCES[name], midnight(now)
+    raw = reader.do(lambda cursor: series_maps(cursor, name, today, own_times(source)))
+    by_metric: dict[str, list[Judged]] = defaultdict(list)
+    for each, without_pauses in zip(raw, in_rhythm(source, raw, targets), strict=True):
+        by_metric[each.metric].append(judged(each, without_pauses, today))
+    return tuple(_cover(metric, series) for metric, series in sorted(by_metric.items()))
+
+
+def _cover(metric: str, series: Sequence[Judged]) -> Cover:
+    counted = sorted(((each.days, each) for each in series), key=lambda pair: (-pair[0].lost, -pair[0].missing))
+    return Cover(
+        all=line(metric, series),
+        series=len(series),
+        whole=sum(not days.missing for days, _ in counted),
+        shown=tuple(line(each.asset, [each]) for _, each in counted[:SERIES_SHOWN]),
+    )
