@@ -145,9 +145,7 @@ class Client:
         if session is not None:
             session.close()
 
-    def _judge(
-        self, call: Call, response: requests.Response, started: float, read: Callable[[Any, datetime], T]
-    ) -> T:
+    def _judge(self, call: Call, response: requests.Response, started: float, read: Callable[[Any, datetime], T]) -> T:
         """The answer. Raises _Throttled and _Fault for what may pass, CallFailed and SourceStopped for what won't."""
         status = response.status_code
         html = "html" in response.headers.get("Content-Type", "").lower()
