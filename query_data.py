@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from db import points as ask
 from pipeline.errors import BadQuestion
-from pipeline.instants import instant, window
-from pipeline.query_session import QuerySession, configs
 from pipeline.values import Series, midnight
+from query.instants import instant, window
+from query.session import QuerySession, configs
 from sources import unit_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from pipeline.instants import When
+    from query.instants import When
 
 CHUNK = 200_000  # points
 
@@ -47,7 +47,7 @@ def series(
     daily: bool = False,
 ) -> pd.DataFrame:
     """The points of one series in [start, end): a column `value`."""
-    from pipeline import frames
+    from query import frames
 
     span, then = window(start, end), instant(as_of)
     found = [_session.names().one(asset, metric, source)]
@@ -67,7 +67,7 @@ def panel(
     daily: bool = False,
 ) -> pd.DataFrame:
     """One metric of many assets of one source, of all that have it unless told: a column for each asset."""
-    from pipeline import frames
+    from query import frames
 
     span, then, named = window(start, end), instant(as_of), _listed(assets)
     found = _session.names().many(metric, named, source)
@@ -88,7 +88,7 @@ def frame(
     daily: bool = False,
 ) -> pd.DataFrame:
     """Many metrics of one asset of one source, all of them unless told: a column for each metric."""
-    from pipeline import frames
+    from query import frames
 
     span, then, named = window(start, end), instant(as_of), _listed(metrics)
     found = _session.names().of_asset(asset, named, source)
@@ -112,7 +112,7 @@ def compare(
     Where sources call the metric otherwise, give all its names: `compare("solana", ["TVL", "CHAIN_TVL"])`; where they
     have other times, `daily=True` lets the days meet.
     """
-    from pipeline import frames
+    from query import frames
 
     span, then, named = window(start, end), instant(as_of), _listed(metric) or []
     found = _session.names().of_entity(entity, named)
@@ -125,7 +125,7 @@ def latest(
     metric: str, assets: str | Iterable[str] | None = None, source: str | None = None, as_of: When = None
 ) -> pd.DataFrame:
     """The newest value of a metric of each asset of one source: columns `value` and `pulled_at`, by asset."""
-    from pipeline import frames
+    from query import frames
 
     then, named = instant(as_of), _listed(assets)
     found = _session.names().many(metric, named, source)
@@ -139,7 +139,7 @@ def cross_section(metric: str, date: When, source: str | None = None, as_of: Whe
 
     Of several points of the day the last, as with daily=True.
     """
-    from pipeline import frames
+    from query import frames
 
     at, then = instant(date), instant(as_of)
     if at is None:
@@ -158,7 +158,7 @@ def chunks(
     as_of: When = None,
 ) -> Iterator[pd.DataFrame]:
     """What a panel would hold, however much it is, as frames of some 200,000 rows: `asset`, `metric`, `value`."""
-    from pipeline import frames
+    from query import frames
 
     span, then, named = window(start, end), instant(as_of), _listed(assets)
     found = _session.names().many(metric, named, source)
@@ -170,21 +170,21 @@ def chunks(
 
 def sources() -> pd.DataFrame:
     """The sources that have points: number of assets, metrics, series and points of each."""
-    from pipeline import overviews
+    from query import overviews
 
     return overviews.sources(_session.names().every())
 
 
 def assets(source: str | None = None, metric: str | None = None) -> pd.DataFrame:
     """The assets that have points, of this metric if told: what the configs call each, its metrics and points."""
-    from pipeline import overviews
+    from query import overviews
 
     return overviews.assets(_session.names().every(source, metric=metric), configs())
 
 
 def metrics(source: str | None = None, asset: str | None = None) -> pd.DataFrame:
     """The metrics that have points, of this asset if told: the unit of each as far as it is known, assets, points."""
-    from pipeline import overviews
+    from query import overviews
 
     return overviews.metrics(_session.names().every(source, asset))
 
@@ -195,7 +195,7 @@ def coverage(source: str | None = None, asset: str | None = None, metric: str | 
     `days` are stored; of those since the first one, so many were `never` asked for, `empty` (the API had nothing) or
     `lost` on our side. Days on which such a series has no point, as weekends of equities, are none of them.
     """
-    from pipeline import overviews
+    from query import overviews
 
     return overviews.coverage(_session.reader(), _session.names().every(source, asset, metric), configs())
 
@@ -206,7 +206,7 @@ def freshness(source: str | None = None, asset: str | None = None, metric: str |
     `newest` is the time of its newest point, `age` how long ago that was, `answered` the last day that the API has
     answered for, with data or without, `state` as `main.py status` counts it: fresh, quiet, stale or never seen.
     """
-    from pipeline import overviews
+    from query import overviews
 
     return overviews.freshness(_session.reader(), _session.names().every(source, asset, metric), configs())
 
@@ -215,14 +215,14 @@ def pulls(
     source: str | None = None, kind: str | None = None, status: str | None = None, last: int = 1000
 ) -> pd.DataFrame:
     """The last so many runs, the newest first, under their `pull_id`: see the table `pulls` in README."""
-    from pipeline import overviews
+    from query import overviews
 
     return overviews.pulls(_session.reader(), _session.names().source(source), kind, status, last)
 
 
 def revisions(source: str | None = None, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
     """The values of closed days that were replaced: source, asset, metric, at, old, new, replaced_at, pull_id."""
-    from pipeline import overviews
+    from query import overviews
 
     return overviews.revisions(_session.reader(), _session.names().every(source, asset, metric))
 
@@ -232,7 +232,7 @@ def sql(query: str, params: Any = None) -> pd.DataFrame:
 
     Raises psycopg2.Error where PostgreSQL refuses it.
     """
-    from pipeline import frames
+    from query import frames
 
     found = _session.reader().table(query, params)
     if not found.names:
@@ -247,7 +247,7 @@ def plot(
 
     Amounts are shown as 1.5M or 2bn with the unit that the metric has.
     """
-    from pipeline import plots
+    from query import plots
 
     return plots.plot(data, log=log, title=title, ax=ax)
 

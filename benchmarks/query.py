@@ -14,9 +14,9 @@ import psycopg2
 import query_data as q
 from benchmarks.filled import SOURCE, filled
 from db import points as ask
-from pipeline.names import Wanted
-from pipeline.query_session import QuerySession
 from pipeline.settings import DATABASE_URL
+from query.names import Wanted
+from query.session import QuerySession
 
 ROUNDS = 5
 METRICS = 5  # an asset

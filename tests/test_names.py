@@ -4,8 +4,8 @@ import pytest
 
 from db.catalogue import Stored
 from pipeline.errors import BadQuestion
-from pipeline.names import Names, Wanted
 from pipeline.values import Series
+from query.names import Names, Wanted
 from sources.config import Asset
 
 STORED = [

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 import query_data as q
-from pipeline import query_session
 from pipeline.errors import BadQuestion
 from pipeline.values import DAY, Answered, Verb, Window
+from query import session as query_session
 from tests.tables import DONE, START, TODAY, Opener, asked, point, points
 
 CONFIGS = {

@@ -18,9 +18,9 @@ from matplotlib.dates import num2date
 from matplotlib.figure import Figure
 
 import query_data
-from pipeline.amounts import amount
-from pipeline.plots import MOST_LINES, MOST_NAMED
 from pipeline.values import Verb
+from query.amounts import amount
+from query.plots import MOST_LINES, MOST_NAMED
 from tests.commands import ROOT
 from tests.tables import START, Opener, point, points, refusal
 

@@ -9,9 +9,9 @@ import pytest
 from db import points as ask
 from db.reader import Reader
 from db.setup import Database
-from pipeline.frames import decode
-from pipeline.instants import window
 from pipeline.values import DAY, Series, Verb, Window
+from query.frames import decode
+from query.instants import window
 from tests.tables import DONE, START, Opener, Rows, now, point, points
 
 ALWAYS = window(None, None)

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 import query_data as q
-from pipeline import query_session
 from pipeline.errors import BadQuestion, ConfigurationError
 from pipeline.values import DAY, DataPoint, Verb
+from query import session as query_session
 from tests.commands import ROOT, copy_tree, environment
 from tests.tables import START, Opener, Rows, point, points, refusal
 
@@ -203,7 +203,7 @@ def test_what_would_not_fit_the_memory_is_refused_with_what_would(
     open_store: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load(open_store, *points(*range(10)), *points(*range(10), asset="ethereum"))
-    monkeypatch.setattr("pipeline.frames.MOST_CELLS", 19)
+    monkeypatch.setattr("query.frames.MOST_CELLS", 19)
     told = refused(lambda: q.panel("TVL"))
     assert told.startswith("a frame of 10 times and 2 columns takes too much memory: ask for a window")
     assert len(q.panel("TVL", end="2024-01-05")) == 4

@@ -7,8 +7,8 @@ from datetime import date
 import pytest
 
 from db.coverage import SeriesMap
-from pipeline.report.months import Days, first_day, judged, line, month_of
 from pipeline.values import DAY
+from query.report.months import Days, first_day, judged, line, month_of
 from tests.tables import BACKFILL, OWN_TIMES, PULL, START, TODAY, Opener, Rows, asked, days, points
 
 NOTHING = SeriesMap("a", "TVL", [], 0, [], [], [])

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pipeline.table_text import number, table_lines
+from query.table_text import number, table_lines
 
 
 @pytest.mark.parametrize(

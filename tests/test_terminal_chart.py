@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from pipeline.terminal_chart import chart, sparkline
+from query.terminal_chart import chart, sparkline
 
 DAY = 86_400.0
 NEW_YEAR = 1_704_067_200.0  # 2024-01-01

@@ -17,11 +17,11 @@ from pipeline.process import ended_by_sigterm
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from pipeline.query_screen import Screen, Shown
-    from pipeline.query_session import QuerySession
-    from pipeline.row_text import Cells
-    from pipeline.rows import Row
     from pipeline.values import Series, Window
+    from query.row_text import Cells
+    from query.rows import Row
+    from query.screen import Screen, Shown
+    from query.session import QuerySession
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +79,8 @@ def latest(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[s
     del settings, scrub
     from db.points import latest as newest
     from db.setup import aware
-    from pipeline.instants import instant
-    from pipeline.query_session import QuerySession
+    from query.instants import instant
+    from query.session import QuerySession
 
     form, as_of = _form(arguments), instant(arguments.as_of)
     with ended_by_sigterm():
@@ -91,7 +91,7 @@ def latest(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[s
     rows = [(series[number].asset, aware(at), value if value == value else None) for number, at, value in answer]
     title = f"{source} {metric}{_then(as_of)}"
     if form == TABLE:
-        from pipeline.query_screen import newest_shown
+        from query.screen import newest_shown
 
         _show(newest_shown(metric, rows, as_of or datetime.now(UTC), _screen()), title)
     else:
@@ -114,8 +114,8 @@ def _form(arguments: argparse.Namespace) -> str:
 
 def _asked(arguments: argparse.Namespace) -> Asked:
     """Raises BadQuestion for what can't be asked."""
-    from pipeline.instants import instant, window
-    from pipeline.query_session import QuerySession
+    from query.instants import instant, window
+    from query.session import QuerySession
 
     span, as_of = window(arguments.start, arguments.end), instant(arguments.as_of)
     session = QuerySession()
@@ -133,7 +133,7 @@ def _asked(arguments: argparse.Namespace) -> Asked:
 
 
 def _rows(asked: Asked) -> "Iterator[Row]":
-    from pipeline.rows import rows
+    from query.rows import rows
 
     return rows(asked.session, asked.series, asked.metrics, asked.span, asked.as_of)
 
@@ -145,7 +145,7 @@ def _cells(asked: Asked, found: "Iterable[Row]") -> "Iterator[Cells]":
 def _write(form: str, out: Path | None, columns: Sequence[str], rows: "Iterable[Cells]", title: str) -> None:
     """Write rows to a file or to standard output, in UTF-8 whatever the locale, and log how many."""
     from pipeline.out_file import in_place_of
-    from pipeline.row_text import WRITERS
+    from query.row_text import WRITERS
 
     counted = _Counted(rows)
     if out is None:
@@ -176,7 +176,7 @@ class _Counted:
 
 
 def _show_points(asked: Asked, arguments: argparse.Namespace) -> None:
-    from pipeline.query_screen import points_shown
+    from query.screen import points_shown
     from sources import unit_of
 
     charted = sys.stdout.isatty() and not asked.every
@@ -199,7 +199,7 @@ def _show(shown: "Shown", title: str) -> None:
 
 def _screen() -> "Screen":
     """The terminal, or where there is none what the environment says of one."""
-    from pipeline.query_screen import Screen
+    from query.screen import Screen
 
     columns, lines = shutil.get_terminal_size()
     try:
@@ -219,8 +219,8 @@ def _picture(file: Path | None) -> Iterator[Path | None]:
     if file.suffix.lower() not in PICTURES:
         raise ConfigurationError(f"--plot {file}: write a file that ends in {', '.join(PICTURES)}")
     os.environ["MPLBACKEND"] = "Agg"  # whatever it is, as there may be no screen
-    from pipeline import plots  # noqa: F401 (says how to get what plots need where it is missing)
     from pipeline.out_file import in_place_of
+    from query import plots  # noqa: F401 (says how to get what plots need where it is missing)
 
     with in_place_of(file) as part:
         yield part

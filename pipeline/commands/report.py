@@ -12,8 +12,8 @@ from sources import SOURCES
 
 if TYPE_CHECKING:
     from db.coverage import Name
-    from pipeline.report.facts import Report
     from pipeline.values import Target
+    from query.report.facts import Report
 
 STDOUT = Path("-")
 
@@ -34,17 +34,17 @@ def write_report(arguments: argparse.Namespace, settings: Settings, scrub: Calla
 
 def _page(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> tuple[str, str]:
     """What the page says in one line, and the page."""
-    from pipeline.report.page import page
+    from query.report.page import page
 
     report = _report(arguments, settings)
     return _line(report), page(report, scrub)
 
 
 def _report(arguments: argparse.Namespace, settings: Settings) -> "Report":
-    from pipeline.names import Wanted
-    from pipeline.query_session import QuerySession
-    from pipeline.report.charts import choose
-    from pipeline.report.gather import gather
+    from query.names import Wanted
+    from query.report.charts import choose
+    from query.report.gather import gather
+    from query.session import QuerySession
 
     source = None if arguments.source == "all" else arguments.source
     session = QuerySession()
@@ -58,7 +58,7 @@ def _report(arguments: argparse.Namespace, settings: Settings) -> "Report":
 
 def _asked_for(name: str, settings: Settings) -> "dict[Name, Target]":
     """The series that the config asks for and that can be asked for with the keys that are set."""
-    from pipeline.query_session import configs
+    from query.session import configs
 
     source = SOURCES[name]
     targets = [target for row in configs()[name] for target in row.targets()]
@@ -69,7 +69,7 @@ def _asked_for(name: str, settings: Settings) -> "dict[Name, Target]":
 
 def _line(report: "Report") -> str:
     from pipeline.freshness import State
-    from pipeline.report.markup import count
+    from query.report.markup import count
 
     sources = report.sources
     series, stale = sum(each.series for each in sources), sum(each.state(State.STALE) for each in sources)

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from itertools import groupby
 
-from pipeline.report.drawings import axis, strip, swatch
-from pipeline.report.facts import Cover, Report, SourceFacts
-from pipeline.report.markup import Html, count, element, named, section, table
-from pipeline.report.months import Days, Line, month_of
+from query.report.drawings import axis, strip, swatch
+from query.report.facts import Cover, Report, SourceFacts
+from query.report.markup import Html, count, element, named, section, table
+from query.report.months import Days, Line, month_of
 
 LEGEND = {
     "there": "there",

@@ -3,9 +3,9 @@
 from itertools import groupby, pairwise
 from math import log
 
-from pipeline.report.facts import Chart
-from pipeline.report.markup import Html, element
-from pipeline.report.months import Days, Line, first_day
+from query.report.facts import Chart
+from query.report.markup import Html, element
+from query.report.months import Days, Line, first_day
 
 WIDTH, HEIGHT = 360, 16  # of a strip, about
 PLOT_WIDTH, PLOT_HEIGHT = 600, 160

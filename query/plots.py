@@ -19,7 +19,7 @@ try:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    from pipeline.plot_axes import amounts_of, scale_axes
+    from query.plot_axes import amounts_of, scale_axes
 except ImportError as absent:
     raise ConfigurationError(
         f"plots need matplotlib ({absent}): {sys.executable} -m pip install 'matplotlib>=3.9,<4'"

@@ -6,8 +6,8 @@ from itertools import pairwise
 from math import isfinite, log10
 from statistics import median
 
-from pipeline.amounts import amount
 from pipeline.values import DAY
+from query.amounts import amount
 
 ROWS = 8
 LONGEST_STEP = 5  # usual steps of a series: beyond it no line joins two points, as in a plot

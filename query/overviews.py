@@ -12,11 +12,11 @@ from db.catalogue import Stored
 from db.coverage import SeriesMap, series_maps
 from db.reader import Reader
 from pipeline.errors import BadQuestion
-from pipeline.frames import any_table, table
 from pipeline.freshness import due_days, state_of
 from pipeline.gaps import in_rhythm, own_times, unconfigured
-from pipeline.names import Configs
 from pipeline.values import DAY, Series, Target, midnight
+from query.frames import any_table, table
+from query.names import Configs
 from sources import SOURCES, unit_of
 from sources.config import Asset
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from math import floor, isfinite, log10
 
-from pipeline.row_text import Cell, Cells
 from pipeline.values import midnight
+from query.row_text import Cell, Cells
 
 DIGITS = 6  # significant ones of a number
 SMALLEST, LARGEST = 1e-6, 1e15  # beyond which a number is told with its exponent

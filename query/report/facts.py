@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from db.report import Lately, Restatement
 from pipeline.freshness import State
-from pipeline.report.months import Line
 from pipeline.values import Series
+from query.report.months import Line
 
 
 class Fresh(NamedTuple):

@@ -11,9 +11,9 @@ from db.catalogue import Stored
 from db.points import of_series, points
 from db.reader import Reader
 from pipeline.errors import BadQuestion
-from pipeline.names import Names
-from pipeline.report.facts import Chart, Extent
 from pipeline.values import Series, Window
+from query.names import Names
+from query.report.facts import Chart, Extent
 from sources import unit_of
 
 UNASKED = 8  # charts where nobody says of what

@@ -13,10 +13,10 @@ from db.reader import Reader
 from db.report import largest_revisions, lately, under_way
 from pipeline.freshness import State, due_days, state_of
 from pipeline.gaps import in_rhythm, own_times
-from pipeline.report.charts import draw
-from pipeline.report.facts import Cover, Fresh, Report, SourceFacts, Stale
-from pipeline.report.months import Judged, judged, line
 from pipeline.values import Series, Target, Verb, midnight
+from query.report.charts import draw
+from query.report.facts import Cover, Fresh, Report, SourceFacts, Stale
+from query.report.months import Judged, judged, line
 from sources import SOURCES
 
 SERIES_SHOWN = 10  # of each metric, by month

@@ -11,10 +11,10 @@ from db.health import has_tables
 from db.reader import Reader
 from db.setup import Database, has_schema
 from pipeline.errors import ConfigurationError
-from pipeline.names import Names, Wanted
 from pipeline.process import has_database
 from pipeline.settings import DATABASE_URL, EMBEDDED_DIRECTORY, ROOT, Settings
 from pipeline.values import Series
+from query.names import Names, Wanted
 from sources import SOURCES
 from sources.config import Asset, read_config
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from db.catalogue import Stored
 from pipeline.errors import BadQuestion
-from pipeline.unknown_names import hint, some, unknown_asset, unknown_metric
 from pipeline.values import Series
+from query.unknown_names import hint, some, unknown_asset, unknown_metric
 from sources import SOURCES
 from sources.config import Asset
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from pipeline.row_text import Cells
-from pipeline.rows import Row
 from pipeline.screen import span
-from pipeline.table_text import number, table_lines
-from pipeline.terminal_chart import ROWS, chart, sparkline
+from query.row_text import Cells
+from query.rows import Row
+from query.table_text import number, table_lines
+from query.terminal_chart import ROWS, chart, sparkline
 
 FEWEST_ROWS = 5  # of a table, however small the screen is
 SMALLEST = (40, 18)  # columns and lines of a screen with less than which a chart is one line

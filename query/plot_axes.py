@@ -10,7 +10,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.text import Text
 from matplotlib.ticker import Formatter, LogLocator, MaxNLocator, NullFormatter
 
-from pipeline.amounts import MARKS, amount
+from query.amounts import MARKS, amount
 
 TICKS, STEPS = 6, (1, 2, 2.5, 5, 10)
 FEW_DECADES = 3
@@ -22,7 +22,7 @@ class Amounts(Formatter):
 
     def __init__(self) -> None:
         self.unit = ""
-        self.drawn: list[Any] = []  # by pipeline.plots
+        self.drawn: list[Any] = []  # by query.plots
         self._within = 0.0
         self._written: dict[Text, str] = {}
         self._message: Text | None = None

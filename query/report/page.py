@@ -8,11 +8,11 @@ from pathlib import Path
 
 from db.report import Failure, Restatement
 from pipeline.freshness import State
-from pipeline.report.coverage import coverage
-from pipeline.report.drawings import PATTERNS, is_log, plot
-from pipeline.report.facts import Chart, Fresh, Report, SourceFacts, scrubbed
-from pipeline.report.markup import NEAR, Html, count, day, element, minute, named, row, section, short, table, together
 from pipeline.values import Series, midnight
+from query.report.coverage import coverage
+from query.report.drawings import PATTERNS, is_log, plot
+from query.report.facts import Chart, Fresh, Report, SourceFacts, scrubbed
+from query.report.markup import NEAR, Html, count, day, element, minute, named, row, section, short, table, together
 from sources import unit_of
 
 CSS = Path(__file__).with_name("page.css")
