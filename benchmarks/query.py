@@ -56,7 +56,8 @@ def report(name: str, ours: Callable[[], Any], theirs: Callable[[], Any] | None 
     for _ in range(ROUNDS):
         seconds.append(timed(ours))
         other += [timed(theirs)] if theirs else []
-    points = int(ours().count().sum()) if isinstance(ours(), pd.DataFrame) else len(ours())
+    frame = ours()
+    points = len(frame) if "value" in frame or isinstance(frame, list) else int(frame.count().sum())
     line = f"{name:26} {min(seconds) * 1000:9,.1f} ms  {points:11,} values  {points / min(seconds):13,.0f}/s"
     print(f"{line}  read_sql takes {min(other) / min(seconds):.1f} times as long" if other else line)
 
