@@ -10,6 +10,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from db.setup import Database, alive, reason
+from pipeline.aside import Aside
 from pipeline.errors import ConfigurationError, DatabaseLost
 
 T = TypeVar("T")
@@ -113,22 +114,11 @@ def _interruptible(session: Connection, work: Callable[[], T]) -> T:
     """What the work gives. The driver hears no signal while it waits, so the main thread waits for another one."""
     if threading.current_thread() is not threading.main_thread():
         return work()
-    ended: list[T | BaseException] = []
-
-    def keep() -> None:
-        try:
-            ended.append(work())
-        except BaseException as error:  # noqa: BLE001 (raised below, where it is wanted)
-            ended.append(error)
-
-    thread = threading.Thread(target=keep, name="query", daemon=True)
-    thread.start()
+    aside = Aside(work)
     try:
-        thread.join()
+        aside.ended()
     except KeyboardInterrupt:
         session.cancel()
-        thread.join()
+        aside.ended()
         raise
-    if isinstance(ended[0], BaseException):
-        raise ended[0]
-    return ended[0]
+    return aside.result()

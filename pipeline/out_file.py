@@ -14,18 +14,24 @@ from pipeline.errors import ConfigurationError
 def in_place_of(file: Path) -> Iterator[Path]:
     """A path beside a file, to be written, which takes its place in the end; where the work fails, nothing is left.
 
-    What a link leads to is replaced, and keeps its mode. Raises ConfigurationError where it can't be written.
+    What a link leads to is replaced, and keeps its mode. Raises ConfigurationError where it can't be written, or is not
+    to be.
     """
     place = Path(os.path.realpath(file))
     part = place.with_name(f".{place.name[:200]}.{secrets.token_hex(4)}.part")
     try:
-        if place.exists() and not place.is_file():
+        mode = stat.S_IMODE(place.stat().st_mode) if place.exists() else None
+        if mode is not None and not place.is_file():
             raise ConfigurationError(f"{file}: can't be written: it is no plain file")
+        if mode is not None and not (mode & 0o222 and os.access(place, os.W_OK)):  # which root could write all the same
+            raise ConfigurationError(f"{file}: can't be written: it is read-only")
         part.touch(exist_ok=False)
         try:
-            if place.exists():
-                part.chmod(stat.S_IMODE(place.stat().st_mode) | stat.S_IWUSR)
+            if mode is not None:
+                part.chmod(mode)
             yield part
+            with part.open("rb") as written:
+                os.fsync(written.fileno())  # so that after a crash it is the old or the new one
             part.replace(place)
         except BaseException:
             part.unlink(missing_ok=True)

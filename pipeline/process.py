@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
+from pipeline.aside import Aside
 from pipeline.settings import DATABASE_URL, EMBEDDED_DIRECTORY, Settings
 
 if TYPE_CHECKING:
@@ -85,25 +86,13 @@ def until_stopped(stop: threading.Event, work: Callable[[], T]) -> T | None:
 
     It goes on in a thread of its own, so that a signal is heard whatever the work waits for.
     """
-    ended: list[T | BaseException] = []
-
-    def keep() -> None:
-        try:
-            ended.append(work())
-        except BaseException as error:  # noqa: BLE001 (raised below, where it is wanted)
-            ended.append(error)
-
-    thread = threading.Thread(target=keep, name="work", daemon=True)
-    thread.start()
-    while thread.is_alive() and not stop.is_set():
-        thread.join(0.5)  # not for ever: a signal is heard between two waits at the latest
-    thread.join(STOP_SECONDS)
-    if not ended:
+    aside = Aside(work)
+    while not aside.ended(0.5) and not stop.is_set():
+        pass  # not for ever: a signal is heard between two waits at the latest
+    if not aside.ended(STOP_SECONDS):
         log.warning("not all has ended within %.0f s: what was not committed is left undone", STOP_SECONDS)
         return None
-    if isinstance(ended[0], BaseException):
-        raise ended[0]
-    return ended[0]
+    return aside.result()
 
 
 def use_plain_malloc() -> None:

@@ -129,6 +129,11 @@ class BaseSource(ABC):
         del target
         return Rhythm.DAILY
 
+    @classmethod
+    def can_ask(cls, metric: str, *, with_key: bool) -> bool:
+        """Whether a metric can be asked for; a source that needs a key for all makes no run without one."""
+        return with_key or cls.KEY_REQUIRED or not cls.METRICS[metric].needs_key
+
     @abstractmethod
     def calls(self, verb: Verb, targets: Sequence[Target], window: Window) -> Iterator[Call]:
         """The fewest calls that answer for these targets, each of which the verb can ask for."""

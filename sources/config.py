@@ -2,16 +2,14 @@
 
 import csv
 import io
-import os
 import re
-import stat
-import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 from pipeline.errors import ConfigurationError
+from pipeline.out_file import in_place_of
 from pipeline.values import MAX_ASSET, Target
 from sources.base import BaseSource
 
@@ -83,7 +81,8 @@ def append_rows(path: Path, source: type[BaseSource], rows: Sequence[Asset]) -> 
     after = before + added.encode()
     if _targets([*present, *rows]) != _targets(_good(_rows(path, _text(path, after), source))):
         raise ConfigurationError(f"{path}: as a row this would be read as something else: {' '.join(lines)}")
-    _replace(path, after)
+    with in_place_of(path) as part:
+        part.write_bytes(after)
     return lines
 
 
@@ -249,27 +248,6 @@ def _good(rows: Iterable[Asset | ConfigurationError]) -> list[Asset]:
             raise row
         good.append(row)
     return good
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Put a file with the same mode in the place of this one, at once, or of the one that a link leads to."""
-    place = path.resolve()
-    try:
-        mode = stat.S_IMODE(place.stat().st_mode)
-        if not (mode & 0o222 and os.access(place, os.W_OK)):
-            raise PermissionError("it is read-only")
-        with tempfile.NamedTemporaryFile(dir=place.parent, prefix=f".{place.name}.", delete=False) as new:
-            try:
-                new.write(content)
-                new.flush()
-                os.fchmod(new.fileno(), mode)
-                os.fsync(new.fileno())
-                Path(new.name).replace(place)
-            except BaseException:
-                Path(new.name).unlink()
-                raise
-    except OSError as error:
-        raise ConfigurationError(f"{path}: can't be written: {error.strerror or error}") from error
 
 
 def _nothing_in(path: Path, source: type[BaseSource]) -> ConfigurationError:

@@ -36,7 +36,7 @@ class Stored(NamedTuple):
 def read_stored(cursor: Any, source: type[BaseSource], rows: Sequence[Asset], *, with_key: bool) -> Stored:
     """What the tables say of the rows of a config; without a key only of the series that need none."""
     every = [target for row in rows for target in row.targets()]
-    targets = [target for target in every if with_key or not source.METRICS[target.metric].needs_key]
+    targets = [target for target in every if source.can_ask(target.metric, with_key=with_key)]
     asked = known_series(cursor, source.name)
     left = sorted(set(asked) - {(target.asset, target.metric) for target in every})
     runs = last_runs(cursor, [(source.name, verb.value) for verb in source.SCHEDULES])

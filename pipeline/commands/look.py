@@ -51,7 +51,7 @@ class Look:
         found = {}
         for name, (rows, _) in self.configs.items():
             source = SOURCES[name]
-            with_key = source.KEY_REQUIRED or bool(self.settings.get(source.KEY_VARIABLE))
+            with_key = bool(self.settings.get(source.KEY_VARIABLE))
             found[name] = self.asked(self.database, partial(read_stored, source=source, rows=rows, with_key=with_key))
         return found
 

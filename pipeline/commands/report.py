@@ -61,10 +61,10 @@ def _asked_for(name: str, settings: Settings) -> "dict[Name, Target]":
     from query.session import configs
 
     source = SOURCES[name]
-    targets = [target for row in configs()[name] for target in row.targets()]
-    if not (settings.get(source.KEY_VARIABLE) or source.KEY_REQUIRED):
-        targets = [target for target in targets if not source.METRICS[target.metric].needs_key]
-    return {(target.asset, target.metric): target for target in targets}
+    targets = (target for row in configs()[name] for target in row.targets())
+    with_key = bool(settings.get(source.KEY_VARIABLE))
+    asked = (target for target in targets if source.can_ask(target.metric, with_key=with_key))
+    return {(target.asset, target.metric): target for target in asked}
 
 
 def _line(report: "Report") -> str:

@@ -159,10 +159,10 @@ def _check_names(arguments: argparse.Namespace, known: Collection[tuple[str, str
 def _never_asked(look: "Look", arguments: argparse.Namespace, settings: Settings) -> int:
     """How many series of the config that can be asked for with the keys that are set never were."""
     there = {(series.asset, series.metric) for series in look.maps}
-    key = settings.get(look.source.KEY_VARIABLE)
+    with_key = bool(settings.get(look.source.KEY_VARIABLE))
     return sum(
         (asset, metric) not in there
-        and bool(key or not look.source.METRICS[metric].needs_key)
+        and look.source.can_ask(metric, with_key=with_key)
         and (not arguments.asset or asset in arguments.asset)
         and (not arguments.metric or metric in arguments.metric)
         for asset, metric in look.targets

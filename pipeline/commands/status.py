@@ -139,6 +139,6 @@ def _configured(name: str, settings: Settings) -> "tuple[list[Target], datetime]
     source = SOURCES[name]
     file = ROOT / source.CONFIG
     targets = read_targets(file, source)
-    if not (settings.key(source.KEY_VARIABLE) or source.KEY_REQUIRED):
-        targets = [target for target in targets if not source.METRICS[target.metric].needs_key]
+    with_key = bool(settings.key(source.KEY_VARIABLE))
+    targets = [target for target in targets if source.can_ask(target.metric, with_key=with_key)]
     return targets, datetime.fromtimestamp(file.stat().st_mtime, UTC)
