@@ -101,9 +101,9 @@ def on_day(source: str, metric: str, window: Window, as_of: datetime | None = No
 
 
 def points(cursor: Any, question: Question) -> Iterator[Point]:
-    """What a cursor gives for a question of series."""
+    """What a cursor gives for a question of series, series by series."""
     cursor.execute(*question)
-    for number, at, value in cursor:
+    for number, at, value in sorted(cursor, key=lambda row: row[0]):  # mostly they are, but SQL promises no order
         yield Point(number, aware(at), value)
 
 

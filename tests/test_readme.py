@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.settings import ROOT
+from tests.commands import copy_tree
 from tests.fake_api import FakeApi
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -21,15 +22,16 @@ def run(line: str, directory: Path, environment: dict[str, str]) -> subprocess.C
     return subprocess.run(["bash", "-c", line], cwd=directory, env=environment, capture_output=True, text=True)  # noqa: S603, S607 (README's own line)
 
 
-def test_the_commands_and_cells_of_readme_succeed_as_a_reader_runs_them(database_url: str) -> None:
+def test_the_commands_and_cells_of_readme_succeed_as_a_reader_runs_them(database_url: str, tmp_path: Path) -> None:
     """One after another, on one database, since some ask for what others have stored."""
+    copy_tree(clone := tmp_path / "clone")
     environment = os.environ | {"DATABASE_URL": database_url, "ARTEMIS_API_KEY": "key", "MPLBACKEND": "Agg"}
     for line in RUNNING:
-        done = run(line.replace(".venv/bin/python", sys.executable), ROOT, environment)
+        done = run(line.replace(".venv/bin/python", sys.executable), clone, environment)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         assert done.stdout, f"{line}\n{done.stderr}"
     (cells,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", cells], cwd=ROOT, env=environment, capture_output=True, text=True)  # noqa: S603
+    done = subprocess.run([sys.executable, "-c", cells], cwd=clone, env=environment, capture_output=True, text=True)  # noqa: S603
     assert done.returncode == 0, done.stderr
 
 
