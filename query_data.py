@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from db import points as ask
 from pipeline.errors import BadQuestion
+from pipeline.settings import Settings
 from pipeline.values import Series, midnight
 from query.instants import instant, window
 from query.session import QuerySession, configs
@@ -204,11 +205,12 @@ def freshness(source: str | None = None, asset: str | None = None, metric: str |
     """How old each series is that was ever asked for or that a config has.
 
     `newest` is the time of its newest point, `age` how long ago that was, `answered` the last day that the API has
-    answered for, with data or without, `state` as `main.py status` counts it: fresh, quiet, stale or never seen.
+    answered for, with data or without. `state` is fresh, quiet, awaited, stale or never seen, as `main.py status`
+    counts; or not asked for, where no config has the series or its key is missing.
     """
     from query import overviews
 
-    return overviews.freshness(_session.reader(), _session.names().every(source, asset, metric), configs())
+    return overviews.freshness(_session.reader(), _session.names().every(source, asset, metric), Settings.read())
 
 
 def pulls(

@@ -52,13 +52,18 @@ class DutyHealth:
 
     @property
     def under_way(self) -> bool:
-        """Whether its slot is still being worked at, and all is well with that."""
-        return self.slot is not None and self.state in (State.RUNNING, State.WAITING)
+        """Whether its slot is still being worked at, or will be, and all is well with that."""
+        return self.slot is not None and self.state in (State.RUNNING, State.WAITING) and self._to_come
 
     def awaited(self, since: datetime) -> bool:
         """Whether no run that began since then has succeeded yet, though nothing is wrong."""
         began = self.runs.began_well
-        return self.state not in TROUBLE and (began is None or began < since)
+        return self.state not in TROUBLE and self._to_come and (began is None or began < since)
+
+    @property
+    def _to_come(self) -> bool:
+        """Whether anybody makes the run."""
+        return self.running or self.next is not None
 
     def problem(self) -> Problem | None:
         """What needs a look."""

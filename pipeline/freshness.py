@@ -1,12 +1,12 @@
 """How old series are, against the day that is due: pure functions of a given time and of what the tables say."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from db.coverage import Name
 from db.health import Age
 from pipeline.duties import GRACE, LOG, DutyHealth, Problem
 from pipeline.values import DAY, Rhythm, Target, Verb
@@ -25,11 +25,12 @@ class Due(NamedTuple):
     next: datetime | None  # when the closed day becomes the next one; None where that waits for a run under way
 
 
-class State(StrEnum):
+class SeriesState(StrEnum):
     """How old a series is."""
 
     FRESH = "fresh"  # with a point of the day that is due
     QUIET = "quiet"  # older, and the API has answered that it has nothing newer
+    AWAITED = "awaited"  # older, until the first runs since the start, or since the config was changed, are over
     STALE = "stale"  # older, and the API was not asked, or has not answered
     NEVER_SEEN = "never seen"
 
@@ -44,24 +45,28 @@ class Stale(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """How old the series of a source are. Those that are not fresh have a reason each."""
+    """How old the series of a source are that its config asks for."""
 
-    expected: int
-    fresh: int  # with a point of the day that is due
-    stale: int  # which are older, and the API was not asked, or has not answered
-    quiet: int  # which are older, and the API has answered that it has nothing newer
-    awaited: int  # which are older, until the first runs since the start, or since the config was changed, are over
-    never_seen: int
+    states: Mapping[Name, SeriesState]
     newest: datetime | None  # the time of the newest point
     due: Due
     stalled: date | None  # the day of the newest point where there has been nothing new of any series for days
     stalest: tuple[Stale, ...]  # a few of the stale ones
 
+    @property
+    def expected(self) -> int:
+        """How many series the config asks for."""
+        return len(self.states)
+
+    def count(self, state: SeriesState) -> int:
+        """How many of them are so."""
+        return sum(each is state for each in self.states.values())
+
     def problems(self, source: str) -> Iterator[Problem]:
         """What needs a look."""
-        if self.stale:
+        if stale := self.count(SeriesState.STALE):
             named = ", ".join(f"{each.asset} {each.metric} ({each.newest:%Y-%m-%d})" for each in self.stalest)
-            many = f"{self.stale:,} series are" if self.stale > 1 else "1 series is"
+            many = f"{stale:,} series are" if stale > 1 else "1 series is"
             what = f"{many} stale, newest point of the oldest"
             yield Problem(what, named, f"their holes: python main.py gaps {source}; log: {LOG}")
         if self.stalled:
@@ -97,28 +102,23 @@ def freshness(
     by_name = {(target.asset, target.metric): target for target in targets}
     due = due_days(source, now, duties)
     awaited = {each.duty.verb for each in duties if each.awaited(since)}
-    counts, waiting = Counter[State](), 0
+    states: dict[Name, SeriesState] = {}
     stale, recent = [], []
     for age in ages:
         metric, target = source.METRICS[age.metric], by_name[age.asset, age.metric]
-        state = state_of(source, target, age, due)
-        counts[state] += 1
+        state = _state(source, target, age, due)
+        if state is SeriesState.STALE and (Verb.PULL if metric.live_only else Verb.BACKFILL) in awaited:
+            state = SeriesState.AWAITED
+        states[age.asset, age.metric] = state
         if age.newest and source.rhythm(target) is not Rhythm.QUARTERLY:
             recent.append((age.newest + metric.shift).date())
-        if state is State.STALE and age.newest:
-            if (Verb.PULL if metric.live_only else Verb.BACKFILL) in awaited:
-                waiting += 1
-            else:
-                stale.append(Stale(age.asset, age.metric, age.newest))
+        if age.newest and state is SeriesState.STALE:
+            stale.append(Stale(age.asset, age.metric, age.newest))
     last = max(recent, default=None)
-    told = bool(counts[State.STALE]) or last is None or last >= due.closed - STALLED
+    told = not {SeriesState.STALE, SeriesState.AWAITED}.isdisjoint(states.values())
+    told = told or last is None or last >= due.closed - STALLED
     return Freshness(
-        expected=len(ages),
-        fresh=counts[State.FRESH],
-        stale=len(stale),
-        quiet=counts[State.QUIET],
-        awaited=waiting,
-        never_seen=counts[State.NEVER_SEEN],
+        states,
         newest=max((age.newest for age in ages if age.newest), default=None),
         due=due,
         stalled=None if told else last,
@@ -126,15 +126,15 @@ def freshness(
     )
 
 
-def state_of(source: type[BaseSource], target: Target, age: Age, due: Due) -> State:
+def _state(source: type[BaseSource], target: Target, age: Age, due: Due) -> SeriesState:
     """How old a series is, whatever is still to come."""
     metric = source.METRICS[age.metric]
     day = due.live if metric.live_only else due.closed
     if age.newest is None:
-        return State.NEVER_SEEN
+        return SeriesState.NEVER_SEEN
     if (age.newest + metric.shift).date() >= _day_due(day, source.rhythm(target)):
-        return State.FRESH
-    return State.QUIET if age.answered is not None and age.answered >= day else State.STALE
+        return SeriesState.FRESH
+    return SeriesState.QUIET if age.answered is not None and age.answered >= day else SeriesState.STALE
 
 
 def _day_due(day: date, rhythm: Rhythm) -> date:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pipeline.duties import TROUBLE, DutyHealth, Problem, moment
-from pipeline.freshness import Freshness
+from pipeline.freshness import Freshness, SeriesState
 from pipeline.health import Health, SourceHealth
 from pipeline.values import DAY
 
@@ -69,10 +69,11 @@ def _freshness_lines(health: Health, found: Freshness) -> Iterator[str]:
         yield f"  newest point {found.newest:%Y-%m-%d} ({span(health.at - found.newest)} old); {due}"
     else:
         yield f"  no point yet; {due}"
-    counts = f"  {found.expected:,} series: {found.fresh:,} fresh, {found.stale:,} stale"
-    counts += f", {found.never_seen:,} never seen"
-    counts += f", {found.quiet:,} quiet (the API has nothing newer)" if found.quiet else ""
-    yield counts + (f", {found.awaited:,} awaited" if found.awaited else "")
+    number = found.count
+    counts = f"  {found.expected:,} series: {number(SeriesState.FRESH):,} fresh, {number(SeriesState.STALE):,} stale"
+    counts += f", {number(SeriesState.NEVER_SEEN):,} never seen"
+    counts += f", {quiet:,} quiet (the API has nothing newer)" if (quiet := number(SeriesState.QUIET)) else ""
+    yield counts + (f", {awaited:,} awaited" if (awaited := number(SeriesState.AWAITED)) else "")
 
 
 def _cut(line: str) -> str:
@@ -137,11 +138,7 @@ def _freshness_as_json(health: Health, found: Freshness) -> dict[str, Any]:
     age = health.at - found.newest if health.at and found.newest else None
     return {
         "expected": found.expected,
-        "fresh": found.fresh,
-        "stale": found.stale,
-        "never_seen": found.never_seen,
-        "quiet": found.quiet,
-        "awaited": found.awaited,
+        **{state.value.replace(" ", "_"): found.count(state) for state in SeriesState},
         "newest": _iso(found.newest),
         "age_seconds": age and round(age.total_seconds()),
         "due": found.due.closed.isoformat(),

@@ -6,20 +6,22 @@ from typing import TypeVar
 
 import pandas as pd
 
-from db import health
+from db import health as health_of
 from db import revisions as replaced
 from db.catalogue import Stored
 from db.coverage import SeriesMap, series_maps
 from db.reader import Reader
+from pipeline.diagnosis import diagnose
 from pipeline.errors import BadQuestion
-from pipeline.freshness import due_days, state_of
-from pipeline.gaps import in_rhythm, own_times, unconfigured
+from pipeline.gaps import in_rhythm, own_times
+from pipeline.settings import Settings
 from pipeline.values import DAY, Series, Target, midnight
 from query.frames import any_table, table
 from query.names import Configs
 from sources import SOURCES, unit_of
 from sources.config import Asset
 
+NOT_ASKED_FOR = "not asked for"  # in no config, or a key is missing
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -59,7 +61,7 @@ def metrics(every: Iterable[Stored]) -> pd.DataFrame:
 def coverage(reader: Reader, every: Sequence[Stored], configs: Configs) -> pd.DataFrame:
     """Days of each series ever asked for: stored, never asked for, empty, lost; and the span that was asked for."""
     wanted, configured = {each.series for each in every}, _targets(configs)
-    today = midnight(reader.do(health.clock))
+    today = midnight(reader.do(health_of.clock))
     rows = []
     for name, assets_, metrics_ in _by_source(wanted):
         source = SOURCES.get(name)  # None where its module is gone
@@ -72,24 +74,20 @@ def coverage(reader: Reader, every: Sequence[Stored], configs: Configs) -> pd.Da
     return table(rows, columns, ["asked_from", "asked_to"])
 
 
-def freshness(reader: Reader, every: Sequence[Stored], configs: Configs) -> pd.DataFrame:
+def freshness(reader: Reader, every: Sequence[Stored], settings: Settings) -> pd.DataFrame:
     """How old each series is, and what that means."""
-    configured, now = _targets(configs), reader.do(health.clock)
-    rows = []
-    for name in dict.fromkeys(each.series.source for each in every):
-        source = SOURCES.get(name)
-        due = due_days(source, now, ()) if source else None
+    names = list(dict.fromkeys(each.series.source for each in every))
+    health = reader.do(lambda cursor: diagnose(cursor, settings, [name for name in names if name in SOURCES]))
+    states = {(each.source, *name): state for each in health.sources for name, state in each.freshness.states.items()}
+    now, rows = reader.do(health_of.clock), []
+    for name in names:
         pairs = [each.series[1:] for each in every if each.series.source == name]
-        for age in reader.do(lambda cursor: health.ages(cursor, name, pairs)):  # noqa: B023
+        for age in reader.do(lambda cursor: health_of.ages(cursor, name, pairs)):  # noqa: B023
             series = Series(name, age.asset, age.metric)
-            target = configured.get(series) or unconfigured(age.asset, age.metric)
-            state = "unknown"
-            if source and due and age.metric in source.METRICS:
-                state = state_of(source, target, age, due).value
             since = None if age.newest is None else now - age.newest
-            rows.append((*series, age.newest, since, age.answered, state, series in configured))
-    columns = ["source", "asset", "metric", "newest", "age", "answered", "state", "configured"]
-    made = table(rows, columns, ["newest", "answered"])
+            state = states.get(series)
+            rows.append((*series, age.newest, since, age.answered, state.value if state else NOT_ASKED_FOR))
+    made = table(rows, ["source", "asset", "metric", "newest", "age", "answered", "state"], ["newest", "answered"])
     made["age"] = pd.to_timedelta(made["age"])
     return made
 
@@ -99,7 +97,7 @@ def pulls(reader: Reader, source: str | None, kind: str | None, status: str | No
     if last < 1:
         raise BadQuestion(f"last={last}: write how many runs, from 1 on")
     only = {"source": source, "kind": kind, "status": status, "last": last}
-    return any_table(reader.table(health.RUNS, only)).set_index("pull_id")
+    return any_table(reader.table(health_of.RUNS, only)).set_index("pull_id")
 
 
 def revisions(reader: Reader, every: Sequence[Stored]) -> pd.DataFrame:

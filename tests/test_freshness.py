@@ -4,7 +4,7 @@ from datetime import date, datetime
 
 import pytest
 
-from pipeline.freshness import Due, Freshness
+from pipeline.freshness import Due, Freshness, SeriesState
 from pipeline.values import DAY, Target
 from tests.modelled_night import BUSY, HOUR, MINUTE, WEDNESDAY, Known, first_told, model, told
 
@@ -59,7 +59,7 @@ def test_a_series_of_quarters_is_fresh_while_its_next_report_can_be_out() -> Non
     found = []
     for days in (150, 151, 152):
         made.known[target] = Known(WEDNESDAY - days * DAY)
-        found.append(made.health().freshness.stale)
+        found.append(made.health().freshness.count(SeriesState.STALE))
     assert found == [0, 0, 1]
 
 
@@ -78,4 +78,12 @@ def test_each_series_is_counted_once() -> None:
     made = model("defillama", WEDNESDAY + 10 * HOUR)
     made.known[Target("x", "FEES", "x", "protocol")] = Known(WEDNESDAY - 9 * DAY)
     found: Freshness = made.health().freshness
-    assert found.fresh + found.stale + found.quiet + found.awaited + found.never_seen == found.expected == 7
+    assert (
+        found.count(SeriesState.FRESH)
+        + found.count(SeriesState.STALE)
+        + found.count(SeriesState.QUIET)
+        + found.count(SeriesState.AWAITED)
+        + found.count(SeriesState.NEVER_SEEN)
+        == found.expected
+        == 7
+    )

@@ -7,6 +7,7 @@ import pytest
 from db.health import Sessions
 from db.heartbeat import Beat
 from pipeline.duties import Problem, State
+from pipeline.freshness import SeriesState
 from pipeline.health import Health, Life, life_of
 from pipeline.screen import span
 from pipeline.values import DAY, Target, Verb
@@ -29,7 +30,12 @@ def test_a_healthy_night_tells_of_no_problem_at_any_minute(
     assert made.health().freshness.due.closed == (WEDNESDAY + (day - 1) * DAY).date()
     counts, closed = made.health().freshness, int(day == 2)  # when the exchanges' holiday is due
     wanted = (5, 3 - closed, 1 + closed, 1) if source == "artemis" else (6, 4, 2, 0)
-    assert (counts.expected, counts.fresh, counts.quiet, counts.never_seen) == wanted
+    assert (
+        counts.expected,
+        counts.count(SeriesState.FRESH),
+        counts.count(SeriesState.QUIET),
+        counts.count(SeriesState.NEVER_SEEN),
+    ) == wanted
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -46,10 +52,13 @@ def test_old_windows_that_a_first_backfill_loads_before_the_others_are_awaited()
     dead = next(target for target in made.known if (target.asset, target.metric) == ("dead", "TVL"))
     made.known[dead] = Known(WEDNESDAY - 2000 * DAY, date(2022, 1, 1))
     counts = made.health().freshness
-    assert (counts.stale, counts.awaited) == (0, 1)
+    assert (counts.count(SeriesState.STALE), counts.count(SeriesState.AWAITED)) == (0, 1)
     made.sleep(WEDNESDAY + 20 * HOUR)  # the backfill is over
     made.known[dead] = Known(WEDNESDAY - 2000 * DAY, date(2022, 1, 1))
-    assert (made.health().freshness.stale, made.health().freshness.awaited) == (1, 0)
+    assert (made.health().freshness.count(SeriesState.STALE), made.health().freshness.count(SeriesState.AWAITED)) == (
+        1,
+        0,
+    )
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -71,9 +80,9 @@ def test_after_days_of_downtime_what_is_old_is_awaited_until_the_first_runs_are_
     seen = 0
     for health in made.until(made.now + 8 * HOUR):
         assert told(health) == [], made.now
-        seen = max(seen, health.freshness.awaited)
+        seen = max(seen, health.freshness.count(SeriesState.AWAITED))
     assert seen
-    assert made.health().freshness.awaited == 0
+    assert made.health().freshness.count(SeriesState.AWAITED) == 0
 
 
 def test_a_row_that_returns_to_the_config_is_awaited_until_the_next_backfill() -> None:
@@ -83,13 +92,13 @@ def test_a_row_that_returns_to_the_config_is_awaited_until_the_next_backfill() -
     made.config_changed = made.now
     for health in made.until(WEDNESDAY + DAY + 10 * HOUR):
         assert told(health) == [], made.now
-    assert made.health().freshness.awaited == 0
+    assert made.health().freshness.count(SeriesState.AWAITED) == 0
 
 
 def test_a_row_added_just_now_is_never_seen_and_no_problem() -> None:
     made = model("artemis", WEDNESDAY + 10 * HOUR)
     made.known[Target("new", "PRICE", "new")] = Known()
-    assert (told(made.health()), made.health().freshness.never_seen) == ([], 2)
+    assert (told(made.health()), made.health().freshness.count(SeriesState.NEVER_SEEN)) == ([], 2)
 
 
 def test_a_run_that_fails_is_told_at_once_with_its_tries_and_reason_until_one_has_succeeded() -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import query_data as q
+from pipeline import diagnosis
 from pipeline.errors import BadQuestion
 from pipeline.values import DAY, Answered, Verb, Window
 from query import session as query_session
@@ -29,7 +30,8 @@ def _stored(
     folder = tmp_path_factory.mktemp("configs")
     for name, text in CONFIGS.items():
         (folder / name).write_text(text)
-    monkeypatch.setattr(query_session, "ROOT", folder)
+    for module in (query_session, diagnosis):
+        monkeypatch.setattr(module, "ROOT", folder)
     monkeypatch.setenv("DATABASE_URL", database_url)
     store = open_store(Verb.BACKFILL)
     store.load(points(0, 1, 3), [asked(0, 6)])
@@ -88,13 +90,13 @@ def test_freshness_tells_the_age_of_every_series(open_store: Opener) -> None:
     quiet = Answered("ethereum", "TVL", Window(TODAY - 3 * DAY, TODAY))
     open_store(Verb.BACKFILL).load([point(day=(TODAY - START).days - 1)], [Answered("solana", "TVL", yesterday), quiet])
     frame = q.freshness()
-    assert records(frame, "source", "asset", "metric", "state", "configured") == [
-        ("artemis", "sol", "PRICE", "never seen", True),
-        ("defillama", "ethereum", "FEES", "never seen", True),
-        ("defillama", "ethereum", "TVL", "quiet", True),
-        ("defillama", "old", "MCAP", "stale", False),
-        ("defillama", "solana", "PRICE", "never seen", True),
-        ("defillama", "solana", "TVL", "fresh", True),
+    assert records(frame, "source", "asset", "metric", "state") == [
+        ("artemis", "sol", "PRICE", "never seen"),
+        ("defillama", "ethereum", "FEES", "never seen"),
+        ("defillama", "ethereum", "TVL", "quiet"),
+        ("defillama", "old", "MCAP", "not asked for"),
+        ("defillama", "solana", "PRICE", "never seen"),
+        ("defillama", "solana", "TVL", "fresh"),
     ]
     solana = frame.iloc[-1]
     assert solana["newest"] == TODAY - DAY
@@ -138,5 +140,5 @@ def test_a_source_without_a_module_is_told_as_far_as_the_table_goes(rows: Callab
     rows("UPDATE loads SET source = 'gone'")
     assert q.sources().index.tolist() == ["gone"]
     assert q.coverage("GONE", "solana")["days"].tolist() == [3]
-    assert set(q.freshness("gone")["state"]) == {"unknown"}
+    assert set(q.freshness("gone")["state"]) == {"not asked for"}
     assert q.series("solana", "TVL", daily=True)["value"].tolist() == [1.0, 1.0, 1.0]

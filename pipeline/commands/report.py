@@ -11,8 +11,6 @@ from pipeline.settings import Settings
 from sources import SOURCES
 
 if TYPE_CHECKING:
-    from db.coverage import Name
-    from pipeline.values import Target
     from query.report.facts import Report
 
 STDOUT = Path("-")
@@ -41,9 +39,10 @@ def _page(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[st
 
 
 def _report(arguments: argparse.Namespace, settings: Settings) -> "Report":
+    from pipeline.diagnosis import asked_for, diagnose
     from query.names import Wanted
     from query.report.charts import choose
-    from query.report.gather import gather
+    from query.report.gather import Asked, gather
     from query.session import QuerySession
 
     source = None if arguments.source == "all" else arguments.source
@@ -52,27 +51,19 @@ def _report(arguments: argparse.Namespace, settings: Settings) -> "Report":
     if not stored:
         raise ConfigurationError(f"nothing is stored yet: python main.py backfill {arguments.source}")
     charted = choose(session.names(), source, arguments.asset, arguments.metric)
-    targets = {name: _asked_for(name, settings) for name in SOURCES if source in (None, name)}
-    return gather(session.reader(), stored, targets, charted)
-
-
-def _asked_for(name: str, settings: Settings) -> "dict[Name, Target]":
-    """The series that the config asks for and that can be asked for with the keys that are set."""
-    from query.session import configs
-
-    source = SOURCES[name]
-    targets = (target for row in configs()[name] for target in row.targets())
-    with_key = bool(settings.get(source.KEY_VARIABLE))
-    asked = (target for target in targets if source.can_ask(target.metric, with_key=with_key))
-    return {(target.asset, target.metric): target for target in asked}
+    names = [name for name in SOURCES if source in (None, name)]
+    health = session.reader().do(lambda cursor: diagnose(cursor, settings, names))
+    targets = {name: {(each.asset, each.metric): each for each in asked_for(name, settings)} for name in names}
+    asked = {each.source: Asked(targets[each.source], each.freshness) for each in health.sources}
+    return gather(session.reader(), stored, asked, charted)
 
 
 def _line(report: "Report") -> str:
-    from pipeline.freshness import State
+    from pipeline.freshness import SeriesState
     from query.report.markup import count
 
     sources = report.sources
-    series, stale = sum(each.series for each in sources), sum(each.state(State.STALE) for each in sources)
+    series, stale = sum(each.series for each in sources), sum(each.state(SeriesState.STALE) for each in sources)
     lost, failed = sum(each.lost for each in sources), report.lately.failed
     days, runs = count(lost, "day"), count(report.lately.runs, "run")
     return f"{series:,} series, {stale:,} stale; {days} lost; {failed:,} of {runs} failed"

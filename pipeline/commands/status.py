@@ -8,20 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigurationError, DatabaseLost
 from pipeline.logs import scrubbed
 from pipeline.process import has_database, open_database, until_stopped
-from pipeline.schedule import SCHEDULER, Duty
-from pipeline.settings import ROOT, Settings
-from sources import SOURCES
+from pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from db.heartbeat import Beat
     from db.setup import Database
-    from pipeline.health import Health, SourceHealth
-    from pipeline.values import Target
+    from pipeline.health import Health
 
 log = logging.getLogger(__name__)
 
@@ -87,58 +83,14 @@ def _look(database: "Database", settings: Settings) -> "Health":
 
 
 def _ask(database: "Database", settings: Settings) -> "Health":
-    from db.health import has_tables, sessions
-    from db.heartbeat import last_beat
-    from db.lock import is_held
+    from db.health import has_tables
     from db.setup import has_schema, session_for
-    from pipeline.health import Health, Life, life_of
+    from pipeline.diagnosis import diagnose
+    from pipeline.health import Health, Life
 
     with session_for(database, "status", "read") as session, session, session.cursor() as cursor:
         if not has_tables(cursor):
             return Health(None, Life.NONE, None)
         if not has_schema(database):
             raise ConfigurationError("the tables are of another version: python main.py setup")
-        now, beat = last_beat(cursor)
-        life = life_of(beat, now, held=is_held(cursor, SCHEDULER), sessions=sessions(cursor, SCHEDULER, beat))
-        alive = life in (Life.ALIVE, Life.STARTING)
-        names = [name for name in (beat.sources if beat else SOURCES) if name in SOURCES]
-        sources = [_source_health(cursor, name, settings, now, beat, alive=alive) for name in names]
-    return Health(now, life, beat, tuple(sources))
-
-
-def _source_health(
-    cursor: Any, name: str, settings: Settings, now: datetime, beat: "Beat | None", *, alive: bool
-) -> "SourceHealth":
-    from db.health import ages, last_day, last_runs
-    from db.heartbeat import history
-    from db.lock import is_held
-    from pipeline.duties import duties_health
-    from pipeline.freshness import freshness
-    from pipeline.health import SourceHealth
-
-    duties = [Duty(name, verb, schedule) for verb, schedule in SOURCES[name].SCHEDULES.items()]
-    started, first_pull_id = (beat.started_at, beat.first_pull_id) if beat else (now, 0)
-    past = history(cursor, duties, now, started, first_pull_id)
-    runs = last_runs(cursor, [(name, duty.verb.value) for duty in duties])
-    running = [duty for duty in duties if is_held(cursor, f"{duty.verb} {name}")]
-    targets, changed = _configured(name, settings)
-    series = ages(cursor, name, [(each.asset, each.metric) for each in targets])
-    healths = duties_health(duties, now, past, runs, running, alive=alive)
-    since = max(started, changed) if changed < now else started
-    fresh = freshness(SOURCES[name], targets, series, now, healths, since)
-    return SourceHealth(name, tuple(healths), fresh, *last_day(cursor, name))
-
-
-def _configured(name: str, settings: Settings) -> "tuple[list[Target], datetime]":
-    """The series that the scheduler asks for, and when the config was changed; raises ConfigurationError.
-
-    A monitor needs no keys: without one, those of a source that has none without are still asked for by the scheduler.
-    """
-    from sources.config import read_targets
-
-    source = SOURCES[name]
-    file = ROOT / source.CONFIG
-    targets = read_targets(file, source)
-    with_key = bool(settings.key(source.KEY_VARIABLE))
-    targets = [target for target in targets if source.can_ask(target.metric, with_key=with_key)]
-    return targets, datetime.fromtimestamp(file.stat().st_mtime, UTC)
+        return diagnose(cursor, settings)

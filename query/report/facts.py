@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from db.report import Lately, Restatement
-from pipeline.freshness import State
+from pipeline.freshness import SeriesState
 from pipeline.values import Series
 from query.report.months import Line
 
@@ -14,7 +14,7 @@ class Fresh(NamedTuple):
     """How old the series of a metric are that the config asks for, and the newest point of all of them."""
 
     metric: str
-    states: dict[State, int]
+    states: dict[SeriesState, int]
     left: int  # stored series that no config asks for
     newest: datetime | None
 
@@ -48,7 +48,7 @@ class SourceFacts(NamedTuple):
     revisions: tuple[Restatement, ...]  # the largest
     revised: int  # how many there are in all
 
-    def state(self, state: State) -> int:
+    def state(self, state: SeriesState) -> int:
         """How many series are in a state."""
         return sum(each.states.get(state, 0) for each in self.fresh)
 

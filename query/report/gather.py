@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from db import health
 from db.catalogue import Stored
@@ -11,7 +11,7 @@ from db.coverage import Name, series_maps
 from db.lock import is_held
 from db.reader import Reader
 from db.report import largest_revisions, lately, under_way
-from pipeline.freshness import State, due_days, state_of
+from pipeline.freshness import Freshness, SeriesState
 from pipeline.gaps import in_rhythm, own_times
 from pipeline.values import Series, Target, Verb, midnight
 from query.report.charts import draw
@@ -23,27 +23,34 @@ SERIES_SHOWN = 10  # of each metric, by month
 REVISIONS_SHOWN = 20  # of each source
 FAILURES_SHOWN = 20
 DAYS = 7  # that failures are looked for
-NEEDS_A_LOOK = (State.STALE, State.NEVER_SEEN, State.QUIET)
+NEEDS_A_LOOK = (SeriesState.STALE, SeriesState.NEVER_SEEN, SeriesState.QUIET, SeriesState.AWAITED)
 
 Targets = Mapping[Name, Target]
+
+
+class Asked(NamedTuple):
+    """What a source's config asks for, and how old that is."""
+
+    targets: Targets
+    freshness: Freshness
 
 
 def gather(
     reader: Reader,
     stored: Sequence[Stored],
-    targets: Mapping[str, Targets],
+    asked: Mapping[str, Asked],
     charted: tuple[Sequence[Series], str],
 ) -> Report:
-    """All facts about the sources that `targets` names, with the series of each that its config asks for.
+    """All facts about the sources that `asked` names.
 
     `stored` is what there is of all sources that are wanted, `charted` what is to be drawn and how that was chosen.
     """
     now = reader.do(health.clock)
-    names, since = list(targets), now - timedelta(days=DAYS)
+    names, since = list(asked), now - timedelta(days=DAYS)
     running = reader.do(lambda cursor: under_way(cursor, _held(cursor, names)))
     sources = tuple(
         _source(reader, name, [each for each in stored if each.series.source == name], of, now)
-        for name, of in targets.items()
+        for name, of in asked.items()
     )
     series, chosen = charted
     return Report(
@@ -63,8 +70,8 @@ def _held(cursor: Any, names: Sequence[str]) -> list[tuple[str, str]]:
     return [(name, verb.value) for name in names for verb in Verb if is_held(cursor, f"{verb} {name}")]
 
 
-def _source(reader: Reader, name: str, stored: Sequence[Stored], targets: Targets, now: datetime) -> SourceFacts:
-    fresh, stale = _freshness(reader, name, stored, targets, now)
+def _source(reader: Reader, name: str, stored: Sequence[Stored], asked: Asked, now: datetime) -> SourceFacts:
+    fresh, stale = _freshness(reader, name, stored, asked.freshness.states)
     revisions, revised = reader.do(lambda cursor: largest_revisions(cursor, name, REVISIONS_SHOWN))
     return SourceFacts(
         name=name,
@@ -72,30 +79,28 @@ def _source(reader: Reader, name: str, stored: Sequence[Stored], targets: Target
         points=sum(each.points for each in stored),
         fresh=fresh,
         stale=stale,
-        covers=_coverage(reader, name, targets, now),
+        covers=_coverage(reader, name, asked.targets, now),
         revisions=tuple(revisions),
         revised=revised,
     )
 
 
 def _freshness(
-    reader: Reader, name: str, stored: Sequence[Stored], targets: Targets, now: datetime
+    reader: Reader, name: str, stored: Sequence[Stored], known: Mapping[Name, SeriesState]
 ) -> tuple[tuple[Fresh, ...], tuple[Stale, ...]]:
     """By metric, how old the series are; and those that are stale."""
-    source, due = SOURCES[name], due_days(SOURCES[name], now, ())
-    asked = list(dict.fromkeys([*targets, *((each.series.asset, each.series.metric) for each in stored)]))
-    states: dict[str, Counter[State]] = defaultdict(Counter)
+    asked = list(dict.fromkeys([*known, *((each.series.asset, each.series.metric) for each in stored)]))
+    states: dict[str, Counter[SeriesState]] = defaultdict(Counter)
     left, newest, stale = Counter[str](), dict[str, datetime](), []
     for age in reader.do(lambda cursor: health.ages(cursor, name, asked)):
         if age.newest:
             newest[age.metric] = max(age.newest, newest.get(age.metric, age.newest))
-        target = targets.get((age.asset, age.metric))
-        if target is None:
+        state = known.get((age.asset, age.metric))
+        if state is None:
             left[age.metric] += 1
             continue
-        state = state_of(source, target, age, due)
         states[age.metric][state] += 1
-        if state is State.STALE and age.newest:
+        if state is SeriesState.STALE and age.newest:
             stale.append(Stale(age.asset, age.metric, age.newest))
     metrics = sorted({*states, *left}, key=lambda metric: ([-states[metric][state] for state in NEEDS_A_LOOK], metric))
     fresh = (Fresh(metric, dict(states[metric]), left[metric], newest.get(metric)) for metric in metrics)

@@ -7,7 +7,7 @@ from itertools import compress
 from pathlib import Path
 
 from db.report import Failure, Restatement
-from pipeline.freshness import State
+from pipeline.freshness import SeriesState
 from pipeline.values import Series, midnight
 from query.report.coverage import coverage
 from query.report.drawings import PATTERNS, is_log, plot
@@ -73,7 +73,7 @@ def _header(report: Report) -> Html:
 def _glances(report: Report) -> list[Html]:
     """The figures that matter first, each a way to its part of the page."""
     sources = report.sources
-    stale, never = (sum(each.state(state) for each in sources) for state in (State.STALE, State.NEVER_SEEN))
+    stale, never = (sum(each.state(state) for each in sources) for state in (SeriesState.STALE, SeriesState.NEVER_SEEN))
     lost = sum(each.lost for each in sources)
     series = sum(each.series for each in sources)
     points = short(sum(each.points for each in sources))
@@ -126,7 +126,8 @@ def _failure(each: Failure) -> Html:
 def _freshness(report: Report) -> Html:
     words = (
         "Fresh: with a point of the day that is due. Quiet: older, and the API has answered that it has nothing newer. "
-        "Stale: older, and the API was not asked or has not answered. Left: stored, but no config asks for it."
+        "Stale: older, and the API was not asked or has not answered. Awaited: older, until the first runs after a "
+        "start or an edit of the config are over. Left: stored, but no config asks for it."
     )
     parts = [element("p", words, class_="soft")]
     for source in report.sources:
@@ -137,7 +138,7 @@ def _freshness(report: Report) -> Html:
 def _freshness_of(source: SourceFacts, report: Report) -> list[Html]:
     if not source.fresh:
         return [element("p", "No series.")]
-    counts = {state: source.state(state) for state in State}
+    counts = {state: source.state(state) for state in SeriesState}
     newest = max((each.newest for each in source.fresh if each.newest), default=None)
     said = "; ".join(f"{number:,} {state}" for state, number in counts.items())
     parts = [element("p", f"{said}. Newest point: {minute(newest)} UTC." if newest else f"{said}. No point yet.")]
@@ -151,9 +152,9 @@ def _freshness_of(source: SourceFacts, report: Report) -> list[Html]:
         named_ = "; ".join([*shown, f"and {more:,} more"] if more else shown)
         why = element("p", "Why: ", element("code", f"python main.py gaps {source.name}"), class_="soft")
         parts += [element("p", element("span", "! Stale, the oldest first: ", class_="bad"), named_), why]
-    numbers = [[*(each.states.get(state, 0) for state in State), each.left] for each in source.fresh]
+    numbers = [[*(each.states.get(state, 0) for state in SeriesState), each.left] for each in source.fresh]
     kept = [any(column) for column in zip(*numbers, strict=True)]  # a phone has no room for those of zeros alone
-    columns = ["metric, newest point", *compress([*State, "left"], kept)]
+    columns = ["metric, newest point", *compress([*SeriesState, "left"], kept)]
     rows = [_fresh_row(each, compress(of, kept)) for each, of in zip(source.fresh, numbers, strict=True)]
     listed = table(f"Series of {source.name} by metric, those first that need a look", columns, rows)
     summary = element("summary", f"{source.name}: {count(len(rows), 'metric')}")
