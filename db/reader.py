@@ -9,9 +9,9 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from db.setup import Database, alive, reason
+from db.setup import FOREIGN, Database, alive, not_ours, reason
 from pipeline.aside import Aside
-from pipeline.errors import ConfigurationError, DatabaseLost
+from pipeline.errors import ConfigurationError, DatabaseAway, DatabaseLost
 
 T = TypeVar("T")
 
@@ -28,8 +28,8 @@ class Reader:
     """One read-only session, opened at the first question and kept; thread-safe, one question at a time.
 
     Where the database went away since, it is opened anew. Ctrl-C ends a question on the server, too. The methods raise
-    ConfigurationError where no session can be had or the role may not read, DatabaseLost where it is lost twice,
-    psycopg2.Error where the server refuses the statement for another reason.
+    ConfigurationError where no session can be had, the role may not read or the tables are not ours, DatabaseLost where
+    it is lost and does not come back; `table` raises psycopg2.Error for a statement that the server refuses.
     """
 
     def __init__(self, database: Database) -> None:
@@ -55,7 +55,7 @@ class Reader:
             names, types = zip(*((column.name, column.type_code) for column in cursor.description), strict=True)
             return Table(names, types, cursor.fetchall())
 
-        return self.do(work)
+        return self._do(work)
 
     def copy(self, statement: str, values: Any = None) -> memoryview:
         """The rows of a query in PostgreSQL's binary COPY format."""
@@ -69,6 +69,12 @@ class Reader:
 
     def do(self, work: Callable[[Cursor], T]) -> T:
         """What the work gives, which may be done once more on a new session."""
+        try:
+            return self._do(work)
+        except FOREIGN as error:
+            raise not_ours(self._database, error) from error
+
+    def _do(self, work: Callable[[Cursor], T]) -> T:
         with self._turn:
             try:
                 return self._attempt(work)
@@ -82,7 +88,7 @@ class Reader:
                 self._database.reopen()
                 self._session = None
                 return self._attempt(work)
-            except psycopg2.Error as error:
+            except (psycopg2.Error, DatabaseAway) as error:
                 if self._session and alive(self._session):
                     raise
                 raise DatabaseLost(f"{self._database} went away: {reason(lost)}") from error

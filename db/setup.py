@@ -28,6 +28,7 @@ SET TIME ZONE 'UTC'; SET jit = off; SET default_transaction_isolation = 'read co
 SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3
 """
 UNWRITABLE = psycopg2.errors.ReadOnlySqlTransaction, psycopg2.errors.InsufficientPrivilege
+FOREIGN = psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn  # other hands have been at the tables
 OLDEST = 14  # the first PostgreSQL with multiranges
 SCHEMA = Path(__file__).with_name("schema.sql")
 SCHEMA_LOCK = 0x6372_7970  # pg_advisory_xact_lock: one process upgrades at a time
@@ -193,10 +194,20 @@ def plain_errors(session: Connection, database: Database | str, what: str = "wri
         yield
     except UNWRITABLE as error:
         raise ConfigurationError(f"{database} can't be {what}: {reason(error)}") from error
+    except FOREIGN as error:
+        raise not_ours(database, error) from error
     except psycopg2.Error as error:
         if alive(session) and not isinstance(error, psycopg2.OperationalError):
             raise
         raise DatabaseLost(f"{database}: {reason(error)}") from error
+
+
+def not_ours(database: Database | str, error: psycopg2.Error) -> ConfigurationError:
+    """What to say where a statement of ours finds no such table or column."""
+    return ConfigurationError(
+        f"{database}: the tables are not those of this version, or not all of them ({reason(error)}): "
+        "python main.py setup makes those that are missing"
+    )
 
 
 def is_away(error: psycopg2.Error) -> bool:

@@ -18,7 +18,7 @@ def in_place_of(file: Path) -> Iterator[Path]:
     to be.
     """
     place = Path(os.path.realpath(file))
-    part = place.with_name(f".{place.name[:200]}.{secrets.token_hex(4)}.part")
+    part = place.with_name(f".{secrets.token_hex(8)}.part")
     try:
         mode = stat.S_IMODE(place.stat().st_mode) if place.exists() else None
         if mode is not None and not place.is_file():

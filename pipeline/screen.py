@@ -56,7 +56,7 @@ def _duty_lines(health: Health, duty: DutyHealth) -> Iterator[str]:
     runs, state = duty.runs, duty.state.upper() if duty.state in TROUBLE else duty.state
     ago = f" ({span(health.at - runs.succeeded)} ago)" if runs.succeeded and health.at else ""
     coming = "when a scheduler runs" if duty.next is None else "now" if duty.next == health.at else moment(duty.next)
-    yield f"  {duty.duty.verb:<10}{duty.duty.schedule!s:<20}{state:<10}{moment(runs.succeeded) + ago:<30}{coming}"
+    yield f"  {duty.duty.verb:<10}{duty.duty.schedule!s:<20}{state:<10}{moment(runs.succeeded) + ago:<29} {coming}"
     if runs.failed:
         yield _cut(f"{'':<12}last failure {moment(runs.failed)}: {runs.failure or 'the log says why'}")
 

@@ -24,8 +24,8 @@ def instant(when: "When") -> datetime | None:
         return None if when is None else _utc(when)
     except (ValueError, OverflowError) as error:
         raise BadQuestion(
-            f"{when!r} is no instant: give a date, a datetime, a pandas Timestamp, a np.datetime64, or ISO 8601 text "
-            "such as '2026-11-17T09:00'"
+            f"{when!r} is no instant: write 2026-11-17 or 2026-11-17T09:00, or give a date, a datetime, a pandas "
+            "Timestamp or a np.datetime64"
         ) from error
 
 

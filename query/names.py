@@ -44,7 +44,7 @@ class Names:
         if folded not in known:  # of a source that has no module any more, the table may still have something
             known |= {each.series.source.casefold(): each.series.source for each in self._load(Wanted())}
         if folded not in known:
-            raise BadQuestion(f"there is no source {name!r}: {hint(name, known.values(), 'sources()')}")
+            raise BadQuestion(f"there is no source {name!r}: {hint(name, known.values(), 'query_data.sources()')}")
         return known[folded]
 
     def one(self, asset: str, metric: str, source: str | None = None) -> Series:
@@ -137,7 +137,7 @@ class Names:
             wanted, known = _text(metric, "metric").upper(), {each.series.metric for each in found}
             if wanted not in known:
                 of = f" of {asset!r}" if asset else ""
-                raise BadQuestion(f"there is no metric {metric!r}{of}: {hint(metric, known, 'metrics()')}")
+                raise BadQuestion(f"there is no metric {metric!r}{of}: {hint(metric, known, 'query_data.metrics()')}")
             found = [each for each in found if each.series.metric == wanted]
         return found
 

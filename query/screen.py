@@ -15,7 +15,7 @@ from query.terminal_chart import ROWS, chart, sparkline
 FEWEST_ROWS = 5  # of a table, however small the screen is
 SMALLEST = (40, 18)  # columns and lines of a screen with less than which a chart is one line
 AROUND = 5  # lines: the title, a table's header, what is said below it, the command and the next prompt
-ALL_OF_THEM = "--out FILE.csv or a pipe gives them all"
+ALL_OF_THEM = "--out FILE.csv or --format csv gives them all"
 
 
 class Screen(NamedTuple):

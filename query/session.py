@@ -1,5 +1,6 @@
 """The database as those see it who ask: one read-only session, and the names of what is there."""
 
+import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,9 +17,9 @@ from pipeline.settings import DATABASE_URL, EMBEDDED_DIRECTORY, ROOT, Settings
 from pipeline.values import Series
 from query.names import Names, Wanted
 from sources import SOURCES
-from sources.config import Asset, read_config
+from sources.config import Asset, sound_rows
 
-FILL = "python main.py backfill all"
+log = logging.getLogger(__name__)
 
 
 class QuerySession:
@@ -65,7 +66,7 @@ class QuerySession:
 
 
 def configs() -> dict[str, list[Asset]]:
-    """The rows of each source's config file, as it is now; raises ConfigurationError naming file and line."""
+    """The right rows of each source's config file, as it is now; what is wrong with it is logged once."""
     found = {}
     for name, source in SOURCES.items():
         file = ROOT / source.CONFIG
@@ -77,16 +78,27 @@ def configs() -> dict[str, list[Asset]]:
 @lru_cache(maxsize=2 * len(SOURCES))
 def _config(name: str, file: Path, version: tuple[int, int] | None) -> list[Asset]:
     del version  # a file that has changed is read again
-    return read_config(file, SOURCES[name])
+    rows, errors = sound_rows(file, SOURCES[name])
+    for error in errors:
+        log.warning("%s", error)
+    return rows
+
+
+def fill(settings: Settings, source: str | None = None) -> str:
+    """The command that fetches what there is of a source, or of all that can be asked with the keys that are set."""
+    if source:
+        return f"python main.py backfill {source}"
+    names = [name for name, source in SOURCES.items() if settings.get(source.KEY_VARIABLE) or not source.KEY_REQUIRED]
+    return f"python main.py backfill {'all' if len(names) == len(SOURCES) else ' or '.join(names)}"
 
 
 def _open(settings: Settings) -> Reader:
     if not has_database(settings):
-        raise ConfigurationError(f"nothing is stored yet: {FILL}")
+        raise ConfigurationError(f"nothing is stored yet: {fill(settings)}")
     reader = Reader(database := Database(settings.get(DATABASE_URL), EMBEDDED_DIRECTORY))
     try:
         if not reader.do(has_tables):
-            raise ConfigurationError(f"nothing is stored yet: {FILL}")
+            raise ConfigurationError(f"nothing is stored yet: {fill(settings)}")
         if not has_schema(database):
             raise ConfigurationError("the tables are of another version: python main.py setup")
     except BaseException:

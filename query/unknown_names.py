@@ -39,7 +39,7 @@ def unknown_asset(
     known |= {
         name for of, rows in configs.items() for row in rows if source in (None, of) for name in (row.asset, row.entity)
     }
-    return BadQuestion(f"{where} no asset {asset!r}: {hint(asset, filter(None, known), 'assets()')}")
+    return BadQuestion(f"{where} no asset {asset!r}: {hint(asset, filter(None, known), 'query_data.assets()')}")
 
 
 def unknown_metric(
@@ -51,7 +51,7 @@ def unknown_metric(
             return BadQuestion(f"nothing is stored yet of {metric}: {_fetch(name, None, metric)}")
     known = {each.series.metric for each in every if each.points}
     where = f"{source} has" if source else "there is"
-    return BadQuestion(f"{where} no metric {metric!r}: {hint(metric, known, 'metrics()')}")
+    return BadQuestion(f"{where} no metric {metric!r}: {hint(metric, known, 'query_data.metrics()')}")
 
 
 def hint(name: str, known: Iterable[str], listed: str) -> str:

@@ -1,9 +1,12 @@
 """Config files, read and written nowhere else: one row for each asset, refused line by line before anything is sent."""
 
 import csv
+import fcntl
 import io
+import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -70,19 +73,20 @@ def append_rows(path: Path, source: type[BaseSource], rows: Sequence[Asset]) -> 
     The file is replaced at once, after the reader has taken the new text. Raises ConfigurationError, with nothing
     written, where it does not take it, or where the file can't be written.
     """
-    before = _bytes(path)
-    text = _text(path, before)
-    present = _good(_rows(path, text, source))
-    header = _header_of(path, text, source)
-    lines = [_line(path, row, header) for row in rows]
-    end = (re.findall(rb"\r\n|\n|\r", before) or [b"\n"])[-1].decode()
-    closed = text.endswith("\n")
-    added = "".join(f"{line}{end}" if closed else f"{end}{line}" for line in lines)
-    after = before + added.encode()
-    if _targets([*present, *rows]) != _targets(_good(_rows(path, _text(path, after), source))):
-        raise ConfigurationError(f"{path}: as a row this would be read as something else: {' '.join(lines)}")
-    with in_place_of(path) as part:
-        part.write_bytes(after)
+    with _alone(path):
+        before = _bytes(path)
+        text = _text(path, before)
+        present = _good(_rows(path, text, source))
+        header = _header_of(path, text, source)
+        lines = [_line(path, row, header) for row in rows]
+        end = (re.findall(rb"\r\n|\n|\r", before) or [b"\n"])[-1].decode()
+        closed = text.endswith("\n")
+        added = "".join(f"{line}{end}" if closed else f"{end}{line}" for line in lines)
+        after = before + added.encode()
+        if _targets([*present, *rows]) != _targets(_good(_rows(path, _text(path, after), source))):
+            raise ConfigurationError(f"{path}: as a row this would be read as something else: {' '.join(lines)}")
+        with in_place_of(path) as part:
+            part.write_bytes(after)
     return lines
 
 
@@ -248,6 +252,17 @@ def _good(rows: Iterable[Asset | ConfigurationError]) -> list[Asset]:
             raise row
         good.append(row)
     return good
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One writer at a time; the folder is locked, as the file itself is replaced."""
+    held = os.open(path.resolve().parent, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def _nothing_in(path: Path, source: type[BaseSource]) -> ConfigurationError:

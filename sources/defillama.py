@@ -87,7 +87,7 @@ class DefiLlama(BaseSource):
 
     def probe(self) -> Call:
         """The list of chains, which is short; what tells how much a key has left is no call of a family."""
-        return Call("api/v2/chains", (), NO_DAYS)
+        return next(call for call in self.listings() if call.endpoint is ROWS["CHAIN_TVL"].live)
 
     @classmethod
     def one_spelling(cls, kind: str, identifier: str) -> str:

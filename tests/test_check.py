@@ -145,6 +145,39 @@ def test_a_coin_of_no_list_is_asked_for_in_one_call(root: Path) -> None:
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize("status", ["500", "hang-up"])
+def test_an_outage_of_the_prices_makes_no_coin_unknown(root: Path, status: str) -> None:
+    (root / "defillama_config.csv").write_text("asset,kind,metrics,id\ncoin,coin,PRICE,chain:0x1\n")
+    with FakeApi(broken={"coins/prices": status.replace("hang-up", "drop")}) as api:
+        (line,) = found(check(root, "defillama --json", "", api))["identifiers"]
+    assert line.startswith("defillama: no answer from 1 list, so not all is known: coins/prices/current/chain:0x1")
+
+
+@pytest.mark.parametrize("source", ["artemis", "defillama"])
+def test_an_api_that_is_down_is_told_in_a_line(root: Path, source: str) -> None:
+    with FakeApi(broken={".*": "500"}) as api:
+        done = check(root, f"{source} --json", "", api)
+    (line,) = found(done)["keys"]
+    assert "the API gives no answer" in line
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    "harm", ["ALTER TABLE coverage RENAME TO another", "ALTER TABLE metrics RENAME COLUMN value TO val"]
+)
+def test_tables_that_other_hands_have_changed_are_told_with_what_makes_them_anew(
+    root: Path, database_url: str, rows: Rows, harm: str
+) -> None:
+    rows(harm)
+    told = "the tables are not those of this version, or not all of them"
+    areas = found(check(root, "--offline --json", database_url))
+    assert told in str(areas) or "value" in harm  # of a column only a question for values can tell
+    for command in ("main.py query sol PRICE", "main.py report --out -"):
+        done = run(command, env=environment(database_url), root=root)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+
+
 def test_a_list_without_an_answer_is_told_and_nothing_is_missed_of_its_kind(root: Path) -> None:
     replace(root, "defillama_config.csv", "747c1d2a-c668-4682", "747c1d2a-c668-4683")
     replace(root, "defillama_config.csv", "parent#aave", "parent#aavee")

@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -180,3 +182,16 @@ def test_to_a_shipped_config_a_row_is_added_that_changes_nothing_else(source: ty
     row = Asset("new-asset", (metric,), "new-asset", min(known.kinds), "New", "")
     assert appended(file, shipped, row, source=source).startswith(shipped)
     assert read_config(file, source) == [*read_config(ROOT / source.CONFIG, source), row]
+
+
+def test_two_who_add_at_once_both_have_their_row(file: Path) -> None:
+    file.write_text(HEADER)
+    rows = [replace(PENDLE, asset=f"pendle-{number}", id=f"pendle-{number}") for number in range(20)]
+    code = (
+        "import sys; from tests.test_config_writer import PENDLE, append_rows, replace, DefiLlama, Path\n"
+        "for n in sys.argv[2:]: append_rows(Path(sys.argv[1]), DefiLlama, [replace(PENDLE, asset=n, id=n)])"
+    )
+    halves = ([row.asset for row in rows[:10]], [row.asset for row in rows[10:]])
+    started = [subprocess.Popen([sys.executable, "-c", code, file, *half], cwd=ROOT) for half in halves]  # noqa: S603
+    assert [process.wait(60) for process in started] == [0, 0]
+    assert {row.asset for row in read_config(file, DefiLlama)} == {row.asset for row in rows}

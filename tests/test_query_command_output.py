@@ -83,7 +83,10 @@ def test_a_terminal_gets_a_chart_and_the_last_rows_that_fit_it(url: str) -> None
     assert shown[9].split() == ["2024-01-01", "2024-04-09"]
     assert shown[10] == "first $0, min $0 on 2024-01-01, max $49 on 2024-02-19, last $49"
     assert shown[11:13] == ["", "pulled_at   TVL"]
-    assert shown[-2:] == ["2024-04-09   49", "100 rows, the last 8 shown: --out FILE.csv or a pipe gives them all"]
+    assert shown[-2:] == [
+        "2024-04-09   49",
+        "100 rows, the last 8 shown: --out FILE.csv or --format csv gives them all",
+    ]
 
 
 def test_on_a_terminal_several_metrics_have_a_line_each(url: str) -> None:
@@ -138,7 +141,7 @@ def test_a_reader_who_takes_his_time_holds_no_transaction_open(database_url: str
 
 
 @pytest.mark.parametrize(
-    ("name", "begin"), [("x.csv", "pulled_at,"), ("x.json", "[\n {"), ("x.JSONL", '{"pulled'), ("x", "pulled_at,")]
+    ("name", "begin"), [("x.csv", "pulled_at,"), ("x.json", "[\n {"), ("x.JSONL", '{"pulled'), ("x.ndjson", '{"pulled')]
 )
 def test_the_form_of_a_file_goes_by_its_ending_and_standard_output_stays_empty(
     name: str, begin: str, url: str, tmp_path: Path
@@ -163,6 +166,41 @@ def test_a_link_stays_a_link_and_what_it_leads_to_is_replaced(url: str, tmp_path
     assert [row["asset"] for row in json.loads(file.read_text())] == ["sol"]
 
 
+def test_a_file_that_is_read_only_is_left_as_it_is(url: str, tmp_path: Path) -> None:
+    file = tmp_path / f"{'ü' * 120}.csv"
+    file.write_text("what was there")
+    file.chmod(0o444)
+    done = run("main.py query sol TVL --out", file, env=environment(url))
+    assert (done.returncode, file.read_text()) == (2, "what was there")
+    assert done.stderr.endswith("can't be written: it is read-only\n")
+    file.chmod(0o644)
+    assert run("main.py query sol TVL --out", file, env=environment(url)).returncode == 0
+
+
+def test_a_dash_is_standard_output(url: str) -> None:
+    done = run("main.py query sol TVL --format csv --out -", env=environment(url), cwd=ROOT)
+    assert done.stdout.startswith("pulled_at,TVL\n")
+    assert not (ROOT / "-").exists()
+
+
+@pytest.mark.parametrize("line", ["query sol TVL --format csv", "latest TVL", "report --out -"])
+def test_a_full_disk_behind_standard_output_is_one_line(url: str, line: str) -> None:
+    command = f"{sys.executable} main.py {line} > /dev/full"
+    done = subprocess.run(  # noqa: S603
+        ["bash", "-c", command], cwd=ROOT, env=environment(url), capture_output=True, text=True, check=False  # noqa: S607
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.endswith("error: standard output can't be written: No space left on device\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_standard_output_may_be_closed(url: str, tmp_path: Path) -> None:
+    command = f"{sys.executable} main.py report --out {tmp_path}/r.html >&-"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, env=environment(url), stderr=subprocess.PIPE, check=False)  # noqa: S603, S607
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "r.html").stat().st_size > 1000
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_command_that_is_killed_leaves_the_file_as_it_was(
     number: signal.Signals, database_url: str, rows: Rows, tmp_path: Path
@@ -171,7 +209,7 @@ def test_a_command_that_is_killed_leaves_the_file_as_it_was(
     file = tmp_path / "x.csv"
     file.write_text("what was there")
     with start("main.py query asset-1 TVL --out", file, env=environment(database_url)) as process:
-        until(lambda: any(part.stat().st_size for part in tmp_path.glob(".x.csv.*.part")))
+        until(lambda: any(part.stat().st_size for part in tmp_path.glob(".*.part")))
         process.send_signal(number)
         code = process.wait(SECONDS)
     assert code == (-number if number == signal.SIGKILL else 1)

@@ -59,8 +59,10 @@ def test_it_can_only_read(reader: Reader, rows: Rows) -> None:
 
 def test_a_statement_that_is_refused_leaves_the_session_as_it_was(reader: Reader, rows: Rows) -> None:
     before = reader.rows("SELECT pg_backend_pid()")
+    with pytest.raises(psycopg2.errors.UndefinedFunction):
+        reader.copy("SELECT nothing()")
     with pytest.raises(psycopg2.errors.UndefinedTable):
-        reader.copy("SELECT 1, * FROM nothing")
+        reader.table("SELECT * FROM nothing")
     assert reader.rows("SELECT pg_backend_pid()") == before
     assert rows("SELECT state FROM pg_stat_activity WHERE pid = %s", before[0][0]) == [("idle",)]
 

@@ -17,6 +17,7 @@ from sources.http import Client
 log = logging.getLogger(__name__)
 
 TOO_MANY = 429
+REFUSES = (400, 404, 422)  # what an API answers to an identifier that it does not know
 LATER = "try again later"
 
 
@@ -55,9 +56,9 @@ def identifier_findings(
     known = with_metrics(api, client, listed)
     told = iter(known.listed)
     matches = [Match(row, offer and next(told)) for row, offer in matches]
-    missing = _without_value(api, client, unknown)
+    missing, failed = _without_value(api, client, unknown)
     findings = [
-        *_unanswered(api, offers, known),
+        *_unanswered(api, offers, known, Offers((), failed)),
         *missing_findings(type(api), missing, catalogue),
         *listed_findings(type(api), matches, catalogue, offers.unsure, seen),
     ]
@@ -74,7 +75,7 @@ def _unanswered(api: BaseSource, *asked: Offers) -> list[Finding]:
     return [Finding(Severity.WARNING, api.name, what, LATER)]
 
 
-def _without_value(api: BaseSource, client: Client, rows: Sequence[Asset]) -> list[Asset]:
+def _without_value(api: BaseSource, client: Client, rows: Sequence[Asset]) -> tuple[list[Asset], dict[Call, str]]:
     """Those of the rows for which the API has no value either, of kinds that a pull asks for one by one.
 
     Its lists may not have all of these: DefiLlama lists no coins but tokens of what else it lists.
@@ -82,14 +83,18 @@ def _without_value(api: BaseSource, client: Client, rows: Sequence[Asset]) -> li
     listings = {call.path for call in api.listings()}
     targets = [target for row in rows if (target := _pulled(api, row)) and not _from_lists(api, row.kind, listings)]
     found: set[tuple[str, str]] = set()
+    failed: dict[Call, str] = {}
     for call in _pull(api, targets):
         try:
             points = client.answer(call).points
-        except CallFailed:  # not listed, and refused when it is asked for
+        except CallFailed as error:
+            if error.status not in REFUSES:  # else not listed, and refused when it is asked for
+                failed[call] = str(error)
+                found |= {(each.kind, each.id) for each in call.targets}  # of which nothing is known
             continue
         with_value = {(point.asset, point.metric) for point in points}
         found |= {(each.kind, each.id) for each in call.targets if (each.asset, each.metric) in with_value}
-    return [row for row in rows if (row.kind, row.id) not in found]
+    return [row for row in rows if (row.kind, row.id) not in found], failed
 
 
 def _pulled(api: BaseSource, row: Asset) -> Target | None:

@@ -1,6 +1,7 @@
 """The command line: what `main.py` and the backfill scripts offer, each command one function."""
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -20,6 +21,8 @@ from sources.base import BaseSource
 
 log = logging.getLogger(__name__)
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a write to standard output meets
+
 HELP = {
     Verb.PULL: "store the current values",
     Verb.BACKFILL: "store the history up to yesterday, as far as it was not asked for yet",
@@ -33,6 +36,8 @@ def main(argv: Sequence[str] | None = None, parser: argparse.ArgumentParser | No
     A script that is one command itself hands its parser in.
     """
     arguments = (parser or _parser()).parse_args(argv)
+    if sys.stdout is None:  # closed by the caller
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process lives
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: no text ends a command
     scrubber = Scrubber([], PERSON)
@@ -48,6 +53,13 @@ def main(argv: Sequence[str] | None = None, parser: argparse.ArgumentParser | No
     except PipelineError as error:
         print(scrubber.scrub(f"error: {error}"), file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        if error.filename is not None or error.errno not in NO_ROOM:
+            log.exception("this is a bug")
+            return 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"error: standard output can't be written: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 1
@@ -150,7 +162,7 @@ def _add_query(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         forms = "default: table on a terminal, else csv; of --out by the file's ending"
         command.add_argument("--format", choices=query.FORMATS, help=forms)
         command.add_argument(
-            "--out", type=Path, metavar="FILE", help="write them into this file, at once or not at all"
+            "--out", type=_file, metavar="FILE", help="write them into this file, at once or not at all"
         )
 
 
@@ -160,9 +172,9 @@ def _add_discover(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     add("source", choices=list(SOURCES), metavar="SOURCE", help=f"{' or '.join(SOURCES)}")
     add("text", nargs="?", default="", metavar="TEXT", help="part of an identifier, name or symbol (default: all)")
     add("--kind", metavar="KIND", help="only assets of this kind")
-    add("--limit", type=_whole, default=25, metavar="N", help="how many are shown (default 25)")
+    add("--limit", type=_whole, default=25, metavar="N", help="how many are told (default 25)")
     how = command.add_mutually_exclusive_group()
-    how.add_argument("--json", action="store_true", help="all of it as JSON")
+    how.add_argument("--json", action="store_true", help="the same as JSON")
     how.add_argument("--add", action="store_true", help="add the one that TEXT names to the config")
     add("--metric", action="append", default=[], metavar="NAME", help="with --add: only this metric; may be repeated")
     _add_config(command)
@@ -173,7 +185,7 @@ def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     command = commands.add_parser("report", help="one HTML page: freshness, coverage, charts, revisions, failures")
     add = command.add_argument
     add("source", nargs="?", default="all", type=_source, metavar="SOURCE", help=_sources_help())
-    add("--out", type=Path, required=True, metavar="FILE", help="the page; - for standard output")
+    add("--out", type=_file, required=True, metavar="FILE", help="the page; - for standard output")
     add("--asset", action="append", default=[], metavar="NAME", help="charts of this asset; may be repeated")
     add("--metric", action="append", default=[], metavar="NAME", help="charts of this metric; may be repeated")
     command.set_defaults(command=report.write_report)
@@ -230,6 +242,11 @@ def _date(text: str) -> datetime:
         return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no date: write YYYY-MM-DD") from None
+
+
+def _file(text: str) -> Path | None:
+    """None for standard output."""
+    return None if text == "-" else Path(text)
 
 
 def _whole(text: str) -> int:

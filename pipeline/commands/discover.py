@@ -45,6 +45,8 @@ def discover(arguments: argparse.Namespace, settings: Settings, scrub: Callable[
         print(scrub(_add(found[0], config, assets, arguments, source)))
     elif arguments.json:
         print(scrub(json.dumps(as_json(found), indent=1)))
+        if (more := len(matches) - len(found)) > 0:
+            log.warning("%s more are left out: write --limit N", f"{more:,}")
     else:
         _show(found, len(matches), scrub)
     return 1 if offers.failed or completed.failed else 0

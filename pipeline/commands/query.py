@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from io import TextIOWrapper
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -63,7 +63,7 @@ def query(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[st
     """The points of one asset, or of all that have it, by time."""
     del settings, scrub
     form = _form(arguments)
-    with ended_by_sigterm(), _picture(arguments.plot) as picture:
+    with ended_by_sigterm(), _picture(arguments.plot, arguments.out) as picture:
         asked = _asked(arguments)
         if form == TABLE:
             _show_points(asked, arguments)
@@ -109,7 +109,10 @@ def _form(arguments: argparse.Namespace) -> str:
         return told or (TABLE if sys.stdout.isatty() else "csv")
     if told == TABLE:
         raise ConfigurationError(f"--format {TABLE} is for a screen: write csv, json or jsonl for --out")
-    return told or ENDINGS.get(out.suffix.lower(), "csv")
+    if told is None and out.suffix.lower() not in ENDINGS:
+        endings = ", ".join(ENDINGS)
+        raise ConfigurationError(f"--out {out}: write a file that ends in {endings}, or say which by --format")
+    return told or ENDINGS[out.suffix.lower()]
 
 
 def _asked(arguments: argparse.Namespace) -> Asked:
@@ -211,13 +214,15 @@ def _screen() -> "Screen":
 
 
 @contextmanager
-def _picture(file: Path | None) -> Iterator[Path | None]:
+def _picture(file: Path | None, out: Path | None) -> Iterator[Path | None]:
     """Where to draw what takes the place of the file in the end; refuses, before anything is asked, what can't be."""
     if file is None:
         yield None
         return
     if file.suffix.lower() not in PICTURES:
         raise ConfigurationError(f"--plot {file}: write a file that ends in {', '.join(PICTURES)}")
+    if out and out.resolve() == file.resolve():
+        raise ConfigurationError(f"--plot {file}: that is the file of --out: name another one")
     os.environ["MPLBACKEND"] = "Agg"  # whatever it is, as there may be no screen
     from pipeline.out_file import in_place_of
     from query import plots  # noqa: F401 (says how to get what plots need where it is missing)
@@ -239,5 +244,7 @@ def _draw(asked: Asked, arguments: argparse.Namespace, picture: Path) -> None:
     else:
         frame = q.frame(asked.series[0].asset, asked.metrics, source, **window)
     q.plot(frame, log=arguments.log)
-    pyplot.savefig(picture, format=arguments.plot.suffix[1:].lower())
+    drawn = BytesIO()  # a full disk is told as such only by whoever writes himself
+    pyplot.savefig(drawn, format=arguments.plot.suffix[1:].lower())
+    picture.write_bytes(drawn.getvalue())
     log.info("%s in %s", asked.title, arguments.plot)

@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigurationError
@@ -13,14 +12,12 @@ from sources import SOURCES
 if TYPE_CHECKING:
     from query.report.facts import Report
 
-STDOUT = Path("-")
-
 
 def write_report(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Write the page into a file, or to standard output; nothing where nothing is stored."""
     from pipeline.out_file import in_place_of
 
-    if arguments.out == STDOUT:
+    if arguments.out is None:
         print(_page(arguments, settings, scrub)[1], end="")
         return 0
     with ended_by_sigterm(), in_place_of(arguments.out) as part:
@@ -43,13 +40,13 @@ def _report(arguments: argparse.Namespace, settings: Settings) -> "Report":
     from query.names import Wanted
     from query.report.charts import choose
     from query.report.gather import Asked, gather
-    from query.session import QuerySession
+    from query.session import QuerySession, fill
 
     source = None if arguments.source == "all" else arguments.source
     session = QuerySession()
     stored = session.stored(Wanted(source))
     if not stored:
-        raise ConfigurationError(f"nothing is stored yet: python main.py backfill {arguments.source}")
+        raise ConfigurationError(f"nothing is stored yet: {fill(settings, source)}")
     charted = choose(session.names(), source, arguments.asset, arguments.metric)
     names = [name for name in SOURCES if source in (None, name)]
     health = session.reader().do(lambda cursor: diagnose(cursor, settings, names))
