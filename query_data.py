@@ -243,15 +243,21 @@ def sql(query: str, params: Any = None) -> pd.DataFrame:
 
 
 def plot(
-    data: pd.DataFrame | pd.Series, *, log: bool = False, title: str | None = None, ax: Axes | None = None
+    data: pd.DataFrame | pd.Series,
+    *,
+    log: bool = False,
+    title: str | None = None,
+    unit: str | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw a frame of this module over its dates, a line for each column; the axes, to go on with.
 
-    Amounts are shown as 1.5M or 2bn with the unit that the metric has.
+    Amounts are shown as 1.5M or 2bn with the unit that the metric has. pandas keeps `attrs` through arithmetic: of a
+    ratio or a change, say the `unit` ("" for a plain number, "%") and the `title`.
     """
     from query import plots
 
-    return plots.plot(data, log=log, title=title, ax=ax)
+    return plots.plot(data, log=log, title=title, unit=unit, ax=ax)
 
 
 def _listed(names: str | Iterable[str] | None) -> list[str] | None:

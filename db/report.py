@@ -34,12 +34,11 @@ WITH runs AS (
 )
 """
 NUMBERS = f"{RUNS} SELECT count(*), count(*) FILTER (WHERE failed) FROM runs"  # noqa: S608 - our own text
-# A run that fails is made again and again, and mostly for the same reason.
+# A run that fails is made again and again, and mostly for the same reason, whose words differ: calls fail in no order.
 FAILED = f"""
-{RUNS} SELECT source_name, kind, finished_at IS NULL, failure, count(*), min(pulled_at), max(pulled_at), max(pull_id),
-    count(*) OVER ()
-FROM runs WHERE failed
-GROUP BY source_name, kind, finished_at IS NULL, failure ORDER BY max(pull_id) DESC LIMIT %(most)s
+{RUNS} SELECT source_name, kind, finished_at IS NULL, (array_agg(failure ORDER BY pull_id DESC))[1],
+    count(*), min(pulled_at), max(pulled_at), max(pull_id)
+FROM runs WHERE failed GROUP BY source_name, kind, finished_at IS NULL ORDER BY max(pull_id) DESC
 """  # noqa: S608 - our own text
 
 
@@ -57,12 +56,12 @@ class Restatement(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """Runs that failed alike; those that have no end were killed. Times in aware UTC."""
+    """Runs of one kind that failed, or that were killed and have no end. Times in aware UTC."""
 
     source: str
     kind: str | None
     endless: bool
-    failure: str | None
+    failure: str | None  # of the last
     times: int
     first: datetime
     last: datetime
@@ -75,8 +74,7 @@ class Lately(NamedTuple):
     runs: int  # that have ended, or were killed
     failed: int
     under_way: int
-    failures: tuple[Failure, ...]  # alike ones together, the newest first
-    kinds: int  # of failures, of which these are some
+    failures: tuple[Failure, ...]  # those of one kind together, the newest first
 
 
 def largest_revisions(cursor: Any, source: str, most: int) -> tuple[list[Restatement], int]:
@@ -96,16 +94,15 @@ def under_way(cursor: Any, held: Sequence[tuple[str, str]]) -> list[int]:
     return [pull_id for (pull_id,) in cursor]
 
 
-def lately(cursor: Any, sources: Sequence[str], since: datetime, under_way: Sequence[int], most: int) -> Lately:
+def lately(cursor: Any, sources: Sequence[str], since: datetime, under_way: Sequence[int]) -> Lately:
     """How the runs of sources went that began since an aware time, but for those that are under way."""
-    values = {"sources": list(sources), "since": naive(since), "under_way": list(under_way), "most": most}
+    values = {"sources": list(sources), "since": naive(since), "under_way": list(under_way)}
     values["stopped"] = f"{STOPPED} %"
     cursor.execute(NUMBERS, values)
     runs, failed = cursor.fetchone()
     cursor.execute(FAILED, values)
-    rows = cursor.fetchall()
     found = tuple(
         Failure(source, kind, endless, failure, times, aware(first), aware(last), pull_id)
-        for source, kind, endless, failure, times, first, last, pull_id, _ in rows
+        for source, kind, endless, failure, times, first, last, pull_id in cursor
     )
-    return Lately(runs, failed, len(under_way), found, rows[0][-1] if rows else 0)
+    return Lately(runs, failed, len(under_way), found)

@@ -4,6 +4,7 @@ import math
 
 SCALES = ((1e12, "T"), (1e9, "bn"), (1e6, "M"), (1e3, "K"))
 MARKS = {"USD": ("$", ""), "%": ("", "%"), "": ("", "")}  # units that stand at the number itself
+MOST_WRITTEN_OUT = 1e18  # beyond which a value is told with its exponent
 MOST_DIGITS = 12  # after the point
 ROUNDING = 1e-12  # of a value, by which arithmetic misses it
 
@@ -18,6 +19,8 @@ def amount(value: float, unit: str = "", within: float = 0.0) -> str:
     few = (digits for digits in range(MOST_DIGITS) if abs(round(scaled, digits) - scaled) <= near)
     digits = next(few, None)
     text = f"{scaled:g}" if digits is None else f"{scaled:,.{digits}f}"
+    if size >= MOST_WRITTEN_OUT:
+        text, letter = f"{size:.3g}", ""
     before, after = MARKS.get(unit, ("", ""))
     sign = "\N{MINUS SIGN}" if value < 0 and text != "0" else ""
     return f"{sign}{before}{text}{letter}{after}"

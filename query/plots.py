@@ -56,16 +56,22 @@ class Drawn(NamedTuple):
 
 
 def plot(
-    data: "pd.DataFrame | pd.Series[Any]", *, log: bool = False, title: str | None = None, ax: Axes | None = None
+    data: "pd.DataFrame | pd.Series[Any]",
+    *,
+    log: bool = False,
+    title: str | None = None,
+    unit: str | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """A line for each column of a frame of query_data over its UTC dates; the axes, to go on with.
 
-    A line joins neighbouring points only: it is broken where the frame has NaN, and where two points are further apart
-    than five of its usual steps; a point without neighbours is a dot. Amounts have the unit that `attrs` names; where
-    columns differ in it, the legend has the units. On a log scale, values of 0 or less are left out, and counted
-    below. The legend has the twenty names of the largest last values. Without `ax`, the axes are those of a new figure:
-    pyplot's, for it to show once, or in another thread than the main one a figure of its own. Raises BadQuestion for
-    what can't be drawn, ConfigurationError where matplotlib is missing.
+    A line joins neighbouring points only: it is broken where a frame of days has NaN, and where two points are further
+    apart than five of its usual steps; a point without neighbours is a dot. Amounts have the unit that `attrs` names;
+    where columns differ in it, the legend has the units. pandas keeps `attrs` through arithmetic: of a ratio or a
+    change, say the `unit` ("" for a plain number, "%") and the `title`. On a log scale, values of 0 or less are left
+    out, and counted below. The legend has the twenty names of the largest last values. Without `ax`, the axes are those
+    of a new figure: pyplot's, for it to show once, or in another thread than the main one a figure of its own. Raises
+    BadQuestion for what can't be drawn, ConfigurationError where matplotlib is missing.
     """
     frame = _checked(data)
     if ax is not None and not isinstance(ax, Axes):
@@ -77,7 +83,7 @@ def plot(
     axes = ax or _new_axes()
     amounts = amounts_of(axes)
     drawn: list[Drawn] = amounts.drawn
-    _draw(axes, drawn, frame)
+    _draw(axes, drawn, frame, unit)
     scale_axes(axes, amounts, _only({each.unit for each in drawn}), log=log)
     _dot(drawn, log=log)
     _span(axes, drawn)
@@ -102,6 +108,11 @@ def _checked(data: Any) -> pd.DataFrame:
         raise BadQuestion(f"its rows stand under {times.name or 'numbers'}, not under times: {GIVE}")
     if times.hasnans:
         raise BadQuestion("a row has no time: leave it out by frame[frame.index.notna()]")
+    if not times.is_unique:
+        raise BadQuestion(
+            "a time stands more than once: keep one of each by frame[~frame.index.duplicated(keep='last')], or give a "
+            "frame with a column for each series, as panel() does"
+        )
     for column, kind in zip(frame.columns, frame.dtypes, strict=True):
         if kind.kind not in "iufb":
             raise BadQuestion(f"the column {column!r} holds no numbers: {GIVE}")
@@ -124,22 +135,26 @@ def _new_axes() -> Axes:
     return Figure(figsize=SIZE, layout="constrained").subplots()
 
 
-def _draw(axes: Axes, drawn: list[Drawn], frame: pd.DataFrame) -> None:
+def _draw(axes: Axes, drawn: list[Drawn], frame: pd.DataFrame, unit: str | None) -> None:
     """A line for each column, in their order; colours in the order of the last values."""
     holds, values = _holds(frame), frame.to_numpy()
     last = [_last(values[:, position]) for position in range(values.shape[1])]
     ranks = {position: rank for rank, position in enumerate(_largest_first(last))}
     taken = sum(each.named for each in drawn)
+    times = pd.DatetimeIndex(frame.index)
+    own_times = bool((times != times.normalize()).any())  # of each column; NaN is then no gap
     for position, column in enumerate(map(str, frame.columns)):
-        times, shown = _broken(frame.index.to_numpy(), values[:, position])
-        (line,) = axes.plot(times, shown, label=column)
+        there = np.isfinite(values[:, position]) | (not own_times)
+        at, shown = _broken(times.to_numpy()[there], values[there, position])
+        (line,) = axes.plot(at, shown, label=column)
         named = ranks[position] < MOST_NAMED
         if named:
             step, number = divmod(taken + ranks[position], len(COLOURS))
             line.set(color=COLOURS[number], linestyle=STYLES[step % len(STYLES)])
         else:
             line.set(color=GREY, linewidth=0.8, zorder=1.5)
-        drawn.append(Drawn(line, column, holds, _unit(column, frame.attrs), last[position], named))
+        of_column = _unit(column, frame.attrs) if unit is None else unit
+        drawn.append(Drawn(line, column, holds, of_column, last[position], named))
 
 
 def _broken(times: Times, values: Floats) -> tuple[Times, Floats]:

@@ -15,7 +15,6 @@ BRAILLE = 0x2800
 DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # of a cell, by column and row from the top
 BLOCKS, PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MOST_WRITTEN_OUT = 1e18  # beyond which a value is told with its exponent
 
 Point = tuple[float, float]  # seconds since 1970, UTC, and a value
 Spot = tuple[int, int]  # a dot, from the lower left
@@ -81,8 +80,6 @@ class _Shown:
 
     def amount(self, value: float) -> str:
         """A value with as many digits as tell it from its neighbours."""
-        if abs(value) >= MOST_WRITTEN_OUT:
-            return f"{value:.3g}"
         within = min(abs(value) / 2000, (self.high / 100 - self.low / 100) or abs(value) / 2000)
         text = amount(value, self._unit, within)
         return text.replace("\N{MINUS SIGN}", "-") if self._plain else text

@@ -24,7 +24,8 @@ NUMBERS = count(1)
 VOID = {"meta", "link", "wbr"}
 PULLS = """
 INSERT INTO pulls (source_name, kind, status, pulled_at, finished_at, failure)
-SELECT 'artemis', 'pull', 'error', now() AT TIME ZONE 'UTC' - hours * interval '1 hour', now() AT TIME ZONE 'UTC', %s
+SELECT 'artemis', 'pull', 'error', now() AT TIME ZONE 'UTC' - hours * interval '1 hour', now() AT TIME ZONE 'UTC',
+    %s || repeat('; another order', hours)
 FROM generate_series(1, 5) AS hours
 """
 

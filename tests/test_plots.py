@@ -408,3 +408,28 @@ except query_data.BadQuestion.__base__ as error:
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603
     assert done.stdout.endswith("-m pip install 'matplotlib>=3.9,<4' 2\n")
     assert done.stdout.count("\n") == 1
+
+
+def test_a_time_that_stands_twice_is_refused_with_what_would_be_right() -> None:
+    twice = pd.concat([frame(sol=[1, 2]), frame(sol=[3, 4])])
+    assert refusal(lambda: query_data.plot(twice)).startswith("a time stands more than once: keep one of each by ")
+
+
+def test_of_what_was_computed_the_unit_is_as_told() -> None:
+    ratio = frame(sol=[1, 2, 4]) / frame(sol=[4, 4, 4])
+    assert {text[0] for text in ticks(query_data.plot(ratio, unit="", title="a ratio"))} == {"0", "1"}
+    pyplot.close("all")
+    change = frame(sol=[1, 2, 3]).pct_change() * 100
+    assert all(text.endswith("%") for text in ticks(query_data.plot(change, unit="%")))
+
+
+def test_columns_with_times_of_their_own_are_lines_and_their_gaps_gaps(
+    open_store: Opener, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    seen = [point(name, day + off, day + 1, "PRICE") for name, off in (("a", 0.001), ("b", 0.002)) for day in range(40)]
+    open_store(Verb.BACKFILL).load([each for each in seen if not (each.asset == "b" and 10 < each.value < 25)])
+    first, second = query_data.plot(query_data.panel("PRICE")).lines
+    assert np.isfinite(np.asarray(first.get_ydata(), dtype=float)).all()
+    assert np.isnan(np.asarray(second.get_ydata(), dtype=float)).sum() == 1
+    assert list(first.get_markevery() or []) == []  # type: ignore[arg-type]

@@ -13,9 +13,10 @@ import pytest
 from db.embedded import EmbeddedServer
 from db.lock import SessionLock
 from db.setup import Database
+from pipeline.values import DAY
 from tests.commands import ROOT, environment
 from tests.report_pages import EVIL, LONG, SECRET, Page, fill, fresh_url, report, written
-from tests.tables import BACKFILL, PULL, Opener, Rows, asked, points
+from tests.tables import BACKFILL, PULL, START, TODAY, Opener, Rows, asked, point, points
 
 RUN = "INSERT INTO pulls (source_name, kind, status, finished_at, failure) VALUES"
 EVERY_OTHER_DAY = """
@@ -80,7 +81,7 @@ def test_revisions_stand_by_their_relative_change_with_the_run(page: Page) -> No
     assert re.search(r"by settle run 1 \+200\.00% \$1bn \$3bn", told)
 
 
-def test_failures_that_are_alike_stand_together(page: Page) -> None:
+def test_failures_of_one_kind_of_run_stand_together_whatever_their_words(page: Page) -> None:
     told = page.part("What failed lately", "Freshness")
     assert "5 of 6 runs of the last 7 days failed" in told
     assert len(re.findall("503", told)) == 1
@@ -104,6 +105,27 @@ def test_charts_say_value_unit_dates_and_how_they_were_chosen(page: Page) -> Non
     told = page.part("Charts", "Coverage by month")
     assert "5 of 5 series: those with the most points, sources in turn" in told
     assert "aave TVL $1 defillama, 2024-04-09; 100 points; $1 to $1 2024-01-01 2024-04-09" in told
+
+
+def test_of_an_open_day_a_chart_has_only_what_exists_live(
+    open_store: Opener, database_url: str, tmp_path: Path
+) -> None:
+    today = (TODAY - START).days
+    open_store(PULL).load([point("a", today + day, 10 + day, metric) for day in (-1, 0) for metric in ("FEES", "MCAP")])
+    told = Page(written(database_url, tmp_path / "x.html")).part("Charts", "Coverage by month")
+    assert f"a FEES $9 defillama, {TODAY - DAY:%Y-%m-%d}; 1 point" in told
+    assert f"a MCAP $10 defillama, {TODAY:%Y-%m-%d}; 2 points" in told
+
+
+def test_series_that_never_had_a_point_are_named_and_count_in_no_share(
+    open_store: Opener, database_url: str, tmp_path: Path
+) -> None:
+    until = (TODAY - START).days
+    had = points(*range(until), asset="a")
+    open_store(BACKFILL).load(had, [asked(0, until, "a"), asked(0, until, "b"), asked(0, until, "c")])
+    told = Page(written(database_url, tmp_path / "x.html")).part("Coverage by month", "Largest revisions")
+    assert f"TVL 1 series and 2 without a point, 100% of {until:,} days" in told
+    assert "Without a point: b, c." in told
 
 
 def test_names_and_failures_stand_as_text_whatever_they_hold(html: str, page: Page) -> None:

@@ -81,7 +81,7 @@ def test_on_a_log_scale_equal_ratios_are_equal_steps_and_what_is_not_above_zero_
 @pytest.mark.parametrize(
     ("values", "top", "bottom"),
     [
-        ([-1.7e308, 0, 1.7e308], "1.7e+308", "-1.7e+308"),
+        ([-1.7e308, 0, 1.7e308], "1.7e+308", "\N{MINUS SIGN}1.7e+308"),
         ([5e-324, 0, 5e-324], "4.94066e-324", "0"),
         ([0.99991, 1.00002, 1.0], "1.00002", "0.99991"),
         ([1e9, 3e12, 1e9], "3T", "1bn"),

@@ -14,7 +14,7 @@ from pipeline.errors import BadQuestion
 from pipeline.values import Series, Window
 from query.names import Names
 from query.report.facts import Chart, Extent
-from sources import unit_of
+from sources import metric_of, unit_of
 
 UNASKED = 8  # charts where nobody says of what
 MOST = 24
@@ -46,12 +46,17 @@ def choose(names: Names, source: str | None, assets: Sequence[str], metrics: Seq
     return [each.series for each in most], f"of {len(asked):,} asked for ({wanted}) the {MOST} with the most points"
 
 
-def draw(reader: Reader, series: Sequence[Series]) -> tuple[Chart, ...]:
-    """The charts of these series, as far as they have points, in the same order."""
+def draw(reader: Reader, series: Sequence[Series], today: datetime) -> tuple[Chart, ...]:
+    """The charts of these series, as far as they have points, in the same order.
+
+    Of the open day only what exists live is drawn: a flow of half a day beside whole ones would look like a fall.
+    """
     rows = reader.do(lambda cursor: list(points(cursor, of_series(series, EVER)))) if series else []
     charts = []
     for number, of in groupby(rows, key=lambda point: point.number):
+        end = datetime.max.replace(tzinfo=UTC) if _live_only(series[number]) else today
         told = [(each.at, each.value) for each in of if each.value is not None and math.isfinite(each.value)]
+        told = [(at, value) for at, value in told if at < end]
         if told:
             values = [value for _, value in told]
             extent = Extent(len(told), told[0][0], told[-1][0], values[-1], min(values), max(values))
@@ -60,6 +65,11 @@ def draw(reader: Reader, series: Sequence[Series]) -> tuple[Chart, ...]:
             thin, step = tuple(_thinned(line)), median(steps) if steps else 0.0
             charts.append((number, Chart(series[number], unit_of([series[number]]), extent, thin, step)))
     return tuple(chart for _, chart in sorted(charts))
+
+
+def _live_only(series: Series) -> bool:
+    known = metric_of(series.source, series.metric)
+    return known is not None and known.live_only
 
 
 def _in_turns(every: Iterable[Stored]) -> list[Stored]:

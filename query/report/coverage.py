@@ -1,6 +1,6 @@
 """The part of the page on coverage: by metric and month, and the series with the most holes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from query.report.drawings import axis, strip, swatch
@@ -17,10 +17,11 @@ LEGEND = {
 }
 MARKS = {"lost": "!", "never": "?", "empty": "\u2013"}  # the worst first
 SHADES = ((1.0, "c4"), (0.9, "c3"), (0.5, "c2"), (0.0, "c1"))
+NAMED = 20  # assets without a point
 WORDS = (
-    "Closed days of each series since its first one. A strip has a column for each month, filled from below as far as "
-    "its days are there; a table has the share of days there in percent, rounded down, and a mark for the worst that "
-    "is missing."
+    "Closed days of each series since its first one, of those that ever had a point. A strip has a column for each "
+    "month, filled from below as far as its days are there, and whatever is missing is at least a line; a table has "
+    "the share of days there in percent, rounded down, and a mark for the worst that is missing."
 )
 
 
@@ -49,13 +50,20 @@ def _source(source: SourceFacts, first: int, end: int) -> Iterator[Html]:
 def _metric(cover: Cover, first: int, end: int) -> Html:
     """A metric: its strip, and to be opened its months and its series."""
     days = cover.all.days
-    said = _said(days, f"{count(cover.series, 'series', 'series')}, ")
+    unseen = f" and {len(cover.unseen):,} without a point" if cover.unseen else ""
+    said = _said(days, f"{count(cover.series, 'series', 'series')}{unseen}, ")
     strip_ = strip(cover.all, first, end)
     summary = element("summary", element("b", named(cover.all.name)), said, strip_, class_="line")
+    told = [element("p", f"Without a point: {_some(cover.unseen)}.", class_="soft")] if cover.unseen else []
     if not days.expected:
-        return element("details", summary, element("p", "No closed day yet."))
+        return element("details", summary, element("p", "No closed day yet."), *told)
     lines = element("ul", *(_series(each, first, end) for each in cover.shown), class_="strips")
-    return element("details", summary, _by_month(cover.all), element("p", _which(cover), class_="soft"), lines)
+    return element("details", summary, _by_month(cover.all), element("p", _which(cover), class_="soft"), lines, *told)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"
 
 
 def _series(line: Line, first: int, end: int) -> Html:

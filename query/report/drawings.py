@@ -7,11 +7,11 @@ from query.report.facts import Chart
 from query.report.markup import Html, element
 from query.report.months import Days, Line, first_day
 
-WIDTH, HEIGHT = 360, 16  # of a strip, about
+WIDTH, HEIGHT = 360, 24  # of a strip, about
 PLOT_WIDTH, PLOT_HEIGHT = 600, 160
 STACKED = ("there", "lost", "never", "empty")  # from below
 LABEL = 28  # the room for a year
-SMALLEST = 3  # of what is there at all
+SMALLEST = 2  # of what there is at all
 BREAK = 5  # usual steps without a point, after which a line is broken
 LOG_FROM = 1000  # times the lowest value
 
@@ -69,7 +69,7 @@ def plot(chart: Chart, label: str) -> Html:
     middle = PLOT_HEIGHT // 2  # for values that are all the same
     places = [
         (
-            round((at - start) / ((end - start) or 1) * PLOT_WIDTH),
+            round((at - start) / (end - start) * PLOT_WIDTH) if end > start else PLOT_WIDTH // 2,
             round((high - scale(value)) / (high - low) * PLOT_HEIGHT) if high > low else middle,
         )
         for at, value in chart.line
@@ -82,7 +82,7 @@ def plot(chart: Chart, label: str) -> Html:
         else:
             path += f"l{later[0] - earlier[0]} {later[1] - earlier[1]}"
     box = f"0 0 {PLOT_WIDTH} {PLOT_HEIGHT}"
-    line = element("path", d=path)
+    line = element("path", d=path, class_=None if end > start else "dot")
     return element("svg", line, class_="plot", viewBox=box, preserveAspectRatio="none", role="img", aria_label=label)
 
 

@@ -28,10 +28,11 @@ class Stale(NamedTuple):
 
 
 class Cover(NamedTuple):
-    """The coverage of all series of a metric, and of some of them, the most holes first."""
+    """The coverage of all series of a metric that ever had a point, and of some of them, the most holes first."""
 
     all: Line  # named after the metric
     series: int
+    unseen: tuple[str, ...]  # assets that never had a point
     whole: int  # series without a hole
     shown: tuple[Line, ...]
 

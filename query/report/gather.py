@@ -21,7 +21,6 @@ from sources import SOURCES
 
 SERIES_SHOWN = 10  # of each metric, by month
 REVISIONS_SHOWN = 20  # of each source
-FAILURES_SHOWN = 20
 DAYS = 7  # that failures are looked for
 NEEDS_A_LOOK = (SeriesState.STALE, SeriesState.NEVER_SEEN, SeriesState.QUIET, SeriesState.AWAITED)
 
@@ -59,9 +58,9 @@ def gather(
         sources=sources,
         foreign=tuple(sorted({each.series.source for each in stored} - SOURCES.keys())),
         chosen=chosen,
-        charts=draw(reader, series),
+        charts=draw(reader, series, midnight(now)),
         days=DAYS,
-        lately=reader.do(lambda cursor: lately(cursor, names, since, running, FAILURES_SHOWN)),
+        lately=reader.do(lambda cursor: lately(cursor, names, since, running)),
     )
 
 
@@ -117,10 +116,12 @@ def _coverage(reader: Reader, name: str, targets: Targets, now: datetime) -> tup
 
 
 def _cover(metric: str, series: Sequence[Judged]) -> Cover:
-    counted = sorted(((each.days, each) for each in series), key=lambda pair: (-pair[0].lost, -pair[0].missing))
+    seen = [each for each in series if each.days.there or each.days.lost]
+    counted = sorted(((each.days, each) for each in seen), key=lambda pair: (-pair[0].lost, -pair[0].missing))
     return Cover(
-        all=line(metric, series),
-        series=len(series),
+        all=line(metric, seen),
+        series=len(seen),
+        unseen=tuple(each.asset for each in series if each not in seen),
         whole=sum(not days.missing for days, _ in counted),
         shown=tuple(line(each.asset, [each]) for _, each in counted[:SERIES_SHOWN]),
     )

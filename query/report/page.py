@@ -105,11 +105,8 @@ def _failures(report: Report) -> Html:
     told += f"; {lately.under_way:,} more under way" if lately.under_way else ""
     if not lately.failures:
         return section("failures", "What failed lately", element("p", f"Nothing: {told}."))
-    parts = [element("p", f"{told}. Alike ones stand together, the newest first.")]
-    parts += [_failure(each) for each in lately.failures]
-    if (more := lately.kinds - len(lately.failures)) > 0:
-        parts.append(element("p", f"And {count(more, 'other kind')} of failures: see the table pulls."))
-    return section("failures", "What failed lately", *parts)
+    parts = [element("p", f"{told}. Of each kind of run the last one says why; the table pulls has all.")]
+    return section("failures", "What failed lately", *parts, *(_failure(each) for each in lately.failures))
 
 
 def _failure(each: Failure) -> Html:
