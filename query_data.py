@@ -2,10 +2,11 @@
 
 Values come under a UTC DatetimeIndex `pulled_at`, sorted and unique; nothing is filled in, summed or averaged. Dates
 are midnights, times without a zone are UTC, windows are half-open: [start, end). Names are found whatever their case;
-where an asset is asked for, the `entity` of the configs works too. `frame.attrs` says what was asked for, and what it
-was found to mean. With `as_of`, values are as they were known at that instant: those restated since as they were then,
-and no point that had not been stored, or whose day was still open. With `daily=True` there is one point a day, dated
-at its midnight: where times are the API's own, the last of the day.
+where an asset is asked for, the `entity` of the configs works too. `frame.attrs` says as text what was asked for, and
+what it was found to mean. With `as_of`, values are as they were known at that instant: those restated since as they
+were then, and no point that had not been stored, or whose day was still open. With `daily=True` there is one point a
+day, dated at its midnight, of the days whose midnights lie in the window: where times are the API's own, the last of
+the day.
 
 What can't be answered raises BadQuestion, a ValueError, that says what would be right; a database that can't be reached
 ConfigurationError. One read-only session is kept open; the functions may be called from several threads.
@@ -230,9 +231,10 @@ def revisions(source: str | None = None, asset: str | None = None, metric: str |
 
 
 def sql(query: str, params: Any = None) -> pd.DataFrame:
-    """The rows of any query, which may only read, with `%s` or `%(name)s` for its parameters; timestamps are UTC.
+    """The rows of any query, with `%s` or `%(name)s` for its parameters; timestamps are UTC.
 
-    Raises psycopg2.Error where PostgreSQL refuses it.
+    It runs in a transaction that only reads and is rolled back: a slip changes nothing. Against intent, connect as a
+    role that may only SELECT. Raises psycopg2.Error where PostgreSQL refuses it.
     """
     from query import frames
 
@@ -261,14 +263,24 @@ def plot(
 
 
 def _listed(names: str | Iterable[str] | None) -> list[str] | None:
-    return None if names is None else [names] if isinstance(names, str) else list(names)
+    if names is None or isinstance(names, str):
+        return None if names is None else [names]
+    try:
+        return list(names)
+    except TypeError:
+        raise BadQuestion(f"{names!r} is neither a name nor a list of names") from None
 
 
 def _told(made: pd.DataFrame, found: Sequence[Series], as_of: datetime | None, asked: dict[str, Any]) -> pd.DataFrame:
-    """The frame with what was found, one name or a list of them, and what was asked for."""
+    """The frame with what was found and asked for, as text: pandas copies `attrs` often, and saves them as JSON."""
     for name in ("source", "asset", "metric"):
-        each = list(dict.fromkeys(getattr(series, name) for series in found))
-        made.attrs[name] = each[0] if len(each) == 1 else each
-    said = {name: value for name, value in asked.items() if value is not None}
-    made.attrs |= {"unit": unit_of(found), "as_of": as_of, "asked": said}
+        each = {getattr(series, name) for series in found}
+        made.attrs[name] = each.pop() if len(each) == 1 else ""  # where columns differ in it
+    made.attrs["series"] = "; ".join(map(str, found))
+    said = {name: _text(value) for name, value in asked.items() if value is not None}
+    made.attrs |= {"unit": unit_of(found), "as_of": as_of and as_of.isoformat(), "asked": said}
     return made
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

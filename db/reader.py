@@ -46,14 +46,22 @@ class Reader:
         return self.do(lambda cursor: _all(cursor, statement, values))
 
     def table(self, statement: str, values: Any = None) -> Table:
-        """The rows of a statement with the names and types of their columns; no columns where it gives no rows."""
+        """The rows of a statement with the names and types of their columns; no columns where it gives no rows.
+
+        Whatever it sets or begins is undone.
+        """
 
         def work(cursor: Cursor) -> Table:
-            cursor.execute(statement, values)
-            if cursor.description is None:
-                return Table([], [], [])
-            names, types = zip(*((column.name, column.type_code) for column in cursor.description), strict=True)
-            return Table(names, types, cursor.fetchall())
+            cursor.execute("BEGIN READ ONLY")
+            try:
+                cursor.execute(statement, values)
+                if cursor.description is None:
+                    return Table([], [], [])
+                names, types = zip(*((column.name, column.type_code) for column in cursor.description), strict=True)
+                return Table(names, types, cursor.fetchall())
+            finally:
+                if not cursor.connection.closed:
+                    cursor.execute("ROLLBACK")
 
         return self._do(work)
 

@@ -1,7 +1,7 @@
 """From points to DataFrames: UTC times down, sorted and unique, and nothing filled in. Loads pandas."""
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,9 @@ from db.reader import Reader, Table
 from db.setup import aware
 from pipeline.errors import BadQuestion
 from pipeline.values import DAY, Series, Window, midnight
+from query.instants import LATEST
 from sources import metric_of
+from sources.base import EARLIEST
 
 # One row of a binary COPY of (integer, timestamp, double precision): how many fields, and each with its length.
 ROW = np.dtype(
@@ -24,9 +26,11 @@ ROW = np.dtype(
 )
 HEADER, TRAILER = 19, 2  # bytes around the rows
 EPOCH = np.datetime64("2000-01-01", "us").astype(np.int64)  # from which PostgreSQL counts its microseconds
+UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 DAY_LENGTH = DAY // MICROSECOND
-TIMESTAMP = 1114  # PostgreSQL's oid of the type, naive UTC in every table here
+TIMESTAMP, NUMERIC = 1114, 1700  # PostgreSQL's oids; a timestamp is naive UTC in every table here
+TIME = "time"  # the type of a column of UTC times
 MOST_CELLS = 250_000_000  # of a wide frame: 2 GB
 INDEX = "pulled_at"  # the time of a point, as the table calls it
 
@@ -49,16 +53,27 @@ class Points(NamedTuple):
 def points(
     reader: Reader, series: Sequence[Series], window: Window, as_of: datetime | None = None, *, daily: bool = False
 ) -> Points:
-    """The points of these series in a window, as they were known at an instant if told; with `daily` one a day."""
-    found = decode(reader.copy(*ask.of_series(series, window, as_of)))
-    return by_day(found, series) if daily else found
+    """The points of these series in a window, as they were known at an instant if told.
+
+    With `daily` one a day, of the days whose midnights lie in the window.
+    """
+    if not daily:
+        return decode(reader.copy(*ask.of_series(series, window, as_of)))
+    # Points of a day may lie outside of it, by less than a day: all of them are asked for, and whole days told.
+    around = Window(max(window.start, EARLIEST) - DAY, min(window.end, LATEST - DAY) + DAY)
+    found = by_day(decode(reader.copy(*ask.of_series(series, around, as_of))), series)
+    start, end = ((each - UNIX_EPOCH) // MICROSECOND for each in window)
+    return found.at_rows((found.at >= start) & (found.at < end))
 
 
 def on_day(reader: Reader, source: str, metric: str, day: datetime, as_of: datetime | None = None) -> pd.DataFrame:
     """The last point that each asset has for one UTC day, given by its midnight: value and time, by asset."""
     shift, own_times = _own_times(Series(source, "", metric))
-    start = day - shift
-    rows = reader.rows(*ask.on_day(source, metric, Window(start, start + DAY), as_of))
+    try:
+        span = Window(day - shift, day - shift + DAY)
+    except OverflowError:
+        raise BadQuestion(f"{day.date()} is no day that can have points") from None
+    rows = reader.rows(*ask.on_day(source, metric, span, as_of))
     if own_times:  # a row at midnight was dated so by a pull, and comes before what was observed
         rows.sort(key=lambda row: (aware(row[1]) != midnight(aware(row[1])), row[1]))
     return by_asset({asset: (asset, value, at) for asset, at, value in rows}.values())
@@ -66,8 +81,7 @@ def on_day(reader: Reader, source: str, metric: str, day: datetime, as_of: datet
 
 def by_asset(rows: Iterable[tuple[str, float | None, datetime]]) -> pd.DataFrame:
     """Value and time of each asset."""
-    frame = table(sorted(rows), ["asset", "value", INDEX], [INDEX]).set_index("asset")
-    return frame.astype({"value": float})
+    return table(sorted(rows), {"asset": object, "value": float, INDEX: TIME}).set_index("asset")
 
 
 def decode(data: memoryview) -> Points:
@@ -126,23 +140,30 @@ def long(points: Points, series: Sequence[Series]) -> pd.DataFrame:
     return pd.DataFrame(columns | {"value": points.value}, index=_index(points.at))
 
 
-def table(rows: Iterable[Sequence[Any]], columns: Sequence[str], times: Sequence[str] = ()) -> pd.DataFrame:
-    """Rows as a frame, the columns named as times being UTC times also where there is no row."""
+def table(rows: Iterable[Sequence[Any]], columns: Mapping[str, Any]) -> pd.DataFrame:
+    """Rows as a frame whose columns have these types, TIME being that of UTC times, also where there is no row."""
     frame = pd.DataFrame(list(rows), columns=list(columns))
-    for name in times:
-        frame[name] = pd.to_datetime(frame[name], utc=True)
+    for name, kind in columns.items():
+        frame[name] = _utc(frame[name]) if kind is TIME else frame[name].astype(kind)
     return frame
 
 
 def any_table(found: Table) -> pd.DataFrame:
-    """The rows of any query; its timestamps are UTC."""
+    """The rows of any query; its timestamps are UTC, its decimals floats."""
     columns = [pd.Series([row[position] for row in found.rows]) for position in range(len(found.names))]
-    typed = [
-        pd.to_datetime(column, utc=True) if kind == TIMESTAMP else column
-        for column, kind in zip(columns, found.types, strict=True)
-    ]
+    typed = [_typed(column, kind) for column, kind in zip(columns, found.types, strict=True)]
     frame = pd.concat(typed, axis=1) if typed else pd.DataFrame()
     return frame.set_axis(pd.Index(found.names), axis=1)
+
+
+def _typed(column: "pd.Series[Any]", kind: int) -> "pd.Series[Any]":
+    if kind == TIMESTAMP:
+        return _utc(column)
+    return column.astype(float) if kind == NUMERIC else column
+
+
+def _utc(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    return pd.to_datetime(column, utc=True).dt.as_unit("us")
 
 
 def _index(at: Integers) -> pd.DatetimeIndex:

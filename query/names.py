@@ -86,9 +86,7 @@ class Names:
         having = Book(self._having(self._like(source, [asset], None)), self._entities).find(asset)
         if not having:
             raise self._unknown(asset, None, source)
-        fitting = {
-            name: found for name, found in having.items() if {each.metric for each in found}.issuperset(wanted or ())
-        }
+        fitting = {name: fit for name, found in having.items() if (fit := _with_all(found, wanted or ()))}
         if not fitting:
             for metric in wanted or ():
                 if not any(each.metric == metric for found in having.values() for each in found):
@@ -183,9 +181,10 @@ def _names_of(series: Series, entities: Mapping[tuple[str, str], str]) -> tuple[
 
 
 def _text(name: object, what: str) -> str:
-    if not isinstance(name, str) or not name.strip():
+    text = name.strip() if isinstance(name, str) else ""
+    if not text or not text.isprintable():  # nor has any text that no UTF-8 can hold a place in the table
         raise BadQuestion(f"{name!r} is no {what}: give its name")
-    return name.strip()
+    return text
 
 
 def _of_one_source(found: list[Series], metric: str) -> list[Series]:
@@ -201,6 +200,14 @@ def _of_one_asset(found: list[Series], name: str) -> list[Series]:
     if len(assets) > 1:
         raise BadQuestion(f"{name!r} may be several assets of {found[0].source}: name one of {some(assets)}")
     return found
+
+
+def _with_all(found: Sequence[Series], metrics: Sequence[str]) -> list[Series]:
+    """The series of those assets that have all of these metrics."""
+    having: dict[str, set[str]] = defaultdict(set)
+    for each in found:
+        having[each.asset].add(each.metric)
+    return [each for each in found if having[each.asset].issuperset(metrics)]
 
 
 def _several(what: str, by_source: Mapping[str, Sequence[Series]]) -> BadQuestion:

@@ -16,12 +16,13 @@ from pipeline.errors import BadQuestion
 from pipeline.gaps import in_rhythm, own_times
 from pipeline.settings import Settings
 from pipeline.values import DAY, Series, Target, midnight
-from query.frames import any_table, table
+from query.frames import TIME, any_table, table
 from query.names import Configs
 from sources import SOURCES, unit_of
 from sources.config import Asset
 
 NOT_ASKED_FOR = "not asked for"  # in no config, or a key is missing
+SERIES = dict.fromkeys(("source", "asset", "metric"), object)
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -31,7 +32,8 @@ def sources(every: Iterable[Stored]) -> pd.DataFrame:
     for source, of in _grouped(every, lambda series: series.source).items():
         assets, metrics = {each.series.asset for each in of}, {each.series.metric for each in of}
         rows.append((source, len(assets), len(metrics), len(of), sum(each.points for each in of)))
-    return table(rows, ["source", "assets", "metrics", "series", "points"]).set_index("source")
+    columns = {"source": object, "assets": int, "metrics": int, "series": int, "points": int}
+    return table(rows, columns).set_index("source")
 
 
 def assets(every: Iterable[Stored], configs: Configs) -> pd.DataFrame:
@@ -44,9 +46,10 @@ def assets(every: Iterable[Stored], configs: Configs) -> pd.DataFrame:
     for (source, asset), of in _grouped(every, lambda series: series[:2]).items():
         rows = named.get((source, asset), [])
         kinds, names, entities = ([getattr(row, field) for row in rows] for field in ("kind", "name", "entity"))
-        said = (" ".join(dict.fromkeys(filter(None, kinds))), next(iter(names), ""), next(iter(entities), ""))
+        said = " ".join(dict.fromkeys(filter(None, kinds))), *(next(filter(None, of), "") for of in (names, entities))
         found.append((source, asset, *said, len(of), sum(each.points for each in of)))
-    return table(found, ["source", "asset", "kinds", "name", "entity", "metrics", "points"])
+    texts = dict.fromkeys(("source", "asset", "kinds", "name", "entity"), object)
+    return table(found, {**texts, "metrics": int, "points": int})
 
 
 def metrics(every: Iterable[Stored]) -> pd.DataFrame:
@@ -55,7 +58,7 @@ def metrics(every: Iterable[Stored]) -> pd.DataFrame:
         (source, metric, unit_of([of[0].series]), len(of), sum(each.points for each in of))
         for (source, metric), of in _grouped(every, lambda series: (series.source, series.metric)).items()
     ]
-    return table(sorted(found), ["source", "metric", "unit", "assets", "points"])
+    return table(sorted(found), {"source": object, "metric": object, "unit": object, "assets": int, "points": int})
 
 
 def coverage(reader: Reader, every: Sequence[Stored], configs: Configs) -> pd.DataFrame:
@@ -70,8 +73,8 @@ def coverage(reader: Reader, every: Sequence[Stored], configs: Configs) -> pd.Da
         known = {key[1:]: target for key, target in configured.items() if key.source == name}
         sound = in_rhythm(source, maps, known) if source else maps
         rows += [_days(name, each) for each in sound if Series(name, *each[:2]) in wanted]
-    columns = ["source", "asset", "metric", "days", "never", "empty", "lost", "asked_from", "asked_to"]
-    return table(rows, columns, ["asked_from", "asked_to"])
+    days = dict.fromkeys(("days", "never", "empty", "lost"), int)
+    return table(rows, {**SERIES, **days, "asked_from": TIME, "asked_to": TIME})
 
 
 def freshness(reader: Reader, every: Sequence[Stored], settings: Settings) -> pd.DataFrame:
@@ -87,9 +90,7 @@ def freshness(reader: Reader, every: Sequence[Stored], settings: Settings) -> pd
             since = None if age.newest is None else now - age.newest
             state = states.get(series)
             rows.append((*series, age.newest, since, age.answered, state.value if state else NOT_ASKED_FOR))
-    made = table(rows, ["source", "asset", "metric", "newest", "age", "answered", "state"], ["newest", "answered"])
-    made["age"] = pd.to_timedelta(made["age"])
-    return made
+    return table(rows, {**SERIES, "newest": TIME, "age": "timedelta64[us]", "answered": TIME, "state": object})
 
 
 def pulls(reader: Reader, source: str | None, kind: str | None, status: str | None, last: int) -> pd.DataFrame:
@@ -107,7 +108,8 @@ def revisions(reader: Reader, every: Sequence[Stored]) -> pd.DataFrame:
     for name, assets_, metrics_ in _by_source(wanted):
         found = reader.do(lambda cursor: replaced.revisions(cursor, name, assets_, metrics_))  # noqa: B023
         rows += [(name, *each) for each in found if Series(name, *each[:2]) in wanted]
-    return table(rows, ["source", *replaced.Revision._fields], ["at", "replaced_at"])
+    values = {"old": float, "new": float}
+    return table(rows, {**SERIES, "at": TIME, **values, "replaced_at": TIME, "pull_id": "Int64"})
 
 
 def _grouped(every: Iterable[Stored], key: Callable[[Series], Key]) -> dict[Key, list[Stored]]:

@@ -3,7 +3,7 @@
 import sys
 import threading
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -240,17 +240,22 @@ def _largest_first(last: Sequence[float]) -> list[int]:
 def _holds(frame: pd.DataFrame) -> tuple[str, str, str]:
     """The asset and metric that all of a frame of query_data is of, its source, and what as_of was."""
     attrs = frame.attrs
-    names = [attrs.get("asset"), attrs.get("metric")]
-    if frame.shape[1] == 1:
-        names = [frame.columns[0] if isinstance(name, list) and frame.columns[0] in name else name for name in names]
-    if isinstance(names[0], list):
-        names[0] = attrs.get("asked", {}).get("entity")
+    names = [attrs.get("asset") or attrs.get("asked", {}).get("entity"), attrs.get("metric")]
+    if frame.shape[1] == 1:  # of a wide one, whose columns differ in it
+        names = [name or _part(frame.columns[0], attrs, part) for part, name in enumerate(names, start=1)]
     source, as_of = attrs.get("source"), attrs.get("as_of")
     return (
-        " ".join(name for name in names if isinstance(name, str)),
+        " ".join(str(name) for name in names if name),
         source if isinstance(source, str) else "",
-        f"as known at {as_of:%Y-%m-%d %H:%M} UTC" if as_of else NOW,
+        f"as known at {datetime.fromisoformat(as_of):%Y-%m-%d %H:%M} UTC" if as_of else NOW,
     )
+
+
+def _part(column: object, attrs: Mapping[Hashable, Any], part: int) -> str:
+    """The column, where it is this part of any of the series: its asset or its metric."""
+    each = (series.split(" ", 1) for series in attrs.get("series", "").split("; ") if series)
+    parts = ((source, *rest.rsplit(" ", 1)) for source, rest in each)
+    return str(column) if any(of[part] == column for of in parts) else ""
 
 
 def _unit(column: str, attrs: Mapping[Hashable, Any]) -> str:
@@ -261,4 +266,4 @@ def _unit(column: str, attrs: Mapping[Hashable, Any]) -> str:
     if "entity" in attrs.get("asked", {}) and len(words) == len(Series._fields):
         return unit_of([Series(*words)])
     source, metric = attrs.get("source"), attrs.get("metric")
-    return unit_of([(source, "", metric if isinstance(metric, str) else column)]) if isinstance(source, str) else ""
+    return unit_of([(source, "", metric or column)]) if source else ""

@@ -150,6 +150,7 @@ def test_no_name_at_all_is_refused() -> None:
 def test_an_asset_has_all_its_metrics_or_those_that_are_named_in_their_order() -> None:
     assert [each.metric for each in NAMES.of_asset("sol")] == ["FEES", "PRICE"]
     assert [each.metric for each in NAMES.of_asset("solana", ["price", "fees"])] == ["PRICE", "FEES"]
+    assert NAMES.of_asset("uniswap", ["TVL"], "defillama") == [("defillama", "uniswap-v3", "TVL")]
     assert refused("sol", ["PRICE", "TVL"], of="of_asset") == "there is no TVL of 'sol': artemis has FEES, PRICE"
     told = refused("solana", ["FEES", "CHAIN_TVL"], of="of_asset")
     assert told == "no one source has all of FEES, CHAIN_TVL of 'solana': ask for fewer"
@@ -160,6 +161,30 @@ def test_an_entity_is_the_same_thing_in_all_sources() -> None:
     assert [each.asset for each in NAMES.of_entity("uniswap", ["FEES"])] == ["uni", "uniswap-v2", "uniswap-v3"]
     assert refused("sol", ["PRICE"], of="of_entity") == "no config has the entity 'sol': did you mean solana?"
     assert refused("solana", ["TVL"], of="of_entity").startswith("no source has TVL of 'solana': artemis FEES, ")
+
+
+def test_an_asset_of_the_same_name_in_another_source_is_no_part_of_an_entity() -> None:
+    stored = [Stored(Series(source, "twin", "PRICE"), 9, answered=True) for source in ("artemis", "defillama")]
+    names = Names(lambda _: stored, {"artemis": [asset("twin", "PRICE", "one")], "defillama": []})
+    assert names.of_entity("one", ["PRICE"]) == [("artemis", "twin", "PRICE")]
+
+
+def test_a_series_that_was_asked_for_in_vain_is_told_from_one_that_was_not() -> None:
+    stored = [Stored(Series("artemis", "sol", "DAU"), 0, answered=answered) for answered in (True, False)]
+    told = []
+    for each in stored:
+        with pytest.raises(BadQuestion) as caught:
+            Names(lambda _, each=each: [each], CONFIGS).one("sol", "DAU")  # type: ignore[misc]
+        told.append(str(caught.value))
+    assert told[0] == "artemis was asked for DAU of 'sol', and has had nothing so far"
+    assert told[1].startswith("nothing is stored yet of sol DAU: python main.py backfill artemis")
+
+
+def test_the_command_that_fetches_a_metric_is_of_the_source_that_was_named() -> None:
+    configs = {name: [asset("x", "TVL", kind="protocol")] for name in ("artemis", "defillama")}
+    names = Names(lambda _: [], configs)
+    with pytest.raises(BadQuestion, match=r"python main\.py backfill defillama --metric TVL"):
+        names.many("TVL", None, "defillama")
 
 
 def test_every_series_is_what_was_asked_for_and_what_the_configs_have() -> None:

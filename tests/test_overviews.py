@@ -17,7 +17,8 @@ CONFIGS = {
     "artemis_config.csv": "asset,metrics,name,entity\nsol,PRICE,Solana,solana\n",
     "defillama_config.csv": (
         "asset,kind,metrics,id,name,entity\nsolana,protocol,TVL,,Solana,solana\nsolana,coin,PRICE,coingecko:solana,,\n"
-        "ethereum,protocol,TVL FEES,,Ether,\n"
+        "ethereum,protocol,TVL FEES,,Ether,\nold,coin,PRICE,coingecko:old,,\n"
+        "old,protocol,TVL,,Older,the older\n"
     ),
 }
 
@@ -52,7 +53,7 @@ def test_sources_count_what_has_points() -> None:
 def test_assets_are_told_with_what_the_configs_call_them() -> None:
     assert records(q.assets(), "source", "asset", "kinds", "name", "entity", "metrics", "points") == [
         ("defillama", "ethereum", "protocol", "Ether", "", 1, 1),
-        ("defillama", "old", "", "", "", 1, 1),
+        ("defillama", "old", "coin protocol", "Older", "the older", 1, 1),
         ("defillama", "solana", "protocol coin", "Solana", "solana", 1, 3),
     ]
     assert q.assets(metric="mcap")["asset"].tolist() == ["old"]
@@ -95,6 +96,8 @@ def test_freshness_tells_the_age_of_every_series(open_store: Opener) -> None:
         ("defillama", "ethereum", "FEES", "never seen"),
         ("defillama", "ethereum", "TVL", "quiet"),
         ("defillama", "old", "MCAP", "not asked for"),
+        ("defillama", "old", "PRICE", "never seen"),
+        ("defillama", "old", "TVL", "never seen"),
         ("defillama", "solana", "PRICE", "never seen"),
         ("defillama", "solana", "TVL", "fresh"),
     ]
@@ -132,6 +135,9 @@ def test_revisions_are_the_values_that_were_replaced(open_store: Opener) -> None
     assert len(q.revisions()) == 1
     assert q.revisions(asset="ethereum").empty
     assert str(q.revisions(asset="ethereum")["replaced_at"].dtype).endswith("UTC]")
+    assert q.revisions(asset="ethereum").dtypes.to_dict() == frame.dtypes.to_dict()
+    assert q.revisions(asset="ethereum").nlargest(5, "new").empty
+    assert q.assets("artemis").dtypes.to_dict() == q.assets().dtypes.to_dict()
 
 
 def test_a_source_without_a_module_is_told_as_far_as_the_table_goes(rows: Callable[..., object]) -> None:

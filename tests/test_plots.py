@@ -38,8 +38,8 @@ def frame(unit: str = "USD", /, **columns: list[float]) -> pd.DataFrame:
     """A frame of TVL as query_data gives it, a column for each asset, a row for each day."""
     made = pd.DataFrame(columns, dtype=float)
     made.index = pd.date_range("2026-01-01", periods=len(made), tz="UTC", name="pulled_at", unit="us")
-    said = {"source": "artemis", "asset": list(columns), "metric": "TVL", "as_of": None, "asked": {"metric": "TVL"}}
-    made.attrs.update(said, unit=unit)
+    said = {"source": "artemis", "asset": "", "metric": "TVL", "as_of": None, "asked": {"metric": "TVL"}}
+    made.attrs.update(said, unit=unit, series="; ".join(f"artemis {column} TVL" for column in columns))
     return made
 
 
@@ -225,7 +225,7 @@ def test_ticks_are_few_and_told_apart(values: list[float], log: bool) -> None:
 
 def test_columns_of_different_units_have_them_in_the_legend() -> None:
     made = frame("", PRICE=[1, 2], EARNINGS_YIELD=[0.1, 0.2], DAU=[8, 9])
-    made.attrs |= {"asset": "sol", "metric": ["PRICE", "EARNINGS_YIELD", "DAU"]}
+    made.attrs |= {"asset": "sol", "metric": ""}
     axes = query_data.plot(made)
     assert legend(axes) == ["DAU", "PRICE (USD)", "EARNINGS_YIELD (%)"]
     assert ticks(axes)[0] == "0"
@@ -233,7 +233,7 @@ def test_columns_of_different_units_have_them_in_the_legend() -> None:
 
 def test_a_column_taken_from_a_frame_of_different_units_has_its_own() -> None:
     made = frame("", PRICE=[1, 2], DAU=[8, 9])
-    made.attrs |= {"asset": "sol", "metric": ["PRICE", "DAU"]}
+    made.attrs |= {"asset": "sol", "metric": "", "series": "artemis sol PRICE; artemis sol DAU"}
     assert ticks(query_data.plot(made["PRICE"]))[0] == "$1"
     assert ticks(query_data.plot(made["DAU"]))[0] == "8"
 
@@ -241,11 +241,7 @@ def test_a_column_taken_from_a_frame_of_different_units_has_its_own() -> None:
 def test_compared_sources_are_named_each_with_its_unit() -> None:
     names = {"artemis sol TVL": [3, 4], "defillama solana CHAIN_TVL": [1, 2], "artemis sol DAU": [7, 8]}
     made = frame("", **names)  # type: ignore[arg-type]
-    made.attrs |= {
-        "source": ["artemis", "defillama"],
-        "asset": ["sol", "solana"],
-        "metric": ["TVL", "CHAIN_TVL", "DAU"],
-    }
+    made.attrs |= {"source": "", "asset": "", "metric": "", "series": "; ".join(names)}
     made.attrs["asked"] = {"entity": "solana"}
     axes = query_data.plot(made)
     assert legend(axes) == ["artemis sol DAU", "artemis sol TVL (USD)", "defillama solana CHAIN_TVL (USD)"]
@@ -341,7 +337,7 @@ def test_threads_draw_side_by_side_and_leave_pyplot_alone() -> None:
 def test_what_was_known_and_what_is_known_are_told_apart_on_the_same_axes() -> None:
     now, then = frame(value=[1, 3]), frame(value=[1, 2])
     now.attrs["asset"] = then.attrs["asset"] = "sol"
-    then.attrs["as_of"] = pd.Timestamp("2026-01-03T09:00Z").to_pydatetime()
+    then.attrs["as_of"] = "2026-01-03T09:00:00+00:00"
     axes = query_data.plot(then)
     assert axes.get_title() == "sol TVL, artemis, as known at 2026-01-03 09:00 UTC"
     query_data.plot(now, ax=axes)

@@ -1,6 +1,6 @@
 """Questions about points: whole series, the latest of each, those of a day; now, and as they were known."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -102,3 +102,20 @@ def test_a_time_before_1970_and_one_of_microseconds_is_told_exactly(reader: Read
         rows("INSERT INTO metrics (source, asset, metric_name, pulled_at, value) VALUES ('x', 'a', 'M', %s, 'NaN')", at)
     question = ask.of_series([Series("x", "a", "M")], Window(times[0], times[1] + DAY))
     assert decode(reader.copy(*question)).at.tolist() == [-1, int(times[1].timestamp()) * 10**6 + 1]
+
+
+def test_what_another_source_has_loaded_makes_nothing_known(
+    reader: Reader, open_store: Opener, load_artemis: Callable[..., object], rows: Rows
+) -> None:
+    """The ids of both sources lie in one row of numbers."""
+    open_store(Verb.BACKFILL).load(points(0, asset="a"))
+    between = now(rows)
+    open_store(Verb.BACKFILL).load(points(0, asset="late"))
+    load_artemis(point("sol", 0), point("late", 0))
+    rows("UPDATE loads SET loaded_at = %s WHERE source = 'artemis'", between - DAY)
+    rows("UPDATE loads SET first_id = 1, last_id = 1000 WHERE source = 'artemis'")
+    day = Window(START, START + DAY)
+    assert [asset for asset, *_ in reader.rows(*ask.on_day("defillama", "TVL", day, between))] == ["a"]
+    wanted = [Series("defillama", name, "TVL") for name in ("a", "late")]
+    for question in (ask.latest(wanted, between), ask.of_series(wanted, day, between)):
+        assert [number for number, *_ in reader.rows(*question)] == [0]

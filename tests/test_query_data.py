@@ -1,11 +1,13 @@
 """query_data: stored values as DataFrames."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pandas as pd
@@ -46,6 +48,7 @@ def test_a_series_is_a_frame_with_a_utc_index_and_what_was_asked(open_store: Ope
     assert list(frame["value"]) == [0.0, 1.0, 2.0]
     assert frame.attrs == {
         "source": "defillama", "asset": "solana", "metric": "TVL", "unit": "USD", "as_of": None,
+        "series": "defillama solana TVL",
         "asked": {"asset": "Solana", "metric": "tvl", "start": "2024-01-01"},
     }  # fmt: skip
 
@@ -144,7 +147,8 @@ def test_a_frame_has_a_column_for_each_metric_of_one_asset(open_store: Opener) -
     assert frame.columns.tolist() == ["TVL", "FEES"]
     assert frame["FEES"].isna().tolist() == [True, False]
     assert frame.attrs["asset"] == "solana"
-    assert frame.attrs["metric"] == ["TVL", "FEES"]
+    assert frame.attrs["metric"] == ""
+    assert frame.attrs["series"] == "defillama solana TVL; defillama solana FEES"
 
 
 def test_compare_shows_the_same_thing_of_all_sources(open_store: Opener, load_artemis: Callable[..., object]) -> None:
@@ -199,6 +203,54 @@ def test_a_price_is_of_the_midnight_that_it_was_asked_for(open_store: Opener) ->
         assert q.cross_section("PRICE", START + day * DAY)["value"].item() == daily.loc[START + day * DAY]
 
 
+def test_daily_windows_are_of_whole_days(open_store: Opener) -> None:
+    """The same as all days, of which those are taken whose midnights lie in the window; whatever the metric's times."""
+    random = Random(1)  # noqa: S311 - of a test
+    times = [day + random.choice((0, -40 / 86_400, 30 / 86_400, 0.4, 0.93)) for day in range(1, 12) for _ in range(3)]
+    load(open_store, *(point("x", at, random.random(), metric) for metric in ("PRICE", "APY") for at in times))
+    for metric in ("PRICE", "APY"):
+        every = q.series("x", metric, daily=True)
+        for first, last in ((2, 5), (2.5, 5.5), (0, 4), (5, 99), (3, 4)):
+            start, end = START + first * DAY, START + last * DAY
+            wanted = every[(every.index >= start) & (every.index < end)]
+            for found in (
+                q.series("x", metric, start=start, end=end, daily=True),
+                q.panel(metric, start=start, end=end, daily=True).rename(columns={"x": "value"}),
+            ):
+                assert found["value"].to_dict() == wanted["value"].to_dict()
+        for day, value in every["value"].items():
+            assert q.cross_section(metric, day)["value"].tolist() == [value]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("date", ["0001-01-01", "9999-12-31", "1999-12-31"])
+def test_a_day_at_the_ends_of_the_calendar_has_no_points_or_is_refused(open_store: Opener, date: str) -> None:
+    load(open_store, point("coin", 0, 1, "PRICE"), point())
+    for metric in ("PRICE", "TVL"):
+        try:
+            assert q.cross_section(metric, date).empty
+        except BadQuestion as error:
+            assert str(error) == f"{date} is no day that can have points"  # noqa: PT017 - or none, as the metric is
+    assert q.series("coin", "PRICE", start="1999-01-01", end="9999-12-31", daily=True)["value"].tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    "when",
+    ["2024-01-01", date(2024, 1, 1), pd.Timestamp("2024-01-01", tz="UTC"), np.datetime64("2024-01-01")],
+    ids=repr,
+)
+def test_what_a_frame_says_of_itself_can_be_saved(open_store: Opener, when: object) -> None:
+    load(open_store, *points(0, 1))
+    asked = {"start": when, "as_of": pd.Timestamp.now("UTC")}
+    for frame in (
+        q.series("solana", "TVL", **asked),  # type: ignore[arg-type]
+        q.panel("TVL", ["solana"], **asked),  # type: ignore[arg-type]
+        q.frame("solana", ["TVL"], **asked),  # type: ignore[arg-type]
+        q.cross_section("TVL", when),  # type: ignore[arg-type]
+        q.latest("TVL", as_of=when),  # type: ignore[arg-type]
+    ):
+        assert json.loads(json.dumps(frame.attrs)) == frame.attrs
+
+
 def test_what_would_not_fit_the_memory_is_refused_with_what_would(
     open_store: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,10 +285,13 @@ def test_sql_in_a_name_is_a_name_that_is_not_found(open_store: Opener, rows: Row
     assert q.series("o'brien; DROP TABLE metrics --%s%(x)s", "TVL")["value"].tolist() == [5.0]
     for asset in ("'; DROP TABLE metrics; --", "%s", "%(as_of)s", "\\", '"'):
         assert "there is no asset" in refused(partial(q.series, asset, "TVL"))
+    for name in ("\0", "a\0b", "\udcff", "a\nb"):
+        assert refused(partial(q.series, name, "TVL")) == f"{name!r} is no asset: give its name"
+    assert refused(lambda: q.panel("TVL", 5)) == "5 is neither a name nor a list of names"  # type: ignore[arg-type]
     assert rows("SELECT count(*) FROM metrics") == [(2,)]
 
 
-def test_a_query_reads_and_can_do_nothing_else(open_store: Opener) -> None:
+def test_a_query_reads_and_can_do_nothing_else(open_store: Opener, rows: Rows) -> None:
     load(open_store, *points(0, 1))
     frame = q.sql("SELECT asset, pulled_at, value, NULL AS none FROM metrics WHERE value = %s ORDER BY 2", [1.0])
     assert frame.columns.tolist() == ["asset", "pulled_at", "value", "none"]
@@ -247,7 +302,13 @@ def test_a_query_reads_and_can_do_nothing_else(open_store: Opener) -> None:
         q.sql("DELETE FROM metrics RETURNING id")
     with pytest.raises(Exception, match="syntax error"):
         q.sql("SELEC 1")
-    assert refused(lambda: q.sql("SET work_mem = '8MB'")) == "the statement gives no rows: write a query"
+    for slip in ("SET work_mem = '8MB'", "SET default_transaction_read_only = off", "BEGIN"):
+        assert refused(partial(q.sql, slip)) == "the statement gives no rows: write a query"
+    with pytest.raises(Exception, match="read-only transaction"):
+        q.sql("DELETE FROM metrics RETURNING id")
+    assert q.sql("SHOW work_mem").iloc[0, 0] == "4MB"
+    assert rows("SELECT state FROM pg_stat_activity WHERE application_name LIKE '%% query %%'") == [("idle",)]
+    assert q.sql("SELECT avg(x) AS mean FROM generate_series(1, 2) AS x")["mean"].dtype == float
     assert len(q.series("solana", "TVL")) == 2
 
 
