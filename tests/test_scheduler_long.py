@@ -73,7 +73,7 @@ def protocols(number: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("kills", "size", "longest"), [(4, 12, 1.8), pytest.param(50, 150, 5.0, marks=pytest.mark.long)]
+    ("kills", "size", "longest"), [(4, 12, 1.8), pytest.param(50, 400, 5.0, marks=pytest.mark.long)]
 )
 def test_killed_again_and_again_it_completes_the_table_and_does_no_slot_twice(
     kills: int, size: int, longest: float, home: Home, database_url: str, rows: Rows
