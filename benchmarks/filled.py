@@ -49,9 +49,9 @@ COUNTED = "UPDATE coverage SET found_count = (SELECT sum(upper(part) - lower(par
 
 
 @contextmanager
-def filled(source: str, series: int, days: int, metrics: int) -> Iterator[str]:
+def filled(series: int, days: int, metrics: int) -> Iterator[str]:
     """The DATABASE_URL of a server with so many series, so many metrics an asset: asset-000000 METRIC_0 and on."""
-    values = {"source": source, "series": series, "days": days, "per_asset": metrics}
+    values = {"source": SOURCE, "series": series, "days": days, "per_asset": metrics}
     values["today"] = datetime.now(UTC).date()
     with tempfile.TemporaryDirectory() as directory:
         server = EmbeddedServer.acquire(Path(directory))

@@ -66,7 +66,7 @@ def main() -> None:
     today = midnight(datetime.now(UTC))
     values = {"source": SOURCE, "series": series, "today": today.date(), "one_in": 300}
     values |= {"assets": None, "metrics": None, "own_times": [], "shifts": []}
-    with filled(SOURCE, series, days, metrics=10) as url, closing(psycopg2.connect(url)) as session:
+    with filled(series, days, metrics=10) as url, closing(psycopg2.connect(url)) as session:
         session.autocommit = True
         with session.cursor() as cursor:
             for statement in (SPRINKLE, LIVE, COUNTED, VACUUM):

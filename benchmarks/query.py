@@ -31,7 +31,7 @@ def main() -> None:
     """Fill a scratch database; print milliseconds, points/s and ratios, the best of a few rounds side by side."""
     series, days = (int(word) for word in sys.argv[1:] or ("10000", "2000"))
     warnings.filterwarnings("ignore", "pandas only supports SQLAlchemy", UserWarning)  # it reads all the same
-    with filled(SOURCE, series, days, METRICS) as url, closing(psycopg2.connect(url)) as session:
+    with filled(series, days, METRICS) as url, closing(psycopg2.connect(url)) as session:
         os.environ[DATABASE_URL] = url
         assets = [f"asset-{number:06d}" for number in range(min(PANEL // days, series // METRICS))]
         middle = q.series(assets[0], "METRIC_1").index[days // 2]

@@ -18,7 +18,7 @@ MOST_NAMES = 100  # beyond which all assets are read, which costs less than to c
 
 
 class Stored(NamedTuple):
-    """A series that was asked for, the number of its points, and whether the API has answered for any day."""
+    """A series, the number of its points, and whether the API has answered for any day."""
 
     series: Series
     points: int

@@ -152,6 +152,12 @@ def has_schema(database: Database) -> bool:
         return _mark(cursor) == _wanted_mark()
 
 
+def need_schema(database: Database) -> None:
+    """Raise ConfigurationError where the tables are not those of this version; nothing is upgraded for a look."""
+    if not has_schema(database):
+        raise ConfigurationError("the tables are of another version: python main.py setup")
+
+
 def _wanted_mark() -> str:
     return f"crypto-metrics schema {hashlib.sha256(SCHEMA.read_bytes()).hexdigest()[:16]}"
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pipeline.errors import CallFailed
 from pipeline.values import MAX_ASSET
+from pipeline.words import plain
 from sources.base import BaseSource, Call, Offer, loud
 from sources.http import Client
 
@@ -85,7 +86,7 @@ def names_for(offer: Offer) -> Iterator[str]:
 
 def printable(text: str) -> str:
     """The text in one line, without what a terminal or the reader of a config stumbles over."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return " ".join(plain(text).split())
 
 
 def _get_all(

@@ -9,6 +9,7 @@ from pipeline.duties import TROUBLE, DutyHealth, Problem, moment
 from pipeline.freshness import Freshness, SeriesState
 from pipeline.health import Health, SourceHealth
 from pipeline.values import DAY
+from pipeline.words import plain
 
 WIDTH = 99  # columns
 REASON_LINES = 2
@@ -39,7 +40,7 @@ def _scheduler_lines(health: Health) -> Iterator[str]:
 def _problem_lines(where: str, problem: Problem) -> Iterator[str]:
     yield _cut(f"! {where}{problem.what}{':' if problem.reason else ''}")
     for text, most in ((problem.reason, REASON_LINES), (problem.remedy, None)):
-        wrapped = textwrap.wrap(_plain(text), WIDTH - 4, max_lines=most, placeholder="…")
+        wrapped = textwrap.wrap(plain(text), WIDTH - 4, max_lines=most, placeholder="…")
         yield from (f"    {line}" for line in wrapped)
 
 
@@ -78,13 +79,8 @@ def _freshness_lines(health: Health, found: Freshness) -> Iterator[str]:
 
 def _cut(line: str) -> str:
     """A line that fits the screen."""
-    line = _plain(line)
+    line = plain(line)
     return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
-
-
-def _plain(text: str) -> str:
-    """A text without what could move the cursor: a reason may quote an answer."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def as_json(health: Health) -> dict[str, Any]:

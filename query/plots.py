@@ -243,10 +243,10 @@ def _holds(frame: pd.DataFrame) -> tuple[str, str, str]:
     names = [attrs.get("asset") or attrs.get("asked", {}).get("entity"), attrs.get("metric")]
     if frame.shape[1] == 1:  # of a wide one, whose columns differ in it
         names = [name or _part(frame.columns[0], attrs, part) for part, name in enumerate(names, start=1)]
-    source, as_of = attrs.get("source"), attrs.get("as_of")
+    as_of = attrs.get("as_of")
     return (
         " ".join(str(name) for name in names if name),
-        source if isinstance(source, str) else "",
+        str(attrs.get("source") or ""),
         f"as known at {datetime.fromisoformat(as_of):%Y-%m-%d %H:%M} UTC" if as_of else NOW,
     )
 

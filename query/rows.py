@@ -8,7 +8,7 @@ from db import points as ask
 from db.setup import aware
 from pipeline.values import DAY, Series, Window
 from query.names import Wanted
-from query.session import QuerySession
+from query.session import QuerySession, batched
 
 POINTS = 50_000  # held at once
 POINTS_A_DAY = 24  # of a series at most, where it is estimated what a window holds
@@ -57,15 +57,7 @@ def _batches(session: QuerySession, groups: Sequence[list[Series]], span: Window
     metrics = tuple({series.metric for group in groups for series in group})
     counts = {each.series: each.points for each in session.stored(Wanted(groups[0][0].source, metrics=metrics))}
     fits = ((span.end - span.start) // DAY + 1) * POINTS_A_DAY
-    batch, held = list[list[Series]](), 0
-    for group in groups:
-        size = sum(min(counts.get(series, 0), fits) for series in group)
-        if batch and held + size > POINTS:
-            yield batch
-            batch, held = [], 0
-        batch.append(group)
-        held += size
-    yield batch
+    yield from batched(groups, lambda group: sum(min(counts.get(each, 0), fits) for each in group), POINTS)
 
 
 def _portions(

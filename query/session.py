@@ -3,14 +3,15 @@
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from db.catalogue import Stored, stored_series
 from db.health import has_tables
 from db.reader import Reader
-from db.setup import Database, has_schema
+from db.setup import Database, need_schema
 from pipeline.errors import ConfigurationError
 from pipeline.process import has_database
 from pipeline.settings import DATABASE_URL, EMBEDDED_DIRECTORY, ROOT, Settings
@@ -20,6 +21,7 @@ from sources import SOURCES
 from sources.config import Asset, sound_rows
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class QuerySession:
@@ -54,15 +56,21 @@ class QuerySession:
         """The same series in order, some together that have about so many points, each once at least."""
         metrics = tuple({each.metric for each in series})
         counts = {each.series: each.points for each in self.stored(Wanted(metrics=metrics))}
-        batch, held = list[Series](), 0
-        for each in series:
-            if batch and held + counts.get(each, 0) > points:
-                yield batch
-                batch, held = [], 0
-            batch.append(each)
-            held += counts.get(each, 0)
-        if batch:
+        yield from batched(series, lambda each: counts.get(each, 0), points)
+
+
+def batched(items: Iterable[T], points: Callable[[T], int], most: int) -> Iterator[list[T]]:
+    """The same items in order, so many together as have no more points, each once at least."""
+    batch, held = list[T](), 0
+    for item in items:
+        size = points(item)
+        if batch and held + size > most:
             yield batch
+            batch, held = [], 0
+        batch.append(item)
+        held += size
+    if batch:
+        yield batch
 
 
 def configs() -> dict[str, list[Asset]]:
@@ -99,8 +107,7 @@ def _open(settings: Settings) -> Reader:
     try:
         if not reader.do(has_tables):
             raise ConfigurationError(f"nothing is stored yet: {fill(settings)}")
-        if not has_schema(database):
-            raise ConfigurationError("the tables are of another version: python main.py setup")
+        need_schema(database)
     except BaseException:
         reader.close()
         raise

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from db.catalogue import Stored
 from pipeline.errors import BadQuestion
 from pipeline.values import Series, Verb
+from pipeline.words import first_of
 from sources import SOURCES
 from sources.config import Asset
 
@@ -68,8 +69,7 @@ def some(names: Iterable[str], near: str = "") -> str:
     """A few of these names, those most like the given one first."""
     known = sorted(set(names))
     ordered = dict.fromkeys([*get_close_matches(near, known, n=SHOWN, cutoff=0.6), *known])
-    more = f" and {len(ordered) - SHOWN:,} more" if len(ordered) > SHOWN else ""
-    return f"{', '.join(list(ordered)[:SHOWN])}{more}"
+    return first_of(list(ordered), SHOWN)
 
 
 def _configured(

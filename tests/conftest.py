@@ -12,6 +12,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 
 from db.embedded import EmbeddedServer
 from db.heartbeat import Heartbeat
+from db.reader import Reader
 from db.setup import Database, ensure_schema
 from db.store import Store
 from pipeline.settings import PACE_DIRECTORY
@@ -50,6 +51,13 @@ def database_url(server: EmbeddedServer) -> Iterator[str]:
 def database(server: EmbeddedServer, database_url: str) -> Database:
     """A fresh database with the schema and no rows."""
     return Database(database_url, server.directory)
+
+
+@pytest.fixture
+def reader(database: Database) -> Iterator[Reader]:
+    """A session that only reads the fresh database."""
+    with closing(Reader(database)) as made:
+        yield made
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 """Questions about points: whole series, the latest of each, those of a day; now, and as they were known."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 
 from db import points as ask
 from db.reader import Reader
-from db.setup import Database
 from pipeline.values import DAY, Series, Verb, Window
 from query.frames import decode
 from query.instants import window
@@ -17,12 +15,6 @@ from tests.tables import DONE, START, Opener, Rows, now, point, points
 ALWAYS = window(None, None)
 NAMES = ["b", "a", "c", "nothing"]
 WANTED = [Series("defillama", name, "TVL") for name in NAMES]
-
-
-@pytest.fixture
-def reader(database: Database) -> Iterator[Reader]:
-    with closing(Reader(database)) as made:
-        yield made
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -24,12 +23,6 @@ from tests.tables import Opener, Rows, end, points, until
 
 SESSIONS = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'crypto-metrics query %%'"
 AT_WORK = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'crypto-metrics query %%' AND state = 'active'"
-
-
-@pytest.fixture
-def reader(database: Database) -> Iterator[Reader]:
-    with closing(Reader(database)) as made:
-        yield made
 
 
 def test_one_session_serves_many_threads(reader: Reader, rows: Rows) -> None:

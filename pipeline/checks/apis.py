@@ -4,12 +4,13 @@ import logging
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
-from pipeline.checks.finding import Finding, Severity, counted
+from pipeline.checks.finding import Finding, Severity
 from pipeline.checks.identifiers import Catalogue, Match, Told, listed_findings, merged, missing_findings
 from pipeline.errors import CallFailed, SourceStopped
 from pipeline.offers import Offers, fetch_offers, with_metrics
 from pipeline.plan import pull_window
 from pipeline.values import Target, Verb
+from pipeline.words import counted
 from sources.base import BaseSource, Call
 from sources.config import Asset
 from sources.http import Client

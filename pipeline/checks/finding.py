@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from pipeline.words import first_of
+
 NAMED = 5  # of many alike, in one line
 
 
@@ -44,13 +46,6 @@ def need_a_hand(findings: Iterable[Finding]) -> int:
     return sum(each.severity is not Severity.NOTE for each in findings)
 
 
-def counted(number: int, word: str) -> str:
-    """A number of things."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
-
-
 def few(names: Iterable[str]) -> str:
     """The first of the names, and how many more there are."""
-    listed = list(dict.fromkeys(names))
-    more = f" and {len(listed) - NAMED:,} more" if len(listed) > NAMED else ""
-    return ", ".join(listed[:NAMED]) + more
+    return first_of(list(dict.fromkeys(names)), NAMED)

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from pipeline.checks.finding import Area, Finding, Severity, counted, need_a_hand
+from pipeline.checks.finding import Area, Finding, Severity, need_a_hand
+from pipeline.words import counted, plain
 
 WIDTH = 100  # columns
 WIDEST_PLACE = 30
@@ -50,7 +51,7 @@ def as_json(areas: Sequence[Area]) -> dict[str, Any]:
 def _finding_lines(finding: Finding, place: int) -> Iterator[str]:
     """Severity, place, what and remedy; a longer place has a line of its own."""
     margin = 2 + SEVERITY + place + 2
-    where = _plain(finding.where)
+    where = plain(finding.where)
     head = f"  {finding.severity:<{SEVERITY}}{where}"
     told = _wrapped(finding.what, WIDTH - margin)
     if finding.remedy:
@@ -67,9 +68,4 @@ def _wrapped(text: str, width: int, initial_indent: str = "", subsequent_indent:
     wrapper = textwrap.TextWrapper(
         width, initial_indent=initial_indent, subsequent_indent=subsequent_indent, break_on_hyphens=False
     )
-    return wrapper.wrap(_plain(text))
-
-
-def _plain(text: str) -> str:
-    """A text without what could move the cursor: it may quote an answer."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    return wrapper.wrap(plain(text))

@@ -117,7 +117,8 @@ def _tables(database: "Database", look: Look) -> "tuple[Tables, Rights]":
 
 def _configs(look: Look) -> "Area":
     from pipeline.checks import configs
-    from pipeline.checks.finding import Area, counted
+    from pipeline.checks.finding import Area
+    from pipeline.words import counted
 
     files = {SOURCES[name].CONFIG: found for name, found in look.configs.items()}
     findings: list[Finding] = []

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.commands.runs import pace_of
+from pipeline.commands.runs import needed_key, pace_of
 from pipeline.errors import CallFailed, ConfigurationError, PipelineError
 from pipeline.settings import ROOT, Settings
 from sources import SOURCES
@@ -57,7 +57,7 @@ def _open(arguments: argparse.Namespace, settings: Settings) -> "BaseSource":
     from sources.config import nearest
 
     source = SOURCES[arguments.source]
-    kind, key = arguments.kind, settings.key(source.KEY_VARIABLE)
+    kind = arguments.kind
     if kind is not None and kind not in source.KINDS:
         hint = nearest(kind, source.KINDS) if source.KINDS else f"{source.name} has no kinds"
         raise ConfigurationError(f"unknown kind {kind!r}: {hint}")
@@ -70,11 +70,7 @@ def _open(arguments: argparse.Namespace, settings: Settings) -> "BaseSource":
     for metric in arguments.metric:
         if metric not in source.METRICS:
             raise ConfigurationError(f"{source.name} has no metric {metric!r}: {nearest(metric, source.METRICS)}")
-    if source.KEY_REQUIRED and not key:
-        raise ConfigurationError(
-            f"{source.name} needs a key: write {source.KEY_VARIABLE}=… into .env or the environment"
-        )
-    return source(key, settings.url(source.BASE_URL_VARIABLE))
+    return source(needed_key(source, settings), settings.url(source.BASE_URL_VARIABLE))
 
 
 def _tell(failed: "Mapping[Call, str]") -> None:

@@ -57,10 +57,10 @@ def _report(arguments: argparse.Namespace, settings: Settings) -> "Report":
 
 def _line(report: "Report") -> str:
     from pipeline.freshness import SeriesState
-    from query.report.markup import count
+    from pipeline.words import counted
 
     sources = report.sources
     series, stale = sum(each.series for each in sources), sum(each.state(SeriesState.STALE) for each in sources)
     lost, failed = sum(each.lost for each in sources), report.lately.failed
-    days, runs = count(lost, "day"), count(report.lately.runs, "run")
+    days, runs = counted(lost, "day"), counted(report.lately.runs, "run")
     return f"{series:,} series, {stale:,} stale; {days} lost; {failed:,} of {runs} failed"

@@ -100,6 +100,16 @@ def pace_of(source: "type[BaseSource]", settings: Settings) -> "Pace":
     return Pace(source.REQUEST_DELAY, turn=HostTurn(directory / name))
 
 
+def needed_key(source: "type[BaseSource]", settings: Settings) -> str:
+    """The key of a source, empty where it goes without; raises ConfigurationError where it does not."""
+    key = settings.key(source.KEY_VARIABLE)
+    if source.KEY_REQUIRED and not key:
+        raise ConfigurationError(
+            f"{source.name} needs a key: write {source.KEY_VARIABLE}=… into .env or the environment"
+        )
+    return key
+
+
 def need_series(job: "Job") -> None:
     """Raise ConfigurationError where a run that a person has asked for has nothing to ask."""
     if not job.targets:
@@ -127,9 +137,7 @@ def _job(name: str, arguments: argparse.Namespace, settings: Settings) -> "Job":
     source = SOURCES[name]
     file = arguments.config or ROOT / source.CONFIG
     every = read_targets(file, source)
-    key = settings.key(source.KEY_VARIABLE)
-    if source.KEY_REQUIRED and not key:
-        raise ConfigurationError(f"{name} needs a key: write {source.KEY_VARIABLE}=… into .env or the environment")
+    key = needed_key(source, settings)
     window = _window(source, arguments, datetime.now(UTC))
     targets = choose(every, arguments.asset, arguments.metric, file.name)
     api = source(key, settings.url(source.BASE_URL_VARIABLE))

@@ -84,13 +84,12 @@ def _look(database: "Database", settings: Settings) -> "Health":
 
 def _ask(database: "Database", settings: Settings) -> "Health":
     from db.health import has_tables
-    from db.setup import has_schema, session_for
+    from db.setup import need_schema, session_for
     from pipeline.diagnosis import diagnose
     from pipeline.health import Health, Life
 
     with session_for(database, "status", "read") as session, session, session.cursor() as cursor:
         if not has_tables(cursor):
             return Health(None, Life.NONE, None)
-        if not has_schema(database):
-            raise ConfigurationError("the tables are of another version: python main.py setup")
+        need_schema(database)
         return diagnose(cursor, settings)

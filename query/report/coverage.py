@@ -1,11 +1,12 @@
 """The part of the page on coverage: by metric and month, and the series with the most holes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import groupby
 
+from pipeline.words import counted, first_of
 from query.report.drawings import axis, strip, swatch
 from query.report.facts import Cover, Report, SourceFacts
-from query.report.markup import Html, count, element, named, section, table
+from query.report.markup import Html, element, named, section, table
 from query.report.months import Days, Line, month_of
 
 LEGEND = {
@@ -42,7 +43,7 @@ def _source(source: SourceFacts, first: int, end: int) -> Iterator[Html]:
         return
     if source.lost:
         command = element("code", f"python main.py gaps {source.name}")
-        yield element("p", f"! {count(source.lost, 'day')} lost: ", command, " says how to repair that", class_="bad")
+        yield element("p", f"! {counted(source.lost, 'day')} lost: ", command, " says how to repair that", class_="bad")
     yield element("div", axis(first, end), class_="axis")
     yield from (_metric(each, first, end) for each in source.covers)
 
@@ -51,19 +52,14 @@ def _metric(cover: Cover, first: int, end: int) -> Html:
     """A metric: its strip, and to be opened its months and its series."""
     days = cover.all.days
     unseen = f" and {len(cover.unseen):,} without a point" if cover.unseen else ""
-    said = _said(days, f"{count(cover.series, 'series', 'series')}{unseen}, ")
+    said = _said(days, f"{counted(cover.series, 'series', 'series')}{unseen}, ")
     strip_ = strip(cover.all, first, end)
     summary = element("summary", element("b", named(cover.all.name)), said, strip_, class_="line")
-    told = [element("p", f"Without a point: {_some(cover.unseen)}.", class_="soft")] if cover.unseen else []
+    told = [element("p", f"Without a point: {first_of(cover.unseen, NAMED)}.", class_="soft")] if cover.unseen else []
     if not days.expected:
         return element("details", summary, element("p", "No closed day yet."), *told)
     lines = element("ul", *(_series(each, first, end) for each in cover.shown), class_="strips")
     return element("details", summary, _by_month(cover.all), element("p", _which(cover), class_="soft"), lines, *told)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return f"{', '.join(names[:NAMED])}{more}"
 
 
 def _series(line: Line, first: int, end: int) -> Html:

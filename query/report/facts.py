@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from db.report import Lately, Restatement
-from pipeline.freshness import SeriesState
+from pipeline.freshness import SeriesState, Stale
 from pipeline.values import Series
 from query.report.months import Line
 
@@ -17,14 +17,6 @@ class Fresh(NamedTuple):
     states: dict[SeriesState, int]
     left: int  # stored series that no config asks for
     newest: datetime | None
-
-
-class Stale(NamedTuple):
-    """A series that is older than due though the API has not said that it has nothing newer."""
-
-    asset: str
-    metric: str
-    newest: datetime
 
 
 class Cover(NamedTuple):

@@ -11,11 +11,11 @@ from db.coverage import Name, series_maps
 from db.lock import is_held
 from db.reader import Reader
 from db.report import largest_revisions, lately, under_way
-from pipeline.freshness import Freshness, SeriesState
+from pipeline.freshness import Freshness, SeriesState, Stale
 from pipeline.gaps import in_rhythm, own_times
 from pipeline.values import Series, Target, Verb, midnight
 from query.report.charts import draw
-from query.report.facts import Cover, Fresh, Report, SourceFacts, Stale
+from query.report.facts import Cover, Fresh, Report, SourceFacts
 from query.report.months import Judged, judged, line
 from sources import SOURCES
 

@@ -59,11 +59,6 @@ def short(value: float, unit: str = "", near: float = NEAR) -> str:
     return amount(value, unit, near * abs(value))
 
 
-def count(number: int, one: str, many: str = "") -> str:
-    """A number of things: "1 series", "2,000 runs"."""
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
-
-
 def day(at: date) -> str:
     """A day."""
     return f"{at:%Y-%m-%d}"

@@ -9,10 +9,11 @@ from pathlib import Path
 from db.report import Failure, Restatement
 from pipeline.freshness import SeriesState
 from pipeline.values import Series, midnight
+from pipeline.words import counted
 from query.report.coverage import coverage
 from query.report.drawings import PATTERNS, is_log, plot
 from query.report.facts import Chart, Fresh, Report, SourceFacts, scrubbed
-from query.report.markup import NEAR, Html, count, day, element, minute, named, row, section, short, table, together
+from query.report.markup import NEAR, Html, day, element, minute, named, row, section, short, table, together
 from sources import unit_of
 
 CSS = Path(__file__).with_name("page.css")
@@ -81,7 +82,7 @@ def _glances(report: Report) -> list[Html]:
         _glance(
             "failures",
             f"{report.lately.failed:,}",
-            f"of {count(report.lately.runs, 'run')} failed, {report.days} days",
+            f"of {counted(report.lately.runs, 'run')} failed, {report.days} days",
             report.lately.failed,
         ),
         _glance("freshness", f"{stale:,}", "series stale", stale),
@@ -101,7 +102,7 @@ def _glance(part: str, figure: str, words: str, bad: int) -> Html:
 
 def _failures(report: Report) -> Html:
     lately = report.lately
-    told = f"{lately.failed:,} of {count(lately.runs, 'run')} of the last {report.days} days failed"
+    told = f"{lately.failed:,} of {counted(lately.runs, 'run')} of the last {report.days} days failed"
     told += f"; {lately.under_way:,} more under way" if lately.under_way else ""
     if not lately.failures:
         return section("failures", "What failed lately", element("p", f"Nothing: {told}."))
@@ -113,7 +114,7 @@ def _failure(each: Failure) -> Html:
     head = f"{each.source} {each.kind or 'run'}, {minute(each.last)} UTC"
     text = each.failure or (ENDLESS if each.endless else "no reason recorded")
     if (more := len(text) - TEXT_SHOWN) > 0:
-        text = f"{text[:TEXT_SHOWN]}\u2026 and {count(more, 'character')} more"
+        text = f"{text[:TEXT_SHOWN]}\u2026 and {counted(more, 'character')} more"
     runs = f"run {each.pull_id}"
     if each.times > 1:
         runs = f"{each.times:,} runs since {minute(each.first)}, the last is {each.pull_id}"
@@ -142,7 +143,8 @@ def _freshness_of(source: SourceFacts, report: Report) -> list[Html]:
     if source.stale:
         today = midnight(report.at)
         shown = [
-            f"{each.asset} {each.metric} ({day(each.newest)}, {count((today - midnight(each.newest)).days, 'day')} ago)"
+            f"{each.asset} {each.metric} ({day(each.newest)}, "
+            f"{counted((today - midnight(each.newest)).days, 'day')} ago)"
             for each in source.stale[:STALE_NAMED]
         ]
         more = len(source.stale) - len(shown)
@@ -154,7 +156,7 @@ def _freshness_of(source: SourceFacts, report: Report) -> list[Html]:
     columns = ["metric, newest point", *compress([*SeriesState, "left"], kept)]
     rows = [_fresh_row(each, compress(of, kept)) for each, of in zip(source.fresh, numbers, strict=True)]
     listed = table(f"Series of {source.name} by metric, those first that need a look", columns, rows)
-    summary = element("summary", f"{source.name}: {count(len(rows), 'metric')}")
+    summary = element("summary", f"{source.name}: {counted(len(rows), 'metric')}")
     return [*parts, element("details", summary, listed, open="" if source.stale else None)]
 
 
@@ -179,7 +181,7 @@ def _chart(chart: Chart) -> Html:
         "figcaption",
         element("b", f"{asset} ", named(metric)),
         element("strong", short(extent.latest, unit_)),
-        element("span", f"{source}, {day(extent.last)}; {count(extent.points, 'point')}; {low} to {high}{scale}"),
+        element("span", f"{source}, {day(extent.last)}; {counted(extent.points, 'point')}; {low} to {high}{scale}"),
     )
     ends = element("p", element("span", day(extent.first)), element("span", day(extent.last)), class_="ends")
     return element("figure", caption, plot(chart, label), ends)
@@ -196,7 +198,7 @@ def _revisions(report: Report) -> Html:
         if not source.revisions:
             parts.append(element("p", "None."))
             continue
-        caption = f"The {len(source.revisions)} largest of {count(source.revised, 'revision')} of {source.name}"
+        caption = f"The {len(source.revisions)} largest of {counted(source.revised, 'revision')} of {source.name}"
         columns = ["series, day and run", "change", "old and new"]
         rows = [_revision_row(source.name, each) for each in source.revisions]
         parts.append(table(caption, columns, rows))
