@@ -6,6 +6,7 @@ from db.catalogue import Stored
 from pipeline.errors import BadQuestion
 from pipeline.values import Series
 from query.names import Names, Wanted
+from query.unknown_names import hint, some
 from sources.config import Asset
 
 STORED = [
@@ -192,3 +193,84 @@ def test_every_series_is_what_was_asked_for_and_what_the_configs_have() -> None:
     assert {series.metric: points for series, points in every.items()} == {"PRICE": 9, "FEES": 9, "DAU": 0, "TXNS": 0}
     assert len(NAMES.every()) == len(STORED) + 3
     assert refused(None, None, "PRICEY", of="every") == "there is no metric 'PRICEY': did you mean PRICE?"
+
+
+def test_the_metrics_of_another_source_and_those_without_points_are_not_suggested() -> None:
+    assert refused("CHAIN_TVLS", None, "artemis", of="many") == (
+        "artemis has no metric 'CHAIN_TVLS': known: FEES, PRICE"
+    )
+
+
+def test_a_metric_that_is_named_twice_is_told_once() -> None:
+    assert NAMES.of_asset("sol", ["price", "PRICE", "fees"]) == [
+        ("artemis", "sol", "PRICE"),
+        ("artemis", "sol", "FEES"),
+    ]
+
+
+def test_the_metrics_of_an_entity_come_in_the_order_in_which_they_are_named() -> None:
+    found = NAMES.of_entity("solana", ["PRICE", "FEES", "CHAIN_TVL"])
+    assert [each.metric for each in found] == ["PRICE", "FEES", "PRICE", "CHAIN_TVL"]
+
+
+def test_an_entity_of_which_nothing_is_stored_says_so() -> None:
+    told = refused("bitcoin", ["PRICE"], of="of_entity")
+    assert told == "no source has PRICE of 'bitcoin': nothing is stored of it yet"
+
+
+def test_a_metric_that_one_asset_has_not_is_refused_with_the_asset() -> None:
+    told = refused(None, "sol", "PRICEY", of="every")
+    assert told == "there is no metric 'PRICEY' of 'sol': did you mean PRICE?"
+
+
+def test_several_sources_are_told_in_order_whatever_name_each_has_for_it() -> None:
+    stored = [Stored(Series(*each, "TVL"), 9, answered=True) for each in (("artemis", "x"), ("defillama", "y"))]
+    names = Names(lambda _: stored, {"artemis": [], "defillama": [asset("y", "TVL", "x", "protocol")]})
+    with pytest.raises(BadQuestion) as caught:
+        names.one("x", "TVL")
+    assert str(caught.value) == "several sources have TVL of 'x': artemis (x), defillama (y): name the source"
+
+
+def test_an_entity_is_suggested_as_an_asset_is_and_an_empty_one_is_not() -> None:
+    assert refused("uniswa", "PRICE", "artemis") == "artemis has no asset 'uniswa': did you mean Uniswap or uni?"
+    names = Names(lambda _: [], {"artemis": [asset("sol", "PRICE"), asset("eth", "PRICE", "ether")]})
+    for ask, known in (
+        (lambda: names.one("zzz", "PRICE"), "eth, ether, sol"),
+        (lambda: names.of_entity("zzz", ["X"]), "ether"),
+    ):
+        with pytest.raises(BadQuestion) as caught:
+            ask()
+        assert str(caught.value).endswith(f"'zzz': known: {known}")
+
+
+@pytest.mark.parametrize(
+    ("name", "metrics", "command"),
+    [
+        ("both", "FEES FEES_24H", "backfill defillama --asset both"),  # which asks for all that has a history
+        ("Live", "FEES_24H", "pull defillama --asset Live"),
+        ("LIVE", "FEES_24H", "pull defillama --asset Live"),
+    ],
+)
+def test_what_fetches_an_asset_is_a_pull_where_all_that_it_has_exists_only_live(
+    name: str, metrics: str, command: str
+) -> None:
+    rows = [asset("both", "FEES FEES_24H", kind="protocol"), asset("Live", "FEES_24H", kind="protocol")]
+    with pytest.raises(BadQuestion) as caught:
+        Names(lambda _: [], {"defillama": rows}).of_asset(name)
+    assert str(caught.value).endswith(f": python main.py {command}"), metrics
+
+
+def test_the_names_most_like_one_are_suggested_then_those_that_hold_it_the_shortest_first() -> None:
+    long = ["all-of-the-ether-of-another", "pre-ether-of-somebody", "other"]
+    assert (
+        hint("ether", long, "the list") == "did you mean other or pre-ether-of-somebody or all-of-the-ether-of-another?"
+    )
+    assert hint("abcd", [f"abcd{n}" for n in range(9)], "the list").count(" or ") == 2
+    assert hint("abcde", ["abcxy"], "the list") == "did you mean abcxy?"
+
+
+def test_where_no_name_is_near_few_are_told_and_of_many_where_they_stand() -> None:
+    assert hint("zzz", [f"a{n:02}" for n in range(12)], "the list").startswith("known: a00, a01, ")
+    assert hint("zzz", [f"a{n:02}" for n in range(13)], "the list") == "see the list"
+    assert some(f"a{n}" for n in range(8)).endswith(", a6, a7")
+    assert some(f"a{n}" for n in range(9)).endswith(", a6, a7 and 1 more")

@@ -1,17 +1,21 @@
 """query_data's frames about the data: sources, assets, metrics, coverage, freshness, runs, revisions."""
 
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import query_data as q
+from db.setup import Database
+from db.store import Store
 from pipeline import diagnosis
 from pipeline.errors import BadQuestion
 from pipeline.values import DAY, Answered, Verb, Window
 from query import session as query_session
-from tests.tables import DONE, START, TODAY, Opener, asked, point, points
+from tests.tables import DONE, START, TODAY, Opener, Rows, asked, point, points
 
 CONFIGS = {
     "artemis_config.csv": "asset,metrics,name,entity\nsol,PRICE,Solana,solana\n",
@@ -148,3 +152,31 @@ def test_a_source_without_a_module_is_told_as_far_as_the_table_goes(rows: Callab
     assert q.coverage("GONE", "solana")["days"].tolist() == [3]
     assert set(q.freshness("gone")["state"]) == {"not asked for"}
     assert q.series("solana", "TVL", daily=True)["value"].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_kind_that_two_rows_of_a_config_have_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query_session, "ROOT", tmp_path)
+    (tmp_path / "artemis_config.csv").write_text(CONFIGS["artemis_config.csv"])
+    (tmp_path / "defillama_config.csv").write_text("asset,kind,metrics\nsolana,protocol,TVL\nsolana,protocol,FEES\n")
+    assert q.assets(metric="TVL").set_index("asset")["kinds"].to_dict() == {"ethereum": "", "solana": "protocol"}
+
+
+def test_weekends_are_no_holes_in_the_coverage_of_an_equity(database: Database) -> None:
+    with closing(Store(database, "artemis", Verb.BACKFILL, hold=lambda: None)) as store:
+        week = points(0, 1, 2, 3, 4, asset="eq-x", metric="PRICE")  # from a Monday on
+        store.load(week, [asked(0, 7, "eq-x", "PRICE", timedelta())])
+    assert records(q.coverage("artemis", "eq-x"), "days", "empty", "lost") == [(5, 0, 0)]
+
+
+def test_in_the_coverage_a_price_is_of_the_midnight_that_it_was_asked_for(open_store: Opener, rows: Rows) -> None:
+    seen = [point("old", day - 20 / 86_400, metric="PRICE") for day in (1, 2)]
+    open_store(Verb.BACKFILL).load(seen, [asked(1, 4, "old", "PRICE")])
+    rows("DELETE FROM metrics WHERE metric_name = 'PRICE' AND pulled_at > %s", START + DAY)
+    frame = q.coverage(asset="old", metric="PRICE")
+    assert records(frame, "days", "empty", "lost", "asked_from") == [(1, 1, 1, START + DAY)]
+
+
+def test_the_span_that_was_asked_for_reaches_over_what_was_not(open_store: Opener) -> None:
+    open_store(Verb.BACKFILL).load(points(20), [asked(20, 22)])
+    frame = q.coverage(asset="solana", metric="TVL")
+    assert records(frame, "asked_from", "asked_to") == [(START, START + 21 * DAY)]

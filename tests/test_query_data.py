@@ -373,3 +373,34 @@ def test_pandas_is_loaded_only_by_who_asks_for_a_frame() -> None:
         "import sys, main, query_data, pipeline.run; sys.exit(bool({'pandas', 'numpy', 'matplotlib'} & {*sys.modules}))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0  # noqa: S603
+
+
+def test_a_daily_window_has_its_days_whole_though_their_points_lie_outside_of_it(open_store: Opener) -> None:
+    load(open_store, point("x", 2 - 40 / 86_400, 5.0, "PRICE"), point("x", 2 + 22 / 24, 7.0, "APY"))
+    assert q.series("x", "PRICE", start="2024-01-03", daily=True)["value"].to_dict() == {START + 2 * DAY: 5.0}
+    assert q.series("x", "APY", end="2024-01-03T12:00", daily=True)["value"].to_dict() == {START + 2 * DAY: 7.0}
+
+
+def test_a_day_on_which_one_column_ends_and_the_next_begins_is_in_both(open_store: Opener) -> None:
+    load(open_store, *points(0, 1, asset="a"), *points(1, 2, asset="b"))
+    assert q.panel("TVL", daily=True).notna().to_numpy().tolist() == [[True, False], [True, True], [False, True]]
+
+
+def test_the_latest_stand_by_asset_in_whatever_order_they_are_named(open_store: Opener) -> None:
+    load(open_store, point("a"), point("b"))
+    assert q.latest("TVL", ["b", "a"]).index.tolist() == ["a", "b"]
+
+
+def test_a_window_that_is_empty_without_an_end_or_a_start_says_ever() -> None:
+    assert "its start, 9999-12-31, is not before its end, ever," in refused(lambda: q.panel("TVL", start="9999-12-31"))
+    assert "its start, ever, is not before its end, 1990-01-01," in refused(lambda: q.panel("TVL", end="1990-01-01"))
+
+
+def test_an_instant_that_no_utc_time_can_be_is_none() -> None:
+    when = "0001-01-01T00:00+02:00"
+    assert refused(lambda: q.panel("TVL", start=when)).startswith(f"{when!r} is no instant: write 2026-11-17")
+
+
+def test_of_a_cross_section_the_last_of_a_day_counts_where_times_are_not_the_apis_own_too(open_store: Opener) -> None:
+    load(open_store, point("x", 0.5, 2.0), point("x", 0, 1.0), point("a", 0.7, 3.0))
+    assert q.cross_section("TVL", "2024-01-01")["value"].to_dict() == {"a": 3.0, "x": 2.0}
