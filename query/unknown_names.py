@@ -36,7 +36,7 @@ def unknown_asset(
     if having and metric:
         has = "; ".join(f"{name} has {some((each.metric for each in found), metric)}" for name, found in having.items())
         return BadQuestion(f"{where} no {metric} of {asset!r}: {has}")
-    known = {each.series.asset for each in every}
+    known = {each.series.asset for each in every if each.points}
     known |= {
         name for of, rows in configs.items() for row in rows if source in (None, of) for name in (row.asset, row.entity)
     }

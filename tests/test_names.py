@@ -181,6 +181,13 @@ def test_a_series_that_was_asked_for_in_vain_is_told_from_one_that_was_not() -> 
     assert told[1].startswith("nothing is stored yet of sol DAU: python main.py backfill artemis")
 
 
+def test_a_name_that_has_nothing_is_not_suggested_for_itself() -> None:
+    names = Names(lambda _: [Stored(Series("artemis", "sol", "DAU"), 0, answered=False)], {})
+    with pytest.raises(BadQuestion) as caught:
+        names.one("sol", "DAU")
+    assert "did you mean" not in str(caught.value)
+
+
 def test_the_command_that_fetches_a_metric_is_of_the_source_that_was_named() -> None:
     configs = {name: [asset("x", "TVL", kind="protocol")] for name in ("artemis", "defillama")}
     names = Names(lambda _: [], configs)

@@ -92,9 +92,10 @@ def _each_source(arguments: argparse.Namespace, settings: Settings) -> "Iterator
     """
     from db.coverage import known_series
     from db.setup import ensure_schema
+    from query.session import fill
 
     names = names_of(arguments.source, arguments.config)
-    nothing = f"nothing is stored yet: python main.py backfill {arguments.source}"
+    nothing = f"nothing is stored yet: {fill(settings, None if arguments.source == 'all' else arguments.source)}"
     configured = [series for name in names for series in _configured(name, arguments)]
     if not has_database(settings):  # none is made for a look
         raise ConfigurationError(nothing)
