@@ -180,3 +180,15 @@ def test_the_span_that_was_asked_for_reaches_over_what_was_not(open_store: Opene
     open_store(Verb.BACKFILL).load(points(20), [asked(20, 22)])
     frame = q.coverage(asset="solana", metric="TVL")
     assert records(frame, "asked_from", "asked_to") == [(START, START + 21 * DAY)]
+
+
+@pytest.mark.parametrize(("key", "state"), [("", "not asked for"), ("s3cr3t", "never seen")])
+def test_a_series_whose_key_is_missing_is_not_asked_for(
+    key: str, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEFILLAMA_API_KEY", key)
+    for module in (query_session, diagnosis):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    (tmp_path / "artemis_config.csv").write_text(CONFIGS["artemis_config.csv"])
+    (tmp_path / "defillama_config.csv").write_text("asset,kind,metrics\naave,protocol,INFLOW\n")
+    assert q.freshness("defillama", "aave")["state"].tolist() == [state]

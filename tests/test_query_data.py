@@ -404,3 +404,17 @@ def test_an_instant_that_no_utc_time_can_be_is_none() -> None:
 def test_of_a_cross_section_the_last_of_a_day_counts_where_times_are_not_the_apis_own_too(open_store: Opener) -> None:
     load(open_store, point("x", 0.5, 2.0), point("x", 0, 1.0), point("a", 0.7, 3.0))
     assert q.cross_section("TVL", "2024-01-01")["value"].to_dict() == {"a": 3.0, "x": 2.0}
+
+
+def test_letters_of_any_alphabet_are_found_whatever_their_case(open_store: Opener) -> None:
+    load(open_store, point("STRASSE"), point("Ωmega"))
+    for name, asset in (("straße", "STRASSE"), ("ωMEGA", "Ωmega")):
+        assert q.series(name, "TVL").attrs["asset"] == asset
+
+
+def test_without_the_config_files_what_is_stored_is_still_told(
+    open_store: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(open_store, point("uniswap-v3"))
+    monkeypatch.setattr(query_session, "ROOT", tmp_path)
+    assert len(q.series("uniswap-v3", "TVL")) == 1

@@ -130,3 +130,11 @@ def test_a_question_waits_for_the_one_before_it(reader: Reader, rows: Rows) -> N
     found.append(reader.rows("SELECT 'quick'")[0][0])
     slow.join()
     assert found == ["slow", "quick"]
+
+
+def test_a_reader_that_is_closed_has_no_session(database: Database, rows: Rows) -> None:
+    reader = Reader(database)
+    reader.rows("SELECT 1")
+    reader.close()
+    until(lambda: not rows(SESSIONS))
+    Reader(database).close()  # nor one that was never asked
