@@ -2,7 +2,8 @@
 
 import sys
 
-from pipeline.commands import backfill_parser, main
+from cli.arguments import backfill_parser
+from cli.run_command import main
 
 if __name__ == "__main__":
     sys.exit(main(parser=backfill_parser("defillama")))

@@ -17,21 +17,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from db import points as ask
-from pipeline.errors import BadQuestion
-from pipeline.settings import Settings
-from pipeline.values import Series, midnight
-from query.instants import instant, window
-from query.session import QuerySession, configs
-from sources import unit_of
+from model.errors import BadQuestion
+from model.settings import Settings
+from model.values import midnight
+from query.dates import instant, window
+from query.query_session import QuerySession, configs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Iterable, Iterator
 
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from query.instants import When
+    from query.dates import When
 
 CHUNK = 200_000  # points
 
@@ -55,7 +53,7 @@ def series(
     found = [_session.names().one(asset, metric, source)]
     points = frames.points(_session.reader(), found, span, then, daily=daily)
     asked = {"asset": asset, "metric": metric, "source": source, "start": start, "end": end}
-    return _told(frames.one(points), found, then, asked)
+    return frames.described(frames.one(points), found, then, asked)
 
 
 def panel(
@@ -76,7 +74,7 @@ def panel(
     points = frames.points(_session.reader(), found, span, then, daily=daily)
     made = frames.wide(points, [each.asset for each in found], "asset")
     asked = {"metric": metric, "assets": named, "source": source, "start": start, "end": end}
-    return _told(made, found, then, asked)
+    return frames.described(made, found, then, asked)
 
 
 def frame(
@@ -97,7 +95,7 @@ def frame(
     points = frames.points(_session.reader(), found, span, then, daily=daily)
     made = frames.wide(points, [each.metric for each in found], "metric")
     asked = {"asset": asset, "metrics": named, "source": source, "start": start, "end": end}
-    return _told(made, found, then, asked)
+    return frames.described(made, found, then, asked)
 
 
 def compare(
@@ -120,7 +118,7 @@ def compare(
     found = _session.names().of_entity(entity, named)
     points = frames.points(_session.reader(), found, span, then, daily=daily)
     made = frames.wide(points, [str(each) for each in found], "series")
-    return _told(made, found, then, {"entity": entity, "metric": named, "start": start, "end": end})
+    return frames.described(made, found, then, {"entity": entity, "metric": named, "start": start, "end": end})
 
 
 def latest(
@@ -133,7 +131,7 @@ def latest(
     found = _session.names().many(metric, named, source)
     rows = _session.reader().rows(*ask.latest(found, then))
     made = frames.by_asset((found[number].asset, value, at) for number, at, value in rows)
-    return _told(made, found, then, {"metric": metric, "assets": named, "source": source})
+    return frames.described(made, found, then, {"metric": metric, "assets": named, "source": source})
 
 
 def cross_section(metric: str, date: When, source: str | None = None, as_of: When = None) -> pd.DataFrame:
@@ -148,7 +146,7 @@ def cross_section(metric: str, date: When, source: str | None = None, as_of: Whe
         raise BadQuestion("no date is given: say which day is meant")
     one = _session.names().many(metric, None, source)[0]._replace(asset="")
     made = frames.on_day(_session.reader(), one.source, one.metric, midnight(at), then)
-    return _told(made, [one], then, {"metric": metric, "date": date, "source": source})
+    return frames.described(made, [one], then, {"metric": metric, "date": date, "source": source})
 
 
 def chunks(
@@ -167,7 +165,7 @@ def chunks(
     asked = {"metric": metric, "assets": named, "source": source, "start": start, "end": end}
     for batch in _session.batches(found, CHUNK):
         made = frames.long(frames.points(_session.reader(), batch, span, then), batch)
-        yield _told(made, batch, then, asked)
+        yield frames.described(made, batch, then, asked)
 
 
 def sources() -> pd.DataFrame:
@@ -269,18 +267,3 @@ def _listed(names: str | Iterable[str] | None) -> list[str] | None:
         return list(names)
     except TypeError:
         raise BadQuestion(f"{names!r} is neither a name nor a list of names") from None
-
-
-def _told(made: pd.DataFrame, found: Sequence[Series], as_of: datetime | None, asked: dict[str, Any]) -> pd.DataFrame:
-    """The frame with what was found and asked for, as text: pandas copies `attrs` often, and saves them as JSON."""
-    for name in ("source", "asset", "metric"):
-        each = {getattr(series, name) for series in found}
-        made.attrs[name] = each.pop() if len(each) == 1 else ""  # where columns differ in it
-    made.attrs["series"] = "; ".join(map(str, found))
-    said = {name: _text(value) for name, value in asked.items() if value is not None}
-    made.attrs |= {"unit": unit_of(found), "as_of": as_of and as_of.isoformat(), "asked": said}
-    return made
-
-
-def _text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -2,10 +2,10 @@
 
 import sys
 
-from pipeline.commands import main
-from pipeline.commands.scheduler import parser
-from pipeline.process import use_plain_malloc
+from cli.arguments import scheduler_parser
+from cli.run_command import main
+from model.memory import use_plain_malloc
 
 if __name__ == "__main__":
     use_plain_malloc()
-    sys.exit(main(parser=parser()))
+    sys.exit(main(parser=scheduler_parser()))

@@ -11,9 +11,9 @@ from typing import Any
 
 import psycopg2
 
-from benchmarks.filled import COUNTED, SOURCE, VACUUM, filled
+from benchmarks.filled_tables import COUNTED, SOURCE, VACUUM, filled
 from db.coverage import MAP, SeriesMap, series_maps
-from pipeline.values import midnight
+from model.values import midnight
 
 ROUNDS = 2
 # Of one series in a hundred: days lost, a window never asked for, or a live row of yesterday that no history has yet.

@@ -17,7 +17,7 @@ import psycopg2
 from db.embedded import EmbeddedServer
 from db.setup import Database, ensure_schema
 from db.store import Store
-from pipeline.values import DataPoint, Verb
+from model.values import DataPoint, Verb
 
 DAYS = 2_000
 BATCH = 50_000

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from db.embedded import EmbeddedServer
-from pipeline.settings import ROOT
+from model.settings import ROOT
 from tests.fake_api import FakeApi
 
 POINTS = 2_000_000

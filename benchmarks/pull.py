@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from db.embedded import EmbeddedServer
-from pipeline.settings import ROOT
+from model.settings import ROOT
 from sources.defillama import DefiLlama
 from sources.defillama_metrics import ROWS
 from tests.fake_api import FakeApi

@@ -12,11 +12,11 @@ import pandas as pd
 import psycopg2
 
 import query_data as q
-from benchmarks.filled import SOURCE, filled
+from benchmarks.filled_tables import SOURCE, filled
 from db import points as ask
-from pipeline.settings import DATABASE_URL
+from model.settings import DATABASE_URL
 from query.names import Wanted
-from query.session import QuerySession
+from query.query_session import QuerySession
 
 ROUNDS = 5
 METRICS = 5  # an asset

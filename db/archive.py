@@ -15,8 +15,8 @@ from typing import Any
 
 from db.load import take_turn
 from db.setup import Database, session_for
-from pipeline.errors import ConfigurationError
-from pipeline.values import MAX_ASSET, MAX_METRIC, Target, Window
+from model.errors import ConfigurationError
+from model.values import MAX_ASSET, MAX_METRIC, Target, Window
 
 # `at` is when a row of metrics was loaded, and when a value of revisions was replaced; `pull_id` the run that did it.
 COLUMNS = ("table", "source", "asset", "metric_name", "pulled_at", "value", "at", "pull_id")

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from db.reader import Reader
-from pipeline.values import Series
+from model.values import Series
 
 # A row stands in coverage for every series that was ever asked for.
 SERIES = """

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from db.load import take_turn
-from pipeline.values import Target, Window
+from model.values import Target, Window
 
 Name = tuple[str, str]  # asset, metric
 

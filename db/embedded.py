@@ -25,8 +25,8 @@ from pathlib import Path
 
 import psycopg2
 
-from db.programs import REMEDY, START_SECONDS, Account, complaint, program_directories, run
-from pipeline.errors import ConfigurationError
+from db.postgres_programs import REMEDY, START_SECONDS, Account, complaint, program_directories, run
+from model.errors import ConfigurationError
 
 if sys.platform != "win32":  # absent there, and this module must still import to say so
     import fcntl

@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from db.setup import Database, aware, naive, plain_errors
-from pipeline.errors import ConfigurationError, DatabaseLost
-from pipeline.schedule import Duty, History, Try, slot_of
+from model.errors import ConfigurationError, DatabaseLost
 
 T = TypeVar("T")
 
@@ -82,31 +81,26 @@ class Heartbeat:
         self._session: Any = None
         self._turn = threading.Lock()
         values = {"host": socket.gethostname(), "pid": os.getpid(), "sources": list(sources), "fresh": fresh}
-        *beat, after = self._do(lambda cursor: _one(cursor, START, values))
-        self._beat = _beat(beat)
-        self.cleared = self._do(lambda cursor: frozenset(name for (name,) in _all(cursor, CLEARED, {"after": after})))
+        *beat, after = self.do(lambda cursor: _one(cursor, START, values))
+        self.started = _beat(beat)
+        self.cleared = self.do(lambda cursor: frozenset(name for (name,) in _all(cursor, CLEARED, {"after": after})))
 
     def beat(self, doing: str) -> datetime:
         """Say that the scheduler lives, and what it is doing; the time, by the clock that dates all runs."""
-        (now,) = self._do(lambda cursor: _one(cursor, BEAT, {"doing": doing}))
+        (now,) = self.do(lambda cursor: _one(cursor, BEAT, {"doing": doing}))
         return aware(now)
 
-    def history(self, duties: Sequence[Duty], now: datetime) -> History:
-        """The runs for the latest slot of each duty."""
-        self._do(lambda cursor: disown(cursor, duties, now))
-        return self._do(lambda cursor: history(cursor, duties, now, self._beat.started_at, self._beat.first_pull_id))
-
-    def refuse(self, duty: Duty, slot: datetime, failure: str) -> None:
-        """Record a run that could not even begin."""
-        values = {"source": duty.source, "kind": duty.verb.value, "slot": naive(slot), "failure": failure}
-        self._do(lambda cursor: cursor.execute(REFUSE, values))
+    def refuse(self, source: str, kind: str, slot: datetime, failure: str) -> None:
+        """Record a run of a slot that could not even begin."""
+        values = {"source": source, "kind": kind, "slot": naive(slot), "failure": failure}
+        self.do(lambda cursor: cursor.execute(REFUSE, values))
 
     def close(self) -> None:
         """End the session."""
         if self._session:
             self._session.close()
 
-    def _do(self, work: Callable[[Any], T]) -> T:
+    def do(self, work: Callable[[Any], T]) -> T:
         """Do some work with a cursor, in a transaction of its own, on a new session where the last one was lost."""
         with self._turn:
             try:
@@ -126,27 +120,33 @@ def last_beat(cursor: Any) -> tuple[datetime, Beat | None]:
     return aware(now), _beat(beat) if beat[0] else None
 
 
-def disown(cursor: Any, duties: Sequence[Duty], now: datetime) -> None:
-    """Take their slots from runs that are dated after now, by a clock that was ahead: the slots are still to come."""
-    cursor.execute(DISOWN, {"sources": sorted({duty.source for duty in duties}), "now": naive(now)})
+def disown(cursor: Any, sources: Sequence[str], now: datetime) -> None:
+    """Take their slots from runs that a clock which was ahead has dated after now: these slots are still to come."""
+    cursor.execute(DISOWN, {"sources": list(sources), "now": naive(now)})
 
 
-def history(cursor: Any, duties: Sequence[Duty], now: datetime, started: datetime, first_pull_id: int) -> History:
-    """The runs for the latest slot of each duty of a scheduler that started then."""
-    sources = sorted({duty.source for duty in duties})
-    first_runs = {name: aware(at) for name, at in _all(cursor, FIRST_RUNS, {"sources": sources}) if at}
-    slots = [(duty, slot_of(duty, now, started, first_runs.get(duty.source))) for duty in duties]
-    wanted = [(duty, slot) for duty, slot in slots if slot is not None]
+def first_runs(cursor: Any, sources: Sequence[str]) -> dict[str, datetime]:
+    """When the first run of each of these sources began; nothing for a source that never had one."""
+    return {name: aware(at) for name, at in _all(cursor, FIRST_RUNS, {"sources": list(sources)}) if at}
+
+
+def tries(
+    cursor: Any, slots: Sequence[tuple[str, str, datetime]], first_pull_id: int
+) -> list[tuple[int, datetime | None, bool, bool]]:
+    """The runs for these slots (source, kind, slot), in the order in which they began.
+
+    Each row is the index of the slot, when the run ended (None while it runs, or where it was killed), whether nothing
+    of it failed and nothing was cleared since, and whether its pull_id is greater than `first_pull_id`.
+    """
     values = {
-        "sources": [duty.source for duty, _ in wanted],
-        "kinds": [duty.verb.value for duty, _ in wanted],
-        "slots": [naive(slot) for _, slot in wanted],
+        "sources": [source for source, _, _ in slots],
+        "kinds": [kind for _, kind, _ in slots],
+        "slots": [naive(slot) for _, _, slot in slots],
         "first_pull_id": first_pull_id,
     }
-    tries: dict[tuple[Duty, datetime], list[Try]] = {}
-    for number, ended, done, ours in _all(cursor, TRIES, values):
-        tries.setdefault(wanted[number - 1], []).append(Try(aware(ended) if ended else None, done, ours))
-    return History(started, first_runs, tries)
+    return [
+        (number - 1, ended and aware(ended), done, ours) for number, ended, done, ours in _all(cursor, TRIES, values)
+    ]
 
 
 def _one(cursor: Any, statement: str, values: Any) -> tuple[Any, ...]:

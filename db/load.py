@@ -11,8 +11,8 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
-from pipeline.errors import DatabaseLost
-from pipeline.values import Answered, DataPoint, Verb
+from model.errors import DatabaseLost
+from model.values import Answered, DataPoint, Verb
 
 LOAD_LOCKS = 0x6372_7973  # the first key of the advisory locks of loads
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC).timestamp()  # PostgreSQL's own zero of time

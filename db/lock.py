@@ -9,9 +9,10 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from db.setup import Database, alive, reason
-from pipeline.errors import DatabaseLost, RunRefused
+from model.errors import DatabaseLost, RunRefused
 
 PLACES = 0x6372_7972  # the first key of the advisory locks of places
+SCHEDULER = "scheduler"  # the place that the one scheduler of a database holds
 RELEASE_SECONDS = 10.0  # how long the server may take to see that a session of ours has ended
 RELEASE_PAUSE = 0.5  # seconds between two tries
 
@@ -25,6 +26,11 @@ FROM pg_locks JOIN pg_stat_activity USING (pid)
 WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND objsubid = 2 AND granted
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
+
+
+def place_of_run(source: str, verb: str) -> str:
+    """The place that a run of a source and kind holds, such as "pull artemis"."""
+    return f"{verb} {source}"
 
 
 def is_held(cursor: Cursor, place: str) -> bool:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from db.setup import aware, naive
-from pipeline.values import Series, Window
+from model.values import Series, Window
 
 WANTED = """unnest(%(sources)s::text[], %(assets)s::text[], %(metrics)s::text[])
     WITH ORDINALITY AS wanted (source, asset, metric, number)"""

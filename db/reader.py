@@ -10,8 +10,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from db.setup import FOREIGN, Database, alive, not_ours, reason
-from pipeline.aside import Aside
-from pipeline.errors import ConfigurationError, DatabaseAway, DatabaseLost
+from model.background import Aside
+from model.errors import ConfigurationError, DatabaseAway, DatabaseLost
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 from psycopg2.extensions import parse_dsn
 
 from db.embedded import EmbeddedServer
-from pipeline.errors import ConfigurationError, DatabaseAway, DatabaseLost
+from model.errors import ConfigurationError, DatabaseAway, DatabaseLost
 
 log = logging.getLogger(__name__)
 

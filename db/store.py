@@ -14,8 +14,8 @@ from psycopg2.extensions import TransactionRollbackError
 from db import coverage
 from db.load import Counts, Load
 from db.setup import UNWRITABLE, Database, alive, naive, reason
-from pipeline.errors import ConfigurationError, DatabaseLost
-from pipeline.values import Answered, DataPoint, Target, Verb, Window
+from model.errors import ConfigurationError, DatabaseLost
+from model.values import Answered, DataPoint, Target, Verb, Window
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

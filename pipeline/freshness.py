@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from db.coverage import Name
 from db.health import Age
-from pipeline.duties import GRACE, LOG, DutyHealth, Problem
-from pipeline.values import DAY, Rhythm, Target, Verb
+from model.values import DAY, Rhythm, Target, Verb
+from pipeline.run_health import GRACE, LOG, DutyHealth, Problem
 from sources.base import BaseSource
 
 STALLED = timedelta(days=4)  # without one new point of any series; the longest time that exchanges close

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from db.coverage import Name, SeriesMap
 from db.store import Store
+from model.values import DAY, Rhythm, Target, Window
 from pipeline.plan import Job, Scope, days
-from pipeline.values import DAY, Rhythm, Target, Window
 from sources.base import BaseSource
 
 NAMES_SHOWN = 5  # in a command that repairs them; where they are more, it repairs all

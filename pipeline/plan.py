@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
-from pipeline.errors import ConfigurationError
-from pipeline.values import DAY, Target, Verb, Window, midnight
+from model.errors import ConfigurationError
+from model.values import DAY, Target, Verb, Window, midnight
 from sources.base import EARLIEST, BaseSource, Call
 from sources.config import nearest
 

@@ -4,23 +4,25 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 
-from db.lock import SessionLock
+from db.lock import SessionLock, place_of_run
 from db.setup import Database
 from db.store import Store
-from pipeline.errors import CallFailed, DatabaseLost, RunRefused, SourceStopped
+from model.errors import CallFailed, DatabaseLost, RunRefused, SourceStopped
+from model.values import DAY, Answered, DataPoint, Verb, Window, midnight
 from pipeline.gaps import to_ask
 from pipeline.plan import Job, Plan, Scope, make_plan
-from pipeline.progress import Progress
 from pipeline.summary import Summary
-from pipeline.values import DAY, Answered, DataPoint, Verb, Window, midnight
 from sources.base import Answer
-from sources.flight import Flight, Outcome
+from sources.fetch import Flight, Outcome
 from sources.http import Client
 from sources.pace import Pace
 
 log = logging.getLogger(__name__)
+
+Update = Callable[[int, int, int], None]  # takes the calls that have ended, of how many, and the points received
+Show = Callable[[str, int], AbstractContextManager[Update]]  # shows the progress of a run with this title and calls
 
 BATCH_POINTS = 50_000  # as many rows as one transaction loads at full speed
 BATCH_SECONDS = 2.0  # what a killed process may lose
@@ -35,7 +37,7 @@ def run(
     pace: Pace,
     *,
     hold: Callable[[], None] = lambda: None,
-    show: Callable[[str, int], Progress] = Progress,
+    show: Show = lambda title, total: nullcontext(lambda *_: None),  # noqa: ARG005
 ) -> Summary:
     """Make the calls that a job takes, store what they give, record the run in pulls; ends early once `stop` is set.
 
@@ -51,7 +53,7 @@ def run(
         lock.take()
 
     with (
-        closing(SessionLock(database, f"{verb} {source.name}", stop)) as lock,
+        closing(SessionLock(database, place_of_run(source.name, verb), stop)) as lock,
         closing(Store(database, source.name, verb, hold_both, stop)) as store,
     ):
         hold()
@@ -85,14 +87,14 @@ def plan_in(store: Store, job: Job) -> Plan:
     return make_plan(job, to_ask(job, store))
 
 
-def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Callable[[str, int], Progress]) -> None:
+def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show) -> None:
     """Take answers as they come and load them batch by batch, each answer's points in one transaction."""
     batch: list[DataPoint] = []
     answered: list[Answered] = []
     loaded = time.monotonic()
     calls = summary.plan.calls
     total = len(calls)
-    with Flight(client, calls) as flight, show(str(summary.plan.job), total) as progress:
+    with Flight(client, calls) as flight, show(str(summary.plan.job), total) as update:
         for outcome in flight:
             if outcome is not None:
                 batch += _take(outcome, summary)
@@ -103,7 +105,7 @@ def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Calla
                 batch.clear()
                 answered.clear()
                 loaded = time.monotonic()
-            progress.update(summary.calls, total, summary.received)
+            update(summary.calls, total, summary.received)
     summary.counts.add(store.load(batch, answered))
     summary.not_made = total - summary.calls
     if not summary.not_made:

@@ -4,19 +4,19 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime
-from types import TracebackType
 
-from db.heartbeat import Heartbeat
-from pipeline.errors import ConfigurationError, DatabaseLost, PipelineError, RunRefused
-from pipeline.notify import Notify
+from db.heartbeat import Heartbeat, disown
+from model.errors import ConfigurationError, DatabaseLost, PipelineError, RunRefused
+from model.memory import give_memory_back
+from model.values import Verb
+from pipeline.due import Duty, History, due, read_history
 from pipeline.plan import Job
-from pipeline.process import give_memory_back
-from pipeline.progress import Progress
-from pipeline.schedule import Duty, due
+from pipeline.run import Show, Update
 from pipeline.summary import Summary
-from pipeline.values import Verb
+from pipeline.systemd import Notify
 
 log = logging.getLogger(__name__)
 
@@ -25,36 +25,24 @@ STOP_SECONDS = 3.5  # for the runs under way to store what they have; a little l
 REFUSED_SECONDS = 60.0  # before a run whose place is taken, by a command of a person, is tried again
 HUNG_SECONDS = 1800.0  # without any movement of a run, after which the process is no longer called alive
 
-Show = Callable[[str, int], Progress]
 
-
-class Activity(Progress):
-    """How far a run of the scheduler is: for its heartbeat, in place of a bar or of lines in the log."""
+class Activity:
+    """How far a run of the scheduler is, for its heartbeat."""
 
     def __init__(self, duty: Duty) -> None:
-        self._text = str(duty)
-        self._title = self._text
+        self._text = self._title = str(duty)
         self.moved = time.monotonic()
-
-    def begin(self, title: str, total: int) -> "Activity":
-        """The same, as of a run that has its calls."""
-        self._title = title
-        self.update(0, total, 0)
-        return self
 
     def __str__(self) -> str:
         return self._text
 
-    def __enter__(self) -> "Activity":
-        return self
+    def show(self, title: str, total: int) -> AbstractContextManager[Update]:
+        """What shows the progress of a run that has its calls."""
+        self._title = title
+        self._update(0, total, 0)
+        return nullcontext(self._update)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing is shown, so nothing ends."""
-
-    def update(self, done: int, total: int, points: int) -> None:
-        """Remember where the run is, and that it moves."""
+    def _update(self, done: int, total: int, points: int) -> None:
         self._text = f"{self._title}: {done:,} of {total:,} calls, {points:,} points"
         self.moved = time.monotonic()
 
@@ -109,7 +97,7 @@ class Scheduler:
             self._hold()
             now = self._heartbeat.beat(self._doing())
             busy = list(self._lanes)  # before the history: what ends in between has ended in neither
-            begun = list(due(self._duties, now, self._heartbeat.history(self._duties, now), busy))
+            begun = list(due(self._duties, now, self._history(now), busy))
             for duty, slot in begun:
                 self._begin(duty, slot)
             if begun:
@@ -125,6 +113,14 @@ class Scheduler:
             self._away = False
             self._notify.status(self._doing())
         self._feed_watchdog()
+
+    def _history(self, now: datetime) -> History:
+        """The runs for the latest slot of each duty."""
+        started = self._heartbeat.started
+        self._heartbeat.do(lambda cursor: disown(cursor, sorted({duty.source for duty in self._duties}), now))
+        return self._heartbeat.do(
+            lambda cursor: read_history(cursor, self._duties, now, started.started_at, started.first_pull_id)
+        )
 
     def _feed_watchdog(self) -> None:
         since = time.monotonic() - HUNG_SECONDS
@@ -149,7 +145,7 @@ class Scheduler:
         """One run, whatever comes of it: the loop and the other lanes go on."""
         try:
             job = self._job(duty, slot)
-            summary = self._run(job, activity.begin)
+            summary = self._run(job, activity.show)
             self._remember(duty, slot, summary)
             level = logging.WARNING if summary.exit_code else logging.INFO
             log.log(level, "%s", summary.line(), extra={"run": summary.figures()})
@@ -185,6 +181,6 @@ class Scheduler:
         """Record what has no row of its own, so that it counts as a failed try."""
         try:
             self._hold()
-            self._heartbeat.refuse(duty, slot, self._scrub(str(error)))
+            self._heartbeat.refuse(duty.source, duty.verb.value, slot, self._scrub(str(error)))
         except (DatabaseLost, ConfigurationError, RunRefused) as lost:
             log.info("%s: not recorded: %s", duty, lost)

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from db.load import Counts
 from db.store import STOPPED, RunEnd
+from model.values import DAY, Target, Verb
 from pipeline.plan import Plan
-from pipeline.values import DAY, Target, Verb
 
 FAILURES_SHOWN = 5  # distinct messages in the summary
 FAILURES_KEPT = 20  # distinct messages in pulls.failure

@@ -11,10 +11,10 @@ import pandas as pd
 from db import points as ask
 from db.reader import Reader, Table
 from db.setup import aware
-from pipeline.errors import BadQuestion
-from pipeline.values import DAY, Series, Window, midnight
-from query.instants import LATEST
-from sources import metric_of
+from model.errors import BadQuestion
+from model.values import DAY, Series, Window, midnight
+from query.dates import LATEST
+from sources import metric_of, unit_of
 from sources.base import EARLIEST
 
 # One row of a binary COPY of (integer, timestamp, double precision): how many fields, and each with its length.
@@ -154,6 +154,23 @@ def any_table(found: Table) -> pd.DataFrame:
     typed = [_typed(column, kind) for column, kind in zip(columns, found.types, strict=True)]
     frame = pd.concat(typed, axis=1) if typed else pd.DataFrame()
     return frame.set_axis(pd.Index(found.names), axis=1)
+
+
+def described(
+    made: pd.DataFrame, found: Sequence[Series], as_of: datetime | None, asked: dict[str, Any]
+) -> pd.DataFrame:
+    """The frame with what was found and asked for, as text: pandas copies `attrs` often, and saves them as JSON."""
+    for name in ("source", "asset", "metric"):
+        each = {getattr(series, name) for series in found}
+        made.attrs[name] = each.pop() if len(each) == 1 else ""  # where columns differ in it
+    made.attrs["series"] = "; ".join(map(str, found))
+    said = {name: _text(value) for name, value in asked.items() if value is not None}
+    made.attrs |= {"unit": unit_of(found), "as_of": as_of and as_of.isoformat(), "asked": said}
+    return made
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _typed(column: "pd.Series[Any]", kind: int) -> "pd.Series[Any]":

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from db.catalogue import Stored
-from pipeline.errors import BadQuestion
-from pipeline.values import Series
+from model.errors import BadQuestion
+from model.values import Series
 from query.unknown_names import hint, some, unknown_asset, unknown_metric
 from sources import SOURCES
 from sources.config import Asset

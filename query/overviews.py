@@ -11,11 +11,11 @@ from db import revisions as replaced
 from db.catalogue import Stored
 from db.coverage import SeriesMap, series_maps
 from db.reader import Reader
-from pipeline.diagnosis import diagnose
-from pipeline.errors import BadQuestion
+from model.errors import BadQuestion
+from model.settings import Settings
+from model.values import DAY, Series, Target, midnight
 from pipeline.gaps import in_rhythm, own_times
-from pipeline.settings import Settings
-from pipeline.values import DAY, Series, Target, midnight
+from pipeline.health import diagnose
 from query.frames import TIME, any_table, table
 from query.names import Configs
 from sources import SOURCES, unit_of

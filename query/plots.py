@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.errors import BadQuestion, ConfigurationError
-from pipeline.values import DAY, Series
+from model.errors import BadQuestion, ConfigurationError
+from model.values import DAY, Series
 from sources import unit_of
 
 try:

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from db import points as ask
 from db.setup import aware
-from pipeline.values import DAY, Series, Window
+from model.values import DAY, Series, Window
 from query.names import Wanted
-from query.session import QuerySession, batched
+from query.query_session import QuerySession, batched
 
 POINTS = 50_000  # held at once
 POINTS_A_DAY = 24  # of a series at most, where it is estimated what a window holds

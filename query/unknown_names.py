@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 from db.catalogue import Stored
-from pipeline.errors import BadQuestion
-from pipeline.values import Series, Verb
-from pipeline.words import first_of
+from model.errors import BadQuestion
+from model.text import first_of
+from model.values import Series, Verb
 from sources import SOURCES
 from sources.config import Asset
 

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from pipeline.schedule import Schedule, daily
-from pipeline.values import DAY, Rhythm, Target, Verb, Window, midnight
+from model.schedule import Schedule, daily
+from model.values import DAY, Rhythm, Target, Verb, Window, midnight
 from sources.artemis_metrics import METRICS, QUARTERLY
 from sources.base import NO_DAYS, BaseSource, Call, Metric, Observation, Offer, Request, as_list, halves
 

@@ -3,7 +3,7 @@
 Left out are names that the API serves only as a latest value without a date: LATEST_… and 30D_VOLUME.
 """
 
-from pipeline.values import Verb
+from model.values import Verb
 from sources.base import Metric
 
 DAILY = """

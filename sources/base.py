@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, NamedTuple
 
-from pipeline.errors import BadPoint, CallFailed
-from pipeline.schedule import Schedule
-from pipeline.values import DAY, DataPoint, Rhythm, Target, Verb, Window, midnight
+from model.errors import BadPoint, CallFailed
+from model.schedule import Schedule
+from model.values import DAY, DataPoint, Rhythm, Target, Verb, Window, midnight
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # no value of either API is older; an older date is an error
 NO_DAYS = Window(EARLIEST, EARLIEST)  # of a call whose answer gives no points

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from pipeline.errors import ConfigurationError
-from pipeline.out_file import in_place_of
-from pipeline.values import MAX_ASSET, Target
+from model.errors import ConfigurationError
+from model.files import in_place_of
+from model.values import MAX_ASSET, Target
 from sources.base import BaseSource
 
 COLUMNS = ("asset", "kind", "metrics", "id", "name", "entity")  # kind only where the source has kinds

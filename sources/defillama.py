@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from pipeline.schedule import Schedule, daily, hourly
-from pipeline.values import DAY, Target, Verb, Window
+from model.schedule import Schedule, daily, hourly
+from model.values import DAY, Target, Verb, Window
 from sources.base import NO_DAYS, BaseSource, Call, Metric, Observation, Offer, Request, halves
 from sources.defillama_listings import LISTINGS
 from sources.defillama_metrics import METRICS, PRICE_HISTORY, RENAMED_CHAINS, ROWS, Endpoint, endpoint_of

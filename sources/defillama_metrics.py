@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from pipeline.values import DAY, Target, Verb, Window, midnight
+from model.values import DAY, Target, Verb, Window, midnight
 from sources.base import UNDATED, Call, Metric, Observation, as_list
 
 Reader = Callable[[Call, Any], Iterator[Observation]]

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import ijson
 import requests
 
-from pipeline.errors import CallFailed, SourceStopped
+from model.errors import CallFailed, SourceStopped
 from sources.base import Answer, BaseSource, Call, Request
 from sources.pace import Pace
 from sources.retry import LONGEST_PAUSE, MAX_REFUSALS, MAX_TRIES, Verdict, backoff, retry_after, verdict

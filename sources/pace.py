@@ -5,8 +5,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from sources.host_pace import Turn
 from sources.retry import backoff
-from sources.turn import Turn
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from db.heartbeat import Heartbeat
 from db.reader import Reader
 from db.setup import Database, ensure_schema
 from db.store import Store
-from pipeline.settings import PACE_DIRECTORY
-from pipeline.values import Verb
+from model.settings import PACE_DIRECTORY
+from model.values import Verb
 from tests.tables import Opener, Rows, Values
 
 NUMBERS = itertools.count(1)

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 from db.health import Age, LastRuns
-from pipeline.duties import State, duties_health
+from model.values import DAY, Rhythm, Target, Verb, midnight
+from pipeline.due import Duty, History, Try, due
 from pipeline.freshness import freshness
 from pipeline.health import SourceHealth
-from pipeline.schedule import Duty, History, Try, due
-from pipeline.values import DAY, Rhythm, Target, Verb, midnight
+from pipeline.run_health import State, duties_health
 from sources import SOURCES
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -135,7 +135,7 @@ class Model:
         return History(self.started, {self.source: self.rows[0].began} if self.rows else {}, tries)
 
     def _last_runs(self, duty: Duty) -> LastRuns:
-        """As the query LAST_RUNS, which tests/test_status.py holds to the real table."""
+        """As the query LAST_RUNS, which tests/cli/test_status.py holds to the real table."""
         own = [run for run in self.rows if run.duty == duty]
         good = [run for run in own if run.done]
         failing = [run for run in own if run.fails and run.ended and (not good or run.began > good[-1].began)]

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg2
 
 from db.embedded import EmbeddedServer
-from pipeline.settings import ROOT
+from model.settings import ROOT
 
 RECORDED = ROOT.parent / "shared" / "recorded"
 LLAMA, ARTEMIS, ERRORS = "defillama/", "artemis/", "errors/"

@@ -12,7 +12,7 @@ import psycopg2
 from db.embedded import EmbeddedServer
 from db.setup import Database
 from db.store import RunEnd, Store
-from pipeline.values import DAY, DataPoint, Verb
+from model.values import DAY, DataPoint, Verb
 from tests.commands import environment, run
 from tests.tables import START, asked, point, points
 

@@ -23,22 +23,23 @@ from typing import Any, NamedTuple, Self
 
 import psycopg2
 
+from cli.pull_backfill_settle import whole_job
 from db.embedded import EmbeddedServer
 from db.heartbeat import Heartbeat
-from db.lock import PLACES, SessionLock
+from db.lock import PLACES, SCHEDULER, SessionLock
 from db.setup import Database, ensure_schema
-from pipeline.commands.runs import whole_job
-from pipeline.notify import Notify
+from model.schedule import Schedule, daily
+from model.settings import Settings
+from model.values import Verb
+from pipeline.due import Duty
 from pipeline.plan import Job
-from pipeline.run import run
-from pipeline.schedule import SCHEDULER, Duty, Schedule, daily
-from pipeline.scheduler import Scheduler, Show
-from pipeline.settings import Settings
+from pipeline.run import Show, run
+from pipeline.scheduler import Scheduler
 from pipeline.summary import Summary
-from pipeline.values import Verb
+from pipeline.systemd import Notify
 from sources import SOURCES
+from sources.host_pace import HostTurn
 from sources.pace import Pace
-from sources.turn import HostTurn
 from tests.commands import (
     Rows,
     Table,
@@ -57,14 +58,15 @@ from tests.fake_api import FakeApi
 DEFILLAMA = "asset,kind,metrics,id\naave-v3,protocol,FEES FEES_24H TVL,\nweth,coin,PRICE,coingecko:weth\n"
 ARTEMIS = "asset,metrics\nsol,PRICE FEES\n"
 SHORT_LOOK = "pipeline.scheduler.LOOK_SECONDS = 0.2"
-SHORT_WAIT = "pipeline.schedule.FIRST_WAIT = timedelta(seconds=0.5)"
+SHORT_WAIT = "pipeline.due.FIRST_WAIT = timedelta(seconds=0.5)"
 SHORT_REST = "pipeline.scheduler.REFUSED_SECONDS = 0.2"
 PATCHED = """
 import sys
 from datetime import timedelta
-import pipeline.commands.scheduler, pipeline.schedule, pipeline.scheduler, scheduler
+import cli.scheduler, pipeline.due, pipeline.scheduler, scheduler
+from cli.arguments import scheduler_parser
 {changes}
-sys.exit(scheduler.main(parser=scheduler.parser()))
+sys.exit(scheduler.main(parser=scheduler_parser()))
 """
 LINE = re.compile(r"(\S+ \S+)Z (?:INFO|WARNING) (\w+ (?:pull|backfill|settle)): (.*; \d+\.\d s.*)")
 FIRST_RUNS = sorted(f"{name} {verb}" for name in SOURCES for verb in (Verb.PULL, Verb.BACKFILL))

@@ -9,8 +9,8 @@ from math import exp, log
 from random import Random
 from typing import NamedTuple
 
-from pipeline.schedule import Duty, History, Try, due, next_try, slot_of
-from pipeline.values import Verb
+from model.values import Verb
+from pipeline.due import Duty, History, Try, due, next_try, slot_of
 from sources import SOURCES
 
 Due = Callable[[Sequence[Duty], datetime, History, Collection[tuple[str, bool]]], Iterable[tuple[Duty, datetime]]]

@@ -13,9 +13,9 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 from db.points import of_series
 from db.points import points as asked_points
 from db.store import RunEnd, Store
-from pipeline.errors import ConfigurationError
+from model.errors import ConfigurationError
+from model.values import DAY, Answered, DataPoint, Series, Verb, Window, midnight
 from pipeline.gaps import own_times
-from pipeline.values import DAY, Answered, DataPoint, Series, Verb, Window, midnight
 from sources.defillama import DefiLlama
 
 PULL, BACKFILL = Verb.PULL, Verb.BACKFILL

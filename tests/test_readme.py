@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.settings import ROOT
+from model.settings import ROOT
 from tests.commands import copy_tree
 from tests.fake_api import FakeApi
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.commands.archive import SAVED
-from pipeline.commands.scheduler import parser
-from pipeline.errors import ConfigurationError, PipelineError, SchedulerRefused
-from pipeline.process import STOP_SECONDS
+from cli.arguments import scheduler_parser
+from cli.fresh import SAVED
+from cli.process import STOP_SECONDS
+from model.errors import ConfigurationError, PipelineError, SchedulerRefused
+from model.settings import EMBEDDED_DIRECTORY, PACE_DIRECTORY, ROOT
 from pipeline.scheduler import LOOK_SECONDS
-from pipeline.settings import EMBEDDED_DIRECTORY, PACE_DIRECTORY, ROOT
 from tests.commands import copy_tree, environment, run
 from tests.fake_api import FakeApi
 
@@ -110,7 +110,7 @@ def test_it_starts_the_scheduler_of_the_directory_it_works_in_with_options_that_
     directory = one("WorkingDirectory")
     assert (program, script) == (f"{directory}/.venv/bin/python", f"{directory}/scheduler.py")
     assert (ROOT / "scheduler.py").is_file()
-    assert not parser().parse_args(words).fresh  # which must not come back with each restart
+    assert not scheduler_parser().parse_args(words).fresh  # which must not come back with each restart
     assert one("EnvironmentFile").removeprefix("-") == f"{directory}/.env"
 
 

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar, Self, cast
 from urllib.parse import quote
 
-from pipeline.values import Target, Verb, Window
+from model.values import Target, Verb, Window
 from sources.base import BaseSource, Call, Metric, Observation, Request
 from sources.http import Client
 

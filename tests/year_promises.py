@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from pipeline.schedule import LONGEST_WAIT, Duty, wait
-from pipeline.values import Verb
+from model.values import Verb
+from pipeline.due import LONGEST_WAIT, Duty, wait
 from tests.simulated_year import AHEAD, BEGIN, DAY, DUTIES, FULL, LOOK, Pull, Span, Year, seconds, within
 
 

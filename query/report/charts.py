@@ -10,8 +10,8 @@ from statistics import median
 from db.catalogue import Stored
 from db.points import of_series, points
 from db.reader import Reader
-from pipeline.errors import BadQuestion
-from pipeline.values import Series, Window
+from model.errors import BadQuestion
+from model.values import Series, Window
 from query.names import Names
 from query.report.facts import Chart, Extent
 from sources import metric_of, unit_of

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import groupby
 
-from pipeline.words import counted, first_of
+from model.text import counted, first_of
 from query.report.drawings import axis, strip, swatch
 from query.report.facts import Cover, Report, SourceFacts
 from query.report.markup import Html, element, named, section, table

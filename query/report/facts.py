@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from db.report import Lately, Restatement
+from model.values import Series
 from pipeline.freshness import SeriesState, Stale
-from pipeline.values import Series
 from query.report.months import Line
 
 

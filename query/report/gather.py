@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 from db import health
 from db.catalogue import Stored
 from db.coverage import Name, series_maps
-from db.lock import is_held
+from db.lock import is_held, place_of_run
 from db.reader import Reader
 from db.report import largest_revisions, lately, under_way
+from model.values import Series, Target, Verb, midnight
 from pipeline.freshness import Freshness, SeriesState, Stale
 from pipeline.gaps import in_rhythm, own_times
-from pipeline.values import Series, Target, Verb, midnight
 from query.report.charts import draw
 from query.report.facts import Cover, Fresh, Report, SourceFacts
 from query.report.months import Judged, judged, line
@@ -66,7 +66,7 @@ def gather(
 
 def _held(cursor: Any, names: Sequence[str]) -> list[tuple[str, str]]:
     """Of which sources and kinds a run is being made."""
-    return [(name, verb.value) for name in names for verb in Verb if is_held(cursor, f"{verb} {name}")]
+    return [(name, verb.value) for name in names for verb in Verb if is_held(cursor, place_of_run(name, verb))]
 
 
 def _source(reader: Reader, name: str, stored: Sequence[Stored], asked: Asked, now: datetime) -> SourceFacts:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from db.coverage import SeriesMap
-from pipeline.values import Window
+from model.values import Window
 
 Span = tuple[int, int]  # ordinals of the first day and of the day after the last
 KINDS = ("there", "never", "empty", "lost")

@@ -7,9 +7,9 @@ from itertools import compress
 from pathlib import Path
 
 from db.report import Failure, Restatement
+from model.text import counted
+from model.values import Series, midnight
 from pipeline.freshness import SeriesState
-from pipeline.values import Series, midnight
-from pipeline.words import counted
 from query.report.coverage import coverage
 from query.report.drawings import PATTERNS, is_log, plot
 from query.report.facts import Chart, Fresh, Report, SourceFacts, scrubbed

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from db.embedded import EmbeddedServer
-from pipeline.settings import DATABASE_URL, ROOT
+from model.settings import DATABASE_URL, ROOT
 from tests.fake_api.faults import FAULT_KINDS, RETRY_AFTER, Options
 from tests.fake_api.server import FakeApi
 

@@ -1,0 +1,75 @@
+"""How a line of the log looks: for a person, for the journal, for a machine."""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from model.settings import Scrubber, Settings
+from sources import SOURCES
+
+PERSON = "%(asctime)sZ %(levelname)s %(message)s"
+JOURNAL = "%(levelname)s %(message)s"  # which dates each line itself
+
+
+class JsonLines(Scrubber):
+    """One JSON object a line; with the figures of a run where the record has them as `run`."""
+
+    def __init__(self, secrets: list[str], *, dated: bool) -> None:
+        super().__init__(secrets)
+        self._dated = dated
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The scrubbed object of a record."""
+        line: dict[str, object] = {}
+        if self._dated:
+            line["time"] = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line |= {"level": record.levelname, "message": self.scrub(record.getMessage())}
+        line |= scrubbed(getattr(record, "run", {}), self.scrub)
+        if record.exc_info:
+            line["exception"] = self.scrub(self.formatException(record.exc_info))
+        return json.dumps(line)
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """All that must never be printed, whichever source it belongs to."""
+    return settings.secrets(source.KEY_VARIABLE for source in SOURCES.values())
+
+
+def scrubbed(value: Any, scrub: Callable[[str], str]) -> Any:
+    """The same with every text in it scrubbed: once it is JSON, a secret could be spelled otherwise."""
+    if isinstance(value, dict):
+        return {name: scrubbed(each, scrub) for name, each in value.items()}
+    if isinstance(value, list):
+        return [scrubbed(each, scrub) for each in value]
+    return scrub(value) if isinstance(value, str) else value
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes to whatever the standard stream of that name is now, so that lines go above a progress bar."""
+
+    def __init__(self, name: str) -> None:
+        self._stream_name = name
+        super().__init__()
+
+    @property
+    def stream(self) -> TextIO:
+        stream: TextIO = getattr(sys, self._stream_name)
+        return stream
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        """The base class sets it; it is looked up anew each time."""
+
+
+def log_to(stream: str, formatter: logging.Formatter) -> None:
+    """Send the log to the standard stream of that name, its times in UTC."""
+    formatter.converter = time.gmtime
+    formatter.default_msec_format = ""
+    handler = _Handler(stream)
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings repeat what the client reports, with URLs

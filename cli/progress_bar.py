@@ -1,0 +1,43 @@
+"""How far a run is: a bar on a terminal, a log line now and then elsewhere."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline.run import Update
+
+log = logging.getLogger(__name__)
+
+LINE_EVERY = 30.0  # seconds between two lines where there is no terminal
+
+
+@contextmanager
+def progress_bar(title: str, total: int) -> Iterator[Update]:
+    """A function that takes how many of a run's calls have ended, of how many, and the points so far, and shows it."""
+    if not sys.stderr.isatty():
+        yield _line_now_and_then(title)
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total)
+
+        def show(done: int, total: int, points: int) -> None:
+            bar.update(task, completed=done, total=total, description=f"{title} {points:,} points")
+
+        yield show
+
+
+def _line_now_and_then(title: str) -> Update:
+    logged = time.monotonic()
+
+    def show(done: int, total: int, points: int) -> None:
+        nonlocal logged
+        if time.monotonic() - logged >= LINE_EVERY:
+            logged = time.monotonic()
+            log.info("%s: %d of %d calls, %s points", title, done, total, f"{points:,}")
+
+    return show

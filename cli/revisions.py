@@ -1,0 +1,41 @@
+"""The command `revisions`: how often and by how much a provider has restated values."""
+
+import argparse
+from collections.abc import Callable
+
+from cli.stored_sources import each_source
+from db.revisions import Restated, Revision, restated, revisions
+from model.settings import Settings
+
+
+def show_revisions(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
+    """How often and by how much the values of each series were replaced; each revision where one series is named."""
+    del scrub
+    wanted = arguments.asset or None, arguments.metric or None
+    found: list[tuple[str, list[Restated], list[Revision]]] = []
+    for name, session in each_source(arguments, settings):
+        with session, session.cursor() as cursor:
+            series = restated(cursor, name, *wanted)
+            found.append((name, series, revisions(cursor, name, *wanted) if all(wanted) else []))
+    for name, series, listed in found:
+        print(f"{name}: {sum(each.revisions for each in series):,} revisions of {len(series):,} series")
+        for each in series:
+            print(f"  {_restated_line(each)}")
+        for revision in listed:
+            print(f"    {_revision_line(revision)}")
+    return 0
+
+
+def _restated_line(each: Restated) -> str:
+    size = f"by {each.median:.2%} (median), {each.largest:.2%} at most; " if each.median is not None else ""
+    return (
+        f"{each.asset} {each.metric}: {each.revisions:,} revisions of {each.points:,} of {each.stored:,} points, "
+        f"{size}last {each.last:%Y-%m-%d %H:%M:%SZ}"
+    )
+
+
+def _revision_line(revision: Revision) -> str:
+    return (
+        f"{revision.at:%Y-%m-%d %H:%M:%S}: {revision.old!r} until {revision.replaced_at:%Y-%m-%d %H:%M:%SZ}, "
+        f"then {revision.new!r} (run {revision.pull_id})"
+    )

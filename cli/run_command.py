@@ -1,0 +1,59 @@
+"""Runs one command: its errors become one line on standard error and an exit code."""
+
+import errno
+import logging
+import os
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from io import TextIOWrapper
+from pathlib import Path
+from pkgutil import resolve_name
+
+from cli import arguments
+from cli.logs import PERSON, log_to, secrets_of
+from model.errors import PipelineError
+from model.settings import Scrubber, Settings
+
+log = logging.getLogger(__name__)
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a write to standard output meets
+
+
+def main(argv: Sequence[str] | None = None, parser: ArgumentParser | None = None) -> int:
+    """Run one command; its exit code: 0, 1 where calls failed or data is lost, 2 for a wrong configuration or usage.
+
+    A script that is one command itself hands its parser in.
+    """
+    parsed = (parser or arguments.parser()).parse_args(argv)
+    if sys.stdout is None:  # closed by the caller
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process lives
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: no text ends a command
+    scrubber = Scrubber([], PERSON)
+    try:
+        settings = Settings.read()
+        scrubber = Scrubber(secrets_of(settings), PERSON)
+        log_to("stderr", scrubber)
+        exit_code: int = resolve_name(parsed.command)(parsed, settings, scrubber.scrub)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output has seen enough, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except PipelineError as error:
+        print(scrubber.scrub(f"error: {error}"), file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        if error.filename is not None or error.errno not in NO_ROOM:
+            log.exception("this is a bug")
+            return 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"error: standard output can't be written: {error.strerror}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 1
+    except Exception:
+        log.exception("this is a bug")
+        return 1
+    return exit_code

@@ -1,0 +1,32 @@
+"""The command `sources`: what each source has, which keys are set, and what the configs ask for."""
+
+import argparse
+import textwrap
+from collections.abc import Callable
+
+from model.settings import ROOT, Settings
+from model.values import Verb
+from sources import SOURCES
+from sources.config import read_config
+
+
+def show_sources(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
+    """What each source offers, which keys are set, and what the configs ask for."""
+    del arguments, scrub
+    for name, source in SOURCES.items():
+        assets = read_config(ROOT / source.CONFIG, source)
+        key = "set" if settings.get(source.KEY_VARIABLE) else "not set"
+        need = "needed" if source.KEY_REQUIRED else "for some metrics"
+        print(f"{name}: one request each {source.REQUEST_DELAY} s; {source.KEY_VARIABLE} ({need}): {key}")
+        print(f"  scheduled: {'; '.join(f'{verb} {schedule}' for verb, schedule in source.SCHEDULES.items())}")
+        print(f"  {source.CONFIG}: {len(assets)} rows, {sum(len(asset.metrics) for asset in assets)} series")
+        for group in source.KINDS or ("",):
+            alike: dict[str, list[str]] = {}
+            for metric, known in sorted(source.METRICS.items()):
+                if group in known.kinds:
+                    verbs = ", ".join(verb for verb in Verb if verb in known.verbs)
+                    alike.setdefault(f"{verbs}{'; with the key' if known.needs_key else ''}", []).append(metric)
+            for how, metrics in alike.items():
+                print(f"  {f'{group}, ' if group else ''}{how}:")
+                print(textwrap.fill(" ".join(metrics), 110, initial_indent=" " * 4, subsequent_indent=" " * 4))
+    return 0

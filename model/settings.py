@@ -1,0 +1,98 @@
+"""What the environment says, read once, at the edge; and the secrets in it, kept out of everything printed."""
+
+import contextlib
+import logging
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from dotenv import dotenv_values
+
+from model.errors import ConfigurationError
+
+ROOT = Path(__file__).resolve().parent.parent
+DATABASE_URL = "DATABASE_URL"
+EMBEDDED_DIRECTORY = ROOT / ".data" / "postgres"
+PACE_DIRECTORY = "PACE_DIRECTORY"
+OWN_PACE_DIRECTORY = ROOT / ".data" / "pace"
+HIDDEN = "***"
+SHORTEST_SECRET = 4  # characters; hiding anything shorter wherever it stands would leave no word readable
+
+
+class Settings:
+    """The variables of the environment, completed by those of .env."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = {name: value.strip() for name, value in values.items()}
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ, file: Path = ROOT / ".env") -> "Settings":
+        """The settings of this process; raises ConfigurationError where .env can't be read."""
+        try:
+            written = {name: value for name, value in dotenv_values(file).items() if value is not None}
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{file}: can't be read: {error}") from error
+        return cls({**written, **environment})
+
+    def get(self, name: str) -> str:
+        """The value of a variable, empty where it is not set."""
+        return self._values.get(name, "")
+
+    def has_database(self) -> bool:
+        """Whether there is a database already, as far as can be told without opening it."""
+        return bool(self.get(DATABASE_URL)) or EMBEDDED_DIRECTORY.exists()
+
+    def key(self, name: str) -> str:
+        """The value of a variable that holds an API key; raises ConfigurationError where it can't be one."""
+        value = self.get(name)
+        if not value.isascii() or not value.isprintable() or set(value) & set(" \"'"):
+            raise ConfigurationError(
+                f"{name} holds a space, a quote or another character that no API key has: copy it again"
+            )
+        return value
+
+    def url(self, name: str) -> str:
+        """The value of a variable that holds a server's URL; raises ConfigurationError where it can't be one."""
+        value = self.get(name)
+        if value and not re.match(r"https?://[^/\s]", value):
+            raise ConfigurationError(f"{name} is no URL of a server: write http://host:port or https://host")
+        return value
+
+    def secrets(self, key_variables: Iterable[str]) -> list[str]:
+        """All that must never be printed, as it stands, in a URL and in an error's repr; the longest first."""
+        found = {self.get(name) for name in key_variables}
+        found |= _passwords(self.get(DATABASE_URL))
+        forms = {form for value in found for form in (value, quote(value, safe=""), repr(value)[1:-1])}
+        return sorted((form for form in forms if len(form) >= SHORTEST_SECRET), key=len, reverse=True)
+
+
+class Scrubber(logging.Formatter):
+    """A log format that hides secrets by value, wherever they stand, in tracebacks too."""
+
+    def __init__(self, secrets: list[str], pattern: str = "%(message)s") -> None:
+        super().__init__(pattern)
+        self._secrets = secrets
+
+    def scrub(self, text: str) -> str:
+        """The text with every secret hidden."""
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return text
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The scrubbed line or lines of a record."""
+        return self.scrub(super().format(record))
+
+
+def _passwords(url: str) -> set[str]:
+    """The password in a database URL or in a string of key=value pairs, as libpq reads it and as it is written."""
+    import psycopg2  # here, since `--help` needs none
+    from psycopg2.extensions import parse_dsn
+
+    found = {written for pair in re.findall(r"://[^:/?#@]*:(.*)@|[?&]password=([^&]*)", url) for written in pair}
+    found |= {unquote(written) for written in found}
+    with contextlib.suppress(psycopg2.ProgrammingError):  # what libpq can't read is refused when it is used
+        found.add(parse_dsn(url).get("password", ""))
+    return found

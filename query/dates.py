@@ -1,0 +1,56 @@
+"""What people write for an instant, as an aware UTC time."""
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+from model.errors import BadQuestion
+from model.values import Window
+from sources.base import EARLIEST
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    When = date | datetime | np.datetime64 | str | None  # a pandas Timestamp is a datetime
+
+LATEST = datetime(9999, 12, 31, tzinfo=UTC)
+
+
+def instant(when: "When") -> datetime | None:
+    """The aware UTC time that is meant: of a date its midnight, of a time without a zone itself; of None, None.
+
+    Raises BadQuestion, saying what would be right, for what is no instant.
+    """
+    try:
+        return None if when is None else _utc(when)
+    except (ValueError, OverflowError) as error:
+        raise BadQuestion(
+            f"{when!r} is no instant: write 2026-11-17 or 2026-11-17T09:00, or give a date, a datetime, a pandas "
+            "Timestamp or a np.datetime64"
+        ) from error
+
+
+def window(start: "When", end: "When") -> Window:
+    """[start, end), open where None is given; raises BadQuestion where it is empty."""
+    span = Window(instant(start) or EARLIEST, instant(end) or LATEST)
+    if span.start >= span.end:
+        first, last = ("ever" if each is None else each for each in (start, end))
+        raise BadQuestion(f"the window is empty: its start, {first}, is not before its end, {last}, which is not in it")
+    return span
+
+
+def _utc(at: Any) -> datetime:
+    """Raises ValueError for what is neither a date, a time, nor ISO 8601 text of one."""
+    if isinstance(at, str):
+        at = datetime.fromisoformat(at)
+    if type(at).__module__ == "numpy" and type(at).__name__ == "datetime64":
+        import pandas as pd  # whoever has such a value has loaded it, or most of it
+
+        at = pd.Timestamp(at)
+    if not isinstance(at, date) or at != at:
+        raise ValueError(at)
+    if hasattr(at, "to_pydatetime"):
+        at = at.to_pydatetime(warn=False)  # the database has no nanoseconds
+    if not isinstance(at, datetime):
+        at = datetime(at.year, at.month, at.day, tzinfo=UTC)
+    utc: datetime = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return utc

@@ -1,0 +1,308 @@
+"""The command `status` as a process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
+
+from db import health
+from db.embedded import EmbeddedServer
+from db.heartbeat import Heartbeat
+from db.lock import SCHEDULER, SessionLock
+from db.setup import Database
+from db.store import Store
+from model.values import Verb
+from sources import SOURCES
+from tests.commands import ROOT, SECONDS, copy_tree, environment, run, start, until
+from tests.fake_api import FakeApi
+from tests.tables import Rows, as_role, ask, end, point
+
+FAILED = """
+INSERT INTO pulls (source_name, kind, slot, pulled_at, finished_at, status, calls, failed_calls, failure)
+SELECT 'artemis', 'pull', at, at, at, 'error', 3, 2, %s FROM (SELECT clock_timestamp() AT TIME ZONE 'UTC' AS at) AS x
+"""
+# The command, with less time between two looks of a watch.
+QUICK = """
+import sys
+from cli.run_command import main
+from cli import status
+status.WATCH_SECONDS = 0.2
+sys.exit(main(["status", "--watch", *sys.argv[1:]]))
+"""
+REPORT = {"at", "exit_code", "scheduler", "sources"}
+OF_SCHEDULER = {"alive", "state", "problem", "host", "pid", "sources", "started_at", "beaten_at", "doing"}
+OF_SOURCE = {"source", "problems", "runs", "series", "requests", "failed_requests"}
+OF_RUN = {
+    *("verb", "schedule", "state", "last_success", "last_failure", "failure"),
+    *("failures_in_a_row", "failing_since", "running_since", "next"),
+}
+OF_SERIES = {
+    *("expected", "fresh", "stale", "never_seen", "quiet", "awaited", "newest", "age_seconds"),
+    *("due", "due_live", "due_moves_at", "stalled_since", "stalest"),
+}
+
+
+@pytest.fixture
+def scheduler(database: Database) -> Iterator[Heartbeat]:
+    """The place and the heartbeat of a scheduler that lives and does nothing: this process."""
+    with closing(SessionLock(database, SCHEDULER)), closing(Heartbeat(database, list(SOURCES), fresh=False)) as beat:
+        beat.beat("idle")
+        yield beat
+
+
+def status(url: str, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """The command as a process, without any key."""
+    return run("main.py status", *words, env=environment(url) | {"ARTEMIS_API_KEY": ""} | more)
+
+
+def report(url: str) -> dict[str, Any]:
+    """What --json gives."""
+    found: dict[str, Any] = json.loads(status(url, "--json").stdout)
+    return found
+
+
+@contextmanager
+def watching(url: str, *words: str) -> Iterator[tuple[subprocess.Popen[str], Callable[[str], str]]]:
+    """The command with --watch, and a function that reads its output up to a line with some text."""
+    line = [sys.executable, "-c", QUICK, *words]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(line, cwd=ROOT, env=environment(url), encoding="utf-8", **pipes) as process:  # type: ignore[call-overload] # noqa: S603 - our own words
+
+        def read_to(text: str) -> str:
+            assert process.stdout
+            for found in process.stdout:
+                if text in found:
+                    return str(found)
+            raise AssertionError(f"it ended without {text!r}")
+
+        try:
+            yield process, read_to
+        finally:
+            process.kill()
+
+
+def test_without_a_database_no_scheduler_is_alive_and_none_is_made(tmp_path: Path) -> None:
+    copy_tree(tmp_path / "copy")
+    found = run("main.py status", env=environment(""), root=tmp_path / "copy")
+    assert found.returncode == 3
+    assert found.stdout.splitlines() == [
+        "! scheduler: no scheduler has ever run here",
+        "    start it: systemctl start crypto-metrics, or python scheduler.py",
+    ]
+    assert found.stderr == ""
+    assert not (tmp_path / "copy" / ".data").exists()
+
+
+def test_a_database_without_tables_has_no_scheduler_and_stays_without(empty_url: str) -> None:
+    assert status(empty_url).returncode == 3
+    assert ask(empty_url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
+
+
+def test_tables_of_another_version_and_a_server_that_is_not_there_are_a_wrong_configuration(
+    database_url: str, rows: Rows
+) -> None:
+    rows("COMMENT ON TABLE metrics IS 'crypto-metrics schema 1'")
+    found = status(database_url)
+    assert found.returncode == 2
+    assert found.stderr.endswith("error: the tables are of another version: python main.py setup\n")
+    away = status("postgresql://127.0.0.1:9/none")
+    assert (away.returncode, away.stdout) == (2, "")
+    assert "check DATABASE_URL and that the server runs" in away.stderr
+
+
+@pytest.mark.usefixtures("scheduler")
+def test_a_scheduler_that_lives_and_has_just_started_is_well_on_one_screen(database_url: str) -> None:
+    found = status(database_url)
+    lines = found.stdout.splitlines()
+    assert found.returncode == 0, found.stdout
+    assert lines[0] == "scheduler: alive"
+    assert [line.split(":")[0] for line in lines if ": well " in line] == ["artemis", "defillama"]
+    assert len(lines) < 24
+    assert max(map(len, lines)) < 100
+
+
+@pytest.mark.usefixtures("scheduler")
+def test_the_keys_of_the_json_are_these(database_url: str) -> None:
+    found = report(database_url)
+    assert set(found) == REPORT
+    assert set(found["scheduler"]) == OF_SCHEDULER
+    assert [each["source"] for each in found["sources"]] == list(SOURCES)
+    for each in found["sources"]:
+        assert set(each) == OF_SOURCE
+        assert [set(duty) for duty in each["runs"]] == [OF_RUN] * 3
+        assert set(each["series"]) == OF_SERIES
+    assert (found["exit_code"], found["scheduler"]["alive"], found["scheduler"]["state"]) == (0, True, "alive")
+    assert found["scheduler"]["pid"] == os.getpid()
+    assert datetime.fromisoformat(found["at"]).tzinfo == UTC
+
+
+def test_the_json_has_its_keys_where_there_has_never_been_a_scheduler(database_url: str, empty_url: str) -> None:
+    for url, sources in ((database_url, 2), (empty_url, 0)):
+        found = report(url)
+        assert (set(found), set(found["scheduler"])) == (REPORT, OF_SCHEDULER)
+        assert (found["exit_code"], found["scheduler"]["state"], len(found["sources"])) == (3, "none", sources)
+
+
+@pytest.mark.usefixtures("scheduler")
+def test_a_run_that_fails_is_exit_code_1_with_its_reason_cut_on_the_screen_and_whole_in_the_json(
+    database_url: str, rows: Rows
+) -> None:
+    reason = f"data/api/PRICE/: HTTP 500\x1b[31m\nkey s3cr3t-é {'x' * 500}"
+    rows(FAILED, reason)
+    found = status(database_url, ARTEMIS_API_KEY="s3cr3t")
+    assert found.returncode == 1
+    lines = found.stdout.splitlines()
+    (first,) = [number for number, line in enumerate(lines) if line.startswith("! ")]
+    assert lines[first].startswith("! artemis: pull fails since 20")
+    assert lines[first + 1].startswith("    data/api/PRICE/: HTTP 500 [31m key ***-é xxx")
+    assert lines[first + 2].endswith("…")
+    assert lines[first + 3] == "    by hand: python main.py pull artemis; log: journalctl -u crypto-metrics"
+    assert max(map(len, lines)) < 100
+    assert any(line.startswith("artemis: NEEDS A LOOK ") for line in lines)
+    assert "  last 24 h: 3 requests, 2 failed" in lines
+    told = json.loads(status(database_url, "--json", ARTEMIS_API_KEY="s3cr3t").stdout)["sources"][0]
+    assert told["runs"][0]["failure"] == reason.replace("s3cr3t", "***")
+    assert (told["runs"][0]["state"], told["runs"][0]["failures_in_a_row"]) == ("failing", 1)
+    assert reason.replace("s3cr3t", "***") in told["problems"][0]
+
+
+@pytest.mark.usefixtures("scheduler")
+def test_a_series_that_is_stale_is_told_with_its_newest_day(database_url: str, database: Database, rows: Rows) -> None:
+    with closing(Store(database, "artemis", Verb.BACKFILL, hold=lambda: None)) as store:
+        store.load([point("sol", metric="PRICE")])
+    assert report(database_url)["sources"][0]["series"]["awaited"] == 1  # the scheduler has just started
+    rows("UPDATE scheduler SET started_at = now() - interval '3 years'")
+    rows("INSERT INTO pulls (source_name, kind, status, pulled_at, finished_at) "
+         "VALUES ('artemis', 'backfill', 'success', now() + interval '1 s', now())")  # fmt: skip
+    found = report(database_url)
+    series = found["sources"][0]["series"]
+    assert (series["stale"], series["newest"]) == (1, "2024-01-01T00:00:00+00:00")
+    assert series["stalest"] == [{"asset": "sol", "metric": "PRICE", "newest": "2024-01-01T00:00:00+00:00"}]
+    assert (
+        "1 series is stale, newest point of the oldest: sol PRICE (2024-01-01); " in found["sources"][0]["problems"][-1]
+    )
+    assert found["exit_code"] == 1
+
+
+@pytest.mark.usefixtures("scheduler")
+def test_a_run_by_hand_that_holds_the_place_of_a_duty_is_running(database_url: str, database: Database) -> None:
+    with closing(SessionLock(database, "pull artemis")):
+        found = report(database_url)["sources"]
+    assert [duty["state"] for duty in found[0]["runs"]] == ["running", "waiting", "waiting"]
+    assert found[1]["runs"][0]["state"] == "waiting"
+
+
+@pytest.mark.usefixtures("scheduler")
+def test_a_role_that_may_only_select_is_enough_and_nothing_is_written(database_url: str, rows: Rows) -> None:
+    role = f"monitor_{database_url.rpartition('_')[2]}"
+    rows(f"CREATE ROLE {role} LOGIN")
+    try:
+        denied = status(as_role(database_url, role))
+        assert (denied.returncode, denied.stdout) == (2, "")
+        assert "can't be read: permission denied" in denied.stderr
+        rows(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+        rows(f"ALTER ROLE {role} SET default_transaction_read_only = on")
+        found = status(as_role(database_url, role))
+        assert (found.returncode, found.stdout.splitlines()[0]) == (0, "scheduler: alive")
+    finally:
+        rows(f"DROP OWNED BY {role}")
+        rows(f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_watch_looks_again_until_a_signal_ends_it_in_one_line(
+    database_url: str, scheduler: Heartbeat, number: int
+) -> None:
+    with watching(database_url) as (process, read_to):
+        read_to("  idle")
+        scheduler.beat("artemis pull")
+        read_to("  artemis pull")
+        process.send_signal(number)
+        _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1
+    assert err.splitlines()[1:] == ["interrupted"]
+
+
+def test_a_watch_tells_of_a_database_that_goes_away_and_goes_on_when_it_is_back(
+    database_url: str, server: EmbeddedServer, rows: Rows
+) -> None:
+    name = database_url.rpartition("dbname=")[2]
+    with watching(database_url) as (_, read_to), watching(database_url, "--json") as (_, read_json_to):
+        read_to("scheduler has ever run")
+        assert json.loads(read_json_to("{"))["exit_code"] == 3
+        ask(server.dsn, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        assert read_to("! test_").endswith("check DATABASE_URL and that the server runs\n")
+        assert set(json.loads(read_json_to("error"))) == {"error"}
+        ask(server.dsn, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        read_to("scheduler has ever run")
+        read_json_to('"exit_code": 3')
+    assert rows("SELECT count(*) FROM pulls") == [(0,)]
+
+
+def test_a_watch_on_a_database_that_does_not_answer_is_still_ended_by_ctrl_c(database_url: str, rows: Rows) -> None:
+    with watching(database_url) as (process, read_to), closing(psycopg2.connect(database_url)) as other:
+        read_to("scheduler has ever run")
+        other.cursor().execute("LOCK TABLE pulls, scheduler")
+        until(lambda: rows("SELECT FROM pg_locks WHERE NOT granted"))
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=5)
+    assert err.splitlines()[1:] == ["interrupted"]
+
+
+def test_a_real_scheduler_is_alive_then_stopped_without_a_failure_then_hung_then_killed(
+    database_url: str, database: Database, rows: Rows
+) -> None:
+    with FakeApi(latency=1.0) as api:
+        env = environment(database_url, api)
+        with start("scheduler.py --source defillama", env=env) as process:
+            until(lambda: rows("SELECT FROM pulls WHERE kind = 'pull'"))
+            found = status(database_url)
+            assert (found.returncode, found.stdout.splitlines()[0]) == (0, "scheduler: alive")
+            assert "artemis" not in found.stdout
+            process.terminate()
+            process.communicate(timeout=SECONDS)
+        assert report(database_url)["scheduler"]["state"] == "dead"
+        assert rows("SELECT failure LIKE 'stopped before %%' FROM pulls WHERE kind = 'pull'") == [(True,)]
+        with closing(database.connect("look")) as session, session.cursor() as cursor:
+            last = health.last_runs(cursor, [("defillama", "pull")])["defillama", "pull"]
+        assert (last.failures, last.failed, last.ended is None) == (0, None, False)
+        with start("scheduler.py --source defillama", env=env) as process:
+            until(lambda: rows("SELECT FROM scheduler WHERE pid = %s AND doing <> 'starting'", process.pid))
+            assert status(database_url).returncode == 0
+            process.send_signal(signal.SIGSTOP)
+            rows("UPDATE scheduler SET beaten_at = beaten_at - interval '3 minutes'")
+            found = status(database_url)
+            assert found.returncode == 3
+            assert found.stdout.startswith(f"! scheduler: hung: pid {process.pid} holds its place, ")
+            process.kill()
+            process.communicate(timeout=SECONDS)
+    until(lambda: status(database_url).stdout.startswith("! scheduler: no scheduler is alive"))
+
+
+@pytest.mark.usefixtures("scheduler")
+def test_a_scheduler_that_holds_the_place_and_has_not_told_of_itself_yet_is_starting(
+    database_url: str, rows: Rows
+) -> None:
+    rows("UPDATE scheduler SET pid = 1, beaten_at = beaten_at - interval '3 days'")  # of the one before
+    assert report(database_url)["scheduler"]["state"] == "starting"
+    end(rows, "crypto-metrics scheduler")
+    assert report(database_url)["scheduler"]["state"] == "dead"
+
+
+@pytest.mark.usefixtures("scheduler")
+def test_the_sessions_of_schedulers_and_the_start_of_the_server_are_seen(session: Connection) -> None:
+    with session.cursor() as cursor:
+        found = health.sessions(cursor, SCHEDULER, None)
+        cursor.execute("SELECT pg_postmaster_start_time()")
+        (started,) = cursor.fetchone() or (None,)
+    assert found == health.Sessions(another=True, server_started=started)

@@ -1,0 +1,113 @@
+"""A file that a fresh start has not written, and a database that takes none, are refused in one line."""
+
+import csv
+import gzip
+import io
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from db.archive import COLUMNS, clear, restore, save
+from db.setup import Database
+from model.errors import DatabaseLost
+from model.values import Window
+from tests.tables import BACKFILL, START, Opener, Rows, point, refusal
+
+LIVE_ONLY = {"defillama": ["FEES_24H"], "artemis": []}
+TABLES = ("metrics", "loads", "coverage", "revisions")
+NOTHING = Window(START, START)
+GOOD = "metrics,defillama,solana,TVL,2024-01-01 00:00:00,1.5,2026-01-01 00:00:00.5,7"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where the rows are kept, in a folder that is still to be made."""
+    return tmp_path / "saved" / "defillama.csv.gz"
+
+
+def packed(*rows: str, header: str = ",".join(COLUMNS)) -> bytes:
+    """A file of these lines after the header and a good one."""
+    return gzip.compress("\n".join([header, GOOD, *rows, ""]).encode(errors="surrogateescape"), mtime=0)
+
+
+def changed(column: int, text: str) -> bytes:
+    """A file whose third line has another text in one column."""
+    cells, line = GOOD.split(","), io.StringIO()
+    csv.writer(line, lineterminator="").writerow([*cells[:column], text, *cells[column + 1 :]])
+    return packed(line.getvalue())
+
+
+WHOLE = gzip.compress("\n".join([",".join(COLUMNS), *[GOOD] * 3]).encode(), mtime=0)
+NOISE = packed(*(GOOD.replace("solana", str(random.Random(number).random())) for number in range(500)))  # noqa: S311
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", ":1: the file is empty"),
+        (b"no gzip at all", ": no whole file that a fresh start has written: Not a gzipped file"),
+        (WHOLE[:-12], ": no whole file that a fresh start has written: Compressed file ended before"),
+        (WHOLE[:-8] + bytes(8), ": no whole file that a fresh start has written: CRC check failed"),
+        (NOISE[:900] + bytes(200) + NOISE[1100:], ": no whole file that a fresh start has written: "),
+        (packed(header="asset,value"), ":1: the header is 'asset,value': table,source,asset,"),
+        (packed(GOOD + ",more"), ":3: 9 fields in place of 8"),
+        (packed("metrics,defillama"), ":3: 2 fields in place of 8"),
+        (packed('"'), ":3: unexpected end of data"),
+        (packed("\udcff"), ": no whole file that a fresh start has written: 'utf-8' codec can't decode"),
+        (changed(0, "pulls"), ":3: table 'pulls': metrics or revisions would be right"),
+        (changed(1, "defilama"), ":3: unknown source 'defilama': known are artemis, defillama"),
+        (changed(2, ""), ":3: asset '' or metric 'TVL' does not fit its column"),
+        (changed(2, "a\0b"), ":3: asset 'a\\x00b' or metric 'TVL'"),
+        (changed(3, "M" * 201), ":3: asset 'solana' or metric 'MMMM"),
+        (changed(4, ""), ":3: pulled_at '' is no time such as 2026-01-31 00:00:00"),
+        (changed(4, "2024-02-30 00:00:00"), ":3: pulled_at '2024-02-30 00:00:00' is no time"),
+        (changed(4, "2024-01-01 00:00:00+02"), ":3: pulled_at '2024-01-01 00:00:00+02' is no time"),
+        (changed(4, "2024-W01-1"), ":3: pulled_at '2024-W01-1' is no time"),
+        (changed(6, "yesterday"), ":3: at 'yesterday' is no time"),
+        (changed(5, "NaN"), ":3: value 'NaN' is no finite number"),
+        (changed(5, "-Infinity"), ":3: value '-Infinity' is no finite number"),
+        (changed(5, "1,5"), ":3: value '1,5' is no finite number"),
+        (changed(5, "1_000"), ":3: value '1_000' is no finite number"),
+        (changed(5, "1e-999"), ":3: value '1e-999' is no finite number"),
+        (changed(7, "-1"), ":3: pull_id '-1' is no whole number"),
+        (changed(7, "9999999999"), ":3: pull_id '9999999999'"),
+        (changed(7, "\u0667"), ":3: pull_id '\u0667' is no whole number"),
+    ],
+)  # fmt: skip
+def test_a_bad_file_is_refused_with_its_line_and_nothing_is_written(
+    content: bytes, said: str, tmp_path: Path, database: Database, rows: Rows
+) -> None:
+    file = tmp_path / "bad.csv.gz"
+    file.write_bytes(content)
+    assert refusal(lambda: restore(database, file, LIVE_ONLY)).startswith(f"{file}{said}")
+    assert [rows(f"TABLE {name}") for name in TABLES] == [[]] * 4
+
+
+def test_a_database_that_is_read_only_or_goes_away_is_told_in_one_line(
+    file: Path, database: Database, open_store: Opener, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store(BACKFILL).load([point()])
+    save(database, "defillama", (), NOTHING, file)
+    writing: list[Callable[[], object]] = [
+        lambda: clear(database, "defillama"),
+        lambda: restore(database, file, LIVE_ONLY),
+    ]
+    with monkeypatch.context() as patch:
+        patch.setenv("PGOPTIONS", "-c default_transaction_read_only=on")
+        for work in writing:
+            told = refusal(work)
+            assert re.fullmatch(rf"{database} can't be written: cannot execute .* in a read-only transaction", told)
+    rows("CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS "
+         "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;"
+         "CREATE TRIGGER die BEFORE INSERT OR DELETE ON metrics EXECUTE FUNCTION die()")  # fmt: skip
+    for work in writing:
+        with pytest.raises(DatabaseLost, match=rf"^{database}: server closed the connection unexpectedly$"):
+            work()
+
+
+def test_a_missing_file_is_refused(tmp_path: Path, database: Database) -> None:
+    told = refusal(lambda: restore(database, tmp_path / "x.csv.gz", LIVE_ONLY))
+    assert told == f"{tmp_path / 'x.csv.gz'}: there is no such file"

@@ -1,0 +1,197 @@
+"""What a load costs, and loads at once.
+
+The number of index entries read tells a look-up of one key from a walk over all assets of a date.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
+
+import pytest
+
+from db.load import Counts
+from db.setup import Database
+from db.store import Store
+from model.values import DAY, Answered, DataPoint, Verb, Window
+from tests.tables import BACKFILL, PULL, START, Opener, Rows, Values, grid, point, until
+
+
+def spent(rows: Rows, store: Store, verb: Verb = PULL) -> dict[str, int]:
+    """Index entries read so far, by index, told by the session's end."""
+    store.close()
+    until(lambda: not rows("SELECT FROM pg_stat_activity WHERE application_name LIKE %s", f"%{verb} defillama%"))
+    return dict(rows("SELECT indexrelname, idx_tup_read FROM pg_stat_user_indexes WHERE relname = 'metrics'"))
+
+
+def test_a_load_reads_one_index_entry_a_point_of_a_table_never_analysed(open_store: Opener, rows: Rows) -> None:
+    points = grid(6000, 1)
+    open_store(BACKFILL).load(points)
+    assert rows("SELECT reltuples FROM pg_class WHERE oid = 'metrics'::regclass") == [(-1,)]
+    store = open_store(PULL)
+    assert store.load(points) == Counts(unchanged=6000)
+    read = spent(rows, store)
+    assert read["idx_metrics_cross_section"] == 0
+    assert 6000 <= read["idx_metrics_unique"] <= 3 * 6000
+
+
+def test_a_load_reads_one_index_entry_a_point_where_statistics_are_old(open_store: Opener, rows: Rows) -> None:
+    open_store(BACKFILL).load(grid(1, 6000))
+    rows("ANALYZE metrics")
+    points = [point(f"pool-{number}", 0, metric="APY") for number in range(6000)]
+    open_store(BACKFILL).load(points)
+    store = open_store(PULL)
+    assert store.load(points) == Counts(unchanged=6000)
+    read = spent(rows, store)
+    assert read["idx_metrics_cross_section"] == 0
+    assert read["idx_metrics_unique"] <= 3 * 6000
+
+
+def test_loads_of_a_growing_history_stay_on_the_unique_index(open_store: Opener, rows: Rows) -> None:
+    store = open_store(PULL)
+    for part in range(3):
+        store.load(grid(60, 333, first_day=333 * part))
+    assert store.load(grid(60, 333, first_day=300)) == Counts(unchanged=60 * 333)
+    read = spent(rows, store)
+    assert read["idx_metrics_cross_section"] == 0
+    assert read["idx_metrics_unique"] <= 3 * 60 * 333
+
+
+def test_a_settle_reads_few_index_entries_of_a_table_never_analysed(open_store: Opener, rows: Rows) -> None:
+    open_store(BACKFILL).load([point(f"asset-{number}", 0.9, metric="APY") for number in range(6000)])
+    store = open_store(Verb.SETTLE)
+    later = [point(f"asset-{number}", 0.95, value=2.0, metric="APY") for number in range(6000)]
+    assert store.load(later) == Counts(changed=6000)
+    read = spent(rows, store, Verb.SETTLE)
+    assert read["idx_metrics_cross_section"] == 0
+    assert read["idx_metrics_unique"] <= 5 * 6000
+
+
+def own(*points: tuple[float, float], first: float = 0) -> tuple[list[DataPoint], list[Answered]]:
+    """Points of some days with times of their own, each a time and a value, and the answer for two days."""
+    window = Window(START + first * DAY, START + (first + 2) * DAY)
+    return [point(day=day, value=value) for day, value in points], [Answered("solana", "TVL", window)]
+
+
+def test_a_final_value_goes_into_the_row_of_what_was_the_day_s_last_record(open_store: Opener, rows: Rows) -> None:
+    open_store(BACKFILL).load(*own((0.5, 0.0), (0.92, 1.0)))
+    settled = own((0.97, 2.0), (1.97, 5.0))
+    assert open_store(Verb.SETTLE).load(*settled) == Counts(new=1, changed=1)
+    assert open_store(Verb.SETTLE).load(*settled) == Counts(unchanged=2)
+    assert [value for (value,) in rows("SELECT value FROM metrics ORDER BY pulled_at")] == [0.0, 2.0, 5.0]
+    assert rows("SELECT pulled_at, value FROM revisions") == [((START + 0.92 * DAY).replace(tzinfo=None), 1.0)]
+    assert rows("SELECT found::text FROM coverage") == [("{[2024-01-01,2024-01-03)}",)]
+
+
+def test_a_record_that_is_still_given_keeps_its_row_and_a_later_one_of_its_day_makes_another(
+    open_store: Opener, values: Values
+) -> None:
+    open_store(BACKFILL).load(*own((0.92, 1.0)))
+    assert open_store(Verb.SETTLE).load(*own((0.92, 1.5), (0.97, 2.0))) == Counts(new=1, changed=1)
+    assert list(values().values()) == [1.5, 2.0]
+
+
+def test_a_sample_and_a_former_last_record_of_a_day_both_get_its_final_value(
+    open_store: Opener, values: Values
+) -> None:
+    open_store(BACKFILL).load(*own((0, 0.0), (0.92, 1.0)))
+    assert open_store(Verb.SETTLE).load(*own((0.97, 2.0))) == Counts(changed=2)
+    assert list(values().values()) == [2.0, 2.0]
+
+
+def test_the_day_of_a_former_last_record_is_told_by_the_times_of_its_own_points(
+    open_store: Opener, values: Values
+) -> None:
+    answered = [Answered("solana", "TVL", Window(START, START + 2 * DAY), DAY / 2)]
+    open_store(BACKFILL).load([point(day=day, value=day) for day in (-0.2, 0.6)], answered)
+    settled = [point(day=0.1, value=7.0), point(day=0.9, value=8.0)]
+    assert open_store(Verb.SETTLE).load(settled, answered) == Counts(changed=2)
+    assert {at: value for (*_, at), value in values().items()} == {START - 0.2 * DAY: 7.0, START + 0.6 * DAY: 8.0}
+
+
+@pytest.mark.parametrize(("assets", "days"), [(60, 1000), (50_000, 1)])
+def test_many_points_are_loaded_at_once_however_they_are_spread(open_store: Opener, assets: int, days: int) -> None:
+    points, store = grid(assets, days), open_store(PULL)
+    random.Random(3).shuffle(points)  # noqa: S311 - a repeatable order
+    began = time.monotonic()
+    assert store.load(points) == Counts(new=assets * days)
+    assert store.load(points) == Counts(unchanged=assets * days)
+    assert time.monotonic() - began < 20  # about 1 s; minutes where a look-up walks
+
+
+def together(loads: Sequence[Callable[[], object]]) -> None:
+    """Run all at once, each in a thread of its own; raises what one of them raised."""
+    barrier, errors = threading.Barrier(len(loads)), []
+
+    def run(load: Callable[[], object]) -> None:
+        barrier.wait()
+        try:
+            load()
+        except Exception as error:  # noqa: BLE001 - handed to the test
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(load,)) for load in loads]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+@pytest.mark.parametrize(("writers", "rounds"), [(4, 6), pytest.param(8, 100, marks=pytest.mark.long)])
+def test_concurrent_loads_in_opposite_orders_do_not_deadlock(
+    open_store: Opener, values: Values, writers: int, rounds: int
+) -> None:
+    def writer(number: int) -> Callable[[], None]:
+        store, points = open_store(PULL), grid(100, 10, float(number))
+        points = [each for each in points if each.asset != f"asset-{number}"]  # so each has other series, too
+        points.sort(key=lambda each: (each.asset, each.at), reverse=bool(number % 2))
+
+        def load() -> None:
+            for step in range(rounds):
+                for each in points:
+                    each.value = number * rounds + step
+                store.load(points)
+
+        return load
+
+    together([writer(number) for number in range(writers)])
+    stored = values()
+    assert len(stored) == 1000
+    common = {value for (asset, _, _), value in stored.items() if asset >= f"asset-{writers}"}
+    assert len(common) == 1  # each load is whole
+
+
+def test_a_pull_and_backfills_of_the_same_keys_at_once_leave_the_pulls_values(
+    open_store: Opener, values: Values
+) -> None:
+    stores = [open_store(verb) for verb in (PULL, BACKFILL, BACKFILL)]
+    loads = [partial(store.load, grid(50, 20, value)) for store, value in zip(stores, (5.0, 1.0, 2.0), strict=True)]
+    together(loads)
+    assert set(values().values()) == {5.0}
+    assert len(values()) == 1000
+
+
+@pytest.mark.parametrize(
+    ("verb", "counts", "stored"),
+    [(PULL, Counts(changed=1, unchanged=1), 2.0), (BACKFILL, Counts(unchanged=1, kept=1), 1.0)],
+)
+def test_a_row_that_another_run_was_just_inserting_is_judged_by_what_it_holds_in_the_end(
+    open_store: Opener, database: Database, rows: Rows, verb: Verb, counts: Counts, stored: float
+) -> None:
+    ours, found = open_store(verb), list[Counts]()
+    loader = threading.Thread(target=lambda: found.append(ours.load([point("a"), point("b", value=2.0)])))
+    with closing(database.connect("other run")) as other, other, other.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO metrics (source, asset, metric_name, pulled_at, value) "
+            "SELECT 'defillama', unnest(ARRAY['a', 'b']), 'TVL', '2024-01-01', 1"
+        )
+        loader.start()
+        until(lambda: rows("SELECT FROM pg_locks WHERE NOT granted"))
+    loader.join()
+    assert found == [counts]
+    assert rows("SELECT asset, value FROM metrics ORDER BY asset") == [("a", 1.0), ("b", stored)]
+    assert rows("SELECT ctid FROM metrics WHERE asset = 'a'") == [("(0,1)",)]  # not rewritten

@@ -1,0 +1,113 @@
+"""Questions about points: whole series, the latest of each, those of a day; now, and as they were known."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from db import points as ask
+from db.reader import Reader
+from model.values import DAY, Series, Verb, Window
+from query.dates import window
+from query.frames import decode
+from tests.tables import DONE, START, Opener, Rows, now, point, points
+
+ALWAYS = window(None, None)
+NAMES = ["b", "a", "c", "nothing"]
+WANTED = [Series("defillama", name, "TVL") for name in NAMES]
+
+
+@pytest.fixture
+def instants(open_store: Opener, rows: Rows) -> list[datetime | None]:
+    """Before and after each of three loads, of which the last has restated values of the first; and now."""
+    found = [now(rows)]
+    open_store(Verb.BACKFILL).load([*points(0, 1, 2, asset="a"), *points(1, asset="b")])
+    found.append(now(rows))
+    open_store(Verb.BACKFILL).load([*points(3, asset="a"), *points(0, 1, asset="c"), *points(0, asset="other")])
+    found.append(now(rows))
+    settle = open_store(Verb.SETTLE)
+    pull_id = settle.begin_run()
+    settle.load([point("a", 1, 7.0), point("a", 2, 8.0), point("b", 1, 9.0), point("b", 2, 9.5)])
+    settle.end_run(pull_id, DONE)
+    return [*found, None]
+
+
+def told(reader: Reader, question: ask.Question) -> list[tuple[str, datetime, float]]:
+    found = sorted(reader.rows(*question), key=lambda row: row[0])  # of each series the order is the database's
+    return [(NAMES[number], at.replace(tzinfo=UTC), value) for number, at, value in found]
+
+
+def test_a_question_for_many_series_is_answered_as_one_for_each(
+    reader: Reader, instants: list[datetime | None]
+) -> None:
+    for as_of in instants:
+        together = told(reader, ask.of_series(WANTED, ALWAYS, as_of))
+        alone = [
+            (name, at.replace(tzinfo=UTC), value)
+            for name, each in zip(NAMES, WANTED, strict=True)
+            for _, at, value in reader.rows(*ask.of_series([each], ALWAYS, as_of))
+        ]
+        assert together == alone
+
+
+def test_values_are_those_that_were_known(reader: Reader, instants: list[datetime | None]) -> None:
+    values = [[value for *_, value in told(reader, ask.of_series(WANTED, ALWAYS, as_of))] for as_of in instants]
+    assert values == [[], [1, 1, 1, 1], [1, 1, 1, 1, 1, 1, 1], [9, 9.5, 1, 7, 8, 1, 1, 1]]
+
+
+def test_the_latest_is_the_last_of_the_whole_series(reader: Reader, instants: list[datetime | None]) -> None:
+    for as_of in instants:
+        every = told(reader, ask.of_series(WANTED, ALWAYS, as_of))
+        last = {name: (name, at, value) for name, at, value in every}
+        assert told(reader, ask.latest(WANTED, as_of)) == list(last.values())
+
+
+def test_the_points_of_a_day_are_those_of_all_series(reader: Reader, instants: list[datetime | None]) -> None:
+    everything = [*WANTED, Series("defillama", "other", "TVL")]
+    for as_of in instants:
+        for day in range(5):
+            span = Window(START + day * DAY, START + (day + 1) * DAY)
+            found = reader.rows(*ask.of_series(everything, span, as_of))
+            wanted = sorted((everything[number].asset, at, value) for number, at, value in found)
+            assert sorted(reader.rows(*ask.on_day("defillama", "TVL", span, as_of))) == wanted
+
+
+def test_the_first_so_many_of_each_series_are_told(reader: Reader, instants: list[datetime | None]) -> None:
+    found = told(reader, ask.of_series(WANTED, ALWAYS, instants[-1], most=2))
+    assert [(name, at) for name, at, _ in found] == [
+        ("b", START + DAY), ("b", START + 2 * DAY), ("a", START), ("a", START + DAY), ("c", START), ("c", START + DAY),
+    ]  # fmt: skip
+
+
+def test_a_copy_says_the_same_as_rows(reader: Reader, instants: list[datetime | None]) -> None:
+    for as_of in instants:
+        question = ask.of_series(WANTED, ALWAYS, as_of)
+        copied = decode(reader.copy(*question))
+        at = [datetime.fromtimestamp(each / 1e6, UTC) for each in copied.at.tolist()]
+        numbers = [NAMES[number] for number in copied.series.tolist()]
+        assert list(zip(numbers, at, copied.value.tolist(), strict=True)) == told(reader, question)
+
+
+def test_a_time_before_1970_and_one_of_microseconds_is_told_exactly(reader: Reader, rows: Rows) -> None:
+    times = [datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), datetime(2024, 1, 1, 0, 0, 0, 1, tzinfo=UTC)]
+    for at in times:
+        rows("INSERT INTO metrics (source, asset, metric_name, pulled_at, value) VALUES ('x', 'a', 'M', %s, 'NaN')", at)
+    question = ask.of_series([Series("x", "a", "M")], Window(times[0], times[1] + DAY))
+    assert decode(reader.copy(*question)).at.tolist() == [-1, int(times[1].timestamp()) * 10**6 + 1]
+
+
+def test_what_another_source_has_loaded_makes_nothing_known(
+    reader: Reader, open_store: Opener, load_artemis: Callable[..., object], rows: Rows
+) -> None:
+    """The ids of both sources lie in one row of numbers."""
+    open_store(Verb.BACKFILL).load(points(0, asset="a"))
+    between = now(rows)
+    open_store(Verb.BACKFILL).load(points(0, asset="late"))
+    load_artemis(point("sol", 0), point("late", 0))
+    rows("UPDATE loads SET loaded_at = %s WHERE source = 'artemis'", between - DAY)
+    rows("UPDATE loads SET first_id = 1, last_id = 1000 WHERE source = 'artemis'")
+    day = Window(START, START + DAY)
+    assert [asset for asset, *_ in reader.rows(*ask.on_day("defillama", "TVL", day, between))] == ["a"]
+    wanted = [Series("defillama", name, "TVL") for name in ("a", "late")]
+    for question in (ask.latest(wanted, between), ask.of_series(wanted, day, between)):
+        assert [number for number, *_ in reader.rows(*question)] == [0]

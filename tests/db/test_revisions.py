@@ -1,0 +1,167 @@
+"""Values that were replaced: kept with what replaced them, in their order, and shown."""
+
+import re
+from contextlib import closing
+from datetime import datetime, timedelta
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
+
+from db.load import Counts
+from db.revisions import Restated, Revision, restated, revisions
+from db.setup import Database, ensure_schema
+from db.store import Store
+from model.values import DAY, Answered, DataPoint, Verb, Window
+from tests.commands import environment, run
+from tests.tables import BACKFILL, PULL, START, TODAY, Opener, Rows, known_at, now, point
+
+SETTLE = Verb.SETTLE
+KEPT = "SELECT source, asset, metric_name, pulled_at, value, pull_id FROM revisions ORDER BY replaced_at"
+
+
+@pytest.mark.parametrize("verb", [PULL, SETTLE])
+def test_a_replaced_value_of_a_closed_day_is_kept_in_the_same_transaction(
+    verb: Verb, open_store: Opener, rows: Rows
+) -> None:
+    open_store(BACKFILL).load([point(value=1.0), point("bitcoin")])
+    before, store = now(rows), open_store(verb)
+    pull_id = store.begin_run()
+    store.load([point(value=2.0), point(day=1), point("bitcoin")])
+    assert rows(KEPT) == [("defillama", "solana", "TVL", START.replace(tzinfo=None), 1.0, pull_id)]
+    assert rows("SELECT replaced_at BETWEEN %s AND %s FROM revisions", before, now(rows)) == [(True,)]
+    assert rows("SELECT r.xmin = m.xmin FROM revisions r, metrics m WHERE m.value = 2") == [(True,)]
+
+
+def test_no_value_is_replaced_where_the_old_one_can_t_be_kept(open_store: Opener, rows: Rows) -> None:
+    open_store(BACKFILL).load([point(value=1.0)])
+    rows("ALTER TABLE revisions ADD CHECK (false)")
+    with pytest.raises(psycopg2.errors.CheckViolation):
+        open_store(SETTLE).load([point(value=2.0)])
+    assert rows("SELECT value FROM metrics") == [(1.0,)]
+
+
+def test_a_backfill_revises_nothing(open_store: Opener, rows: Rows) -> None:
+    open_store(BACKFILL).load([point(value=1.0)])
+    assert open_store(BACKFILL).load([point(value=2.0), point(day=1)]) == Counts(new=1, kept=1)
+    assert rows(KEPT) == []
+
+
+@pytest.mark.parametrize(("day", "kept"), [(TODAY - DAY, [1.0, 2.0]), (TODAY, []), (TODAY + DAY, [])])
+def test_overwrites_of_the_open_day_are_no_revisions(
+    day: datetime, kept: list[float], open_store: Opener, rows: Rows
+) -> None:
+    store = open_store(PULL)
+    store.begin_run()
+    for value in (1.0, 2.0, 2.0, 3.0):
+        store.load([DataPoint("solana", "TVL", day, value)])
+    assert [row[4] for row in rows(KEPT)] == kept
+    assert rows("SELECT value FROM metrics") == [(3.0,)]
+
+
+@pytest.mark.parametrize(("source", "kept"), [("defillama", [1.0]), ("artemis", [])])
+def test_a_clock_that_jumped_back_does_not_open_the_day_again(
+    source: str, kept: list[float], open_store: Opener, rows: Rows
+) -> None:
+    rows("INSERT INTO pulls (source_name, pulled_at, status) VALUES (%s, %s, 'success')", source, TODAY + DAY)
+    store = open_store(PULL)
+    store.begin_run()
+    for value in (1.0, 2.0):
+        store.load([DataPoint("solana", "TVL", TODAY, value), DataPoint("solana", "TVL", TODAY + DAY, value)])
+    assert [(row[3], row[4]) for row in rows(KEPT)] == [(TODAY.replace(tzinfo=None), value) for value in kept]
+
+
+@pytest.mark.parametrize("ahead", [DAY / 24, DAY, 400 * DAY])
+def test_a_clock_that_was_ahead_and_was_put_back_leaves_revisions_in_their_order_and_what_is_known_now(
+    ahead: timedelta, open_store: Opener, session: Connection, rows: Rows
+) -> None:
+    store = open_store(SETTLE)
+    store.load([point(value=1.0)])
+    first = now(rows)
+    store.load([point(value=2.0)])
+    rows("UPDATE revisions SET replaced_at = replaced_at + %s", ahead)
+    between = now(rows)
+    store.load([point(value=3.0)])
+    with session.cursor() as cursor:
+        assert [(each.old, each.new) for each in revisions(cursor, "defillama")] == [(1.0, 2.0), (2.0, 3.0)]
+    then = [
+        known_at(session, at, "defillama") for at in (first, between, now(rows), between + ahead, now(rows) + ahead)
+    ]
+    assert then == [[1.0], [1.0], [3.0], [3.0], [3.0]]
+
+
+def test_revisions_from_before_they_were_numbered_are_in_the_order_of_their_times(
+    database: Database, open_store: Opener, session: Connection, rows: Rows
+) -> None:
+    open_store(SETTLE).load([point(value=4.0)])
+    rows("DROP INDEX idx_revisions_order; ALTER TABLE revisions DROP COLUMN id;"
+         "CREATE INDEX idx_revisions_point ON revisions (source, asset, metric_name, pulled_at, replaced_at);"
+         "INSERT INTO revisions SELECT 'defillama', 'solana', 'TVL', '2024-01-01', value, "
+         "timestamp '2025-01-01' + value * interval '1 day' FROM unnest(ARRAY[3, 1, 2]) AS value")  # fmt: skip
+    for _ in range(2):
+        ensure_schema(database, always=True)
+        with session.cursor() as cursor:
+            found = [(each.old, each.new) for each in revisions(cursor, "defillama")]
+        assert found == [(1.0, 2.0), (2.0, 3.0), (3.0, 4.0)]
+
+
+def test_the_sample_that_a_day_s_final_value_replaces_is_a_revision(open_store: Opener, rows: Rows) -> None:
+    open_store(PULL).load([point(value=1.0)])
+    last = Answered("solana", "TVL", Window(START, START + DAY))
+    open_store(SETTLE).load([point(day=0.4, value=2.0), point(day=0.9, value=3.0)], [last])
+    assert rows("SELECT pulled_at, value FROM metrics") == [(START.replace(tzinfo=None), 3.0)]
+    assert [(row[3], row[4]) for row in rows(KEPT)] == [(START.replace(tzinfo=None), 1.0)]
+
+
+def test_what_replaced_a_value_is_what_the_next_revision_replaced_or_what_is_stored(
+    open_store: Opener, session: Connection, database: Database
+) -> None:
+    store = open_store(SETTLE)
+    for series in ([4.0, 0.0, 5.0], [5.0, 1.0, 5.0], [2.0, 1.0, 5.0]):
+        store.load([point(day=day, value=value) for day, value in enumerate(series)])
+    with closing(Store(database, "artemis", PULL, hold=lambda: None)) as other:
+        for value in (0.0, 1.0):
+            store.load([point("bitcoin", value=value)])
+            other.load([point(value=value)])
+    with session.cursor() as cursor:
+        found = revisions(cursor, "defillama", ["solana"])
+        times = [each.replaced_at for each in found]
+        assert found == [
+            Revision("solana", "TVL", START, 4.0, 5.0, times[0], None),
+            Revision("solana", "TVL", START, 5.0, 2.0, times[1], None),
+            Revision("solana", "TVL", START + DAY, 0.0, 1.0, times[0], None),
+        ]
+        assert times[0] < times[1]
+        solana, bitcoin = restated(cursor, "defillama")
+        assert solana == Restated("solana", "TVL", 3, 2, 3, (0.25 + 0.6) / 2, 0.6, times[1])
+        assert bitcoin[:7] == ("bitcoin", "TVL", 1, 1, 1, None, None)
+        assert restated(cursor, "defillama", None, ["FEES"]) == []
+
+
+def test_the_command_shows_how_often_and_by_how_much(open_store: Opener, database_url: str) -> None:
+    stores = open_store(BACKFILL), open_store(SETTLE)
+    pull_id = stores[1].begin_run()
+    for number, store in enumerate(stores):
+        store.load([point("lido", value=2.0 + number), point("aave", metric="FEES", value=4.0 - number)])
+    env = environment(database_url)
+    title, first, second = run("main.py revisions defillama", env=env).stdout.splitlines()
+    assert title == "defillama: 2 revisions of 2 series"
+    words = "1 revisions of 1 of 1 points, by"
+    assert first.startswith(f"  aave FEES: {words} 25.00% (median), 25.00% at most; last 2")
+    assert second.startswith(f"  lido TVL: {words} 50.00% (median), 50.00% at most; last 2")
+    one = run("main.py revisions defillama --asset lido --metric TVL", env=env).stdout.splitlines()
+    assert one[:2] == ["defillama: 1 revisions of 1 series", second]
+    assert re.fullmatch(rf"    2024-01-01 00:00:00: 2.0 until .{{19}}Z, then 3.0 \(run {pull_id}\)", one[2])
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("defillama --asset lidoo", "error: defillama has no asset 'lidoo': did you mean lido?\n"),
+        ("defillama --metric TVLL", "error: defillama has no metric 'TVLL': did you mean TVL?\n"),
+    ],
+)
+def test_the_command_refuses_what_it_does_not_know(line: str, said: str, open_store: Opener, database_url: str) -> None:
+    open_store(BACKFILL).load([point("lido")])
+    done = run(f"main.py revisions {line}", env=environment(database_url))
+    assert (done.returncode, done.stdout, done.stderr.endswith(said)) == (2, "", True), done.stderr

@@ -1,0 +1,153 @@
+"""What is read from the environment and .env, and how its secrets are kept out of everything printed."""
+
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+
+from model.errors import ConfigurationError
+from model.settings import DATABASE_URL, HIDDEN, Scrubber, Settings
+
+KEY = "ARTEMIS_API_KEY"
+
+
+def read(tmp_path: Path, env: str | bytes, **environment: str) -> Settings:
+    file = tmp_path / ".env"
+    file.write_bytes(env if isinstance(env, bytes) else env.encode())
+    return Settings.read(environment, file)
+
+
+def scrub(text: str, **environment: str) -> str:
+    return Scrubber(Settings(environment).secrets([KEY])).scrub(text)
+
+
+def test_env_completes_the_environment_which_wins(tmp_path: Path) -> None:
+    settings = read(tmp_path, "A=file\nB=file\n", B="environment", C="environment")
+    assert [settings.get(name) for name in "ABC"] == ["file", "environment", "environment"]
+
+
+def test_a_variable_emptied_in_the_environment_is_not_filled_from_env(tmp_path: Path) -> None:
+    assert read(tmp_path, f"{KEY}=abc", **{KEY: ""}).get(KEY) == ""
+
+
+def test_what_is_set_nowhere_is_empty_and_env_may_be_missing(tmp_path: Path) -> None:
+    settings = Settings.read({"A": "a"}, tmp_path / ".env")
+    assert (settings.get("A"), settings.get("B"), settings.key(KEY), settings.secrets([KEY])) == ("a", "", "", [])
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["A=a b", "A = a b ", 'A="a b"', "A='a b'", "export A='a b'", "A=' a b\t'", "A=a b # why", "# first\n\nA=a b\r\n"],
+)
+def test_spaces_around_a_value_and_quotes_do_not_belong_to_it(tmp_path: Path, line: str) -> None:
+    assert read(tmp_path, line).get("A") == "a b"
+
+
+def test_a_name_without_a_value_is_not_set(tmp_path: Path) -> None:
+    assert read(tmp_path, "A\nB=b").get("A") == ""
+
+
+def test_the_mark_that_windows_editors_write_is_no_part_of_the_first_name(tmp_path: Path) -> None:
+    assert read(tmp_path, b"\xef\xbb\xbfA=a\nB=b").get("A") == "a"
+
+
+@pytest.mark.parametrize("content", ["A=é".encode("latin-1"), "A=a".encode("utf-16")])
+def test_an_env_in_another_encoding_is_refused_without_showing_it(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(ConfigurationError, match=r"\.env: can't be read: ") as caught:
+        read(tmp_path, content)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file that even root can't read")
+def test_an_env_that_cannot_be_read_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="mem: can't be read: "):
+        Settings.read({}, Path("/proc/self/mem"))
+
+
+@pytest.mark.parametrize("key", ["abc", "  abc\n", "a-b_c.D/1+2=", ""])
+def test_a_key_is_given_without_the_space_around_it(key: str) -> None:
+    assert Settings({KEY: key}).key(KEY) == key.strip()
+
+
+@pytest.mark.parametrize("key", ["ab cd", "ab\ncd", "ab\tcd", "abcdé", "ab\u00a0cd", "ab\0cd", '"abcd"', "'abcd'"])
+def test_a_key_that_can_be_none_is_refused_without_showing_it(key: str) -> None:
+    with pytest.raises(ConfigurationError, match=KEY) as caught:
+        Settings({KEY: key}).key(KEY)
+    assert "cd" not in str(caught.value)
+
+
+def test_a_key_is_a_secret_as_it_stands_and_as_it_stands_in_a_url() -> None:
+    assert {"ab/+cd", "ab%2F%2Bcd"} <= set(Settings({KEY: "ab/+cd"}).secrets([KEY]))
+    assert scrub("GET /ab/+cd/x?key=ab%2F%2Bcd", **{KEY: "ab/+cd"}) == f"GET /{HIDDEN}/x?key={HIDDEN}"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://me:s3cret@host/db", "s3cret"),
+        ("postgres://me:s3cret@host/db", "s3cret"),
+        ("postgresql://me:p%40ss%20word@host/db", "p@ss word"),
+        ("postgresql://me:p%40ss%20word@host/db", "p%40ss%20word"),
+        ("postgresql://me:p?ss#w@host/db", "p?ss#w"),
+        ("postgresql://me@host/db?password=s3cret&connect_timeout=1", "s3cret"),
+        ("host=h password=s3cret user=me", "s3cret"),
+        ("host=h password='my s3cret' user=me", "my s3cret"),
+        (r"host=h password = 'it\'s s3cret'", "it's s3cret"),
+        ("postgresql+psycopg2://me:s3cret@host/db", "s3cret"),
+        ("mysql://me:p%40ss@host/db", "p@ss"),
+        ("postgresql://me:s3c@ret@host/db", "s3c@ret"),
+        ("postgresql://me:s3c/ret@host/db", "s3c/ret"),
+    ],
+)
+def test_the_password_of_a_database_url_is_a_secret_however_it_is_written(url: str, told: str) -> None:
+    assert scrub(f"it said {told}, then", **{DATABASE_URL: url}) == f"it said {HIDDEN}, then"
+
+
+@pytest.mark.parametrize("url", ["", "postgresql://me@host/db", "postgresql:///db", "host=h dbname=db", "rubbish"])
+def test_a_database_url_without_a_password_hides_nothing(url: str) -> None:
+    assert Settings({DATABASE_URL: url}).secrets([KEY]) == []
+
+
+def test_an_empty_key_hides_nothing() -> None:
+    assert scrub("all of it", **{KEY: "", DATABASE_URL: "postgresql://me:@host/db"}) == "all of it"
+
+
+@pytest.mark.parametrize("secret", ["a", "el", "pul"])
+def test_a_secret_too_short_to_be_one_does_not_make_the_log_unreadable(secret: str) -> None:
+    told = "artemis pull: the password is wrong"
+    assert scrub(told, **{KEY: secret, DATABASE_URL: f"postgresql://me:{secret}@host/db"}) == told
+
+
+def test_four_characters_are_hidden() -> None:
+    assert scrub("wxyz", **{KEY: "wxyz"}) == HIDDEN
+
+
+def test_of_two_secrets_one_inside_the_other_nothing_is_left() -> None:
+    environment = {KEY: "abcdef", DATABASE_URL: "postgresql://u:xxabcdefxx@h/d"}
+    assert scrub("1 xxabcdefxx 2 abcdef", **environment) == f"1 {HIDDEN} 2 {HIDDEN}"
+
+
+def test_secrets_are_hidden_in_messages_arguments_and_tracebacks() -> None:
+    word = "top\\s3cret"
+    settings = Settings({DATABASE_URL: f"postgresql://me:{word}@host/db"})
+    scrubber = Scrubber(settings.secrets([KEY]), "%(levelname)s %(message)s")
+    try:
+        raise ValueError(word, {"key": word})
+    except ValueError:
+        caught = sys.exc_info()
+    record = logging.LogRecord("log", logging.ERROR, __file__, 1, f"{word} %s %r", (word, [word]), caught)
+    told = scrubber.format(record)
+    assert told.startswith(f"ERROR {HIDDEN} {HIDDEN} ['{HIDDEN}']\nTraceback")
+    assert "s3cret" not in told
+
+
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1:8080", "https://api.example/base"])
+def test_a_url_of_a_server_is_taken(url: str) -> None:
+    assert Settings({"BASE": url}).url("BASE") == url
+
+
+@pytest.mark.parametrize("url", ["localhost:99", "ftp://host", "http://", "https:///path", "api.example"])
+def test_what_is_no_url_of_a_server_is_refused_with_its_variable(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^BASE is no URL of a server: write http"):
+        Settings({"BASE": url}).url("BASE")

@@ -1,0 +1,59 @@
+"""Processes that share the turn of a source, and a lock that another one holds: what the tests of it share."""
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from sources.pace import Pace
+from tests.commands import ROOT
+
+DELAY = 0.08
+SOON = 20.0  # seconds, far more than any wait of these tests takes, and less than for ever
+PREAMBLE = """
+import signal, sys, threading, time
+from contextlib import contextmanager
+from pathlib import Path
+from sources.pace import Pace
+from sources.host_pace import HostTurn
+file, delay, more = Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
+"""
+
+
+@contextmanager
+def process(program: str, file: Path, delay: float = DELAY, more: float = 0.0) -> Iterator[subprocess.Popen[str]]:
+    """A program that shares the file, once it has said that it is ready; killed in the end where it still runs."""
+    words = [sys.executable, "-c", PREAMBLE + program, str(file), str(delay), str(more)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, cwd=ROOT, stdin=pipe, stdout=pipe, encoding="utf-8") as found:  # noqa: S603 - our own
+        try:
+            assert found.stdout is not None
+            assert found.stdout.readline() == "ready\n"
+            yield found
+        finally:
+            found.kill()
+
+
+def soon(pace: Pace, number: int = 1) -> float:
+    """The last of so many next starts; an error where they are waited for without end."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        return [pool.submit(pace.wait) for _ in range(number)][-1].result(SOON)
+    finally:
+        pool.shutdown(wait=False)
+
+
+@contextmanager
+def held(file: Path) -> Iterator[int]:
+    """The lock is another one's, as of a process that has been stopped."""
+    file.parent.mkdir(exist_ok=True)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,155 @@
+"""What a run will ask for: series, calls and window, from a config, a verb and a given time."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from db.load import Counts
+from model.errors import ConfigurationError
+from model.values import Target, Verb, Window
+from pipeline.plan import Scope, backfill_window, choose, make_job, make_plan, pull_window, settle_window
+from pipeline.summary import Summary
+from sources.artemis import Artemis
+from sources.config import Asset
+from sources.defillama import DefiLlama
+
+NOW = datetime(2025, 3, 1, 17, 30, 5, tzinfo=UTC)
+TODAY = datetime(2025, 3, 1, tzinfo=UTC)
+FIRST = datetime(2013, 4, 28, tzinfo=UTC)
+ASSETS = [
+    Asset("sol", ("PRICE", "FEES"), "sol", "", "", ""),
+    Asset("btc", ("PRICE",), "bitcoin", "", "", ""),
+]
+NAMED = [target for asset in ASSETS for target in asset.targets()]
+
+
+def day(year: int, month: int, number: int) -> datetime:
+    return datetime(year, month, number, tzinfo=UTC)
+
+
+def test_without_names_every_series_is_chosen_and_with_names_those_that_have_all_of_them() -> None:
+    assert choose(NAMED, [], [], "x.csv") == [
+        Target("sol", "PRICE", "sol"),
+        Target("sol", "FEES", "sol"),
+        Target("btc", "PRICE", "bitcoin"),
+    ]
+    assert choose(NAMED, ["btc", "sol"], ["FEES"], "x.csv") == [Target("sol", "FEES", "sol")]
+    assert choose(NAMED, ["btc"], [], "x.csv") == [Target("btc", "PRICE", "bitcoin")]
+
+
+@pytest.mark.parametrize(
+    ("assets", "metrics", "said"),
+    [
+        (["slo"], [], "x.csv has no asset 'slo': did you mean sol?"),
+        (["sol"], ["FEE"], "x.csv has no metric 'FEE': did you mean FEES?"),
+        (["btc"], ["FEES"], "x.csv has none of these metrics for any of these assets"),
+    ],
+)
+def test_a_name_that_the_config_lacks_is_refused_with_the_nearest(
+    assets: list[str], metrics: list[str], said: str
+) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        choose(NAMED, assets, metrics, "x.csv")
+    assert str(refused.value) == said
+
+
+def test_a_pull_asks_for_the_last_days_with_the_open_one() -> None:
+    assert pull_window(NOW, 7) == Window(day(2025, 2, 23), day(2025, 3, 2))
+    assert pull_window(TODAY, 1) == Window(TODAY, TODAY + timedelta(days=1))
+
+
+def test_a_backfill_ends_before_the_open_day() -> None:
+    assert backfill_window(NOW, FIRST, None, None) == Window(FIRST, TODAY)
+    assert backfill_window(NOW, FIRST, day(2025, 2, 28), TODAY) == Window(day(2025, 2, 28), TODAY)
+    assert backfill_window(NOW, FIRST, day(2000, 1, 1), day(2000, 1, 2)) == Window(day(2000, 1, 1), day(2000, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "said"),
+    [
+        (TODAY, None, "--start 2025-03-01 is not in the past"),
+        (day(2025, 3, 2), day(2025, 3, 3), "--start 2025-03-02 is not in the past"),
+        (None, day(2025, 3, 2), "--end 2025-03-02 is in the future"),
+        (day(2024, 1, 2), day(2024, 1, 1), "--start 2024-01-02 is not before --end 2024-01-01"),
+        (None, FIRST, "--start 2013-04-28 is not before --end 2013-04-28"),
+        (day(1999, 12, 31), None, "--start 1999-12-31 is before 2000-01-01"),
+        (day(1, 1, 1), None, "--start 0001-01-01 is before 2000-01-01"),
+    ],
+)
+def test_an_impossible_window_is_refused(start: datetime | None, end: datetime | None, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        backfill_window(NOW, FIRST, start, end)
+
+
+def test_a_settle_asks_for_the_last_closed_days() -> None:
+    assert settle_window(NOW, 10) == Window(day(2025, 2, 19), TODAY)
+    assert settle_window(TODAY, 1) == Window(day(2025, 2, 28), TODAY)
+
+
+@pytest.mark.parametrize("number", [0, -1, 10**5, 10**12])
+def test_an_impossible_number_of_days_is_refused(number: int) -> None:
+    with pytest.raises(ConfigurationError, match=f"--days {number}: write a number of closed days, from 1 to 9,191"):
+        settle_window(NOW, number)
+
+
+@pytest.mark.parametrize(
+    ("verb", "key", "series", "other", "without"),
+    [
+        (Verb.PULL, "", 2, 2, 1),
+        (Verb.PULL, "key", 3, 2, 0),
+        (Verb.BACKFILL, "", 2, 2, 1),
+        (Verb.BACKFILL, "key", 3, 2, 0),
+    ],
+)
+def test_a_plan_counts_what_it_leaves_out(verb: Verb, key: str, series: int, other: int, without: int) -> None:
+    metrics = ("TVL", "FEES", "FEES_24H", "PERPS_VOLUME", "PERPS_VOLUME_24H")
+    targets = [Target("lido", metric, "lido", "protocol") for metric in metrics]
+    plan = make_plan(make_job(DefiLlama(key), verb, targets, pull_window(NOW, 7)))
+    assert (len(plan.job.targets), len(plan.job.left_out), plan.job.without_key) == (series, other, without)
+    assert len(plan.calls) == series
+    assert plan.duration == timedelta(seconds=series * 0.08)
+
+
+def test_a_plan_shows_its_size_and_the_first_few_of_calls_that_are_alike() -> None:
+    targets = [Target(f"p{number}", "TVL", f"p{number}", "protocol") for number in range(4000)]
+    plan = make_plan(make_job(DefiLlama(), Verb.BACKFILL, targets, pull_window(NOW, 7)))
+    assert plan.lines() == [
+        "defillama backfill: 4,000 calls for 4,000 series, at least 5 min",
+        "  2025-02-23 to 2025-03-01: 4,000 calls for 4,000 series",
+        "    api/protocol/p0",
+        "    api/protocol/p1",
+        "    api/protocol/p2",
+        "    and 3,997 more of api/protocol/…",
+    ]
+    head, window, *four = make_plan(make_job(DefiLlama(), Verb.BACKFILL, targets[:4], pull_window(NOW, 7))).lines()
+    assert head == "defillama backfill: 4 calls for 4 series, at least 0.3 s"
+    assert window == "  2025-02-23 to 2025-03-01: 4 calls for 4 series"
+    assert four == [f"    api/protocol/p{number}" for number in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("scope", "said"),
+    [
+        (Scope.MISSING, "2 series are covered from 2025-02-01 to 2025-02-10"),
+        (Scope.GAPS, "2 series are without such a gap"),
+        (Scope.EMPTY_GAPS, "2 series are without such a gap"),
+    ],
+)
+def test_plan_and_summary_say_in_the_same_words_why_there_is_nothing_to_ask(scope: Scope, said: str) -> None:
+    targets = [Target(asset, "PRICE", asset) for asset in ("sol", "btc")]
+    window = Window(day(2025, 2, 1), day(2025, 2, 11))
+    plan = make_plan(make_job(Artemis(), Verb.BACKFILL, targets, window, scope), {})
+    assert plan.lines()[1:] == [f"  {said}: nothing to ask"]
+    assert Summary(plan, 0).lines() == [f"artemis backfill: nothing to ask: all {said}; 0.0 s"]
+
+
+def test_the_settle_that_a_backfill_names_reaches_back_from_today_to_its_first_day() -> None:
+    window = backfill_window(NOW, FIRST, day(2025, 2, 1), day(2025, 2, 11))
+    plan = make_plan(make_job(Artemis(), Verb.BACKFILL, [Target("sol", "PRICE", "sol")], window))
+    *_, kept = Summary(plan, 1, calls=1, received=3, counts=Counts(kept=3), today=TODAY).lines()
+    assert kept == "  kept as stored: 3 values; to adopt the API's: python main.py settle artemis --days 28"
+    assert settle_window(NOW, 28).start == window.start
+
+
+def test_a_backfill_of_artemis_starts_at_a_midnight_five_years_ago() -> None:
+    assert Artemis.history_start(TODAY) == day(2020, 3, 2)

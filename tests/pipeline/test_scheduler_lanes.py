@@ -1,0 +1,136 @@
+"""The scheduler's lanes: what comes of a run that can't begin, must not be recorded, or does not move any more."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from db.heartbeat import Heartbeat
+from model.errors import ConfigurationError, RunRefused
+from model.schedule import Schedule
+from model.values import DAY, Target, Verb
+from pipeline import scheduler
+from pipeline.due import Duty
+from pipeline.plan import Job, make_job, pull_window
+from pipeline.run import Show
+from pipeline.scheduler import Scheduler
+from pipeline.summary import Summary
+from pipeline.systemd import Notify
+from sources.artemis import Artemis
+from tests.schedulers import service_manager
+from tests.tables import TODAY, Rows, until
+
+DUTY = Duty("artemis", Verb.PULL, Schedule(DAY, timedelta()))
+JOB = make_job(Artemis("key"), Verb.PULL, [Target("sol", "PRICE", "sol")], pull_window(TODAY, 7))
+RECORDED = "SELECT status, finished_at IS NOT NULL, failure FROM pulls"
+
+
+def of(
+    heartbeat: Heartbeat,
+    run: Callable[[Job, Show], Summary],
+    *,
+    hold: Callable[[], None] = lambda: None,
+    make_job: Callable[[Duty], Job] = lambda _: JOB,
+    notify: Notify | None = None,
+) -> Scheduler:
+    """A scheduler of one duty, whose runs are these."""
+    return Scheduler(
+        [DUTY], heartbeat, threading.Event(), notify or Notify({}), lambda text: text.replace("s3cret", "***"),
+        hold=hold, make_job=make_job, run=run,
+    )  # fmt: skip
+
+
+def never(job: Job, show: Show) -> Summary:
+    """A run that must not be made."""
+    raise AssertionError(job, show)
+
+
+def refused(_: Duty) -> Job:
+    """The job of a config that is wrong."""
+    raise ConfigurationError("defillama_config.csv:2: s3cret is wrong")
+
+
+def test_a_config_that_is_wrong_is_recorded_without_secrets_as_a_failed_try(heartbeat: Heartbeat, rows: Rows) -> None:
+    made = of(heartbeat, never, make_job=refused)
+    made._look()
+    until(lambda: not made._lanes)
+    assert rows(RECORDED) == [("error", True, "defillama_config.csv:2: *** is wrong")]
+    made._look()  # the next try has to wait
+    assert (made._lanes, len(rows(RECORDED))) == ({}, 1)
+
+
+def test_nothing_is_recorded_where_the_place_has_been_lost(heartbeat: Heartbeat, rows: Rows) -> None:
+    turns = iter([None, RunRefused("another scheduler is running")])
+
+    def hold() -> None:
+        if lost := next(turns):
+            raise lost
+
+    made = of(heartbeat, never, hold=hold, make_job=refused)
+    made._look()
+    until(lambda: not made._lanes)
+    assert next(turns, "all were taken") == "all were taken"
+    assert rows(RECORDED) == []
+
+
+def test_a_run_whose_place_is_taken_is_left_alone_for_a_while(
+    heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "REFUSED_SECONDS", 0.5)
+    tried = []
+
+    def run(job: Job, show: Show) -> Summary:
+        del show
+        tried.append(job.slot)
+        raise RunRefused("another pull artemis is running")
+
+    made = of(heartbeat, run)
+    made._look()
+    until(lambda: tried)
+    for _ in range(5):
+        made._look()
+    assert len(tried) == 1
+    until(lambda: not made._lanes)
+    made._look()
+    until(lambda: len(tried) == 2)
+    made._stop.set()
+
+
+def test_a_run_that_moves_no_more_lets_the_watchdog_bite_and_is_told_once(
+    heartbeat: Heartbeat,
+    tmp_path: Path,
+    rows: Rows,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(scheduler, "HUNG_SECONDS", 0.2)
+    goes_on, ends = threading.Event(), threading.Event()
+
+    def run(job: Job, show: Show) -> Summary:
+        del job
+        with show("artemis pull", 10) as update:
+            goes_on.wait(30)
+            update(3, 10, 7)
+            ends.wait(30)
+        raise RunRefused("it was only a test")
+
+    with service_manager(tmp_path / "socket") as heard:
+        made = of(heartbeat, run, notify=Notify({"NOTIFY_SOCKET": str(tmp_path / "socket")}))
+        made._look()
+        assert rows("SELECT doing <> 'idle' AND doing <> 'starting' FROM scheduler") == [(True,)]  # told at once
+        until(lambda: heard.count("WATCHDOG=1") == 1)
+        threading.Event().wait(0.3)
+        made._look()
+        made._look()
+        goes_on.set()
+        until(lambda: "3 of 10 calls, 7 points" in made._doing())
+        made._look()
+        until(lambda: heard.count("WATCHDOG=1") == 2)
+        made._stop.set()
+        ends.set()
+        until(lambda: not made._lanes)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert rows("SELECT doing FROM scheduler") == [("artemis pull: 3 of 10 calls, 7 points",)]
+    assert told == ["no movement for 0 minutes: artemis pull: 0 of 10 calls, 0 points"]

@@ -1,0 +1,283 @@
+"""From what a person calls a series to the one that is meant."""
+
+import pytest
+
+from db.catalogue import Stored
+from model.errors import BadQuestion
+from model.values import Series
+from query.names import Names, Wanted
+from query.unknown_names import hint, some
+from sources.config import Asset
+
+STORED = [
+    ("artemis", "sol", "PRICE", 9),
+    ("artemis", "sol", "FEES", 9),
+    ("artemis", "sol", "DAU", 0),  # asked for, and the API had nothing
+    ("artemis", "eth", "PRICE", 9),
+    ("artemis", "uni", "FEES", 9),
+    ("defillama", "solana", "PRICE", 9),
+    ("defillama", "solana", "CHAIN_TVL", 9),
+    ("defillama", "Ethereum", "PRICE", 9),
+    ("defillama", "ethereum", "PRICE", 9),
+    ("defillama", "uniswap-v2", "FEES", 9),
+    ("defillama", "uniswap-v3", "FEES", 9),
+    ("defillama", "uniswap-v3", "TVL", 9),
+    ("gone", "old", "TVL", 9),  # of a source whose module was removed
+]
+
+
+def asset(name: str, metrics: str, entity: str = "", kind: str = "") -> Asset:
+    return Asset(name, tuple(metrics.split()), name, kind, name.title(), entity)
+
+
+CONFIGS = {
+    "artemis": [
+        asset("sol", "PRICE FEES DAU TXNS", "solana"),
+        asset("eth", "PRICE", "ethereum"),
+        asset("uni", "FEES", "Uniswap"),
+        asset("btc", "PRICE", "bitcoin"),
+    ],
+    "defillama": [
+        asset("solana", "PRICE", "solana", "coin"),
+        asset("solana", "CHAIN_TVL", "solana", "chain"),
+        asset("uniswap-v2", "FEES", "uniswap", "protocol"),
+        asset("uniswap-v3", "FEES TVL MCAP", "uniswap", "protocol"),
+    ],
+}
+
+
+def load(wanted: Wanted) -> list[Stored]:
+    """As the database does, exactly: more than is wanted may come, and less must not matter."""
+    folded = None if wanted.assets is None else {name.casefold() for name in wanted.assets}
+    return [
+        Stored(Series(source, name, metric), points, answered=True)
+        for source, name, metric, points in STORED
+        if wanted.source in (None, source)
+        and (folded is None or name.casefold() in folded)
+        and (wanted.metrics is None or metric in wanted.metrics)
+    ]
+
+
+NAMES = Names(load, CONFIGS)
+
+
+def refused(*asked: object, of: str = "one") -> str:
+    with pytest.raises(BadQuestion) as caught:
+        getattr(NAMES, of)(*asked)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        (("sol", "PRICE"), ("artemis", "sol", "PRICE")),
+        (("SOL", "price"), ("artemis", "sol", "PRICE")),
+        ((" sol ", "Fees", "Artemis"), ("artemis", "sol", "FEES")),
+        (("solana", "fees"), ("artemis", "sol", "FEES")),
+        (("Solana", "chain_tvl"), ("defillama", "solana", "CHAIN_TVL")),
+        (("uniswap", "FEES", "artemis"), ("artemis", "uni", "FEES")),
+        (("uniswap", "TVL"), ("defillama", "uniswap-v3", "TVL")),
+        (("Ethereum", "PRICE", "defillama"), ("defillama", "Ethereum", "PRICE")),
+        (("ethereum", "PRICE", "defillama"), ("defillama", "ethereum", "PRICE")),
+        (("old", "TVL", "GONE"), ("gone", "old", "TVL")),
+    ],
+    ids=str,
+)
+def test_a_series_is_found_by_any_of_its_names(asked: tuple[str, ...], meant: tuple[str, str, str]) -> None:
+    assert NAMES.one(*asked) == meant
+
+
+def test_what_several_sources_have_is_refused_with_all_of_them() -> None:
+    told = refused("solana", "PRICE")
+    assert told == "several sources have PRICE of 'solana': artemis (sol), defillama (solana): name the source"
+    assert refused("PRICE", of="many") == (
+        "several sources have PRICE: artemis (2 assets), defillama (3 assets): name the source"
+    )
+    assert refused("solana", of="of_asset").startswith("several sources have 'solana': ")
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (
+            ("uniswap", "FEES", "defillama"),
+            "'uniswap' may be several assets of defillama: name one of uniswap-v2, unisw",
+        ),
+        (
+            ("ETHEREUM", "PRICE", "defillama"),
+            "'ETHEREUM' may be several assets of defillama: name one of Ethereum, eth",
+        ),
+        (("sola", "PRICE"), "there is no asset 'sola': did you mean sol or solana?"),
+        (("sol", "PRICES"), "there is no PRICES of 'sol': artemis has PRICE, FEES"),
+        (("sol", "TVL"), "there is no TVL of 'sol': artemis has FEES, PRICE"),
+        (("sol", "PRICE", "defilama"), "there is no source 'defilama': did you mean defillama?"),
+        (("sol", "PRICE", "defillama"), "defillama has no asset 'sol': did you mean solana?"),
+        (("sol", "DAU"), "artemis was asked for DAU of 'sol', and has had nothing so far"),
+        (
+            ("sol", "TXNS"),
+            "nothing is stored yet of sol TXNS: python main.py backfill artemis --asset sol --metric TXNS",
+        ),
+        (("bitcoin", "PRICE"), "nothing is stored yet of btc PRICE: python main.py backfill artemis --asset btc --met"),
+        (("uniswap-v3", "MCAP"), "nothing is stored yet of uniswap-v3 MCAP: python main.py pull defillama --asset uni"),
+        (("'; DROP TABLE metrics; --", "PRICE"), 'there is no asset "\'; DROP TABLE metrics; --": '),
+        ((float("nan"), "PRICE"), "nan is no asset: give its name"),
+        (("sol", None), "None is no metric: give its name"),
+        (("", "PRICE"), "'' is no asset: give its name"),
+    ],
+    ids=str,
+)
+def test_what_is_not_found_says_what_would_be(asked: tuple[object, ...], told: str) -> None:
+    assert refused(*asked).startswith(told)
+
+
+def test_assets_asked_together_are_of_the_one_source_that_has_all_of_them() -> None:
+    assert NAMES.many("PRICE", ["sol", "eth"]) == [("artemis", "sol", "PRICE"), ("artemis", "eth", "PRICE")]
+    assert NAMES.many("PRICE", ["solana", "sol"]) == [("artemis", "sol", "PRICE")]  # twice the same
+    assert {each.source for each in NAMES.many("FEES", None, "defillama")} == {"defillama"}
+
+
+def test_assets_of_different_sources_are_never_mixed() -> None:
+    told = refused("FEES", ["sol", "uniswap-v2"], of="many")
+    assert told.startswith("no one source has FEES of all of these: sol in artemis, uniswap-v2 in defillama")
+
+
+def test_no_name_at_all_is_refused() -> None:
+    assert refused("FEES", [], of="many") == "no asset is named: leave assets out for all of them"
+    assert refused("solana", [], of="of_entity") == "no metric is named"
+    assert refused("sol", [], of="of_asset") == "no metric is named: leave metrics out for all of them"
+
+
+def test_an_asset_has_all_its_metrics_or_those_that_are_named_in_their_order() -> None:
+    assert [each.metric for each in NAMES.of_asset("sol")] == ["FEES", "PRICE"]
+    assert [each.metric for each in NAMES.of_asset("solana", ["price", "fees"])] == ["PRICE", "FEES"]
+    assert NAMES.of_asset("uniswap", ["TVL"], "defillama") == [("defillama", "uniswap-v3", "TVL")]
+    assert refused("sol", ["PRICE", "TVL"], of="of_asset") == "there is no TVL of 'sol': artemis has FEES, PRICE"
+    told = refused("solana", ["FEES", "CHAIN_TVL"], of="of_asset")
+    assert told == "no one source has all of FEES, CHAIN_TVL of 'solana': ask for fewer"
+
+
+def test_an_entity_is_the_same_thing_in_all_sources() -> None:
+    assert NAMES.of_entity("SOLANA", ["PRICE"]) == [("artemis", "sol", "PRICE"), ("defillama", "solana", "PRICE")]
+    assert [each.asset for each in NAMES.of_entity("uniswap", ["FEES"])] == ["uni", "uniswap-v2", "uniswap-v3"]
+    assert refused("sol", ["PRICE"], of="of_entity") == "no config has the entity 'sol': did you mean solana?"
+    assert refused("solana", ["TVL"], of="of_entity").startswith("no source has TVL of 'solana': artemis FEES, ")
+
+
+def test_an_asset_of_the_same_name_in_another_source_is_no_part_of_an_entity() -> None:
+    stored = [Stored(Series(source, "twin", "PRICE"), 9, answered=True) for source in ("artemis", "defillama")]
+    names = Names(lambda _: stored, {"artemis": [asset("twin", "PRICE", "one")], "defillama": []})
+    assert names.of_entity("one", ["PRICE"]) == [("artemis", "twin", "PRICE")]
+
+
+def test_a_series_that_was_asked_for_in_vain_is_told_from_one_that_was_not() -> None:
+    stored = [Stored(Series("artemis", "sol", "DAU"), 0, answered=answered) for answered in (True, False)]
+    told = []
+    for each in stored:
+        with pytest.raises(BadQuestion) as caught:
+            Names(lambda _, each=each: [each], CONFIGS).one("sol", "DAU")  # type: ignore[misc]
+        told.append(str(caught.value))
+    assert told[0] == "artemis was asked for DAU of 'sol', and has had nothing so far"
+    assert told[1].startswith("nothing is stored yet of sol DAU: python main.py backfill artemis")
+
+
+def test_a_name_that_has_nothing_is_not_suggested_for_itself() -> None:
+    names = Names(lambda _: [Stored(Series("artemis", "sol", "DAU"), 0, answered=False)], {})
+    with pytest.raises(BadQuestion) as caught:
+        names.one("sol", "DAU")
+    assert "did you mean" not in str(caught.value)
+
+
+def test_the_command_that_fetches_a_metric_is_of_the_source_that_was_named() -> None:
+    configs = {name: [asset("x", "TVL", kind="protocol")] for name in ("artemis", "defillama")}
+    names = Names(lambda _: [], configs)
+    with pytest.raises(BadQuestion, match=r"python main\.py backfill defillama --metric TVL"):
+        names.many("TVL", None, "defillama")
+
+
+def test_every_series_is_what_was_asked_for_and_what_the_configs_have() -> None:
+    every = {each.series: each.points for each in NAMES.every("artemis", "SOL")}
+    assert {series.metric: points for series, points in every.items()} == {"PRICE": 9, "FEES": 9, "DAU": 0, "TXNS": 0}
+    assert len(NAMES.every()) == len(STORED) + 3
+    assert refused(None, None, "PRICEY", of="every") == "there is no metric 'PRICEY': did you mean PRICE?"
+
+
+def test_the_metrics_of_another_source_and_those_without_points_are_not_suggested() -> None:
+    assert refused("CHAIN_TVLS", None, "artemis", of="many") == (
+        "artemis has no metric 'CHAIN_TVLS': known: FEES, PRICE"
+    )
+
+
+def test_a_metric_that_is_named_twice_is_told_once() -> None:
+    assert NAMES.of_asset("sol", ["price", "PRICE", "fees"]) == [
+        ("artemis", "sol", "PRICE"),
+        ("artemis", "sol", "FEES"),
+    ]
+
+
+def test_the_metrics_of_an_entity_come_in_the_order_in_which_they_are_named() -> None:
+    found = NAMES.of_entity("solana", ["PRICE", "FEES", "CHAIN_TVL"])
+    assert [each.metric for each in found] == ["PRICE", "FEES", "PRICE", "CHAIN_TVL"]
+
+
+def test_an_entity_of_which_nothing_is_stored_says_so() -> None:
+    told = refused("bitcoin", ["PRICE"], of="of_entity")
+    assert told == "no source has PRICE of 'bitcoin': nothing is stored of it yet"
+
+
+def test_a_metric_that_one_asset_has_not_is_refused_with_the_asset() -> None:
+    told = refused(None, "sol", "PRICEY", of="every")
+    assert told == "there is no metric 'PRICEY' of 'sol': did you mean PRICE?"
+
+
+def test_several_sources_are_told_in_order_whatever_name_each_has_for_it() -> None:
+    stored = [Stored(Series(*each, "TVL"), 9, answered=True) for each in (("artemis", "x"), ("defillama", "y"))]
+    names = Names(lambda _: stored, {"artemis": [], "defillama": [asset("y", "TVL", "x", "protocol")]})
+    with pytest.raises(BadQuestion) as caught:
+        names.one("x", "TVL")
+    assert str(caught.value) == "several sources have TVL of 'x': artemis (x), defillama (y): name the source"
+
+
+def test_an_entity_is_suggested_as_an_asset_is_and_an_empty_one_is_not() -> None:
+    assert refused("uniswa", "PRICE", "artemis") == "artemis has no asset 'uniswa': did you mean Uniswap or uni?"
+    names = Names(lambda _: [], {"artemis": [asset("sol", "PRICE"), asset("eth", "PRICE", "ether")]})
+    for ask, known in (
+        (lambda: names.one("zzz", "PRICE"), "eth, ether, sol"),
+        (lambda: names.of_entity("zzz", ["X"]), "ether"),
+    ):
+        with pytest.raises(BadQuestion) as caught:
+            ask()
+        assert str(caught.value).endswith(f"'zzz': known: {known}")
+
+
+@pytest.mark.parametrize(
+    ("name", "metrics", "command"),
+    [
+        ("both", "FEES FEES_24H", "backfill defillama --asset both"),  # which asks for all that has a history
+        ("Live", "FEES_24H", "pull defillama --asset Live"),
+        ("LIVE", "FEES_24H", "pull defillama --asset Live"),
+    ],
+)
+def test_what_fetches_an_asset_is_a_pull_where_all_that_it_has_exists_only_live(
+    name: str, metrics: str, command: str
+) -> None:
+    rows = [asset("both", "FEES FEES_24H", kind="protocol"), asset("Live", "FEES_24H", kind="protocol")]
+    with pytest.raises(BadQuestion) as caught:
+        Names(lambda _: [], {"defillama": rows}).of_asset(name)
+    assert str(caught.value).endswith(f": python main.py {command}"), metrics
+
+
+def test_the_names_most_like_one_are_suggested_then_those_that_hold_it_the_shortest_first() -> None:
+    long = ["all-of-the-ether-of-another", "pre-ether-of-somebody", "other"]
+    assert (
+        hint("ether", long, "the list") == "did you mean other or pre-ether-of-somebody or all-of-the-ether-of-another?"
+    )
+    assert hint("abcd", [f"abcd{n}" for n in range(9)], "the list").count(" or ") == 2
+    assert hint("abcde", ["abcxy"], "the list") == "did you mean abcxy?"
+
+
+def test_where_no_name_is_near_few_are_told_and_of_many_where_they_stand() -> None:
+    assert hint("zzz", [f"a{n:02}" for n in range(12)], "the list").startswith("known: a00, a01, ")
+    assert hint("zzz", [f"a{n:02}" for n in range(13)], "the list") == "see the list"
+    assert some(f"a{n}" for n in range(8)).endswith(", a6, a7")
+    assert some(f"a{n}" for n in range(9)).endswith(", a6, a7 and 1 more")

@@ -1,0 +1,166 @@
+"""Processes of one host share the turns of a source: no two starts too close together, and nobody held up."""
+
+import itertools
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from model.settings import PACE_DIRECTORY
+from sources import host_pace as turn
+from sources.host_pace import PATIENCE, RECORD, HostTurn
+from sources.pace import Pace
+from tests.commands import SECONDS, Rows, environment, start, until, write
+from tests.fake_api import FakeApi
+from tests.paced_processes import DELAY, SOON, held, process, soon
+
+SLACK = 1e-9  # seconds, of adding floats
+STARTER = """
+from sources import host_pace as turn
+turn.PATIENCE = 30.0  # so that one which the system pauses with the lock is waited for
+pace = Pace(delay, turn=HostTurn(file))
+starts = []
+print("ready", flush=True)
+sys.stdin.readline()
+end = time.monotonic() + more
+def work():
+    while time.monotonic() < end:
+        starts.append(pace.wait())
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(*starts)
+"""
+HOLDER = """
+class Stuck(HostTurn):
+    @contextmanager
+    def taken(self, *given):
+        with super().taken(*given) as now:
+            print("ready", flush=True)
+            sys.stdin.readline()
+            yield now
+Pace(delay, turn=Stuck(file)).wait()
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where the moment is kept."""
+    return tmp_path / "pace" / "one"
+
+
+def starts_of_processes(number: int, file: Path, delay: float, seconds: float) -> list[list[float]]:
+    """The starts of each of so many processes of four threads that ask for all they can get."""
+    with ExitStack() as stack:
+        all_of_them = [stack.enter_context(process(STARTER, file, delay, seconds)) for _ in range(number)]
+        for each in all_of_them:
+            assert each.stdin is not None
+            each.stdin.write("\n")
+            each.stdin.flush()
+        return [[float(word) for word in each.communicate(timeout=SECONDS)[0].split()] for each in all_of_them]
+
+
+def written(file: Path) -> float:
+    """The moment in the file."""
+    moment: float = RECORD.unpack(file.read_bytes())[1]
+    return moment
+
+
+@pytest.mark.parametrize(("number", "delay"), [(2, DELAY), (2, 0.005), (3, 0.02)])
+def test_two_starts_of_several_processes_are_never_closer_than_the_delay(number: int, delay: float, file: Path) -> None:
+    starts = sorted(itertools.chain(*starts_of_processes(number, file, delay, 4)))
+    close = [later - sooner for sooner, later in itertools.pairwise(starts) if later - sooner < delay - SLACK]
+    assert not close, f"{len(close)} of {len(starts)}, the closest {min(close):.6f} s"
+
+
+def test_two_processes_together_use_nearly_all_slots_and_none_starves(file: Path) -> None:
+    each = starts_of_processes(2, file, DELAY, 5)
+    starts = sorted(itertools.chain(*each))
+    slots = (starts[-1] - starts[0]) / DELAY + 1
+    assert 0.9 * slots <= len(starts) <= slots + SLACK
+    assert min(map(len, each)) >= 0.1 * len(starts)
+
+
+def test_a_start_is_never_before_the_moment_at_which_the_lock_was_had(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn, "PATIENCE", SOON)
+    with ThreadPoolExecutor(1) as pool:
+        with held(file):
+            waiting = pool.submit(Pace(DELAY, turn=HostTurn(file)).wait)
+            threading.Event().wait(0.3)  # it may have come to the lock by now; if not, all the better for it
+            assert not waiting.done()
+            released = time.monotonic()
+        assert waiting.result(SOON) >= released
+
+
+def test_what_was_written_while_the_lock_was_waited_for_counts(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turn, "PATIENCE", SOON)
+    with ThreadPoolExecutor(1) as pool:
+        with held(file) as descriptor:
+            waiting = pool.submit(Pace(DELAY, turn=HostTurn(file)).wait)
+            threading.Event().wait(0.3)
+            now = time.monotonic()
+            os.pwrite(descriptor, RECORD.pack(now, now + 1), 0)
+        assert waiting.result(SOON) >= now + 1
+
+
+def test_a_process_killed_with_the_lock_leaves_it_to_the_next(file: Path) -> None:
+    with process(HOLDER, file) as holder:
+        holder.kill()
+        holder.wait(SOON)
+        begun = soon(Pace(DELAY, turn=HostTurn(file)))
+    assert written(file) == begun + DELAY  # nobody writes without the lock
+
+
+def test_a_process_stopped_with_the_lock_blocks_nobody_for_longer_than_the_patience(file: Path) -> None:
+    with process(HOLDER, file) as holder:
+        holder.send_signal(signal.SIGSTOP)
+        pace = Pace(DELAY, turn=HostTurn(file))
+        before = time.monotonic()
+        starts = [soon(pace) for _ in range(4)]
+        took = time.monotonic() - before
+        assert min(later - sooner for sooner, later in itertools.pairwise(starts)) >= DELAY - SLACK
+        assert took < 4 * (PATIENCE + DELAY) + 5
+        assert file.read_bytes() == b""
+
+
+def test_a_process_that_goes_on_after_a_stop_shares_its_turns_again(file: Path) -> None:
+    pace = Pace(DELAY, turn=HostTurn(file))
+    with process(HOLDER, file) as holder:
+        holder.send_signal(signal.SIGSTOP)
+        soon(pace)
+        holder.send_signal(signal.SIGCONT)
+        holder.communicate("\n", timeout=SOON)
+        assert holder.returncode == 0
+    begun = soon(pace)
+    assert written(file) == begun + DELAY
+
+
+PARENTS = "asset,kind,metrics,id\n" + "".join(f"p{number},protocol,TVL,parent#p{number}\n" for number in range(60))
+
+
+def test_a_pull_and_a_backfill_of_one_source_together_never_pass_its_limit(
+    tmp_path: Path, database_url: str, rows: Rows
+) -> None:
+    config = write(tmp_path, PARENTS)
+    with FakeApi(universe=[config], shipped=False, latency=0.3) as api:
+        env = environment(database_url, api, **{PACE_DIRECTORY: str(tmp_path / "pace")})
+        with (
+            start("main.py backfill defillama --config", config, env=env) as backfill,
+            start("main.py pull defillama --config", config, env=env) as pull,
+        ):
+            until(lambda: len({request.path.split("/p")[0] for request in list(api.requests)}) == 2)
+            assert (backfill.poll(), pull.poll()) == (None, None)  # both have asked, and both go on
+            said = [each.communicate(timeout=SECONDS)[1] for each in (backfill, pull)]
+        assert (backfill.returncode, pull.returncode) == (0, 0), said
+        assert len(api.requests) == 120
+        assert api.max_in_any_second() <= 14
+    assert rows("SELECT kind, status FROM pulls ORDER BY kind") == [("backfill", "success"), ("pull", "success")]
