@@ -8,10 +8,10 @@ import argparse
 from datetime import UTC, datetime
 from pathlib import Path
 
+from model.text import nearest
 from model.values import Verb
 from sources import SOURCES
 from sources.base import BaseSource
-from sources.config import nearest
 
 FORMATS = ("table", "csv", "json", "jsonl")  # of the answers of query and latest
 

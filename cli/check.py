@@ -18,13 +18,14 @@ from cli.checks import database as rules
 from cli.checks import output as screen
 from cli.checks.database import Tables
 from cli.checks.environment import without_key
-from cli.checks.finding import Area, Finding, Severity, need_a_hand, scrubbed
+from cli.checks.finding import Area, Finding, Severity, need_a_hand
 from cli.look import Look
 from cli.pull_backfill_settle import names_of
 from db.health import has_tables
 from db.rights import Rights, rights
 from db.setup import Database, has_schema
 from model.errors import ConfigurationError, PipelineError, SourceStopped
+from model.scrub import scrubbed
 from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, OWN_PACE_DIRECTORY, PACE_DIRECTORY, ROOT, Settings
 from model.text import counted
 from sources import SOURCES

@@ -7,18 +7,18 @@ import textwrap
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cli.pull_backfill_settle import needed_key, pace_of
 from model.errors import CallFailed, ConfigurationError, PipelineError
 from model.settings import ROOT, Settings
+from model.text import close_names, nearest
 from sources import SOURCES
 from sources.base import BaseSource, Call, Offer
-from sources.config import Asset, append_rows, nearest, read_config
+from sources.config import Asset, append_rows, read_config
 from sources.http import Client
-from sources.listing import Offers, fetch_offers, names_for, printable, with_metrics
+from sources.listing import Offers, fetch_offers, names_for, one_line, with_metrics
 
 log = logging.getLogger(__name__)
 
@@ -156,13 +156,9 @@ def match(offers: Sequence[Offer], text: str, kind: str | None = None) -> list[O
 
 def suggestion(offers: Sequence[Offer], text: str, kind: str | None = None) -> str:
     """The names most like a text that matches nothing; empty where none is like it."""
-    known: dict[str, str] = {}
-    for offer in offers:
-        if kind in (None, offer.kind):
-            for word in _words(offer):
-                known.setdefault(word.casefold(), word)
-    near = get_close_matches(text.strip().casefold(), known, n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(known[word] for word in near)}?" if near else ""
+    words = [word for offer in offers if kind in (None, offer.kind) for word in _words(offer)]
+    near = close_names(text.strip(), words, 3)
+    return f"did you mean {' or '.join(near)}?" if near else ""
 
 
 def compare(offers: Sequence[Offer], assets: Sequence[Asset], unsure: Collection[str] = ()) -> list[Found]:
@@ -260,7 +256,7 @@ def _cells(found: Found) -> tuple[str, ...]:
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    rows = [tuple(printable(cell) for cell in row) for row in rows]
+    rows = [tuple(one_line(cell) for cell in row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 

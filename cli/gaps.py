@@ -12,7 +12,7 @@ from db.coverage import SeriesMap, forget_lost, series_maps
 from db.setup import plain_errors
 from model.settings import Settings
 from model.values import midnight
-from pipeline.gaps import Look, as_json, in_rhythm, lost_for_good, own_times, report_lines
+from pipeline.gaps import Look, as_json, in_rhythm, lost_for_good, report_lines
 from sources import SOURCES
 
 
@@ -35,7 +35,7 @@ def _look(name: str, session: Connection, arguments: argparse.Namespace, today: 
     source, targets = SOURCES[name], configured_series(name, arguments)
     wanted = arguments.asset or None, arguments.metric or None
     with session, session.cursor() as cursor:
-        maps = series_maps(cursor, name, today, own_times(source), *wanted)
+        maps = series_maps(cursor, name, today, source.own_times(), *wanted)
     look = Look(source, arguments.config, targets, in_rhythm(source, maps, targets))
     gone = lost_for_good(look) if arguments.forget_lost else []
     if gone:

@@ -4,11 +4,11 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import TextIO
 
-from model.settings import Scrubber, Settings
+from model.scrub import Scrubber, scrubbed
+from model.settings import Settings
 from sources import SOURCES
 
 PERSON = "%(asctime)sZ %(levelname)s %(message)s"
@@ -37,15 +37,6 @@ class JsonLines(Scrubber):
 def secrets_of(settings: Settings) -> list[str]:
     """All that must never be printed, whichever source it belongs to."""
     return settings.secrets(source.KEY_VARIABLE for source in SOURCES.values())
-
-
-def scrubbed(value: Any, scrub: Callable[[str], str]) -> Any:
-    """The same with every text in it scrubbed: once it is JSON, a secret could be spelled otherwise."""
-    if isinstance(value, dict):
-        return {name: scrubbed(each, scrub) for name, each in value.items()}
-    if isinstance(value, list):
-        return [scrubbed(each, scrub) for each in value]
-    return scrub(value) if isinstance(value, str) else value
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -13,7 +13,8 @@ from pkgutil import resolve_name
 from cli import arguments
 from cli.logs import PERSON, log_to, secrets_of
 from model.errors import PipelineError
-from model.settings import Scrubber, Settings
+from model.scrub import Scrubber
+from model.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from db.heartbeat import Heartbeat
 from db.lock import SCHEDULER, SessionLock
 from db.setup import Database, ensure_schema
 from model.errors import DatabaseAway, DatabaseLost, RunRefused, SchedulerRefused
-from model.settings import Scrubber, Settings
+from model.scrub import Scrubber
+from model.settings import Settings
 from model.values import Verb
 from pipeline.due import Duty
 from pipeline.plan import Job

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from cli import status_screen as screen
-from cli.logs import scrubbed
 from cli.process import open_database, until_stopped
 from db.health import has_tables
 from db.setup import Database, need_schema, session_for
 from model.errors import ConfigurationError, DatabaseLost
+from model.scrub import scrubbed
 from model.settings import Settings
 from pipeline.health import Health, Life, diagnose
 

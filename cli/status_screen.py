@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from model.text import plain
+from model.text import printable
 from model.values import DAY
 from pipeline.freshness import Freshness, SeriesState
 from pipeline.health import Health, SourceHealth
@@ -40,7 +40,7 @@ def _scheduler_lines(health: Health) -> Iterator[str]:
 def _problem_lines(where: str, problem: Problem) -> Iterator[str]:
     yield _cut(f"! {where}{problem.what}{':' if problem.reason else ''}")
     for text, most in ((problem.reason, REASON_LINES), (problem.remedy, None)):
-        wrapped = textwrap.wrap(plain(text), WIDTH - 4, max_lines=most, placeholder="…")
+        wrapped = textwrap.wrap(printable(text), WIDTH - 4, max_lines=most, placeholder="…")
         yield from (f"    {line}" for line in wrapped)
 
 
@@ -79,7 +79,7 @@ def _freshness_lines(health: Health, found: Freshness) -> Iterator[str]:
 
 def _cut(line: str) -> str:
     """A line that fits the screen."""
-    line = plain(line)
+    line = printable(line)
     return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
 
 

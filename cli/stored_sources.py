@@ -12,10 +12,11 @@ from db.coverage import known_series
 from db.setup import ensure_schema
 from model.errors import ConfigurationError
 from model.settings import ROOT, Settings
+from model.text import nearest
 from model.values import Target
 from query.query_session import fill
 from sources import SOURCES
-from sources.config import nearest, read_targets
+from sources.config import read_targets
 
 
 def each_source(arguments: argparse.Namespace, settings: Settings) -> Iterator[tuple[str, Connection]]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from math import floor, isfinite, log10
 
+from model.text import printable
 from model.values import midnight
 from query.export import Cell, Cells
 
@@ -56,8 +57,3 @@ def _times(cells: Sequence[Cell]) -> list[str]:
     times = [cell for cell in cells if isinstance(cell, datetime)]
     form = "%Y-%m-%d" if all(at == midnight(at) for at in times) else "%Y-%m-%d %H:%M:%SZ"
     return [f"{cell:{form}}" if isinstance(cell, datetime) else "" for cell in cells]
-
-
-def printable(text: str) -> str:
-    """A text without what could move the cursor."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

@@ -1,7 +1,6 @@
-"""What the environment says, read once, at the edge; and the secrets in it, kept out of everything printed."""
+"""What the environment and .env say, read once, at the edge; and which of it is secret."""
 
 import contextlib
-import logging
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -17,7 +16,6 @@ DATABASE_URL = "DATABASE_URL"
 EMBEDDED_DIRECTORY = ROOT / ".data" / "postgres"
 PACE_DIRECTORY = "PACE_DIRECTORY"
 OWN_PACE_DIRECTORY = ROOT / ".data" / "pace"
-HIDDEN = "***"
 SHORTEST_SECRET = 4  # characters; hiding anything shorter wherever it stands would leave no word readable
 
 
@@ -66,24 +64,6 @@ class Settings:
         found |= _passwords(self.get(DATABASE_URL))
         forms = {form for value in found for form in (value, quote(value, safe=""), repr(value)[1:-1])}
         return sorted((form for form in forms if len(form) >= SHORTEST_SECRET), key=len, reverse=True)
-
-
-class Scrubber(logging.Formatter):
-    """A log format that hides secrets by value, wherever they stand, in tracebacks too."""
-
-    def __init__(self, secrets: list[str], pattern: str = "%(message)s") -> None:
-        super().__init__(pattern)
-        self._secrets = secrets
-
-    def scrub(self, text: str) -> str:
-        """The text with every secret hidden."""
-        for secret in self._secrets:
-            text = text.replace(secret, HIDDEN)
-        return text
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The scrubbed line or lines of a record."""
-        return self.scrub(super().format(record))
 
 
 def _passwords(url: str) -> set[str]:

@@ -1,7 +1,7 @@
 """The values that flow from a source to the store."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from math import isfinite
 from typing import NamedTuple
@@ -96,6 +96,11 @@ class DataPoint:
             raise BadPoint(f"asset {self.asset!r} or metric {self.metric!r} does not fit its column")
         if "\0" in self.asset or "\0" in self.metric:
             raise BadPoint(f"asset {self.asset!r} or metric {self.metric!r} holds a NUL, which no column can")
+
+
+def day_of(at: datetime, shift: timedelta = timedelta()) -> date:
+    """The UTC day that a point at an aware UTC time belongs to; `shift` is what its metric adds to such a time."""
+    return (at + shift).date()
 
 
 def midnight(at: datetime) -> datetime:

@@ -111,7 +111,7 @@ def freshness(
             state = SeriesState.AWAITED
         states[age.asset, age.metric] = state
         if age.newest and source.rhythm(target) is not Rhythm.QUARTERLY:
-            recent.append((age.newest + metric.shift).date())
+            recent.append(metric.day_of(age.newest))
         if age.newest and state is SeriesState.STALE:
             stale.append(Stale(age.asset, age.metric, age.newest))
     last = max(recent, default=None)
@@ -132,7 +132,7 @@ def _state(source: type[BaseSource], target: Target, age: Age, due: Due) -> Seri
     day = due.live if metric.live_only else due.closed
     if age.newest is None:
         return SeriesState.NEVER_SEEN
-    if (age.newest + metric.shift).date() >= _day_due(day, source.rhythm(target)):
+    if metric.day_of(age.newest) >= _day_due(day, source.rhythm(target)):
         return SeriesState.FRESH
     return SeriesState.QUIET if age.answered is not None and age.answered >= day else SeriesState.STALE
 

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,16 +48,11 @@ def to_ask(job: Job, store: Store) -> dict[Name, list[Window]]:
     """The holes in a job's window that it is to ask for, of each series that has any."""
     targets = {(target.asset, target.metric): target for target in job.targets}
     holes = {name: [job.window] for name in targets}  # unless it was asked for before
-    for series in store.maps(job.window.end, own_times(job.source)):
+    for series in store.maps(job.window.end, job.source.own_times()):
         if (name := (series.asset, series.metric)) in targets and (series.answered or series.days):
             known = without_pauses(series, job.source.rhythm(targets[name]))
             holes[name] = known.never + (known.empty if job.scope is Scope.EMPTY_GAPS else [])
     return {name: inside for name, windows in holes.items() if (inside := _clip(windows, job.window))}
-
-
-def own_times(source: BaseSource | type[BaseSource]) -> dict[str, timedelta]:
-    """The metrics whose histories have times of their own, with what is added to a time to make its date the day."""
-    return {name: metric.own_times for name, metric in source.METRICS.items() if metric.own_times is not None}
 
 
 def without_pauses(series: SeriesMap, rhythm: Rhythm) -> SeriesMap:

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from model.errors import ConfigurationError
+from model.text import nearest
 from model.values import DAY, Target, Verb, Window, midnight
 from sources.base import EARLIEST, BaseSource, Call
-from sources.config import nearest
 
 CALLS_SHOWN = 3  # of those whose paths are alike
 WINDOWS_SHOWN = 8

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from db.catalogue import Stored
 from model.errors import BadQuestion
+from model.text import nearest
 from model.values import Series
-from query.unknown_names import hint, some, unknown_asset, unknown_metric
+from query.unknown_names import NEAREST, some, unknown_asset, unknown_metric
 from sources import SOURCES
 from sources.config import Asset
 
@@ -44,7 +45,9 @@ class Names:
         if folded not in known:  # of a source that has no module any more, the table may still have something
             known |= {each.series.source.casefold(): each.series.source for each in self._load(Wanted())}
         if folded not in known:
-            raise BadQuestion(f"there is no source {name!r}: {hint(name, known.values(), 'query_data.sources()')}")
+            raise BadQuestion(
+                f"there is no source {name!r}: {nearest(name, known.values(), 'query_data.sources()', NEAREST)}"
+            )
         return known[folded]
 
     def one(self, asset: str, metric: str, source: str | None = None) -> Series:
@@ -107,7 +110,7 @@ class Names:
         if not ours:
             known = self._entities.values()
             raise BadQuestion(
-                f"no config has the entity {entity!r}: {hint(entity, known, 'the column of the configs')}"
+                f"no config has the entity {entity!r}: {nearest(entity, known, 'the column of the configs', NEAREST)}"
             )
         having = self._having(Wanted(None, tuple(asset for _, asset in ours)))
         having = [each for each in having if (each.source, each.asset) in ours]
@@ -135,7 +138,9 @@ class Names:
             wanted, known = _text(metric, "metric").upper(), {each.series.metric for each in found}
             if wanted not in known:
                 of = f" of {asset!r}" if asset else ""
-                raise BadQuestion(f"there is no metric {metric!r}{of}: {hint(metric, known, 'query_data.metrics()')}")
+                raise BadQuestion(
+                    f"there is no metric {metric!r}{of}: {nearest(metric, known, 'query_data.metrics()', NEAREST)}"
+                )
             found = [each for each in found if each.series.metric == wanted]
         return found
 

@@ -14,7 +14,7 @@ from db.reader import Reader
 from model.errors import BadQuestion
 from model.settings import Settings
 from model.values import DAY, Series, Target, midnight
-from pipeline.gaps import in_rhythm, own_times
+from pipeline.gaps import in_rhythm
 from pipeline.health import diagnose
 from query.frames import TIME, any_table, table
 from query.names import Configs
@@ -68,7 +68,7 @@ def coverage(reader: Reader, every: Sequence[Stored], configs: Configs) -> pd.Da
     rows = []
     for name, assets_, metrics_ in _by_source(wanted):
         source = SOURCES.get(name)  # None where its module is gone
-        shifts = own_times(source) if source else {}
+        shifts = source.own_times() if source else {}
         maps = reader.do(lambda cursor: series_maps(cursor, name, today, shifts, assets_, metrics_))  # noqa: B023
         known = {key[1:]: target for key, target in configured.items() if key.source == name}
         sound = in_rhythm(source, maps, known) if source else maps

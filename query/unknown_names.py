@@ -1,18 +1,16 @@
 """What to say of a name that is not found: the nearest ones, what there is in its place, or how to fetch it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 
 from db.catalogue import Stored
 from model.errors import BadQuestion
-from model.text import first_of
+from model.text import close_names, first_of, nearest
 from model.values import Series, Verb
 from sources import SOURCES
 from sources.config import Asset
 
 SHOWN = 8  # names in a message
 NEAREST = 3
-FEW = 12  # names, all of which are told where none is near
 
 
 def unknown_asset(
@@ -40,7 +38,9 @@ def unknown_asset(
     known |= {
         name for of, rows in configs.items() for row in rows if source in (None, of) for name in (row.asset, row.entity)
     }
-    return BadQuestion(f"{where} no asset {asset!r}: {hint(asset, filter(None, known), 'query_data.assets()')}")
+    return BadQuestion(
+        f"{where} no asset {asset!r}: {nearest(asset, filter(None, known), 'query_data.assets()', NEAREST)}"
+    )
 
 
 def unknown_metric(
@@ -52,23 +52,13 @@ def unknown_metric(
             return BadQuestion(f"nothing is stored yet of {metric}: {_fetch(name, None, metric)}")
     known = {each.series.metric for each in every if each.points}
     where = f"{source} has" if source else "there is"
-    return BadQuestion(f"{where} no metric {metric!r}: {hint(metric, known, 'query_data.metrics()')}")
-
-
-def hint(name: str, known: Iterable[str], listed: str) -> str:
-    """The known names most like this one, or all of them where they are few, else where they are listed."""
-    folded = {each.casefold(): each for each in sorted(known, reverse=True)}
-    near = get_close_matches(name.casefold(), folded, n=NEAREST, cutoff=0.6)
-    near += [each for each in sorted(folded, key=len) if name.casefold() in each and each not in near]
-    if near:
-        return f"did you mean {' or '.join(folded[each] for each in near[:NEAREST])}?"
-    return f"known: {', '.join(sorted(folded.values()))}" if len(folded) <= FEW else f"see {listed}"
+    return BadQuestion(f"{where} no metric {metric!r}: {nearest(metric, known, 'query_data.metrics()', NEAREST)}")
 
 
 def some(names: Iterable[str], near: str = "") -> str:
     """A few of these names, those most like the given one first."""
     known = sorted(set(names))
-    ordered = dict.fromkeys([*get_close_matches(near, known, n=SHOWN, cutoff=0.6), *known])
+    ordered = dict.fromkeys([*close_names(near, known, SHOWN), *known])
     return first_of(list(ordered), SHOWN)
 
 

@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, ClassVar, NamedTuple
 
 from model.errors import BadPoint, CallFailed
 from model.schedule import Schedule
-from model.values import DAY, DataPoint, Rhythm, Target, Verb, Window, midnight
+from model.values import DAY, DataPoint, Rhythm, Target, Verb, Window, day_of, midnight
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # no value of either API is older; an older date is an error
 NO_DAYS = Window(EARLIEST, EARLIEST)  # of a call whose answer gives no points
@@ -81,6 +81,10 @@ class Metric(NamedTuple):
         """What is added to the time of a point of its history before the date is taken as its day."""
         return self.own_times or timedelta()
 
+    def day_of(self, at: datetime) -> date:
+        """The UTC day that a point of its history belongs to."""
+        return day_of(at, self.shift)
+
     @property
     def live_only(self) -> bool:
         """Whether its values are of the day they are asked on, and can't be fetched again."""
@@ -122,6 +126,11 @@ class BaseSource(ABC):
     @abstractmethod
     def history_start(cls, today: datetime) -> datetime:
         """Where a backfill starts that is not told: a midnight before all that the API has, or as asked by default."""
+
+    @classmethod
+    def own_times(cls) -> dict[str, timedelta]:
+        """The metrics whose histories have times of their own, each with what is added before the date is taken."""
+        return {name: metric.own_times for name, metric in cls.METRICS.items() if metric.own_times is not None}
 
     @classmethod
     def rhythm(cls, target: Target) -> Rhythm:

@@ -5,14 +5,14 @@ import fcntl
 import io
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from model.errors import ConfigurationError
 from model.files import in_place_of
+from model.text import nearest
 from model.values import MAX_ASSET, Target
 from sources.base import BaseSource
 
@@ -34,14 +34,6 @@ class Asset:
     def targets(self) -> list[Target]:
         """The series that this row asks for."""
         return [Target(self.asset, metric, self.id, self.kind) for metric in self.metrics]
-
-
-def nearest(name: str, known: Collection[str], listed: str = "python main.py sources") -> str:
-    """A hint at the known name most like this one, or at all of them where they are few, else at where they stand."""
-    matches = get_close_matches(name, known, n=1, cutoff=0.5) or get_close_matches(name.upper(), known, n=1, cutoff=0.5)
-    if matches:
-        return f"did you mean {matches[0]}?"
-    return f"known: {', '.join(sorted(known))}" if len(known) <= 12 else f"see {listed}"
 
 
 def read_targets(path: Path, source: type[BaseSource]) -> list[Target]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from model.errors import CallFailed
-from model.text import plain
+from model.text import printable
 from model.values import MAX_ASSET
 from sources.base import BaseSource, Call, Offer, loud
 from sources.http import Client
@@ -56,11 +56,11 @@ def united(offers: Iterable[Offer]) -> list[Offer]:
         key = (offer.kind, offer.id.casefold())
         known = found.get(key, offer)
         found[key] = known._replace(
-            asset=printable(known.asset),
-            name=printable(known.name or offer.name),
-            symbol=printable(known.symbol or offer.symbol),
+            asset=one_line(known.asset),
+            name=one_line(known.name or offer.name),
+            symbol=one_line(known.symbol or offer.symbol),
             metrics=None if known.metrics is None or offer.metrics is None else known.metrics | offer.metrics,
-            dead=printable(known.dead or offer.dead),
+            dead=one_line(known.dead or offer.dead),
         )
     return list(found.values())
 
@@ -84,9 +84,9 @@ def names_for(offer: Offer) -> Iterator[str]:
     return (name for name in names if 0 < len(name) <= MAX_ASSET)
 
 
-def printable(text: str) -> str:
-    """The text in one line, without what a terminal or the reader of a config stumbles over."""
-    return " ".join(plain(text).split())
+def one_line(text: str) -> str:
+    """A text of an answer in one printable line."""
+    return " ".join(printable(text).split())
 
 
 def _get_all(

@@ -15,13 +15,12 @@ from db.points import points as asked_points
 from db.store import RunEnd, Store
 from model.errors import ConfigurationError
 from model.values import DAY, Answered, DataPoint, Series, Verb, Window, midnight
-from pipeline.gaps import own_times
 from sources.defillama import DefiLlama
 
 PULL, BACKFILL = Verb.PULL, Verb.BACKFILL
 START = datetime(2024, 1, 1, tzinfo=UTC)
 TODAY = midnight(datetime.now(UTC))
-OWN_TIMES = own_times(DefiLlama)
+OWN_TIMES = DefiLlama.own_times()
 
 DONE = RunEnd("success", records=3, calls=2, failed=0, received=4, failure=None)
 

@@ -1,6 +1,6 @@
 """What a check finds, and the area in which it was looked for."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -33,12 +33,6 @@ class Area(NamedTuple):
     looked_at: str  # or why nothing was
     findings: Sequence[Finding] = ()
     looked: bool = True
-
-
-def scrubbed(area: Area, scrub: Callable[[str], str]) -> Area:
-    """The same without secrets: once it is wrapped, one could stand in two lines, and in JSON be spelled otherwise."""
-    findings = [Finding(each.severity, *map(scrub, each[1:])) for each in area.findings]
-    return area._replace(looked_at=scrub(area.looked_at), findings=findings)
 
 
 def need_a_hand(findings: Iterable[Finding]) -> int:

@@ -6,7 +6,7 @@ from itertools import zip_longest
 from typing import Any
 
 from cli.checks.finding import Area, Finding, Severity, need_a_hand
-from model.text import counted, plain
+from model.text import counted, printable
 
 WIDTH = 100  # columns
 WIDEST_PLACE = 30
@@ -51,7 +51,7 @@ def as_json(areas: Sequence[Area]) -> dict[str, Any]:
 def _finding_lines(finding: Finding, place: int) -> Iterator[str]:
     """Severity, place, what and remedy; a longer place has a line of its own."""
     margin = 2 + SEVERITY + place + 2
-    where = plain(finding.where)
+    where = printable(finding.where)
     head = f"  {finding.severity:<{SEVERITY}}{where}"
     told = _wrapped(finding.what, WIDTH - margin)
     if finding.remedy:
@@ -68,4 +68,4 @@ def _wrapped(text: str, width: int, initial_indent: str = "", subsequent_indent:
     wrapper = textwrap.TextWrapper(
         width, initial_indent=initial_indent, subsequent_indent=subsequent_indent, break_on_hyphens=False
     )
-    return wrapper.wrap(plain(text))
+    return wrapper.wrap(printable(text))

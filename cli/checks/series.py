@@ -102,7 +102,7 @@ def _has_ended(source: type[BaseSource], target: Target, age: Age) -> bool:
     """Whether the API has answered for long that a series has nothing newer."""
     if age.newest is None or age.answered is None:
         return False
-    newest = (age.newest + source.METRICS[age.metric].shift).date()
+    newest = source.METRICS[age.metric].day_of(age.newest)
     quarterly = source.rhythm(target) is Rhythm.QUARTERLY
     return age.answered - newest > (QUARTERS_AT_AN_END if quarterly else AT_AN_END)
 

@@ -1,8 +1,7 @@
 """What the report says, as plain values; times are aware UTC."""
 
-from collections.abc import Callable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from db.report import Lately, Restatement
 from model.values import Series
@@ -83,13 +82,3 @@ class Report(NamedTuple):
     charts: tuple[Chart, ...]
     days: int  # that the following goes back
     lately: Lately
-
-
-def scrubbed(value: Any, scrub: Callable[[str], str]) -> Any:
-    """The same facts with every text in them scrubbed: in the page, a secret could be spelled otherwise."""
-    if type(value) is str:  # the word of an enumeration is ours
-        return scrub(value)
-    if isinstance(value, tuple):
-        parts = (scrubbed(each, scrub) for each in value)
-        return value._make(parts) if hasattr(value, "_make") else tuple(parts)
-    return value

@@ -13,7 +13,7 @@ from db.reader import Reader
 from db.report import largest_revisions, lately, under_way
 from model.values import Series, Target, Verb, midnight
 from pipeline.freshness import Freshness, SeriesState, Stale
-from pipeline.gaps import in_rhythm, own_times
+from pipeline.gaps import in_rhythm
 from query.report.charts import draw
 from query.report.facts import Cover, Fresh, Report, SourceFacts
 from query.report.months import Judged, judged, line
@@ -108,7 +108,7 @@ def _freshness(
 
 def _coverage(reader: Reader, name: str, targets: Targets, now: datetime) -> tuple[Cover, ...]:
     source, today = SOURCES[name], midnight(now)
-    raw = reader.do(lambda cursor: series_maps(cursor, name, today, own_times(source)))
+    raw = reader.do(lambda cursor: series_maps(cursor, name, today, source.own_times()))
     by_metric: dict[str, list[Judged]] = defaultdict(list)
     for each, without_pauses in zip(raw, in_rhythm(source, raw, targets), strict=True):
         by_metric[each.metric].append(judged(each, without_pauses, today))

@@ -7,12 +7,13 @@ from itertools import compress
 from pathlib import Path
 
 from db.report import Failure, Restatement
+from model.scrub import scrubbed
 from model.text import counted
 from model.values import Series, midnight
 from pipeline.freshness import SeriesState
 from query.report.coverage import coverage
 from query.report.drawings import PATTERNS, is_log, plot
-from query.report.facts import Chart, Fresh, Report, SourceFacts, scrubbed
+from query.report.facts import Chart, Fresh, Report, SourceFacts
 from query.report.markup import NEAR, Html, day, element, minute, named, row, section, short, table, together
 from sources import unit_of
 

@@ -16,7 +16,8 @@ import pytest
 from cli import process
 from cli.logs import JsonLines
 from cli.process import STOP_SECONDS, until_stopped
-from model.settings import DATABASE_URL, HIDDEN, SHORTEST_SECRET, Settings
+from model.scrub import HIDDEN
+from model.settings import DATABASE_URL, SHORTEST_SECRET, Settings
 from tests.commands import ROOT, SECONDS
 
 KEY = "SOME_API_KEY"
@@ -107,7 +108,7 @@ import io, json, logging, signal, sys, threading
 from contextlib import redirect_stdout
 from cli.logs import JOURNAL, PERSON, JsonLines, log_to
 from cli.process import stop_on_signals, until_stopped
-from model.settings import Scrubber
+from model.scrub import Scrubber
 """
 
 

@@ -28,7 +28,7 @@ def test_points_stand_in_one_place_and_times_are_dates_where_all_are_midnights()
         "longer  2024-01-02",
     ]
     rows.append(("b\x1b[2J", datetime(2024, 1, 2, 23, 59, 40, tzinfo=UTC), 7.25))
-    assert table_lines(["asset", "pulled_at", "PRICE"], rows)[-1] == "b�[2J   2024-01-02 23:59:40Z      7.25"
+    assert table_lines(["asset", "pulled_at", "PRICE"], rows)[-1] == "b [2J   2024-01-02 23:59:40Z      7.25"
 
 
 def test_a_table_without_rows_is_its_header() -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from model.errors import ConfigurationError
-from model.settings import DATABASE_URL, HIDDEN, Scrubber, Settings
+from model.scrub import HIDDEN, Scrubber
+from model.settings import DATABASE_URL, Settings
 
 KEY = "ARTEMIS_API_KEY"
 

@@ -4,9 +4,10 @@ import pytest
 
 from db.catalogue import Stored
 from model.errors import BadQuestion
+from model.text import nearest
 from model.values import Series
 from query.names import Names, Wanted
-from query.unknown_names import hint, some
+from query.unknown_names import some
 from sources.config import Asset
 
 STORED = [
@@ -270,14 +271,15 @@ def test_what_fetches_an_asset_is_a_pull_where_all_that_it_has_exists_only_live(
 def test_the_names_most_like_one_are_suggested_then_those_that_hold_it_the_shortest_first() -> None:
     long = ["all-of-the-ether-of-another", "pre-ether-of-somebody", "other"]
     assert (
-        hint("ether", long, "the list") == "did you mean other or pre-ether-of-somebody or all-of-the-ether-of-another?"
+        nearest("ether", long, "the list", 3)
+        == "did you mean other or pre-ether-of-somebody or all-of-the-ether-of-another?"
     )
-    assert hint("abcd", [f"abcd{n}" for n in range(9)], "the list").count(" or ") == 2
-    assert hint("abcde", ["abcxy"], "the list") == "did you mean abcxy?"
+    assert nearest("abcd", [f"abcd{n}" for n in range(9)], "the list", 3).count(" or ") == 2
+    assert nearest("abcde", ["abcxy"], "the list", 3) == "did you mean abcxy?"
 
 
 def test_where_no_name_is_near_few_are_told_and_of_many_where_they_stand() -> None:
-    assert hint("zzz", [f"a{n:02}" for n in range(12)], "the list").startswith("known: a00, a01, ")
-    assert hint("zzz", [f"a{n:02}" for n in range(13)], "the list") == "see the list"
+    assert nearest("zzz", [f"a{n:02}" for n in range(12)], "the list", 3).startswith("known: a00, a01, ")
+    assert nearest("zzz", [f"a{n:02}" for n in range(13)], "the list", 3) == "see the list"
     assert some(f"a{n}" for n in range(8)).endswith(", a6, a7")
     assert some(f"a{n}" for n in range(9)).endswith(", a6, a7 and 1 more")
