@@ -223,6 +223,19 @@ def test_the_newest_row_of_all_stablecoins_moves_until_its_day_ends() -> None:
     assert earlier["2026-08-17"] != later["2026-08-17"]
 
 
+def test_an_api_restates_closed_days_long_afterwards_so_a_settle_has_something_to_find() -> None:
+    morning, evening, later = (
+        by_date(f"{D}/protocol-moveposition@{date}")
+        for date in ("2025-12-08-19dfa74", "2025-12-08-137e0f1", "2025-12-10-823b4c4")
+    )
+    assert dict(morning.items() - evening.items()) == {"2025-07-02": 7307873}
+    assert evening["2025-07-02"] == 6616704
+    assert evening.items() <= later.items()
+    before, after = (by_date(f"{D}/stablecoincharts_all@{date}") for date in ("2026-08-20", "2026-08-21"))
+    restated = sorted(date for date in before if before[date] != after[date])
+    assert (len(restated), restated[0], restated[-1]) == (17, "2026-08-04", "2026-08-20")
+
+
 def test_a_supply_of_many_pegs_is_refused_because_nothing_is_summed() -> None:
     with pytest.raises(CallFailed, match="too many values to unpack"):
         read(f"{D}/stablecoincharts_all@2026-08-17", BACKFILL, "STABLECOIN_SUPPLY", ["1"], moment("2026-08-17"))
