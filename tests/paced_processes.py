@@ -1,10 +1,11 @@
 """Processes that share the turn of a source, and a lock that another one holds: what the tests of it share."""
 
 import fcntl
+import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from sources.pace import Pace
 from tests.commands import ROOT
 
 DELAY = 0.08
+SLACK = 1e-9  # seconds, of adding floats
 SOON = 20.0  # seconds, far more than any wait of these tests takes, and less than for ever
 PREAMBLE = """
 import signal, sys, threading, time
@@ -36,6 +38,12 @@ def process(program: str, file: Path, delay: float = DELAY, more: float = 0.0) -
             yield found
         finally:
             found.kill()
+
+
+def closer_than(delay: float, starts: Iterable[float]) -> list[float]:
+    """The distances between two starts that are shorter than the delay; `starts` are seconds of the host's clock."""
+    distances = [later - sooner for sooner, later in itertools.pairwise(sorted(starts))]
+    return [distance for distance in distances if distance < delay - SLACK]
 
 
 def soon(pace: Pace, number: int = 1) -> float:

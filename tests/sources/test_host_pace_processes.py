@@ -15,11 +15,10 @@ from model.settings import PACE_DIRECTORY
 from sources import host_pace as turn
 from sources.host_pace import PATIENCE, RECORD, HostTurn
 from sources.pace import Pace
-from tests.commands import SECONDS, Rows, environment, start, until, write
+from tests.commands import ROOT, SECONDS, Rows, environment, start, write
 from tests.fake_api import FakeApi
-from tests.paced_processes import DELAY, SOON, held, process, soon
+from tests.paced_processes import DELAY, SLACK, SOON, closer_than, held, process, soon
 
-SLACK = 1e-9  # seconds, of adding floats
 STARTER = """
 from sources import host_pace as turn
 turn.PATIENCE = 30.0  # so that one which the system pauses with the lock is waited for
@@ -75,9 +74,7 @@ def written(file: Path) -> float:
 
 @pytest.mark.parametrize(("number", "delay"), [(2, DELAY), (2, 0.005), (3, 0.02)])
 def test_two_starts_of_several_processes_are_never_closer_than_the_delay(number: int, delay: float, file: Path) -> None:
-    starts = sorted(itertools.chain(*starts_of_processes(number, file, delay, 4)))
-    close = [later - sooner for sooner, later in itertools.pairwise(starts) if later - sooner < delay - SLACK]
-    assert not close, f"{len(close)} of {len(starts)}, the closest {min(close):.6f} s"
+    assert closer_than(delay, itertools.chain(*starts_of_processes(number, file, delay, 4))) == []
 
 
 def test_two_processes_together_use_nearly_all_slots_and_none_starves(file: Path) -> None:
@@ -145,22 +142,49 @@ def test_a_process_that_goes_on_after_a_stop_shares_its_turns_again(file: Path) 
 
 
 PARENTS = "asset,kind,metrics,id\n" + "".join(f"p{number},protocol,TVL,parent#p{number}\n" for number in range(60))
+RECORDED_MAIN = """
+import sys, time
+from pathlib import Path
+from cli.run_command import main
+from sources import host_pace
+from sources.pace import Pace
+
+folder, verb, wait = Path(__file__).parent, sys.argv[1], Pace.wait
+host_pace.PATIENCE = 30.0  # so that one which the system pauses with the lock is waited for
+
+def recorded(*given):
+    (folder / f"{verb}.ready").touch()
+    while len(list(folder.glob("*.ready"))) < 2:  # both runs ask at the same time, however long one takes to come up
+        time.sleep(0.01)
+    start = wait(*given)
+    with (folder / f"{verb}.starts").open("a") as starts:
+        starts.write(f"{start!r}\\n")
+    return start
+
+Pace.wait = recorded
+sys.exit(main())
+"""
 
 
 def test_a_pull_and_a_backfill_of_one_source_together_never_pass_its_limit(
     tmp_path: Path, database_url: str, rows: Rows
 ) -> None:
     config = write(tmp_path, PARENTS)
+    (tmp_path / "recorded_main.py").write_text(RECORDED_MAIN)
     with FakeApi(universe=[config], shipped=False, latency=0.3) as api:
-        env = environment(database_url, api, **{PACE_DIRECTORY: str(tmp_path / "pace")})
+        env = environment(database_url, api, PYTHONPATH=str(ROOT), **{PACE_DIRECTORY: str(tmp_path / "pace")})
+        lines = [f"recorded_main.py {verb} defillama --config" for verb in ("backfill", "pull")]
         with (
-            start("main.py backfill defillama --config", config, env=env) as backfill,
-            start("main.py pull defillama --config", config, env=env) as pull,
+            start(lines[0], config, env=env, root=tmp_path) as backfill,
+            start(lines[1], config, env=env, root=tmp_path) as pull,
         ):
-            until(lambda: len({request.path.split("/p")[0] for request in list(api.requests)}) == 2)
-            assert (backfill.poll(), pull.poll()) == (None, None)  # both have asked, and both go on
             said = [each.communicate(timeout=SECONDS)[1] for each in (backfill, pull)]
         assert (backfill.returncode, pull.returncode) == (0, 0), said
         assert len(api.requests) == 120
-        assert api.max_in_any_second() <= 14
+    backfilled, pulled = (
+        [float(line) for line in (tmp_path / f"{verb}.starts").read_text().split()] for verb in ("backfill", "pull")
+    )
+    assert (len(backfilled), len(pulled)) == (60, 60)
+    assert max(min(backfilled), min(pulled)) < min(max(backfilled), max(pulled))
+    assert closer_than(DELAY, [*backfilled, *pulled]) == []
     assert rows("SELECT kind, status FROM pulls ORDER BY kind") == [("backfill", "success"), ("pull", "success")]

@@ -2,8 +2,10 @@
 
 import itertools
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from model.errors import CallFailed
 from sources.http import Client
 from sources.pace import CLOSE_ENOUGH, FORGET, PROBATION, SLOWER, SLOWEST, STRIDE, Pace
 from tests.fake_api import FakeApi
+from tests.paced_processes import closer_than
 from tests.wire import Clock, Plain, Reply, Wire, call, client, reply, rows
 
 DELAY = 0.08
@@ -251,10 +254,24 @@ class LikeDefiLlama(Plain):
         return ()
 
 
-def test_latency_does_not_set_the_speed_and_no_second_sees_more_than_fourteen_requests() -> None:
+class RecordedPace(Pace):
+    def __init__(self, delay: float) -> None:
+        super().__init__(delay)
+        self.starts: list[float] = []
+
+    def wait(self, *given: Any) -> float:
+        start = super().wait(*given)
+        self.starts.append(start)
+        return start
+
+
+def test_latency_does_not_set_the_speed_and_no_two_requests_start_closer_than_the_delay() -> None:
+    pace = RecordedPace(DELAY)
     with FakeApi(latency=0.3, faults=0.1, fault_kinds=("500", "drop"), seed=3) as api:
-        one = Client(LikeDefiLlama(base_url=f"{api.url}/llama"), threading.Event())
+        one = Client(LikeDefiLlama(base_url=f"{api.url}/llama"), threading.Event(), pace)
         with ThreadPoolExecutor(16) as pool:
             list(pool.map(one.answer, (call(f"api/v2/historicalChainTvl?{number}") for number in range(80))))
-        assert len(api.requests) > 80
-        assert 8 <= api.max_in_any_second() <= 14  # one connection would see 3
+    assert len(pace.starts) == len(api.requests) > 80
+    assert closer_than(DELAY, pace.starts) == []
+    seconds = Counter(int(start - pace.starts[0]) for start in pace.starts)
+    assert max(seconds.values()) >= 8  # one connection would start 3
