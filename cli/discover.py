@@ -15,10 +15,10 @@ from model.errors import CallFailed, ConfigurationError, PipelineError
 from model.settings import ROOT, Settings
 from model.text import close_names, nearest
 from sources import SOURCES
-from sources.base import BaseSource, Call, Offer
+from sources.base import BaseSource, Call, ListedAsset
 from sources.config import Asset, append_rows, read_config
 from sources.http import Client
-from sources.listing import Offers, fetch_offers, names_for, one_line, with_metrics
+from sources.listing import Listing, fetch_listing, names_for, one_line, with_metrics
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ NAMED = 10  # candidates that an error names
 class Found(NamedTuple):
     """One offer and the rows of the config that ask for it, under whatever asset."""
 
-    offer: Offer
+    offer: ListedAsset
     rows: tuple[Asset, ...] = ()
     unsure: bool = False  # whether a list that tells its metrics had no answer
 
@@ -65,12 +65,12 @@ def discover(arguments: argparse.Namespace, settings: Settings, scrub: Callable[
     if not source.key and any(metric.needs_key for metric in source.METRICS.values()):
         log.info("%s: %s is not set: what needs it is left out", source.name, source.KEY_VARIABLE)
     client = Client(source, threading.Event(), pace_of(type(source), settings))
-    offers = fetch_offers(source, client)
+    offers = fetch_listing(source, client)
     matches = _matches(offers, arguments)
     chosen = [pick(matches, arguments.text)] if arguments.add else matches[: arguments.limit]
     completed = with_metrics(source, client, chosen)
     _tell(completed.failed)
-    found = compare(completed.listed, assets, offers.unsure)
+    found = compare(completed.assets, assets, offers.unsure)
     if arguments.add:
         print(scrub(_add(found[0], config, assets, arguments, source)))
     elif arguments.json:
@@ -106,16 +106,16 @@ def _tell(failed: Mapping[Call, str]) -> None:
         log.warning("no answer, so something may be missing: %s", why)
 
 
-def _matches(offers: Offers, arguments: argparse.Namespace) -> list[Offer]:
+def _matches(offers: Listing, arguments: argparse.Namespace) -> list[ListedAsset]:
     """What matches the text; raises PipelineError where nothing does, with the nearest names."""
-    if not offers.listed and offers.failed:
+    if not offers.assets and offers.failed:
         raise PipelineError(f"{arguments.source} has answered none of its lists: {next(iter(offers.failed.values()))}")
     _tell(offers.failed)
-    matches = match(offers.listed, arguments.text, arguments.kind)
+    matches = match(offers.assets, arguments.text, arguments.kind)
     if matches:
         return matches
     what = f"{arguments.kind} " if arguments.kind else ""
-    hint = suggestion(offers.listed, arguments.text, arguments.kind) or "write less of its name"
+    hint = suggestion(offers.assets, arguments.text, arguments.kind) or "write less of its name"
     nothing = f"{arguments.source} lists no {what}{arguments.text!r}: {hint}"
     raise PipelineError(f"{nothing}; or it is in what had no answer") if offers.failed else ConfigurationError(nothing)
 
@@ -141,10 +141,10 @@ def _show(found: Sequence[Found], matches: int, scrub: Callable[[str], str]) -> 
         print(f"and {matches - len(found):,} more: name more of what is looked for, or write --limit N")
 
 
-def match(offers: Sequence[Offer], text: str, kind: str | None = None) -> list[Offer]:
+def match(offers: Sequence[ListedAsset], text: str, kind: str | None = None) -> list[ListedAsset]:
     """The offers that have the text in an identifier, name or symbol, whatever its case; those that equal it first."""
     text = text.strip().casefold()
-    ranked: list[list[Offer]] = [[], [], []]
+    ranked: list[list[ListedAsset]] = [[], [], []]
     for offer in offers:
         words = [word.casefold() for word in _words(offer)]
         if (kind is not None and offer.kind != kind) or not any(text in word for word in words):
@@ -154,14 +154,14 @@ def match(offers: Sequence[Offer], text: str, kind: str | None = None) -> list[O
     return [offer for alike in ranked for offer in alike]
 
 
-def suggestion(offers: Sequence[Offer], text: str, kind: str | None = None) -> str:
+def suggestion(offers: Sequence[ListedAsset], text: str, kind: str | None = None) -> str:
     """The names most like a text that matches nothing; empty where none is like it."""
     words = [word for offer in offers if kind in (None, offer.kind) for word in _words(offer)]
     near = close_names(text.strip(), words, 3)
     return f"did you mean {' or '.join(near)}?" if near else ""
 
 
-def compare(offers: Sequence[Offer], assets: Sequence[Asset], unsure: Collection[str] = ()) -> list[Found]:
+def compare(offers: Sequence[ListedAsset], assets: Sequence[Asset], unsure: Collection[str] = ()) -> list[Found]:
     """Each offer with the rows of the config that are of its kind and identifier; of some kinds lists are missing."""
     rows: dict[tuple[str, str], list[Asset]] = {}
     for asset in assets:
@@ -171,7 +171,7 @@ def compare(offers: Sequence[Offer], assets: Sequence[Asset], unsure: Collection
     ]
 
 
-def pick(offers: Sequence[Offer], text: str) -> Offer:
+def pick(offers: Sequence[ListedAsset], text: str) -> ListedAsset:
     """The match that a text means: the only one, or the only one whose asset, identifier or name it is.
 
     Raises ConfigurationError, with the candidates, where that is unclear.
@@ -244,7 +244,7 @@ def as_json(found: Sequence[Found]) -> list[dict[str, Any]]:
     ]
 
 
-def _words(offer: Offer) -> tuple[str, ...]:
+def _words(offer: ListedAsset) -> tuple[str, ...]:
     return tuple(word for word in (offer.id, offer.asset, offer.name, offer.symbol) if word)
 
 

@@ -15,7 +15,7 @@ from model.errors import DatabaseLost, PipelineError
 from model.settings import ROOT, Settings
 from sources import SOURCES
 from sources.base import BaseSource
-from sources.config import Asset, sound_rows
+from sources.config import Asset, valid_rows
 from sources.http import Client
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class Look:
     @cached_property
     def configs(self) -> dict[str, tuple[list[Asset], list[str]]]:
         """The right rows of each config, and what is wrong with it."""
-        return {name: sound_rows(ROOT / SOURCES[name].CONFIG, SOURCES[name]) for name in self.names}
+        return {name: valid_rows(ROOT / SOURCES[name].CONFIG, SOURCES[name]) for name in self.names}
 
     @cached_property
     def stored(self) -> dict[str, Stored]:

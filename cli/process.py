@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from db.setup import Database
-from model.background import Aside
+from model.background import Background
 from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, Settings
 
 log = logging.getLogger(__name__)
@@ -74,10 +74,10 @@ def until_stopped(stop: threading.Event, work: Callable[[], T]) -> T | None:
 
     It goes on in a thread of its own, so that a signal is heard whatever the work waits for.
     """
-    aside = Aside(work)
-    while not aside.ended(0.5) and not stop.is_set():
+    background = Background(work)
+    while not background.ended(0.5) and not stop.is_set():
         pass  # not for ever: a signal is heard between two waits at the latest
-    if not aside.ended(STOP_SECONDS):
+    if not background.ended(STOP_SECONDS):
         log.warning("not all has ended within %.0f s: what was not committed is left undone", STOP_SECONDS)
         return None
-    return aside.result()
+    return background.result()

@@ -20,7 +20,7 @@ from pipeline.run import plan_alone, run
 from sources import SOURCES
 from sources.base import BaseSource
 from sources.config import read_targets
-from sources.host_pace import HostTurn
+from sources.host_pace import HostNextStart
 from sources.pace import Pace
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def pace_of(source: type[BaseSource], settings: Settings) -> Pace:
     asked = f"{settings.url(source.BASE_URL_VARIABLE)} {settings.key(source.KEY_VARIABLE)}"
     name = f"{source.name}-{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
     directory = Path(settings.get(PACE_DIRECTORY) or OWN_PACE_DIRECTORY)
-    return Pace(source.REQUEST_DELAY, turn=HostTurn(directory / name))
+    return Pace(source.REQUEST_DELAY, next_start=HostNextStart(directory / name))
 
 
 def needed_key(source: type[BaseSource], settings: Settings) -> str:

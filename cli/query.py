@@ -17,7 +17,7 @@ from cli.query_screen import Screen, Shown, newest_shown, points_shown
 from db.points import latest as newest
 from db.setup import aware
 from model.errors import ConfigurationError
-from model.files import in_place_of
+from model.files import atomic_write
 from model.settings import Settings
 from model.values import Series, Window
 from query.dates import instant, window
@@ -144,7 +144,7 @@ def _write(form: str, out: Path | None, columns: Sequence[str], rows: Iterable[C
             sys.stdout.reconfigure(encoding="utf-8")
         WRITERS[form](sys.stdout, columns, counted)
     else:
-        with in_place_of(out) as part, part.open("w", encoding="utf-8", newline="") as file:
+        with atomic_write(out) as part, part.open("w", encoding="utf-8", newline="") as file:
             WRITERS[form](file, columns, counted)
     where = f" in {out}" if out else ""
     _log_count(f"{title}: {counted.rows:,} rows{where}", counted.rows)
@@ -209,7 +209,7 @@ def _picture(file: Path | None, out: Path | None) -> Iterator[Path | None]:
     os.environ["MPLBACKEND"] = "Agg"  # whatever it is, as there may be no screen
     from query import plots  # noqa: F401 (says how to get what plots need where it is missing)
 
-    with in_place_of(file) as part:
+    with atomic_write(file) as part:
         yield part
 
 

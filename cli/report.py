@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from cli.process import ended_by_sigterm
 from model.errors import ConfigurationError
-from model.files import in_place_of
+from model.files import atomic_write
 from model.settings import Settings
 from model.text import counted
 from pipeline.freshness import SeriesState
@@ -24,7 +24,7 @@ def write_report(arguments: argparse.Namespace, settings: Settings, scrub: Calla
     if arguments.out is None:
         print(_page(arguments, settings, scrub)[1], end="")
         return 0
-    with ended_by_sigterm(), in_place_of(arguments.out) as part:
+    with ended_by_sigterm(), atomic_write(arguments.out) as part:
         line, text = _page(arguments, settings, scrub)
         part.write_text(text, encoding="ascii")
     print(scrub(f"{arguments.out}: {line}; {len(text) / 1024:,.0f} KB"))

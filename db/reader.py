@@ -10,7 +10,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from db.setup import FOREIGN, Database, alive, not_ours, reason
-from model.background import Aside
+from model.background import Background
 from model.errors import ConfigurationError, DatabaseAway, DatabaseLost
 
 T = TypeVar("T")
@@ -128,11 +128,11 @@ def _interruptible(session: Connection, work: Callable[[], T]) -> T:
     """What the work gives. The driver hears no signal while it waits, so the main thread waits for another one."""
     if threading.current_thread() is not threading.main_thread():
         return work()
-    aside = Aside(work)
+    background = Background(work)
     try:
-        aside.ended()
+        background.ended()
     except KeyboardInterrupt:
         session.cancel()
-        aside.ended()
+        background.ended()
         raise
-    return aside.result()
+    return background.result()

@@ -1,4 +1,4 @@
-"""Work in a thread of its own, so that the main one hears signals whatever the work waits for."""
+"""Work in a thread of its own, so that the main thread hears signals whatever the work waits for."""
 
 import threading
 from collections.abc import Callable
@@ -7,29 +7,29 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Aside(Generic[T]):
-    """Some work that has begun; a process does not wait for it at its end."""
+class Background(Generic[T]):
+    """Work that has begun in a daemon thread: the process may end before the work does."""
 
     def __init__(self, work: Callable[[], T]) -> None:
-        self._ended: list[T | BaseException] = []
         self._work = work
-        self._thread = threading.Thread(target=self._keep, name="work", daemon=True)
+        self._result: list[T] = []
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="work", daemon=True)
         self._thread.start()
 
     def ended(self, within: float | None = None) -> bool:
-        """Whether it ends within so many seconds; waits as long as it takes where None is given."""
+        """Whether the work ends within so many seconds; without a number, wait until it ends."""
         self._thread.join(within)
         return not self._thread.is_alive()
 
     def result(self) -> T:
-        """What it gave, or its error; once it has ended."""
-        (found,) = self._ended
-        if isinstance(found, BaseException):
-            raise found
-        return found
+        """What the work returned; raises its error. Only for work that has ended."""
+        if self._error:
+            raise self._error
+        return self._result[0]
 
-    def _keep(self) -> None:
+    def _run(self) -> None:
         try:
-            self._ended.append(self._work())
+            self._result.append(self._work())
         except BaseException as error:  # noqa: BLE001 (raised where the result is taken)
-            self._ended.append(error)
+            self._error = error

@@ -11,7 +11,7 @@ from model.errors import ConfigurationError
 
 
 @contextmanager
-def in_place_of(file: Path) -> Iterator[Path]:
+def atomic_write(file: Path) -> Iterator[Path]:
     """A path beside a file, to be written, which takes its place in the end; where the work fails, nothing is left.
 
     What a link leads to is replaced, and keeps its mode. Raises ConfigurationError where it can't be written, or is not

@@ -5,18 +5,18 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from dotenv import dotenv_values
 
 from model.errors import ConfigurationError
+from model.scrub import spellings
 
 ROOT = Path(__file__).resolve().parent.parent
 DATABASE_URL = "DATABASE_URL"
 EMBEDDED_DIRECTORY = ROOT / ".data" / "postgres"
 PACE_DIRECTORY = "PACE_DIRECTORY"
 OWN_PACE_DIRECTORY = ROOT / ".data" / "pace"
-SHORTEST_SECRET = 4  # characters; hiding anything shorter wherever it stands would leave no word readable
 
 
 class Settings:
@@ -59,11 +59,8 @@ class Settings:
         return value
 
     def secrets(self, key_variables: Iterable[str]) -> list[str]:
-        """All that must never be printed, as it stands, in a URL and in an error's repr; the longest first."""
-        found = {self.get(name) for name in key_variables}
-        found |= _passwords(self.get(DATABASE_URL))
-        forms = {form for value in found for form in (value, quote(value, safe=""), repr(value)[1:-1])}
-        return sorted((form for form in forms if len(form) >= SHORTEST_SECRET), key=len, reverse=True)
+        """All spellings of the keys and of the database's password, which must never be printed; the longest first."""
+        return spellings({*map(self.get, key_variables), *_passwords(self.get(DATABASE_URL))})
 
 
 def _passwords(url: str) -> set[str]:

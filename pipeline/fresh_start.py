@@ -73,7 +73,7 @@ def _probe(job: Job, stop: threading.Event, pace: Pace) -> None:
     try:
         for call in (calls[0], calls[len(calls) // 2], calls[-1]):
             try:
-                client.answer(call, lambda _: None)
+                client.answer(call)
             except CallFailed as error:
                 failed = error
             else:

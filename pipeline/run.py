@@ -15,7 +15,7 @@ from pipeline.gaps import to_ask
 from pipeline.plan import Job, Plan, Scope, make_plan
 from pipeline.summary import Summary
 from sources.base import Answer
-from sources.fetch import Flight, Outcome
+from sources.fetch import Fetch, Outcome
 from sources.http import Client
 from sources.pace import Pace
 
@@ -94,8 +94,8 @@ def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show)
     loaded = time.monotonic()
     calls = summary.plan.calls
     total = len(calls)
-    with Flight(client, calls) as flight, show(str(summary.plan.job), total) as update:
-        for outcome in flight:
+    with Fetch(client, calls, client.source.answer) as outcomes, show(str(summary.plan.job), total) as update:
+        for outcome in outcomes:
             if outcome is not None:
                 batch += _take(outcome, summary)
                 answered += _answered(outcome, summary.plan.job)
@@ -114,7 +114,7 @@ def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show)
         summary.silent.sort()
 
 
-def _take(outcome: Outcome, summary: Summary) -> list[DataPoint]:
+def _take(outcome: Outcome[Answer], summary: Summary) -> list[DataPoint]:
     """Count how a call ended; the points that it gives the run."""
     _count(outcome, summary)
     if outcome.answer:
@@ -126,7 +126,7 @@ def _take(outcome: Outcome, summary: Summary) -> list[DataPoint]:
     return []
 
 
-def _answered(outcome: Outcome, job: Job) -> Iterator[Answered]:
+def _answered(outcome: Outcome[Answer], job: Job) -> Iterator[Answered]:
     """The series for which a call was answered, with the closed days that it asked for."""
     if outcome.answer is None or _says_nothing(outcome.answer):
         return
@@ -170,7 +170,7 @@ def _fit(answer: Answer, summary: Summary) -> list[DataPoint]:
     return points
 
 
-def _count(outcome: Outcome, summary: Summary) -> None:
+def _count(outcome: Outcome[Answer], summary: Summary) -> None:
     """Count a call that ended; log what failed, a stopped source once."""
     summary.calls += 1
     error = outcome.error

@@ -17,7 +17,7 @@ from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, ROOT, Settings
 from model.values import Series
 from query.names import Names, Wanted
 from sources import SOURCES
-from sources.config import Asset, sound_rows
+from sources.config import Asset, valid_rows
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -85,7 +85,7 @@ def configs() -> dict[str, list[Asset]]:
 @lru_cache(maxsize=2 * len(SOURCES))
 def _config(name: str, file: Path, version: tuple[int, int] | None) -> list[Asset]:
     del version  # a file that has changed is read again
-    rows, errors = sound_rows(file, SOURCES[name])
+    rows, errors = valid_rows(file, SOURCES[name])
     for error in errors:
         log.warning("%s", error)
     return rows

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from model.schedule import Schedule, daily
 from model.values import DAY, Rhythm, Target, Verb, Window, midnight
 from sources.artemis_metrics import METRICS, QUARTERLY
-from sources.base import NO_DAYS, BaseSource, Call, Metric, Observation, Offer, Request, as_list, halves
+from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Metric, Observation, Request, as_list, halves
 
 HOST = "https://data-svc.artemisxyz.com"
 SYMBOLS_A_CALL = 50  # documented are 250, but on-chain metrics answer 500 above 50 to 75
@@ -83,19 +83,19 @@ class Artemis(BaseSource):
             for point in as_list(series):
                 yield Observation(target, point["date"], point["val"])
 
-    def listings(self) -> Iterator[Call]:
+    def listing_calls(self) -> Iterator[Call]:
         """The catalogue, which is one answer."""
         if self.key:
             yield Call("asset/symbols/", (), NO_DAYS)
 
-    def read_listing(self, call: Call, payload: Any) -> Iterator[Offer]:
+    def read_listing(self, call: Call, payload: Any) -> Iterator[ListedAsset]:
         """Every asset that has a symbol, by which it is asked for."""
         del call
         for row in as_list(payload["assets"]):
             if symbol := row["symbol"]:
-                yield Offer(symbol, symbol.lower(), "", row["title"] or "", symbol, None)
+                yield ListedAsset(symbol, symbol.lower(), "", row["title"] or "", symbol, None)
 
-    def metrics_of(self, offer: Offer) -> Call | None:
+    def metrics_call(self, offer: ListedAsset) -> Call | None:
         """The metrics of one symbol."""
         return Call("supported-metrics/", (), NO_DAYS, (("symbol", offer.id),))
 

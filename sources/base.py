@@ -91,7 +91,7 @@ class Metric(NamedTuple):
         return Verb.BACKFILL not in self.verbs
 
 
-class Offer(NamedTuple):
+class ListedAsset(NamedTuple):
     """One asset that an API lists, as a config would name it."""
 
     id: str  # the API's own identifier
@@ -155,11 +155,11 @@ class BaseSource(ABC):
     def read(self, call: Call, payload: Any) -> Iterator[Observation]:
         """What the JSON of an answer says of the call's targets; pure, and loud where its shape is wrong."""
 
-    def listings(self) -> Iterator[Call]:
+    def listing_calls(self) -> Iterator[Call]:
         """The calls whose answers together list all assets that the API has; less those that need a key not given."""
         return iter(())
 
-    def read_listing(self, call: Call, payload: Any) -> Iterator[Offer]:
+    def read_listing(self, call: Call, payload: Any) -> Iterator[ListedAsset]:
         """What a listing offers; pure, and loud where its shape is wrong. Another listing may have more of an asset."""
         del call, payload
         return iter(())
@@ -171,15 +171,15 @@ class BaseSource(ABC):
 
     def probe(self) -> Call | None:
         """A cheap call that is answered where the API is up and takes the key; None where the source has none."""
-        return next(self.listings(), None)
+        return next(self.listing_calls(), None)
 
     @classmethod
-    def one_spelling(cls, kind: str, identifier: str) -> str:
+    def canonical_id(cls, kind: str, identifier: str) -> str:
         """What all spellings of an identifier have in common that mean the same to the API."""
         del kind
         return identifier.casefold()
 
-    def metrics_of(self, offer: Offer) -> Call | None:
+    def metrics_call(self, offer: ListedAsset) -> Call | None:
         """The call that tells the metrics of one asset; None where the listings tell them."""
         del offer
         return None
@@ -205,7 +205,7 @@ class BaseSource(ABC):
         """
         answer = Answer(call, received)
         latest = midnight(received) + 2 * DAY
-        with loud(call):
+        with wrong_shape_fails(call):
             for target, at, value in self.read(call, payload):
                 try:
                     point = _point(target, received if at is UNDATED else _time(at), value)
@@ -221,7 +221,7 @@ class BaseSource(ABC):
 
 
 @contextmanager
-def loud(call: Call) -> Iterator[None]:
+def wrong_shape_fails(call: Call) -> Iterator[None]:
     """Within it, an answer of a shape that the API does not promise is a CallFailed."""
     try:
         yield

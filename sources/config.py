@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.errors import ConfigurationError
-from model.files import in_place_of
+from model.files import atomic_write
 from model.text import nearest
 from model.values import MAX_ASSET, Target
 from sources.base import BaseSource
@@ -49,7 +49,7 @@ def read_config(path: Path, source: type[BaseSource], *, may_be_empty: bool = Fa
     return rows
 
 
-def sound_rows(path: Path, source: type[BaseSource]) -> tuple[list[Asset], list[str]]:
+def valid_rows(path: Path, source: type[BaseSource]) -> tuple[list[Asset], list[str]]:
     """The rows of a config file that are right, and all that is wrong with it; nothing follows a wrong header."""
     try:
         rows = list(_rows(path, _text(path, _bytes(path)), source)) or [_nothing_in(path, source)]
@@ -77,7 +77,7 @@ def append_rows(path: Path, source: type[BaseSource], rows: Sequence[Asset]) -> 
         after = before + added.encode()
         if _targets([*present, *rows]) != _targets(_good(_rows(path, _text(path, after), source))):
             raise ConfigurationError(f"{path}: as a row this would be read as something else: {' '.join(lines)}")
-        with in_place_of(path) as part:
+        with atomic_write(path) as part:
             part.write_bytes(after)
     return lines
 

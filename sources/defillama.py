@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from model.schedule import Schedule, daily, hourly
 from model.values import DAY, Target, Verb, Window
-from sources.base import NO_DAYS, BaseSource, Call, Metric, Observation, Offer, Request, halves
-from sources.defillama_listings import LISTINGS
+from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Metric, Observation, Request, halves
+from sources.defillama_listings import BULK_ANSWERS
 from sources.defillama_metrics import METRICS, PRICE_HISTORY, RENAMED_CHAINS, ROWS, Endpoint, endpoint_of
 
 FREE_HOSTS = {  # family: host; the families' paths are the same on the Pro host
@@ -78,30 +78,30 @@ class DefiLlama(BaseSource):
         endpoint: Endpoint = call.endpoint
         return endpoint.read(call, payload)
 
-    def listings(self) -> Iterator[Call]:
+    def listing_calls(self) -> Iterator[Call]:
         """The bulk answers of the live metrics."""
-        for endpoint, listing in LISTINGS.items():
+        for endpoint, listing in BULK_ANSWERS.items():
             if self.key or not listing.pro:
                 path, params = endpoint.render("", NO_DAYS)
                 yield Call(path, (), NO_DAYS, params, endpoint)
 
     def probe(self) -> Call:
         """The list of chains, which is short; what tells how much a key has left is no call of a family."""
-        return next(call for call in self.listings() if call.endpoint is ROWS["CHAIN_TVL"].live)
+        return next(call for call in self.listing_calls() if call.endpoint is ROWS["CHAIN_TVL"].live)
 
     @classmethod
-    def one_spelling(cls, kind: str, identifier: str) -> str:
+    def canonical_id(cls, kind: str, identifier: str) -> str:
         """Some chains have an old name, too."""
         name = RENAMED_CHAINS.get(identifier.casefold(), identifier) if kind == "chain" else identifier
         return name.casefold()
 
-    def read_listing(self, call: Call, payload: Any) -> Iterator[Offer]:
+    def read_listing(self, call: Call, payload: Any) -> Iterator[ListedAsset]:
         """As the call's endpoint says."""
-        return LISTINGS[call.endpoint].read(payload)
+        return BULK_ANSWERS[call.endpoint].read(payload)
 
     def listed_kinds(self, call: Call) -> frozenset[str]:
         """As the call's endpoint says."""
-        return LISTINGS[call.endpoint].kinds
+        return BULK_ANSWERS[call.endpoint].kinds
 
     def split(self, call: Call) -> list[Call]:
         """Two halves of a call for several coins, so that one that always fails ends up alone."""

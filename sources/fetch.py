@@ -1,48 +1,52 @@
-"""Many calls of one source at once: worker threads over one client, answers handed over as they come."""
+"""Many calls of one source at once: worker threads share one client and hand over what they read."""
 
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Generic, Self, TypeVar
 
 from model.errors import CallFailed
-from sources.base import Answer, Call
+from sources.base import Call
 from sources.http import Client, Stopped
 
-GRACE = 0.5  # seconds in which answers already under way still count after a stop
-POLL = 0.1  # seconds between two looks at the stop
+T = TypeVar("T")
+
+LAST_ANSWERS = 0.5  # seconds after a stop in which answers already under way are still handed over
+POLL = 0.1  # seconds between two checks whether the run was stopped
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How one call ended: with its answer, with an error, or replaced by smaller calls."""
+class Outcome(Generic[T]):
+    """How one call ended: with what its answer says, or with an error; smaller calls may replace one that failed."""
 
     call: Call
-    answer: Answer | None = None
+    answer: T | None = None
     error: BaseException | None = None
-    pieces: int = 0
+    pieces: int = 0  # the smaller calls that replace it
 
 
-class Flight:
+class Fetch(Generic[T]):
     """Iterates over the outcomes of calls, in the order in which they end; ends early when the client is stopped.
 
-    Answers that nobody has taken yet are few: workers wait with theirs, so memory stays flat when the taker is slow.
-    Leaving the flight closes its client.
+    `read` gets each call, the JSON of its answer, and the time when the answer was received. Workers wait until their
+    outcome is taken, so that memory stays flat when the caller is slow. Leaving the `with` block early closes the
+    client.
     """
 
-    def __init__(self, client: Client, calls: Iterable[Call]) -> None:
-        self._client = client
+    def __init__(self, client: Client, calls: Iterable[Call], read: Callable[[Call, Any, datetime], T]) -> None:
+        self._client, self._read = client, read
         self._todo = deque(calls)
         self._open = len(self._todo)  # calls without an outcome
         self._change = threading.Condition()
-        self._outcomes: queue.Queue[Outcome] = queue.Queue(maxsize=2)
+        self._outcomes: queue.Queue[Outcome[T]] = queue.Queue(maxsize=2)
         self._left = threading.Event()
 
     def __enter__(self) -> Self:
-        # daemons: a worker that sits in a read may outlive the run, but not the process
+        # daemon threads: the process may end while one of them still waits for an answer
         for number in range(min(self._client.source.MAX_IN_FLIGHT, len(self._todo))):
             threading.Thread(target=self._work, name=f"{self._client.source.name}-{number}", daemon=True).start()
         return self
@@ -51,12 +55,13 @@ class Flight:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._left.set()
-        self._client.close()
+        if self._open:
+            self._client.close()
         with self._change:
             self._change.notify_all()
 
-    def __iter__(self) -> Iterator[Outcome | None]:
-        """Each outcome, and None now and then while there is none, so that the taker can do what is due."""
+    def __iter__(self) -> Iterator[Outcome[T] | None]:
+        """Each outcome, and None now and then while there is none, so that the caller can do other work."""
         stopped_for = 0.0
         while self._open:
             try:
@@ -64,7 +69,7 @@ class Flight:
             except queue.Empty:
                 if self._client.stop.is_set():
                     stopped_for += POLL
-                    if stopped_for >= GRACE:
+                    if stopped_for >= LAST_ANSWERS:
                         return
                 yield None
                 continue
@@ -75,44 +80,36 @@ class Flight:
 
     def _work(self) -> None:
         try:
-            while (call := self._take()) is not None:
-                if (ended := self._try(call)) is not None:
-                    self._hand_over(ended)
-        except Stopped:
-            return
+            while (call := self._next_call()) is not None:
+                try:
+                    self._make(call)
+                except Stopped:
+                    return
+                except BaseException as error:  # noqa: BLE001 (SourceStopped, or a bug: the caller decides)
+                    self._hand_over(Outcome(call, error=error))
         finally:
             self._client.hang_up()
 
-    def _take(self) -> Call | None:
+    def _next_call(self) -> Call | None:
+        """The next call; waits while calls under way may still be split into smaller ones. None when all have ended."""
         with self._change:
             while not self._todo and self._open and not self._over():
                 self._change.wait(POLL)
             return None if self._over() or not self._todo else self._todo.popleft()
 
-    def _try(self, call: Call) -> Outcome | None:
-        """Make a call; the outcome, None for an answer, which has been handed over already."""
+    def _make(self, call: Call) -> None:
+        """Make a call and hand over its outcome. The client holds back other answers until this one is taken."""
         try:
-            return self._outcome(call)
-        except Stopped:
-            raise
-        except BaseException as error:  # noqa: BLE001 (SourceStopped, or a bug: the taker decides)
-            return Outcome(call, error=error)
-
-    def _outcome(self, call: Call) -> Outcome | None:
-        try:
-            self._client.answer(call, lambda answer: self._hand_over(Outcome(call, answer=answer)))
+            self._client.get(call, lambda *given: self._hand_over(Outcome(call, self._read(*given))))
         except CallFailed as error:
             pieces = self._client.pieces(call, error)
-            if not pieces:
-                return Outcome(call, error=error)
             with self._change:
                 self._todo.extendleft(reversed(pieces))  # first, so that good halves answer between bad ones
                 self._open += len(pieces)
                 self._change.notify_all()
-            return Outcome(call, error=error, pieces=len(pieces))
-        return None
+            self._hand_over(Outcome(call, error=error, pieces=len(pieces)))
 
-    def _hand_over(self, outcome: Outcome) -> None:
+    def _hand_over(self, outcome: Outcome[T]) -> None:
         while not self._left.is_set():
             try:
                 self._outcomes.put(outcome, timeout=POLL)

@@ -1,86 +1,84 @@
-"""What an API offers: all its listings read through one client, and the metrics of single assets."""
+"""What an API lists: all its lists of assets, read through one client, and the metrics of single assets."""
 
-import queue
 import re
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeVar
 
 from model.errors import CallFailed
 from model.text import printable
 from model.values import MAX_ASSET
-from sources.base import BaseSource, Call, Offer, loud
+from sources.base import BaseSource, Call, ListedAsset, wrong_shape_fails
+from sources.fetch import Fetch
 from sources.http import Client
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Offers:
-    """The assets that an API offers, each once, and which calls gave no answer and why."""
+class Listing:
+    """The assets that an API lists, each once, and why some calls gave no answer."""
 
-    listed: tuple[Offer, ...]
+    assets: tuple[ListedAsset, ...]
     failed: dict[Call, str] = field(default_factory=dict)
-    unsure: frozenset[str] = frozenset()  # kinds of which a listing failed: an asset or a metric may be missing
+    unsure: frozenset[str] = frozenset()  # kinds for which a call failed: an asset or a metric may be missing
 
 
-def fetch_offers(source: BaseSource, client: Client) -> Offers:
-    """All that the API lists, asked for at the client's pace; what several listings say of one asset is united.
+def fetch_listing(source: BaseSource, client: Client) -> Listing:
+    """Fetch all lists of the API at the client's pace, and unite what several lists say about one asset.
 
-    Raises SourceStopped where no call will be answered: the key is refused, or the API is down.
+    Raises SourceStopped where the API refuses the key or is down.
     """
-    answers, failed = _get_all(client, source.listings(), lambda call, told: list(source.read_listing(call, told)))
-    offers = [offer for listed in answers.values() for offer in listed]
+    answers, failed = _read_all(client, source.listing_calls(), lambda *given: list(source.read_listing(*given)))
+    listed = [asset for answer in answers.values() for asset in answer]
     unsure = {kind for call in failed for kind in source.listed_kinds(call)}
-    return Offers(distinct(united(offers)), failed, frozenset(unsure))
+    return Listing(with_unique_names(united(listed)), failed, frozenset(unsure))
 
 
-def with_metrics(source: BaseSource, client: Client, offers: Sequence[Offer]) -> Offers:
-    """The same offers in their order, with the metrics that the API tells for one asset at a time; a call for each.
+def with_metrics(source: BaseSource, client: Client, assets: Sequence[ListedAsset]) -> Listing:
+    """The same assets in their order; one call for each asset whose metrics are on no list fetches its metrics.
 
-    Where such a call fails, the metrics stay None. Raises SourceStopped as of `fetch_offers`.
+    Where such a call fails, the metrics stay None. Raises SourceStopped as `fetch_listing` does.
     """
-    asked = {offer: call for offer in offers if offer.metrics is None and (call := source.metrics_of(offer))}
-    answers, failed = _get_all(client, asked.values(), source.read_metrics)
-    completed = (offer._replace(metrics=answers.get(asked[offer])) if offer in asked else offer for offer in offers)
-    return Offers(tuple(completed), failed, frozenset(offer.kind for offer, call in asked.items() if call in failed))
+    calls = {asset: call for asset in assets if asset.metrics is None and (call := source.metrics_call(asset))}
+    answers, failed = _read_all(client, calls.values(), source.read_metrics)
+    completed = (asset._replace(metrics=answers.get(calls[asset])) if asset in calls else asset for asset in assets)
+    return Listing(tuple(completed), failed, frozenset(asset.kind for asset, call in calls.items() if call in failed))
 
 
-def united(offers: Iterable[Offer]) -> list[Offer]:
-    """One offer for each kind and identifier, whatever its case, in the order in which they come first."""
-    found: dict[tuple[str, str], Offer] = {}
-    for offer in offers:
-        key = (offer.kind, offer.id.casefold())
-        known = found.get(key, offer)
+def united(assets: Iterable[ListedAsset]) -> list[ListedAsset]:
+    """One asset for each kind and identifier, whatever its case, in the order of their first appearance."""
+    found: dict[tuple[str, str], ListedAsset] = {}
+    for asset in assets:
+        key = (asset.kind, asset.id.casefold())
+        known = found.get(key, asset)
         found[key] = known._replace(
             asset=one_line(known.asset),
-            name=one_line(known.name or offer.name),
-            symbol=one_line(known.symbol or offer.symbol),
-            metrics=None if known.metrics is None or offer.metrics is None else known.metrics | offer.metrics,
-            dead=one_line(known.dead or offer.dead),
+            name=one_line(known.name or asset.name),
+            symbol=one_line(known.symbol or asset.symbol),
+            metrics=None if known.metrics is None or asset.metrics is None else known.metrics | asset.metrics,
+            dead=one_line(known.dead or asset.dead),
         )
     return list(found.values())
 
 
-def distinct(offers: Iterable[Offer]) -> tuple[Offer, ...]:
-    """The offers, with no asset twice within a kind: the first keeps its own, as lists begin with the largest."""
+def with_unique_names(assets: Iterable[ListedAsset]) -> tuple[ListedAsset, ...]:
+    """The assets, no two of a kind with one name. The first keeps its name, since lists begin with the largest."""
     taken: set[tuple[str, str]] = set()
-    made: list[Offer] = []
-    for offer in offers:
-        free = (name for name in names_for(offer) if (offer.kind, name.casefold()) not in taken)
-        asset = next(free, offer.id)
-        taken.add((offer.kind, asset.casefold()))
-        made.append(offer._replace(asset=asset))
-    return tuple(made)
+    renamed: list[ListedAsset] = []
+    for asset in assets:
+        free = (name for name in names_for(asset) if (asset.kind, name.casefold()) not in taken)
+        name = next(free, asset.id)
+        taken.add((asset.kind, name.casefold()))
+        renamed.append(asset._replace(asset=name))
+    return tuple(renamed)
 
 
-def names_for(offer: Offer) -> Iterator[str]:
-    """What a config may call an asset, the shortest first, as far as it fits the column."""
-    part = re.split("[-#:]", offer.id)[0]  # of a pool's uuid the first eight digits
-    names = (offer.asset, f"{offer.asset}-{part}", f"{offer.asset}-{offer.id}", offer.id)
+def names_for(asset: ListedAsset) -> Iterator[str]:
+    """The names that a config may give an asset, the shortest first; names that do not fit the column are left out."""
+    part = re.split("[-#:]", asset.id)[0]  # the first eight digits of a pool's uuid
+    names = (asset.asset, f"{asset.asset}-{part}", f"{asset.asset}-{asset.id}", asset.id)
     return (name for name in names if 0 < len(name) <= MAX_ASSET)
 
 
@@ -89,47 +87,25 @@ def one_line(text: str) -> str:
     return " ".join(printable(text).split())
 
 
-def _get_all(
+def _read_all(
     client: Client, calls: Iterable[Call], read: Callable[[Call, Any], T]
 ) -> tuple[dict[Call, T], dict[Call, str]]:
-    """What each call's answer says, and why others have none; both in the order of the calls."""
+    """What each answered call says, and why the others failed; both in the order of the calls."""
     order = list(dict.fromkeys(calls))
-    todo = deque(order)
-    ended: queue.SimpleQueue[tuple[Call, T | BaseException]] = queue.SimpleQueue()
-
-    def work() -> None:
-        while todo:
-            with suppress(IndexError):  # another thread has taken the last one
-                call = todo.popleft()
-                ended.put((call, _ask(client, call, read)))
-        client.hang_up()
-
-    # daemons: a Ctrl-C does not wait for those that sit in a read
-    for _ in range(min(client.source.MAX_IN_FLIGHT, len(order))):
-        threading.Thread(target=work, name=client.source.name, daemon=True).start()
     answers: dict[Call, T] = {}
     failed: dict[Call, str] = {}
-    for _ in order:
-        call, answer = ended.get()
-        if isinstance(answer, CallFailed):
-            failed[call] = str(answer)
-        elif isinstance(answer, BaseException):
-            raise answer
-        else:
-            answers[call] = answer
-    return _in_order(answers, order), _in_order(failed, order)
 
+    def keep(call: Call, payload: Any, _: datetime) -> None:
+        with wrong_shape_fails(call):
+            answers[call] = read(call, payload)
 
-def _in_order(found: Mapping[Call, T], order: Iterable[Call]) -> dict[Call, T]:
-    return {call: found[call] for call in order if call in found}
-
-
-def _ask(client: Client, call: Call, read: Callable[[Call, Any], T]) -> T | BaseException:
-    def told(payload: Any, _: object) -> T:
-        with loud(call):
-            return read(call, payload)
-
-    try:
-        return client.get(call, told)
-    except BaseException as error:  # noqa: BLE001 (raised where the answers are taken)
-        return error
+    with Fetch(client, order, keep) as outcomes:
+        for outcome in filter(None, outcomes):
+            if isinstance(outcome.error, CallFailed):
+                failed[outcome.call] = str(outcome.error)
+            elif outcome.error:
+                raise outcome.error
+    return (
+        {call: answers[call] for call in order if call in answers},
+        {call: failed[call] for call in order if call in failed},
+    )

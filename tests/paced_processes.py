@@ -1,4 +1,4 @@
-"""Processes that share the turn of a source, and a lock that another one holds: what the tests of it share."""
+"""Processes that share the pace of a source, and a lock that another one holds: what the tests of it share."""
 
 import fcntl
 import itertools
@@ -21,7 +21,7 @@ import signal, sys, threading, time
 from contextlib import contextmanager
 from pathlib import Path
 from sources.pace import Pace
-from sources.host_pace import HostTurn
+from sources.host_pace import HostNextStart
 file, delay, more = Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
 """
 

@@ -13,7 +13,7 @@ from pipeline.plan import pull_window
 from sources.base import BaseSource, Call
 from sources.config import Asset
 from sources.http import Client
-from sources.listing import Offers, fetch_offers, with_metrics
+from sources.listing import Listing, fetch_listing, with_metrics
 
 log = logging.getLogger(__name__)
 
@@ -46,20 +46,20 @@ def identifier_findings(
 
     Raises SourceStopped where no call is answered.
     """
-    offers = fetch_offers(api, client)
-    catalogue = Catalogue(type(api), offers.listed)
+    offers = fetch_listing(api, client)
+    catalogue = Catalogue(type(api), offers.assets)
     matches = catalogue.match(merged(rows))
     unknown = [row for row, offer in matches if offer is None and row.kind not in offers.unsure]
     listed = [offer for _, offer in matches if offer]
-    if one_by_one := sum(api.metrics_of(offer) is not None for offer in listed):
+    if one_by_one := sum(api.metrics_call(offer) is not None for offer in listed):
         seconds = one_by_one * api.REQUEST_DELAY
         log.info("%s: asking for the metrics of %d assets: at least %.0f s", api.name, one_by_one, seconds)
     known = with_metrics(api, client, listed)
-    told = iter(known.listed)
+    told = iter(known.assets)
     matches = [Match(row, offer and next(told)) for row, offer in matches]
     missing, failed = _without_value(api, client, unknown)
     findings = [
-        *_unanswered(api, offers, known, Offers((), failed)),
+        *_unanswered(api, offers, known, Listing((), failed)),
         *missing_findings(type(api), missing, catalogue),
         *listed_findings(type(api), matches, catalogue, offers.unsure, seen),
     ]
@@ -68,7 +68,7 @@ def identifier_findings(
     return Told(findings, frozenset(explained))
 
 
-def _unanswered(api: BaseSource, *asked: Offers) -> list[Finding]:
+def _unanswered(api: BaseSource, *asked: Listing) -> list[Finding]:
     failed = [why for offers in asked for why in offers.failed.values()]
     if not failed:
         return []
@@ -81,7 +81,7 @@ def _without_value(api: BaseSource, client: Client, rows: Sequence[Asset]) -> tu
 
     Its lists may not have all of these: DefiLlama lists no coins but tokens of what else it lists.
     """
-    listings = {call.path for call in api.listings()}
+    listings = {call.path for call in api.listing_calls()}
     targets = [target for row in rows if (target := _pulled(api, row)) and not _from_lists(api, row.kind, listings)]
     found: set[tuple[str, str]] = set()
     failed: dict[Call, str] = {}

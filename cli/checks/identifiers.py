@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from cli.checks.finding import Finding, Severity, few
-from sources.base import BaseSource, Offer
+from sources.base import BaseSource, ListedAsset
 from sources.config import Asset
 
 ALIKE = 0.7  # of 1: how near an identifier is to one that is listed to be taken for it
@@ -16,7 +16,7 @@ class Match(NamedTuple):
     """A row of a config, and what the API lists under its identifier: None where it lists nothing."""
 
     row: Asset
-    offer: Offer | None
+    offer: ListedAsset | None
 
 
 class Told(NamedTuple):
@@ -29,10 +29,10 @@ class Told(NamedTuple):
 class Catalogue:
     """What an API lists, by kind and identifier, in whatever spelling."""
 
-    def __init__(self, source: type[BaseSource], offers: Iterable[Offer]) -> None:
-        self._spelling = source.one_spelling
-        self._by_id: dict[str, dict[str, Offer]] = {}
-        self._by_name: dict[tuple[str, str], Offer] = {}
+    def __init__(self, source: type[BaseSource], offers: Iterable[ListedAsset]) -> None:
+        self._spelling = source.canonical_id
+        self._by_id: dict[str, dict[str, ListedAsset]] = {}
+        self._by_name: dict[tuple[str, str], ListedAsset] = {}
         self._metrics: dict[str, set[str]] = {}
         self._one_by_one: set[str] = set()
         for offer in offers:
@@ -48,11 +48,11 @@ class Catalogue:
         listed = [(row, self._by_id[row.kind]) for row in rows if row.kind in self._by_id]
         return [Match(row, offers.get(self._spelling(row.kind, row.id))) for row, offers in listed]
 
-    def named(self, row: Asset) -> Offer | None:
+    def named(self, row: Asset) -> ListedAsset | None:
         """What the API calls by the name of a row."""
         return self._by_name.get((row.kind, row.name.casefold())) if row.name else None
 
-    def nearest(self, row: Asset) -> Offer | None:
+    def nearest(self, row: Asset) -> ListedAsset | None:
         """What a row may mean whose identifier is not listed: what has its name, or an identifier like its own."""
         if offer := self.named(row):
             return offer
@@ -133,5 +133,5 @@ def _metric_findings(
         yield Finding(Severity.NOTE, where, f"{what} {few(once)} for it now, though it once had values")
 
 
-def _called(offer: Offer) -> str:
+def _called(offer: ListedAsset) -> str:
     return f"{offer.id} ({offer.name})" if offer.name and offer.name.casefold() != offer.id.casefold() else offer.id

@@ -18,7 +18,7 @@ from model.settings import Settings
 from model.values import Target, Verb
 from sources import SOURCES
 from sources.artemis import Artemis
-from sources.base import Offer
+from sources.base import ListedAsset
 from sources.config import Asset
 from sources.defillama import DefiLlama
 from tests.commands import ROOT
@@ -40,10 +40,12 @@ def row(
     return Asset(asset, tuple(metrics.split()), api_id or asset, kind, name, entity)
 
 
-def offer(api_id: str, metrics: str | None = "TVL", kind: str = "protocol", name: str = "", dead: str = "") -> Offer:
+def offer(
+    api_id: str, metrics: str | None = "TVL", kind: str = "protocol", name: str = "", dead: str = ""
+) -> ListedAsset:
     """An asset that an API lists."""
     told = None if metrics is None else frozenset(metrics.split())
-    return Offer(api_id, api_id, kind, name, "", told, dead)
+    return ListedAsset(api_id, api_id, kind, name, "", told, dead)
 
 
 def test_every_package_of_the_requirements_file_is_read_with_its_range() -> None:
@@ -222,7 +224,7 @@ def test_nothing_is_missed_of_a_kind_of_which_nothing_is_listed() -> None:
     assert Catalogue(DefiLlama, [offer("aave")]).match([row("x", kind="pool")]) == []
 
 
-def findings_of(known: Offer, wanted: Asset, *others: Offer, unsure: str = "", seen: str = "") -> list[str]:
+def findings_of(known: ListedAsset, wanted: Asset, *others: ListedAsset, unsure: str = "", seen: str = "") -> list[str]:
     """What is found of a row that is listed beside others."""
     catalogue = Catalogue(DefiLlama, [known, *others])
     once = [(wanted.asset, metric) for metric in seen.split()]

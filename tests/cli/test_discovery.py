@@ -8,15 +8,15 @@ import pytest
 from cli.discover import Found, as_json, compare, lines, match, pick, row_for, suggestion
 from model.errors import ConfigurationError
 from sources.artemis import Artemis
-from sources.base import Offer
+from sources.base import ListedAsset
 from sources.config import Asset
 from sources.defillama import DefiLlama
 
 
 def offer(
     identifier: str, kind: str = "protocol", *metrics: str, asset: str = "", name: str = "", symbol: str = ""
-) -> Offer:
-    return Offer(identifier, asset or identifier, kind, name, symbol, frozenset(metrics or ("TVL",)))
+) -> ListedAsset:
+    return ListedAsset(identifier, asset or identifier, kind, name, symbol, frozenset(metrics or ("TVL",)))
 
 
 PENDLE = offer("pendle", "protocol", "TVL", "FEES", "FEES_24H", "MCAP", name="Pendle", symbol="PENDLE")
@@ -43,7 +43,7 @@ ROW = Asset("pendle", ("MCAP", "TVL"), "pendle", "protocol", "Pendle Finance", "
     ],
 )  # fmt: skip
 def test_a_text_is_found_in_any_name_whatever_its_case_and_what_equals_it_comes_first(
-    text: str, found: list[Offer]
+    text: str, found: list[ListedAsset]
 ) -> None:
     assert match(ALL, text) == found
 
@@ -101,7 +101,7 @@ def test_each_offer_is_shown_with_its_metrics_by_whether_they_are_configured() -
 
 def test_a_source_without_kinds_shows_none_and_long_lists_are_folded() -> None:
     metrics = frozenset(f"METRIC_{number}" for number in range(30))
-    shown = list(lines([Found(Offer("sol", "sol", "", "Solana", "sol", metrics))]))
+    shown = list(lines([Found(ListedAsset("sol", "sol", "", "Solana", "sol", metrics))]))
     assert shown[0] == "sol  sol  Solana (sol)"
     assert max(map(len, shown)) <= 118
     assert {word for line in shown[1:] for word in re.findall(r"METRIC_\d+", line)} == metrics
@@ -134,7 +134,7 @@ def test_json_says_the_same() -> None:
     [("ldo", LIDO), ("uniswap", UNISWAP), ("UNISWAP v3", UNISWAP_V3), ("coingecko:pendle", COIN), ("747c", POOL)],
     ids=["the only match", "by asset", "by name", "by id", "the only match, in part"],
 )
-def test_one_that_is_named_without_doubt_is_picked(text: str, picked: Offer) -> None:
+def test_one_that_is_named_without_doubt_is_picked(text: str, picked: ListedAsset) -> None:
     assert pick(match(ALL, text), text) is picked
 
 
@@ -156,7 +156,7 @@ def test_of_very_many_candidates_ten_are_told() -> None:
     assert str(raised.value).splitlines()[-1] == "  and 4,990 more"
 
 
-def row(one: Offer, *only: str, config: tuple[Asset, ...] = ()) -> Asset | None:
+def row(one: ListedAsset, *only: str, config: tuple[Asset, ...] = ()) -> Asset | None:
     (found,) = compare([one], config)
     return row_for(found, config, only, DefiLlama)
 
@@ -203,5 +203,5 @@ def test_an_asset_may_be_called_as_one_of_another_kind() -> None:
 
 
 def test_a_source_without_kinds_has_rows_without_one() -> None:
-    found = Found(Offer("sol", "sol", "", "Solana", "sol", frozenset({"PRICE", "DAU"})))
+    found = Found(ListedAsset("sol", "sol", "", "Solana", "sol", frozenset({"PRICE", "DAU"})))
     assert row_for(found, [], (), Artemis) == Asset("sol", ("DAU", "PRICE"), "sol", "", "Solana", "")

@@ -67,7 +67,7 @@ def test_an_api_that_cannot_be_reached_is_an_error_with_each_call_named(
 def test_an_api_that_is_down_ends_a_long_run_soon(database_url: str, rows: Rows) -> None:
     done = run("main.py pull defillama", env=environment(database_url))
     assert done.returncode == 1
-    assert "defillama looks down: 20 calls in a row were given up" in done.stdout
+    assert "defillama looks down: 20 calls in a row failed" in done.stdout
     [(status, records, calls, failed, failure)] = rows(ENDED)
     assert (status, records, calls) == ("error", 0, failed)
     assert str(failure).startswith("defillama looks down")

@@ -23,7 +23,7 @@ from pipeline.fresh_start import fresh
 from pipeline.plan import make_job
 from sources import SOURCES
 from sources.artemis import Artemis
-from sources.host_pace import Turn
+from sources.host_pace import NextStart
 from sources.pace import Pace
 from tests.commands import (
     SECONDS,
@@ -275,14 +275,14 @@ def test_a_backfill_completes_what_was_killed_between_the_clearing_and_the_refil
 
 
 def test_the_calls_that_see_whether_an_api_answers_take_their_turn(database: Database, tmp_path: Path) -> None:
-    turn = Turn()
+    next_start = NextStart()
     with FakeApi() as api:
         source = Artemis("key", f"{api.url}/artemis")
         window = Window(midnight(datetime.now(UTC)) - timedelta(days=9), midnight(datetime.now(UTC)))
         job = make_job(source, Verb.BACKFILL, [Target("sol", "PRICE", "sol")], window)
         fresh(
             [job], database, threading.Event(), folder=tmp_path, now=NOON, keep_all=True, confirm=lambda: False,
-            pace=lambda _: Pace(5.0, turn=turn), tell=print, refill=lambda _: 0,
+            pace=lambda _: Pace(5.0, next_start=next_start), tell=print, refill=lambda _: 0,
         )  # fmt: skip
         assert len(api.requests) == 1
-    assert turn.moment > time.monotonic()
+    assert next_start.moment > time.monotonic()

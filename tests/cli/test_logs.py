@@ -16,8 +16,8 @@ import pytest
 from cli import process
 from cli.logs import JsonLines
 from cli.process import STOP_SECONDS, until_stopped
-from model.scrub import HIDDEN
-from model.settings import DATABASE_URL, SHORTEST_SECRET, Settings
+from model.scrub import HIDDEN, SHORTEST_SECRET
+from model.settings import DATABASE_URL, Settings
 from tests.commands import ROOT, SECONDS
 
 KEY = "SOME_API_KEY"

@@ -12,7 +12,7 @@ import requests
 
 from model.values import DAY, MAX_METRIC, Target, Verb, Window
 from sources import SOURCES
-from sources.base import BaseSource, Call, Metric, Offer
+from sources.base import BaseSource, Call, ListedAsset, Metric
 from sources.config import read_config
 
 ROOT = Path(__file__).parents[2]
@@ -235,7 +235,7 @@ def test_splitting_a_call_keeps_its_targets_and_window_and_ends(source: type[Bas
 
 @every_source
 def test_a_source_lists_what_its_api_offers(source: type[BaseSource]) -> None:
-    calls = list(source(key=KEY).listings())
+    calls = list(source(key=KEY).listing_calls())
     assert calls, "listings() makes the calls that list the API's assets, for discover and check"
     assert len({str(call) for call in calls}) == len(calls), "a list is asked for once"
     assert {kind for call in calls for kind in source().listed_kinds(call)} == set(source.KINDS or ("",))
@@ -249,8 +249,8 @@ def test_a_list_goes_to_the_documented_host_or_the_base_url_with_the_key_that_no
 ) -> None:
     for base_url, host in (("", HOSTS[source.name]), ("http://127.0.0.1:8080/fake", "http://127.0.0.1:8080/fake/")):
         made = source(key=KEY, base_url=base_url)
-        asked = made.metrics_of(Offer("some-id", "some-asset", "", "", "", None))
-        for call in [*made.listings(), *([asked] if asked else [])]:
+        asked = made.metrics_call(ListedAsset("some-id", "some-asset", "", "", "", None))
+        for call in [*made.listing_calls(), *([asked] if asked else [])]:
             assert made.request(call).url.startswith(host), f"{call} goes elsewhere"
             assert KEY in repr(made.request(call)), f"{call} goes without the key"
             assert KEY not in f"{call} {call!r}"
@@ -258,7 +258,7 @@ def test_a_list_goes_to_the_documented_host_or_the_base_url_with_the_key_that_no
 
 @every_source
 def test_without_a_key_fewer_lists_are_asked_for(source: type[BaseSource]) -> None:
-    assert set(map(str, source().listings())) < set(map(str, source(key=KEY).listings()))
+    assert set(map(str, source().listing_calls())) < set(map(str, source(key=KEY).listing_calls()))
 
 
 @every_source

@@ -16,7 +16,7 @@ from model.errors import CallFailed, SourceStopped
 from model.values import Target, Verb, Window
 from sources.artemis import Artemis
 from sources.base import Answer, Call
-from sources.fetch import Flight, Outcome
+from sources.fetch import Fetch, Outcome
 from sources.http import ALL_DOWN, Client
 from sources.retry import MAX_TRIES
 from tests.fake_api import FakeApi
@@ -31,9 +31,9 @@ def calls(number: int) -> list[Call]:
     return [call(f"path/{each}") for each in range(number)]
 
 
-def fly(one: Client, wanted: list[Call]) -> list[Outcome]:
-    with Flight(one, wanted) as flight:
-        return [outcome for outcome in flight if outcome]
+def fetched(one: Client, wanted: list[Call]) -> list[Outcome[Answer]]:
+    with Fetch(one, wanted, one.source.answer) as outcomes:
+        return [outcome for outcome in outcomes if outcome]
 
 
 def workers(name: str = "plain-") -> list[threading.Thread]:
@@ -59,19 +59,19 @@ def until(reached: Any) -> None:
 def test_every_call_has_one_outcome() -> None:
     wanted = calls(100)
     with Wire(rows(1)) as wire:
-        outcomes = fly(client(wire.url), wanted)
+        outcomes = fetched(client(wire.url), wanted)
     assert Counter(outcome.call.path for outcome in outcomes) == Counter(each.path for each in wanted)
     assert all(outcome.answer and outcome.error is None for outcome in outcomes)
 
 
 def test_no_calls_have_no_outcomes() -> None:
-    assert fly(client("http://127.0.0.1:9"), []) == []
+    assert fetched(client("http://127.0.0.1:9"), []) == []
 
 
 def test_a_call_that_fails_costs_only_itself() -> None:
     with FakeApi(broken={"7": "404"}) as api:
         wanted = [call(f"api/v2/historicalChainTvl?{number}") for number in range(20)]
-        outcomes = fly(client(f"{api.url}/llama", source=Silent), wanted)
+        outcomes = fetched(client(f"{api.url}/llama", source=Silent), wanted)
     failed = {outcome.call.path[-3:]: outcome.error for outcome in outcomes if outcome.error}
     assert set(failed) == {"l?7", "?17"}
     assert all(isinstance(error, CallFailed) for error in failed.values())
@@ -95,7 +95,7 @@ def batch(symbols: Sequence[str] = SYMBOLS) -> list[Call]:
 @pytest.mark.parametrize("bad", [("coin-7",), ("coin-0", "coin-39"), ("coin-3", "coin-4", "coin-20")])
 def test_a_bad_symbol_in_a_batch_costs_only_itself(bad: tuple[str, ...]) -> None:
     with FakeApi(bad_symbols=bad, shipped=False) as api:
-        outcomes = fly(artemis(api), batch())
+        outcomes = fetched(artemis(api), batch())
     answered = {target.id for outcome in outcomes if outcome.answer for target in outcome.call.targets}
     given_up = {
         target.id for outcome in outcomes if outcome.error and not outcome.pieces for target in outcome.call.targets
@@ -105,13 +105,13 @@ def test_a_bad_symbol_in_a_batch_costs_only_itself(bad: tuple[str, ...]) -> None
 
 def test_a_batch_that_is_refused_for_good_is_not_halved() -> None:
     with FakeApi(broken={".": "400"}) as api:
-        outcomes = fly(artemis(api), batch())
+        outcomes = fetched(artemis(api), batch())
     assert [(outcome.pieces, type(outcome.error)) for outcome in outcomes] == [(0, CallFailed)] * len(batch())
 
 
 def test_pieces_are_counted_so_that_the_taker_knows_how_many_calls_there_are() -> None:
     with FakeApi(bad_symbols=("coin-7",), shipped=False) as api:
-        outcomes = fly(artemis(api), batch())
+        outcomes = fetched(artemis(api), batch())
     assert len(outcomes) == 1 + sum(outcome.pieces for outcome in outcomes)
 
 
@@ -119,14 +119,14 @@ def test_many_batches_with_a_bad_symbol_each_do_not_make_the_api_look_down() -> 
     symbols = [f"coin-{number}" for number in range(4 * 50)]
     bad = symbols[::12]
     with FakeApi(bad_symbols=tuple(bad), shipped=False) as api:
-        outcomes = fly(artemis(api), batch(symbols))
+        outcomes = fetched(artemis(api), batch(symbols))
     given_up = [outcome for outcome in outcomes if outcome.error and not outcome.pieces]
     assert sorted(target.id for outcome in given_up for target in outcome.call.targets) == sorted(bad)
 
 
 def test_halving_during_a_total_outage_is_bounded() -> None:
     with FakeApi(broken={".": "500"}) as api:
-        outcomes = fly(artemis(api), batch())
+        outcomes = fetched(artemis(api), batch())
         assert len(api.requests) <= 2 * BOUND  # as many again for the batches that were halved
     assert {type(outcome.error) for outcome in outcomes} == {CallFailed, SourceStopped}
 
@@ -134,7 +134,7 @@ def test_halving_during_a_total_outage_is_bounded() -> None:
 @pytest.mark.parametrize("kind", ["500", "521", "drop", "empty", "html"])
 def test_an_api_that_is_down_is_left_after_a_bounded_number_of_requests(kind: str) -> None:
     with FakeApi(broken={".": kind}) as api:
-        outcomes = fly(client(f"{api.url}/llama"), calls(300))
+        outcomes = fetched(client(f"{api.url}/llama"), calls(300))
         assert len(api.requests) <= BOUND
     ends = Counter(type(outcome.error) for outcome in outcomes)
     assert ends[CallFailed] + ends[SourceStopped] == 300
@@ -143,7 +143,7 @@ def test_an_api_that_is_down_is_left_after_a_bounded_number_of_requests(kind: st
 
 def test_a_refused_key_ends_all_other_calls_with_the_same_error() -> None:
     with Wire(reply(b"Invalid API key", 401)) as wire:
-        outcomes = fly(client(wire.url), calls(100))
+        outcomes = fetched(client(wire.url), calls(100))
     assert len(outcomes) == 100
     assert {(type(outcome.error), str(outcome.error)) for outcome in outcomes} == {
         (
@@ -159,7 +159,7 @@ class Unhurried(Plain):
 
 def test_calls_that_wait_for_their_turn_are_not_sent_after_a_refused_key() -> None:
     with Wire(reply(b"Invalid API key", 401)) as wire:
-        outcomes = fly(Client(Unhurried(base_url=wire.url), threading.Event()), calls(20))
+        outcomes = fetched(Client(Unhurried(base_url=wire.url), threading.Event()), calls(20))
         assert (len(outcomes), len(wire.starts)) == (20, 1)
 
 
@@ -167,9 +167,9 @@ def test_a_stop_ends_the_iteration_with_all_that_was_fetched_though_reads_hang()
     with Wire(rows(1)) as wire:
         wire.free = 10
         one = client(wire.url)
-        with Flight(one, calls(100)) as flight:
+        with Fetch(one, calls(100), one.source.answer) as fetch:
             outcomes = []
-            for outcome in filter(None, flight):
+            for outcome in filter(None, fetch):
                 outcomes.append(outcome)
                 if len(outcomes) == 8:  # the other two that were fetched wait in the queue
                     assert wire.await_requests(10 + Plain.MAX_IN_FLIGHT)
@@ -183,7 +183,7 @@ def test_a_stop_before_the_start_sends_nothing() -> None:
     with Wire(rows(1)) as wire:
         one = client(wire.url)
         one.stop.set()
-        assert (fly(one, calls(10)), wire.starts) == ([], [])
+        assert (fetched(one, calls(10)), wire.starts) == ([], [])
 
 
 class Broken(Plain):
@@ -195,7 +195,7 @@ class Broken(Plain):
 
 def test_a_bug_in_a_source_reaches_the_taker_as_itself() -> None:
     with Wire(rows(1)) as wire:
-        outcomes = fly(client(wire.url, source=Broken), calls(3))
+        outcomes = fetched(client(wire.url, source=Broken), calls(3))
     assert [repr(outcome.error) for outcome in outcomes] == ["ZeroDivisionError('bug')"] * 3
 
 
@@ -209,7 +209,7 @@ class Unsplittable(Plain):
 
 def test_a_bug_in_a_split_reaches_the_taker_as_itself() -> None:
     with Wire(reply(b"", 500)) as wire:
-        outcomes = fly(client(wire.url, source=Unsplittable), calls(3))
+        outcomes = fetched(client(wire.url, source=Unsplittable), calls(3))
     assert [repr(outcome.error) for outcome in outcomes] == ["ZeroDivisionError('bug')"] * 3
 
 
@@ -246,8 +246,8 @@ def test_a_slow_taker_holds_the_workers_back() -> None:
     sent = made + Plain.MAX_IN_FLIGHT - 1  # the other workers have a body, unread
     with Wire(rows(1)) as wire:
         one, source = counting(wire)
-        with Flight(one, calls(100)) as flight:
-            next(filter(None, flight))
+        with Fetch(one, calls(100), one.source.answer) as fetch:
+            next(filter(None, fetch))
             assert wire.await_requests(sent)
             assert not wire.await_requests(sent + 1, 0.3)
             assert source.made == made
@@ -257,8 +257,8 @@ def test_an_answer_that_was_taken_is_not_kept() -> None:
     with Wire(rows(1)) as wire:
         wire.free = Plain.MAX_IN_FLIGHT
         one, source = counting(wire)
-        with Flight(one, calls(100)) as flight:
-            outcomes = filter(None, flight)
+        with Fetch(one, calls(100), one.source.answer) as fetch:
+            outcomes = filter(None, fetch)
             for _ in range(Plain.MAX_IN_FLIGHT):
                 next(outcomes)
             assert wire.await_requests(2 * Plain.MAX_IN_FLIGHT)
@@ -270,8 +270,10 @@ def test_an_answer_that_was_taken_is_not_kept() -> None:
 def test_leaving_early_ends_the_workers_wherever_they_wait(waiting: str) -> None:
     answer = {"pause": reply(b"", 429, Retry_After="600"), "retry": reply(b"", 500)}.get(waiting, rows(1))
     source = Glacial if waiting == "pace" else Plain
-    with Wire(answer) as wire, Flight(Client(source(base_url=wire.url), threading.Event()), calls(100)):
-        assert wire.await_requests(1)
+    with Wire(answer) as wire:
+        one = Client(source(base_url=wire.url), threading.Event())
+        with Fetch(one, calls(100), one.source.answer):
+            assert wire.await_requests(1)
     for thread in workers():
         thread.join(PATIENCE)
     assert not workers()
@@ -290,6 +292,6 @@ def test_workers_hang_up_when_they_are_done() -> None:
             super().close()
 
     with Wire(rows(1)) as wire:
-        fly(Client(Plain(base_url=wire.url), threading.Event(), session=Session), calls(50))
+        fetched(Client(Plain(base_url=wire.url), threading.Event(), session=Session), calls(50))
         until(lambda: not workers())
         assert 1 <= len(closed) <= Plain.MAX_IN_FLIGHT

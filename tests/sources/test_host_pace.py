@@ -1,4 +1,4 @@
-"""The turn of a source in a file: what is read there, what is told where it can't be, and what is left behind."""
+"""The next start of a source in a file: what is read there, what is logged where it fails, what is left behind."""
 
 import itertools
 import logging
@@ -14,16 +14,15 @@ import pytest
 
 from cli.pull_backfill_settle import pace_of
 from model.settings import PACE_DIRECTORY, Settings
-from sources import SOURCES
-from sources import host_pace as turn
-from sources.host_pace import RECORD, HostTurn
+from sources import SOURCES, host_pace
+from sources.host_pace import RECORD, HostNextStart
 from sources.pace import Pace
 from sources.retry import LONGEST_PAUSE
 from tests.paced_processes import DELAY, SOON, held, process, soon
 from tests.wire import Clock
 
 REFUSED = """
-pace = Pace(delay, turn=HostTurn(file))
+pace = Pace(delay, next_start=HostNextStart(file))
 started = pace.wait()
 print("ready", flush=True)
 print(time.monotonic())
@@ -39,7 +38,7 @@ def file(tmp_path: Path) -> Path:
 
 def shared(file: Path, clock: Clock, delay: float = DELAY) -> Pace:
     """A pace as of a process of its own: what it knows of others stands in the file."""
-    return Pace(delay, clock=clock, sleep=clock.sleep, turn=HostTurn(file))
+    return Pace(delay, clock=clock, sleep=clock.sleep, next_start=HostNextStart(file))
 
 
 def stopped(_: float) -> None:
@@ -92,7 +91,7 @@ def test_a_pause_that_an_api_asked_one_process_for_holds_for_the_others(file: Pa
         assert refused.stdout is not None
         asked = float(refused.stdout.readline())
         assert refused.wait(SOON) == 0
-    assert soon(Pace(DELAY, turn=HostTurn(file))) >= asked + 1.5
+    assert soon(Pace(DELAY, next_start=HostNextStart(file))) >= asked + 1.5
 
 
 def test_a_pause_holds_for_those_of_another_process_who_wait_already(file: Path) -> None:
@@ -106,7 +105,7 @@ def test_a_pause_holds_for_those_of_another_process_who_wait_already(file: Path)
         clock.sleep(seconds)
 
     started = first.wait()
-    second = Pace(DELAY, clock=clock, sleep=sleep, turn=HostTurn(file))
+    second = Pace(DELAY, clock=clock, sleep=sleep, next_start=HostNextStart(file))
     assert second.wait() == pytest.approx(1030.0)
 
 
@@ -155,8 +154,8 @@ def descriptors(file: Path) -> int:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts in /proc")
 @pytest.mark.parametrize("by", ["nobody", "another"])
-def test_a_thousand_turns_leave_no_descriptor(by: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turn, "PATIENCE", 0.0)
+def test_a_thousand_starts_leave_no_descriptor(by: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_pace, "LOCK_TIMEOUT", 0.0)
     pace = shared(file, Clock())
     with ExitStack() as stack:
         if by == "another":
@@ -166,7 +165,7 @@ def test_a_thousand_turns_leave_no_descriptor(by: str, file: Path, monkeypatch: 
         assert (before, descriptors(file)) == (int(by == "another"), before)
 
 
-def test_a_turn_that_ends_in_an_error_leaves_neither_a_lock_nor_a_descriptor(file: Path) -> None:
+def test_a_wait_that_ends_in_an_error_leaves_neither_a_lock_nor_a_descriptor(file: Path) -> None:
     clock = Clock()
     pace = shared(file, clock)
     pace.wait()

@@ -1,4 +1,4 @@
-"""Processes of one host share the turns of a source: no two starts too close together, and nobody held up."""
+"""Processes of one host share the pace of a source: no two starts too close together, and nobody held up."""
 
 import itertools
 import os
@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 
 from model.settings import PACE_DIRECTORY
-from sources import host_pace as turn
-from sources.host_pace import PATIENCE, RECORD, HostTurn
+from sources import host_pace
+from sources.host_pace import LOCK_TIMEOUT, RECORD, HostNextStart
 from sources.pace import Pace
 from tests.commands import ROOT, SECONDS, Rows, environment, start, write
 from tests.fake_api import FakeApi
 from tests.paced_processes import DELAY, SLACK, SOON, closer_than, held, process, soon
 
 STARTER = """
-from sources import host_pace as turn
-turn.PATIENCE = 30.0  # so that one which the system pauses with the lock is waited for
-pace = Pace(delay, turn=HostTurn(file))
+from sources import host_pace
+host_pace.LOCK_TIMEOUT = 30.0  # so that one which the system pauses with the lock is waited for
+pace = Pace(delay, next_start=HostNextStart(file))
 starts = []
 print("ready", flush=True)
 sys.stdin.readline()
@@ -38,14 +38,14 @@ for thread in threads:
 print(*starts)
 """
 HOLDER = """
-class Stuck(HostTurn):
+class Stuck(HostNextStart):
     @contextmanager
-    def taken(self, *given):
-        with super().taken(*given) as now:
+    def locked(self, *given):
+        with super().locked(*given) as now:
             print("ready", flush=True)
             sys.stdin.readline()
             yield now
-Pace(delay, turn=Stuck(file)).wait()
+Pace(delay, next_start=Stuck(file)).wait()
 """
 
 
@@ -88,10 +88,10 @@ def test_two_processes_together_use_nearly_all_slots_and_none_starves(file: Path
 def test_a_start_is_never_before_the_moment_at_which_the_lock_was_had(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turn, "PATIENCE", SOON)
+    monkeypatch.setattr(host_pace, "LOCK_TIMEOUT", SOON)
     with ThreadPoolExecutor(1) as pool:
         with held(file):
-            waiting = pool.submit(Pace(DELAY, turn=HostTurn(file)).wait)
+            waiting = pool.submit(Pace(DELAY, next_start=HostNextStart(file)).wait)
             threading.Event().wait(0.3)  # it may have come to the lock by now; if not, all the better for it
             assert not waiting.done()
             released = time.monotonic()
@@ -99,10 +99,10 @@ def test_a_start_is_never_before_the_moment_at_which_the_lock_was_had(
 
 
 def test_what_was_written_while_the_lock_was_waited_for_counts(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turn, "PATIENCE", SOON)
+    monkeypatch.setattr(host_pace, "LOCK_TIMEOUT", SOON)
     with ThreadPoolExecutor(1) as pool:
         with held(file) as descriptor:
-            waiting = pool.submit(Pace(DELAY, turn=HostTurn(file)).wait)
+            waiting = pool.submit(Pace(DELAY, next_start=HostNextStart(file)).wait)
             threading.Event().wait(0.3)
             now = time.monotonic()
             os.pwrite(descriptor, RECORD.pack(now, now + 1), 0)
@@ -113,24 +113,24 @@ def test_a_process_killed_with_the_lock_leaves_it_to_the_next(file: Path) -> Non
     with process(HOLDER, file) as holder:
         holder.kill()
         holder.wait(SOON)
-        begun = soon(Pace(DELAY, turn=HostTurn(file)))
+        begun = soon(Pace(DELAY, next_start=HostNextStart(file)))
     assert written(file) == begun + DELAY  # nobody writes without the lock
 
 
-def test_a_process_stopped_with_the_lock_blocks_nobody_for_longer_than_the_patience(file: Path) -> None:
+def test_a_process_stopped_with_the_lock_blocks_nobody_for_longer_than_the_timeout(file: Path) -> None:
     with process(HOLDER, file) as holder:
         holder.send_signal(signal.SIGSTOP)
-        pace = Pace(DELAY, turn=HostTurn(file))
+        pace = Pace(DELAY, next_start=HostNextStart(file))
         before = time.monotonic()
         starts = [soon(pace) for _ in range(4)]
         took = time.monotonic() - before
         assert min(later - sooner for sooner, later in itertools.pairwise(starts)) >= DELAY - SLACK
-        assert took < 4 * (PATIENCE + DELAY) + 5
+        assert took < 4 * (LOCK_TIMEOUT + DELAY) + 5
         assert file.read_bytes() == b""
 
 
-def test_a_process_that_goes_on_after_a_stop_shares_its_turns_again(file: Path) -> None:
-    pace = Pace(DELAY, turn=HostTurn(file))
+def test_a_process_that_goes_on_after_a_stop_shares_its_starts_again(file: Path) -> None:
+    pace = Pace(DELAY, next_start=HostNextStart(file))
     with process(HOLDER, file) as holder:
         holder.send_signal(signal.SIGSTOP)
         soon(pace)
@@ -150,7 +150,7 @@ from sources import host_pace
 from sources.pace import Pace
 
 folder, verb, wait = Path(__file__).parent, sys.argv[1], Pace.wait
-host_pace.PATIENCE = 30.0  # so that one which the system pauses with the lock is waited for
+host_pace.LOCK_TIMEOUT = 30.0  # so that one which the system pauses with the lock is waited for
 
 def recorded(*given):
     (folder / f"{verb}.ready").touch()

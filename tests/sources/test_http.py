@@ -47,7 +47,7 @@ def test_a_zipped_body_is_asked_for_and_read() -> None:
 def test_a_zipped_body_that_is_cut_off_is_a_fault() -> None:
     whole = gzip.compress(json.dumps([[DAY, number] for number in range(1000)]).encode())
     cut = reply(whole[: len(whole) // 2], Content_Encoding="gzip")
-    with pytest.raises(CallFailed, match=r"the body is cut off or no JSON: .* \(5 tries\)$"):
+    with pytest.raises(CallFailed, match=r"the body is cut off or is not JSON: .* \(5 tries\)$"):
         answer(cut)
 
 
@@ -67,14 +67,14 @@ def test_numbers_that_are_none_are_refused_one_by_one(extract: str) -> None:
 def test_a_body_over_the_limit_fails_its_call_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "MAX_BODY", 2**20)
     with Wire(reply(b" " * (2**20 + 1))) as wire:
-        with pytest.raises(CallFailed, match="the body passes 1 MB"):
+        with pytest.raises(CallFailed, match="the body is larger than 1 MB"):
             client(wire.url).answer(call())
         assert len(wire.starts) == 1
 
 
 def test_a_gzip_bomb_is_left_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "MAX_BODY", 2**20)
-    with pytest.raises(CallFailed, match="the body passes 1 MB"):
+    with pytest.raises(CallFailed, match="the body is larger than 1 MB"):
         answer(zipped(b" " * 100 * 2**20))
 
 

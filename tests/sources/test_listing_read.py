@@ -8,9 +8,9 @@ import pytest
 
 from model.errors import CallFailed
 from sources.artemis import Artemis
-from sources.base import Call, Offer, loud
+from sources.base import Call, ListedAsset, wrong_shape_fails
 from sources.defillama import DefiLlama
-from sources.listing import distinct, united
+from sources.listing import united, with_unique_names
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "defillama"
 RECORDED = Path(__file__).parents[3] / "shared" / "recorded"
@@ -22,15 +22,17 @@ needs_recorded = pytest.mark.skipif(not RECORDED.exists(), reason=f"{RECORDED} i
 def listing(path: str, **params: str) -> Call:
     """The call of DefiLlama's that lists there."""
     (call,) = [
-        call for call in DefiLlama(KEY).listings() if call.path == path and params.items() <= dict(call.params).items()
+        call
+        for call in DefiLlama(KEY).listing_calls()
+        if call.path == path and params.items() <= dict(call.params).items()
     ]
     return call
 
 
-def read(path: str, payload: Any, **params: str) -> list[Offer]:
+def read(path: str, payload: Any, **params: str) -> list[ListedAsset]:
     """What DefiLlama offers by one answer."""
     call = listing(path, **params)
-    with loud(call):
+    with wrong_shape_fails(call):
         return list(DefiLlama().read_listing(call, payload))
 
 
@@ -42,11 +44,11 @@ def recorded(name: str) -> Any:
     return json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def by_id(offers: list[Offer], kind: str) -> dict[str, Offer]:
+def by_id(offers: list[ListedAsset], kind: str) -> dict[str, ListedAsset]:
     return {offer.id: offer for offer in offers if offer.kind == kind}
 
 
-def metrics(offers: list[Offer], kind: str) -> dict[str, set[str]]:
+def metrics(offers: list[ListedAsset], kind: str) -> dict[str, set[str]]:
     return {offer.id: set(offer.metrics or ()) for offer in united(offers) if offer.kind == kind}
 
 
@@ -82,7 +84,7 @@ def test_what_is_no_identifier_of_a_parent_makes_none(parent: str | None) -> Non
 
 def test_the_token_of_a_protocol_is_a_coin_without_the_name_of_the_protocol() -> None:
     (coin,) = by_id(read("api/protocols", [protocol(gecko_id="lido-dao")]), "coin").values()
-    assert coin == Offer("coingecko:lido-dao", "lido-dao", "coin", "", "LDO", frozenset({"PRICE"}))
+    assert coin == ListedAsset("coingecko:lido-dao", "lido-dao", "coin", "", "LDO", frozenset({"PRICE"}))
 
 
 def test_a_dash_is_no_symbol() -> None:
@@ -158,13 +160,13 @@ def test_a_pool_is_called_by_project_symbol_and_chain() -> None:
     (first, *_) = read("yields/pools", body("pools"))
     pool = "747c1d2a-c668-4682-b9f9-296708a3dd90"
     both = frozenset({"APY", "POOL_TVL"})
-    assert first == Offer(pool, "lido-steth-ethereum", "pool", "lido STETH on Ethereum", "STETH", both)
+    assert first == ListedAsset(pool, "lido-steth-ethereum", "pool", "lido STETH on Ethereum", "STETH", both)
 
 
-@pytest.mark.parametrize("call", list(DefiLlama(KEY).listings()), ids=str)
+@pytest.mark.parametrize("call", list(DefiLlama(KEY).listing_calls()), ids=str)
 @pytest.mark.parametrize("payload", [{}, {"protocols": {}}, [{"id": 1}], "text", None, 5], ids=repr)
-def test_a_listing_of_another_shape_is_loud(call: Call, payload: Any) -> None:
-    with pytest.raises(CallFailed, match="the answer has another shape than expected"), loud(call):
+def test_a_listing_of_another_shape_fails(call: Call, payload: Any) -> None:
+    with pytest.raises(CallFailed, match="the answer has another shape than expected"), wrong_shape_fails(call):
         list(DefiLlama().read_listing(call, payload))
 
 
@@ -174,15 +176,15 @@ def test_the_catalogue_of_artemis_is_read_by_symbol() -> None:
         {"artemis_id": "nameless", "symbol": "x", "title": None},
         {"artemis_id": "no-symbol", "symbol": None, "title": "No Symbol"},
     ]
-    (call,) = Artemis(KEY).listings()
+    (call,) = Artemis(KEY).listing_calls()
     assert list(Artemis().read_listing(call, {"assets": rows})) == [
-        Offer("BTC", "btc", "", "Bitcoin", "BTC", None),
-        Offer("x", "x", "", "", "x", None),
+        ListedAsset("BTC", "btc", "", "Bitcoin", "BTC", None),
+        ListedAsset("x", "x", "", "", "x", None),
     ]
 
 
 def test_the_metrics_of_artemis_are_those_that_can_be_asked_for() -> None:
-    call = Artemis(KEY).metrics_of(Offer("sol", "sol", "", "Solana", "sol", None))
+    call = Artemis(KEY).metrics_call(ListedAsset("sol", "sol", "", "Solana", "sol", None))
     assert call is not None
     assert (call.path, call.params) == ("supported-metrics/", (("symbol", "sol"),))
     payload = {"metrics": [{"PRICE": {"label": "Price"}}, {"fees": {}}, {"30D_VOLUME": {}}, {"LATEST_EQ_EV": {}}]}
@@ -190,15 +192,15 @@ def test_the_metrics_of_artemis_are_those_that_can_be_asked_for() -> None:
 
 
 @pytest.mark.parametrize("payload", [{}, {"assets": "Invalid"}, {"metrics": None}, [], "text"], ids=repr)
-def test_an_answer_of_artemis_of_another_shape_is_loud(payload: Any) -> None:
-    (call,) = Artemis(KEY).listings()
+def test_an_answer_of_artemis_of_another_shape_fails(payload: Any) -> None:
+    (call,) = Artemis(KEY).listing_calls()
     for asked in (Artemis().read_listing, Artemis().read_metrics):
-        with pytest.raises(CallFailed, match="another shape"), loud(call):
+        with pytest.raises(CallFailed, match="another shape"), wrong_shape_fails(call):
             list(asked(call, payload))
 
 
 def test_the_key_of_artemis_goes_into_the_header_alone_where_no_data_is_asked_for() -> None:
-    (call,) = Artemis(KEY).listings()
+    (call,) = Artemis(KEY).listing_calls()
     request = Artemis(KEY).request(call)
     assert KEY not in request.url + repr(request.params)
     assert request.headers == {"X-API-Key": KEY}
@@ -215,7 +217,9 @@ def test_the_recorded_protocols_are_read() -> None:
 @needs_recorded
 @pytest.mark.parametrize(("date", "number", "dead"), [("2025-09-07", 289, 1), ("2026-08-17", 416, 23)])
 def test_the_recorded_stablecoins_are_read_and_each_has_a_name_of_its_own(date: str, number: int, dead: int) -> None:
-    found = distinct(united(read("stablecoins/stablecoins", recorded(f"defillama/stablecoins_withprices@{date}"))))
+    found = with_unique_names(
+        united(read("stablecoins/stablecoins", recorded(f"defillama/stablecoins_withprices@{date}")))
+    )
     coins = [one for one in found if one.kind == "stablecoin"]
     assert len(coins) == len({one.asset.casefold() for one in coins}) == number
     assert [one.asset for one in coins[:2]] == ["usdt", "usdc"]
@@ -244,7 +248,7 @@ def test_the_recorded_overviews_are_read() -> None:
 
 @needs_recorded
 def test_the_recorded_catalogue_of_artemis_is_read() -> None:
-    (call,) = Artemis(KEY).listings()
+    (call,) = Artemis(KEY).listing_calls()
     found = list(Artemis().read_listing(call, recorded("artemis/asset-catalog-4rows")))
     assert [(one.id, one.name) for one in found] == [
         ("btc", "Bitcoin"), ("eth", "Ethereum"), ("lunc", "Terra Classic"), ("luna", "Terra"),
