@@ -22,15 +22,15 @@ class Verb(StrEnum):
 
 
 class Rhythm(StrEnum):
-    """Which days of a series can have a point at all; on the others its absence is no hole."""
+    """On which days a series can have a point; on other days a missing point is not a gap."""
 
     DAILY = "daily"
     WEEKDAYS = "weekdays"
-    QUARTERLY = "quarterly"  # of the fiscal year, so the very days are not known
+    QUARTERLY = "quarterly"  # on days that are not known, since fiscal years differ
 
 
 class Target(NamedTuple):
-    """One series that the config asks for, with what the API calls it."""
+    """One series that the config asks for, with the API's own identifier."""
 
     asset: str
     metric: str
@@ -39,7 +39,7 @@ class Target(NamedTuple):
 
 
 class Series(NamedTuple):
-    """One series of the table, by its names there."""
+    """One series of the table, by the names it has there."""
 
     source: str
     asset: str
@@ -68,19 +68,40 @@ class Window(NamedTuple):
         return pieces
 
 
+class Metric(NamedTuple):
+    """One metric of a source: for which kinds of assets, in which runs, and how its history is dated."""
+
+    kinds: frozenset[str]  # of assets; {""} where the source has no kinds
+    verbs: frozenset[Verb]
+    needs_key: bool = False
+    whole: bool = False  # the API always returns the whole history, whatever the window
+    own_times: bool = False  # points of the history have times of their own; otherwise they are dated at midnight
+    shift: timedelta = timedelta()  # added to the time of a point before its date is taken as its day
+    unit: str = ""  # for the axis of a chart; empty for a plain number, or where the API does not say
+
+    def day_of(self, at: datetime) -> date:
+        """The UTC day to which a point of the history belongs."""
+        return (at + self.shift).date()
+
+    @property
+    def live_only(self) -> bool:
+        """Whether the API has only the value of today, so that a missed day is lost."""
+        return Verb.BACKFILL not in self.verbs
+
+
 class Answered(NamedTuple):
-    """A series for which the API has answered, and the days that it was asked for: None for a value of now."""
+    """A series for which the API has answered, and the days that were requested: None for a value of now."""
 
     asset: str
     metric: str
-    days: Window | None = None  # whole UTC days, all closed but that of a value which exists only live
-    shift: timedelta = timedelta()  # added to the time of a point before its date is taken as its day
-    api_id: str | None = None  # what the API calls it, by which it was asked
+    days: Window | None = None  # whole UTC days, all closed; for a live-only metric the open day
+    shift: timedelta = timedelta()  # the metric's
+    api_id: str | None = None  # the API's own identifier, by which the series was requested
 
 
 @dataclass(slots=True)
 class DataPoint:
-    """One value of one series at one aware UTC time; refuses, as BadPoint, what the table can't hold."""
+    """One value of one series at one aware UTC time; raises BadPoint for what the table can't hold."""
 
     asset: str
     metric: str
@@ -95,12 +116,7 @@ class DataPoint:
         if not (0 < len(self.asset) <= MAX_ASSET and 0 < len(self.metric) <= MAX_METRIC):
             raise BadPoint(f"asset {self.asset!r} or metric {self.metric!r} does not fit its column")
         if "\0" in self.asset or "\0" in self.metric:
-            raise BadPoint(f"asset {self.asset!r} or metric {self.metric!r} holds a NUL, which no column can")
-
-
-def day_of(at: datetime, shift: timedelta = timedelta()) -> date:
-    """The UTC day that a point at an aware UTC time belongs to; `shift` is what its metric adds to such a time."""
-    return (at + shift).date()
+            raise BadPoint(f"asset {self.asset!r} or metric {self.metric!r} holds a NUL character")
 
 
 def midnight(at: datetime) -> datetime:

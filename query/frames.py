@@ -195,4 +195,4 @@ def _codes(numbers: Integers, names: Sequence[str]) -> tuple[npt.NDArray[Any], p
 def _own_times(series: Series) -> tuple[timedelta, bool]:
     """What is added to the time of a point before its date is taken as its day, and whether times are the API's own."""
     metric = metric_of(series.source, series.metric)
-    return (metric.shift, metric.own_times is not None) if metric else (timedelta(), False)
+    return (metric.shift, metric.own_times) if metric else (timedelta(), False)

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
+from model.values import Metric
 from sources.artemis import Artemis
-from sources.base import BaseSource, Metric
+from sources.base import BaseSource
 from sources.defillama import DefiLlama
 
 SOURCES: dict[str, type[BaseSource]] = {source.name: source for source in (Artemis, DefiLlama)}

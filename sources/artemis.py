@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from model.schedule import Schedule, daily
-from model.values import DAY, Rhythm, Target, Verb, Window, midnight
+from model.values import DAY, Metric, Rhythm, Target, Verb, Window, midnight
 from sources.artemis_metrics import METRICS, QUARTERLY
-from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Metric, Observation, Request, as_list, halves
+from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Observation, Request, as_list, halves
 
 HOST = "https://data-svc.artemisxyz.com"
 SYMBOLS_A_CALL = 50  # documented are 250, but on-chain metrics answer 500 above 50 to 75

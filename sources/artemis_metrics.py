@@ -3,8 +3,7 @@
 Left out are names that the API serves only as a latest value without a date: LATEST_… and 30D_VOLUME.
 """
 
-from model.values import Verb
-from sources.base import Metric
+from model.values import Metric, Verb
 
 DAILY = """
     24H_VOLUME 24H_VOLUME_FDMC_RATIO 24H_VOLUME_MC_RATIO ACTIVE_CONTRACTS ACTIVE_REVENUE AGGREGATED_FDMC

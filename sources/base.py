@@ -5,28 +5,28 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, NamedTuple
 
 from model.errors import BadPoint, CallFailed
 from model.schedule import Schedule
-from model.values import DAY, DataPoint, Rhythm, Target, Verb, Window, day_of, midnight
+from model.values import DAY, DataPoint, Metric, Rhythm, Target, Verb, Window, midnight
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # no value of either API is older; an older date is an error
-NO_DAYS = Window(EARLIEST, EARLIEST)  # of a call whose answer gives no points
+NO_DAYS = Window(EARLIEST, EARLIEST)  # the window of a call whose answer has no points
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request that a source wants made, and what its answer is for."""
+    """One request that a source wants to make, and which series its answer is for."""
 
-    path: str  # without host and key: what messages show
+    path: str  # without host and key, so that messages can show it
     targets: tuple[Target, ...]
-    window: Window  # the days whose points its answer may give
+    window: Window  # the days whose points the answer may contain
     params: tuple[tuple[str, str], ...] = ()
-    endpoint: Any = None  # of the source's own making: how it is asked and read
-    extract: str = ""  # the one key of a large JSON object that is wanted; the rest is skipped as it streams by
-    dated: bool = True  # whether the answer speaks of each day of the window, and not of now alone
+    endpoint: Any = None  # the source's own description of how to ask and read
+    extract: str = ""  # the one key to read from a large JSON object; the rest is skipped while it streams
+    dated: bool = True  # whether the answer covers each day of the window; otherwise it is about now only
 
     def __str__(self) -> str:
         query = "&".join(f"{name}={value}" for name, value in self.params)
@@ -35,18 +35,18 @@ class Call:
 
 
 class Request(NamedTuple):
-    """What goes over the wire for a call; holds the key, so it is never printed."""
+    """A call with host and API key; never printed."""
 
     url: str
     params: Mapping[str, str]
     headers: Mapping[str, str]
 
 
-UNDATED = object()  # the time of a value that carries none: it is dated when it is received
+UNDATED = object()  # the time of a value that has none: the time when it was received is used
 
 
 class Observation(NamedTuple):
-    """What an answer says of one series: time and value as they stand in the JSON, unchecked."""
+    """One point of an answer: time and value as they stand in the JSON, unchecked."""
 
     target: Target
     at: object  # Unix seconds (number or text), ISO 8601 text, or UNDATED
@@ -55,7 +55,7 @@ class Observation(NamedTuple):
 
 @dataclass(slots=True)
 class Answer:
-    """What one call gave: checked points, and how many were null or refused and why."""
+    """The checked points of one answer, and how many values were null, or rejected and why."""
 
     call: Call
     received: datetime
@@ -64,47 +64,20 @@ class Answer:
     rejected: Counter[str] = field(default_factory=Counter)
 
 
-class Metric(NamedTuple):
-    """One metric name of a source: for which kind of asset, in which runs, and whether it needs a paid key."""
-
-    kinds: frozenset[str]  # of assets; {""} where the source has no kinds
-    verbs: frozenset[Verb]
-    needs_key: bool = False
-    whole: bool = False  # its history comes whole, whatever the window
-    own_times: timedelta | None = (
-        None  # None where a history is dated at midnights; else what makes a time's date its day
-    )
-    unit: str = ""  # as it stands on an axis; empty where the API does not say, or it is a plain number
-
-    @property
-    def shift(self) -> timedelta:
-        """What is added to the time of a point of its history before the date is taken as its day."""
-        return self.own_times or timedelta()
-
-    def day_of(self, at: datetime) -> date:
-        """The UTC day that a point of its history belongs to."""
-        return day_of(at, self.shift)
-
-    @property
-    def live_only(self) -> bool:
-        """Whether its values are of the day they are asked on, and can't be fetched again."""
-        return Verb.BACKFILL not in self.verbs
-
-
 class ListedAsset(NamedTuple):
-    """One asset that an API lists, as a config would name it."""
+    """One asset that an API lists, as a row of the config would name it."""
 
     id: str  # the API's own identifier
-    asset: str  # what a row of the config is called unless the user names it
+    asset: str  # its name in the config, unless the user chooses another
     kind: str  # "" where the source has no kinds
     name: str
     symbol: str
-    metrics: frozenset[str] | None  # of the source's METRICS; None where the API tells them for one asset at a time
-    dead: str = ""  # what the API says of one that has ended, or that it no longer keeps up
+    metrics: frozenset[str] | None  # from the source's METRICS; None where one call for each asset lists them
+    dead: str = ""  # why the API no longer keeps it up; empty for a live one
 
 
 class BaseSource(ABC):
-    """One API. Facts are class attributes; a subclass adds its calls and how their answers are read."""
+    """One API. Facts are class attributes; a subclass adds its calls and how to read their answers."""
 
     name: ClassVar[str]
     REQUEST_DELAY: ClassVar[float]  # seconds between the starts of two requests
@@ -113,11 +86,11 @@ class BaseSource(ABC):
     KEY_REQUIRED: ClassVar[bool]
     BASE_URL_VARIABLE: ClassVar[str]
     CONFIG: ClassVar[str]  # file name of its CSV
-    KINDS: ClassVar[tuple[str, ...]] = ()  # of assets; where there are any, the CSV has a column for them
+    KINDS: ClassVar[tuple[str, ...]] = ()  # of assets; with kinds, the CSV has a column for them
     METRICS: ClassVar[Mapping[str, Metric]]
-    PULL_DAYS: ClassVar[int] = 7  # trailing days that a pull asks of dated answers, today's included
-    SETTLE_DAYS: ClassVar[int] = 10  # closed days that a settle asks for again unless it is told
-    SCHEDULES: ClassVar[Mapping[Verb, Schedule]]  # when the scheduler makes which run; of two due at once the first
+    PULL_DAYS: ClassVar[int] = 7  # trailing days that a pull requests of dated answers, today included
+    SETTLE_DAYS: ClassVar[int] = 10  # closed days that a settle requests again by default
+    SCHEDULES: ClassVar[Mapping[Verb, Schedule]]  # of two runs due at once, the scheduler starts the first named here
 
     def __init__(self, key: str = "", base_url: str = "") -> None:
         self.key, self.base_url = key, base_url.rstrip("/")
@@ -125,81 +98,81 @@ class BaseSource(ABC):
     @classmethod
     @abstractmethod
     def history_start(cls, today: datetime) -> datetime:
-        """Where a backfill starts that is not told: a midnight before all that the API has, or as asked by default."""
+        """The midnight at which a backfill starts by default."""
 
     @classmethod
     def own_times(cls) -> dict[str, timedelta]:
-        """The metrics whose histories have times of their own, each with what is added before the date is taken."""
-        return {name: metric.own_times for name, metric in cls.METRICS.items() if metric.own_times is not None}
+        """The metrics whose points have times of their own, each with its shift."""
+        return {name: metric.shift for name, metric in cls.METRICS.items() if metric.own_times}
 
     @classmethod
     def rhythm(cls, target: Target) -> Rhythm:
-        """Which days of a series can have a point; every day unless the source says otherwise."""
+        """On which days a series can have a point."""
         del target
         return Rhythm.DAILY
 
     @classmethod
     def can_ask(cls, metric: str, *, with_key: bool) -> bool:
-        """Whether a metric can be asked for; a source that needs a key for all makes no run without one."""
+        """Whether a metric can be requested; a source that always needs a key starts no run without one."""
         return with_key or cls.KEY_REQUIRED or not cls.METRICS[metric].needs_key
 
     @abstractmethod
     def calls(self, verb: Verb, targets: Sequence[Target], window: Window) -> Iterator[Call]:
-        """The fewest calls that answer for these targets, each of which the verb can ask for."""
+        """The fewest calls that answer for these targets; the run can request each of them."""
 
     @abstractmethod
     def request(self, call: Call) -> Request:
-        """The call as it goes over the wire, with host and key."""
+        """The call with host and key."""
 
     @abstractmethod
     def read(self, call: Call, payload: Any) -> Iterator[Observation]:
-        """What the JSON of an answer says of the call's targets; pure, and loud where its shape is wrong."""
+        """The points in the JSON of an answer; pure. Any wrong shape raises a built-in error."""
 
     def listing_calls(self) -> Iterator[Call]:
-        """The calls whose answers together list all assets that the API has; less those that need a key not given."""
+        """The calls whose answers together list all assets of the API, without calls for which a key is missing."""
         return iter(())
 
     def read_listing(self, call: Call, payload: Any) -> Iterator[ListedAsset]:
-        """What a listing offers; pure, and loud where its shape is wrong. Another listing may have more of an asset."""
+        """The assets in such an answer; pure, raises as `read` does. Several answers may list one asset."""
         del call, payload
         return iter(())
 
     def listed_kinds(self, call: Call) -> frozenset[str]:
-        """The kinds whose assets stand in the answer of a listing."""
+        """The kinds of the assets in such an answer."""
         del call
         return frozenset(self.KINDS or ("",))
 
+    def metrics_call(self, asset: ListedAsset) -> Call | None:
+        """The call that lists the metrics of one asset; None where the listing has them."""
+        del asset
+        return None
+
+    def read_metrics(self, call: Call, payload: Any) -> frozenset[str]:
+        """The metrics in such an answer that the source knows; raises as `read` does."""
+        del call, payload
+        return frozenset()
+
     def probe(self) -> Call | None:
-        """A cheap call that is answered where the API is up and takes the key; None where the source has none."""
+        """A cheap call that succeeds if the API is up and accepts the key; None where there is no such call."""
         return next(self.listing_calls(), None)
 
     @classmethod
     def canonical_id(cls, kind: str, identifier: str) -> str:
-        """What all spellings of an identifier have in common that mean the same to the API."""
+        """The same text for all spellings of an identifier that the API takes for the same."""
         del kind
         return identifier.casefold()
 
-    def metrics_call(self, offer: ListedAsset) -> Call | None:
-        """The call that tells the metrics of one asset; None where the listings tell them."""
-        del offer
-        return None
-
-    def read_metrics(self, call: Call, payload: Any) -> frozenset[str]:
-        """The metrics that such an answer names, as far as the source can ask for them; loud as `read_listing`."""
-        del call, payload
-        return frozenset()
-
     def split(self, call: Call) -> list[Call]:
-        """Smaller calls for the same targets, for one that the API keeps failing; none where it is the smallest."""
+        """Smaller calls for the same targets, for a call that the API keeps failing; none if it can't be split."""
         del call
         return []
 
     def remedy(self) -> str:
-        """What the user does when the API refuses the key."""
+        """What the user can do when the API refuses the key."""
         return f"check {self.KEY_VARIABLE} in the environment or .env"
 
     def answer(self, call: Call, payload: Any, received: datetime) -> Answer:
-        """The checked points of an answer that was received at an aware UTC time; undated values get that time.
+        """The checked points of an answer; values without a time get the aware UTC time `received`.
 
         Raises CallFailed where the answer has another shape than the API promises.
         """
@@ -208,21 +181,24 @@ class BaseSource(ABC):
         with wrong_shape_fails(call):
             for target, at, value in self.read(call, payload):
                 try:
-                    point = _point(target, received if at is UNDATED else _time(at), value)
-                    if point is None:
+                    time = received if at is UNDATED else _time(at)
+                    if value is None:
                         answer.nulls += 1
-                    elif EARLIEST <= point.at < latest:
-                        answer.points.append(point)
-                    else:
-                        answer.rejected[f"date {point.at:%Y-%m-%d}"] += 1
+                        continue
+                    point = DataPoint(target.asset, target.metric, time, _number(value))
                 except BadPoint as error:
                     answer.rejected[str(error)] += 1
+                    continue
+                if EARLIEST <= point.at < latest:
+                    answer.points.append(point)
+                else:
+                    answer.rejected[f"date {point.at:%Y-%m-%d}"] += 1
         return answer
 
 
 @contextmanager
 def wrong_shape_fails(call: Call) -> Iterator[None]:
-    """Within it, an answer of a shape that the API does not promise is a CallFailed."""
+    """Turn the error that reading a wrong shape raises into CallFailed."""
     try:
         yield
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
@@ -230,7 +206,7 @@ def wrong_shape_fails(call: Call) -> Iterator[None]:
 
 
 def halves(targets: Sequence[Target]) -> list[tuple[Target, ...]]:
-    """The targets in two parts, by the API's identifier; none where there is only one."""
+    """The targets in two parts, split by the API's identifier; none where there is only one identifier."""
     ids = list(dict.fromkeys(target.id for target in targets))
     first = set(ids[: len(ids) // 2])
     if not first:
@@ -239,19 +215,14 @@ def halves(targets: Sequence[Target]) -> list[tuple[Target, ...]]:
 
 
 def as_list(value: Any) -> list[Any]:
-    """The value, which an answer must have as a list; raises TypeError, so that an empty text or object is loud."""
+    """The value, which must be a list; raises TypeError, since an empty text or object would pass for no data."""
     if not isinstance(value, list):
         raise TypeError(f"{type(value).__name__} in place of a list")
     return value
 
 
-def _point(target: Target, at: datetime, value: object) -> DataPoint | None:
-    """The checked point, None for a null; raises BadPoint."""
-    return None if value is None else DataPoint(target.asset, target.metric, at, _number(value))
-
-
 def _number(value: object) -> float:
-    """The number, also where it comes as text as some prices do ("1.24470998"); raises BadPoint."""
+    """The number; some prices come as text ("1.24470998"). Raises BadPoint."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise BadPoint(f"{type(value).__name__} in place of a number")
     try:
@@ -263,7 +234,7 @@ def _number(value: object) -> float:
 
 
 def _time(value: object) -> datetime:
-    """The aware UTC time of Unix seconds or of ISO 8601 text, a plain date being its midnight; raises BadPoint."""
+    """The aware UTC time of Unix seconds or of ISO 8601 text; a date means its midnight. Raises BadPoint."""
     try:
         if isinstance(value, str) and not value.isdecimal():
             at = datetime.fromisoformat(value)

@@ -1,4 +1,4 @@
-"""Config files, read and written nowhere else: one row for each asset, refused line by line before anything is sent."""
+"""Config files are read and written only here: one row for each asset; every error names its line."""
 
 import csv
 import fcntl
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from model.errors import ConfigurationError
 from model.files import atomic_write
@@ -22,7 +23,7 @@ REQUIRED = ("asset", "kind", "metrics")
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One row of a config file: what to call an asset, what the API calls it, and which metrics are wanted."""
+    """One row of a config file: the name of an asset, its name at the API, and the metrics to fetch."""
 
     asset: str
     metrics: tuple[str, ...]
@@ -36,123 +37,107 @@ class Asset:
         return [Target(self.asset, metric, self.id, self.kind) for metric in self.metrics]
 
 
+class _Parsed(NamedTuple):
+    """A config's text as rows, in its order, and its errors; after a wrong header there are no rows."""
+
+    header: list[str]
+    rows: list[Asset]
+    errors: list[ConfigurationError]
+
+    def valid(self) -> list[Asset]:
+        """The rows; raises the first error."""
+        if self.errors:
+            raise self.errors[0]
+        return self.rows
+
+
 def read_targets(path: Path, source: type[BaseSource]) -> list[Target]:
-    """The series that a source's config file names, in its order; raises ConfigurationError naming file and line."""
+    """The series in a source's config file, in its order; raises ConfigurationError with file and line."""
     return _targets(read_config(path, source))
 
 
 def read_config(path: Path, source: type[BaseSource], *, may_be_empty: bool = False) -> list[Asset]:
-    """The rows of a source's config file, in its order; raises ConfigurationError naming file and line."""
-    rows = _good(_rows(path, _text(path, _bytes(path)), source))
+    """The rows of a source's config file, in its order; raises ConfigurationError with file and line."""
+    rows = _parse(path, _bytes(path), source).valid()
     if not rows and not may_be_empty:
-        raise _nothing_in(path, source)
+        raise _no_asset(path, source)
     return rows
 
 
 def valid_rows(path: Path, source: type[BaseSource]) -> tuple[list[Asset], list[str]]:
-    """The rows of a config file that are right, and all that is wrong with it; nothing follows a wrong header."""
+    """The valid rows of a config file, and everything that is wrong with it."""
     try:
-        rows = list(_rows(path, _text(path, _bytes(path)), source)) or [_nothing_in(path, source)]
+        _, rows, errors = _parse(path, _bytes(path), source)
     except ConfigurationError as error:
-        rows = [error]
-    errors = [str(row) for row in rows if isinstance(row, ConfigurationError)]
-    return [row for row in rows if not isinstance(row, ConfigurationError)], errors
+        return [], [str(error)]
+    if not rows and not errors:
+        errors = [_no_asset(path, source)]
+    return rows, [str(error) for error in errors]
 
 
 def append_rows(path: Path, source: type[BaseSource], rows: Sequence[Asset]) -> list[str]:
-    """Add rows at the end of a config file, of which every other byte stays; the lines that were added.
+    """Add rows at the end of a config file and leave every other byte as it is; returns the added lines.
 
-    The file is replaced at once, after the reader has taken the new text. Raises ConfigurationError, with nothing
-    written, where it does not take it, or where the file can't be written.
+    The new text is read first, then it replaces the file at once. Raises ConfigurationError, with nothing written,
+    where the new text would be read as something else, or where the file can't be written.
     """
-    with _alone(path):
+    with _locked(path):
         before = _bytes(path)
-        text = _text(path, before)
-        present = _good(_rows(path, text, source))
-        header = _header_of(path, text, source)
-        lines = [_line(path, row, header) for row in rows]
+        present = _parse(path, before, source)
+        expected = [*present.valid(), *rows]
+        if not present.header:
+            raise ConfigurationError(f"{path}: there is no header in it: {','.join(_columns(source))}")
+        lines = [_line(path, row, present.header) for row in rows]
         end = (re.findall(rb"\r\n|\n|\r", before) or [b"\n"])[-1].decode()
-        closed = text.endswith("\n")
-        added = "".join(f"{line}{end}" if closed else f"{end}{line}" for line in lines)
-        after = before + added.encode()
-        if _targets([*present, *rows]) != _targets(_good(_rows(path, _text(path, after), source))):
+        closed = before.endswith((b"\n", b"\r"))
+        after = before + "".join(f"{line}{end}" if closed else f"{end}{line}" for line in lines).encode()
+        if _targets(expected) != _targets(_parse(path, after, source).valid()):
             raise ConfigurationError(f"{path}: as a row this would be read as something else: {' '.join(lines)}")
         with atomic_write(path) as part:
             part.write_bytes(after)
     return lines
 
 
-def _rows(path: Path, text: str, source: type[BaseSource]) -> Iterator[Asset | ConfigurationError]:
-    """Each row of a config's text, or in its place what is wrong with it."""
-    seen = dict[tuple[str, str], int]()
-    for line, fields in _records(text, source):
-        try:
-            if isinstance(fields, ConfigurationError):
-                raise fields
-            asset = _asset(fields, source)
-            for metric in asset.metrics:
-                if (first := seen.setdefault((asset.asset.casefold(), metric), line)) != line:
-                    raise ConfigurationError(f"{asset.asset} {metric} stands in line {first} already: keep one of them")
-        except ConfigurationError as error:
-            yield ConfigurationError(f"{path}:{line}: {error}")
-        else:
-            yield asset
-
-
-def _records(text: str, source: type[BaseSource]) -> Iterator[tuple[int, dict[str, str] | ConfigurationError]]:
-    """Each data row with its line number, as a mapping from column to stripped text, or what is wrong with it.
-
-    Nothing follows a wrong header.
-    """
-    known = _columns(source)
-    header: list[str] = []
+def _parse(path: Path, content: bytes, source: type[BaseSource]) -> _Parsed:
+    """The header, the valid rows and the errors; raises ConfigurationError where the content is not UTF-8 text."""
+    try:
+        text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: can't be read as UTF-8 text: {error}") from error
+    parsed = _Parsed([], [], [])
+    lines_of = dict[tuple[str, str], int]()  # by asset and metric
     for line, raw in enumerate(text.split("\n"), start=1):
-        if _is_comment(raw):
-            continue
         try:
             fields = _fields(raw)
-            if not fields:
-                continue
-            if not header:
-                header = _header(fields, known)
-                continue
-            if len(fields) > len(header):
-                raise ConfigurationError(f"{len(fields)} fields, but the header has {len(header)} columns")
-        except (csv.Error, ConfigurationError) as error:
-            no_csv = "no CSV: " if isinstance(error, csv.Error) else ""
-            yield line, ConfigurationError(f"{no_csv}{error}")
-            if not header:
-                return
-        else:
-            yield line, dict(zip(header, fields + [""] * (len(header) - len(fields)), strict=True))
+            if fields and not parsed.header:
+                parsed.header.extend(_header(fields, _columns(source)))
+            elif fields:
+                parsed.rows.append(_row(fields, parsed.header, source, line, lines_of))
+        except ConfigurationError as error:
+            parsed.errors.append(ConfigurationError(f"{path}:{line}: {error}"))
+            if not parsed.header:
+                break
+    return parsed
 
 
 def _columns(source: type[BaseSource]) -> tuple[str, ...]:
     return tuple(column for column in COLUMNS if column != "kind" or source.KINDS)
 
 
-def _is_comment(raw: str) -> bool:
-    return raw.lstrip(' \t"').startswith("#")  # spreadsheets put a comment into quotes
-
-
 def _fields(raw: str) -> list[str]:
-    """The stripped fields of a line, less the empty ones at its end; raises csv.Error."""
-    fields = [field.strip() for field in next(csv.reader([raw], strict=True))]
+    """The stripped fields of a line, without empty ones at its end; none for a comment."""
+    if raw.lstrip(' \t"').startswith("#"):  # spreadsheets put a comment into quotes
+        return []
+    try:
+        fields = [field.strip() for field in next(csv.reader([raw], strict=True))]
+    except csv.Error as error:
+        raise ConfigurationError(f"no CSV: {error}") from error
     for char in "".join(fields):
         if not char.isprintable():
             raise ConfigurationError(f"there is a {char!r} in this line: remove it")
     while fields and not fields[-1]:
         fields.pop()
     return fields
-
-
-def _header_of(path: Path, text: str, source: type[BaseSource]) -> list[str]:
-    """The columns of a config's text; raises ConfigurationError where it has none."""
-    known = _columns(source)
-    for raw in text.split("\n"):
-        if not _is_comment(raw) and (fields := _fields(raw)):
-            return _header(fields, known)
-    raise ConfigurationError(f"{path}: there is no header in it: {','.join(known)}")
 
 
 def _header(fields: list[str], known: tuple[str, ...]) -> list[str]:
@@ -167,13 +152,26 @@ def _header(fields: list[str], known: tuple[str, ...]) -> list[str]:
     return fields
 
 
-def _asset(fields: dict[str, str], source: type[BaseSource]) -> Asset:
-    name, kind, metrics = fields["asset"], fields.get("kind", ""), tuple(fields["metrics"].split())
+def _row(
+    fields: list[str], header: list[str], source: type[BaseSource], line: int, lines_of: dict[tuple[str, str], int]
+) -> Asset:
+    """One row; raises ConfigurationError, also where a series is in an earlier line already."""
+    if len(fields) > len(header):
+        raise ConfigurationError(f"{len(fields)} fields, but the header has {len(header)} columns")
+    asset = _asset(dict(zip(header, fields + [""] * (len(header) - len(fields)), strict=True)), source)
+    for metric in asset.metrics:
+        if (first := lines_of.setdefault((asset.asset.casefold(), metric), line)) != line:
+            raise ConfigurationError(f"{asset.asset} {metric} is in line {first} already: keep one of them")
+    return asset
+
+
+def _asset(cells: dict[str, str], source: type[BaseSource]) -> Asset:
+    name, kind, metrics = cells["asset"], cells.get("kind", ""), tuple(cells["metrics"].split())
     if not name:
         raise ConfigurationError("the asset is empty")
     if len(name) > MAX_ASSET:
         raise ConfigurationError(f"asset of {len(name)} characters: at most {MAX_ASSET} fit")
-    identifier = fields.get("id") or name
+    identifier = cells.get("id") or name
     if "," in identifier or not identifier.strip("."):
         raise ConfigurationError(f"id {identifier!r} can't be asked for: no comma, nor dots alone")
     if source.KINDS and kind not in source.KINDS:
@@ -184,7 +182,7 @@ def _asset(fields: dict[str, str], source: type[BaseSource]) -> Asset:
         _check_metric(metric, kind, source)
         if metrics.count(metric) > 1:
             raise ConfigurationError(f"{name} names {metric} twice")
-    return Asset(name, metrics, identifier, kind, fields.get("name", ""), fields.get("entity", ""))
+    return Asset(name, metrics, identifier, kind, cells.get("name", ""), cells.get("entity", ""))
 
 
 def _check_metric(metric: str, kind: str, source: type[BaseSource]) -> None:
@@ -208,7 +206,7 @@ def _line(path: Path, row: Asset, header: Sequence[str]) -> str:
         "entity": row.entity,
     }
     if cells["id"] and "id" not in header:
-        raise ConfigurationError(f"{path}: {row.asset} needs the column id, as the API calls it {row.id}: add it")
+        raise ConfigurationError(f"{path}: {row.asset} needs a column id, since the API calls it {row.id}: add one")
     line = io.StringIO()
     csv.writer(line).writerow([cells[column] for column in header])
     return line.getvalue().removesuffix("\r\n")
@@ -220,48 +218,26 @@ def _bytes(path: Path) -> bytes:
     except FileNotFoundError:
         raise ConfigurationError(f"{path}: there is no such config file") from None
     except OSError as error:
-        raise ConfigurationError(f"{path}: can't be read as UTF-8 text: {error}") from error
-
-
-def _text(path: Path, content: bytes) -> str:
-    """The text without a BOM, each line ended by a newline alone."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}: can't be read as UTF-8 text: {error}") from error
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+        raise ConfigurationError(f"{path}: can't be read: {error}") from error
 
 
 def _targets(assets: Iterable[Asset]) -> list[Target]:
     return [target for asset in assets for target in asset.targets()]
 
 
-def _good(rows: Iterable[Asset | ConfigurationError]) -> list[Asset]:
-    """The rows; raises the first error among them."""
-    good = []
-    for row in rows:
-        if isinstance(row, ConfigurationError):
-            raise row
-        good.append(row)
-    return good
-
-
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """One writer at a time; the folder is locked, as the file itself is replaced."""
-    held = os.open(path.resolve().parent, os.O_RDONLY)
+def _locked(path: Path) -> Iterator[None]:
+    """One writer at a time. The folder is locked, since the file itself is replaced."""
+    folder = os.open(path.resolve().parent, os.O_RDONLY)
     try:
-        fcntl.flock(held, fcntl.LOCK_EX)
+        fcntl.flock(folder, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(held)
+        os.close(folder)
 
 
-def _nothing_in(path: Path, source: type[BaseSource]) -> ConfigurationError:
-    return ConfigurationError(f"{path}: no asset in it: add a row such as {_example(source)}")
-
-
-def _example(source: type[BaseSource]) -> str:
+def _no_asset(path: Path, source: type[BaseSource]) -> ConfigurationError:
     metric, known = next(iter(source.METRICS.items()))
     kind = min(known.kinds)
-    return f"NAME,{kind},{metric} (asset,kind,metrics)" if kind else f"NAME,{metric} (asset,metrics)"
+    example = f"NAME,{kind},{metric} (asset,kind,metrics)" if kind else f"NAME,{metric} (asset,metrics)"
+    return ConfigurationError(f"{path}: no asset in it: add a row such as {example}")

@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from model.schedule import Schedule, daily, hourly
-from model.values import DAY, Target, Verb, Window
-from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Metric, Observation, Request, halves
+from model.values import DAY, Metric, Target, Verb, Window
+from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Observation, Request, halves
+from sources.defillama_answers import RENAMED_CHAINS
 from sources.defillama_listings import BULK_ANSWERS
-from sources.defillama_metrics import METRICS, PRICE_HISTORY, RENAMED_CHAINS, ROWS, Endpoint, endpoint_of
+from sources.defillama_metrics import METRICS, PRICE_HISTORY, ROWS, Endpoint, endpoint_of
 
 FREE_HOSTS = {  # family: host; the families' paths are the same on the Pro host
     "api": "https://api.llama.fi",

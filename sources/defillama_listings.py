@@ -1,6 +1,6 @@
-"""What DefiLlama offers: the bulk answers of its live metrics, read as lists of assets.
+"""The lists of DefiLlama: the bulk answers of its live metrics, read as lists of assets.
 
-Left out is what no list tells: INFLOW and OUTFLOW, and coins that are no token of a protocol, chain or stablecoin.
+On no list are INFLOW and OUTFLOW, and coins that are not the token of a protocol, chain or stablecoin.
 """
 
 import re
@@ -9,22 +9,23 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from sources.base import ListedAsset, as_list
-from sources.defillama_metrics import FLOWS, PARENT, RENAMED_CHAINS, ROWS, Endpoint
+from sources.defillama_answers import RENAMED_CHAINS
+from sources.defillama_metrics import FLOWS, PARENT, ROWS, Endpoint
 
 COINGECKO = "coingecko:"
 NO_SYMBOL = "-"
 
 
 class BulkAnswer(NamedTuple):
-    """One bulk answer: whether it needs a key, the kinds of the assets in it, and how it is read."""
+    """How one bulk answer is read, the kinds of the assets in it, and whether it needs a key."""
 
-    pro: bool
-    kinds: frozenset[str]
     read: Callable[[Any], Iterator[ListedAsset]]
+    kinds: frozenset[str]
+    pro: bool = False
 
 
 def _read_protocols(payload: Any) -> Iterator[ListedAsset]:
-    """Protocols, the parents that they name, which have no row of their own, and their tokens."""
+    """Protocols, their tokens, and their parents, which have no row of their own."""
     for row in as_list(payload):
         metrics = {"TVL"} if row.get("mcap") is None else {"TVL", "MCAP"}
         symbol = _symbol(row["symbol"])
@@ -34,10 +35,10 @@ def _read_protocols(payload: Any) -> Iterator[ListedAsset]:
 
 
 def _read_overview(payload: Any, of_protocols: frozenset[str], of_chains: frozenset[str]) -> Iterator[ListedAsset]:
-    """Protocols and chains with a flow; a protocol that never had it stands there without any total.
+    """Protocols and chains that have a flow; the row of a protocol that never had it has no total at all.
 
-    What a parent has is the sum of its children, so it has the flow as soon as one of them has it. A day without an
-    answer from a protocol leaves out `total24h` alone.
+    The API sums up children for their parent, so a parent has the flow if a child has it. When a protocol did not
+    report for a day, only `total24h` is missing.
     """
     for row in as_list(payload["protocols"]):
         if any(name.startswith("total") and row[name] is not None for name in row):
@@ -83,7 +84,7 @@ def _parent(row: Any, metrics: frozenset[str]) -> Iterator[ListedAsset]:
 
 
 def _coin(row: Any, symbol: str) -> Iterator[ListedAsset]:
-    """The token of a row; the name of the row is not the token's."""
+    """The token of a row, without a name: the row's name is not the token's."""
     if coin := row["gecko_id"]:
         yield ListedAsset(f"{COINGECKO}{coin}", coin, "coin", "", symbol, frozenset({"PRICE"}))
 
@@ -99,7 +100,7 @@ def _symbol(symbol: str | None) -> str:
 
 
 def _dead(row: Any) -> str:
-    """What the flags of a row say; those of a live asset are absent, null or false."""
+    """What the flags of a row say; for a live asset they are absent, null or false."""
     flags = [name for name in ("deprecated", "delisted") if row.get(name)]
     return ", ".join([f"dead from {row['deadFrom']}", *flags] if row.get("deadFrom") else flags)
 
@@ -108,7 +109,7 @@ def _slug(text: str) -> str:
     return re.sub(r"[^\w.+]+", "-", text.lower()).strip("-")
 
 
-def _endpoint(metric: str) -> Endpoint:
+def _live(metric: str) -> Endpoint:
     endpoint = ROWS[metric].live
     if endpoint is None:
         raise KeyError(f"{metric} has no live value")
@@ -116,15 +117,15 @@ def _endpoint(metric: str) -> Endpoint:
 
 
 def _overviews() -> Iterator[tuple[Endpoint, BulkAnswer]]:
-    """One for each flow of protocols, with the flow of chains that is of the same type."""
-    for kind, metric, path_type, data_type, pro in FLOWS:
-        if kind == "protocol":
-            same = {row[1] for row in FLOWS if row[0] == "chain" and row[2:4] == (path_type, data_type)}
-            read = partial(_read_overview, of_protocols=_both({metric}), of_chains=_both(same))
+    """One for each flow of protocols; it also lists the chains that have the same flow."""
+    for flow in FLOWS:
+        if flow.kind == "protocol":
+            same = {each.metric for each in FLOWS if each.kind == "chain" and each[2:4] == flow[2:4]}
+            read = partial(_read_overview, of_protocols=_both({flow.metric}), of_chains=_both(same))
             kinds = frozenset({"protocol", "chain"} if same else {"protocol"})
-            yield _endpoint(f"{metric}_24H"), BulkAnswer(pro, kinds, read)
+            yield _live(f"{flow.metric}_24H"), BulkAnswer(read, kinds, flow.pro)
     read = partial(_read_overview, of_protocols=frozenset({"OPEN_INTEREST"}), of_chains=frozenset())
-    yield _endpoint("OPEN_INTEREST"), BulkAnswer(False, frozenset({"protocol"}), read)
+    yield _live("OPEN_INTEREST"), BulkAnswer(read, frozenset({"protocol"}))
 
 
 def _both(metrics: set[str]) -> frozenset[str]:
@@ -133,10 +134,10 @@ def _both(metrics: set[str]) -> frozenset[str]:
 
 
 BULK_ANSWERS: Mapping[Endpoint, BulkAnswer] = {
-    _endpoint("TVL"): BulkAnswer(False, frozenset({"protocol", "coin"}), _read_protocols),
-    _endpoint("CHAIN_TVL"): BulkAnswer(False, frozenset({"chain", "coin"}), _read_chains),
-    _endpoint("CHAIN_STABLECOIN_SUPPLY"): BulkAnswer(False, frozenset({"chain"}), _read_stablecoin_chains),
-    _endpoint("STABLECOIN_PRICE"): BulkAnswer(False, frozenset({"stablecoin", "coin"}), _read_stablecoins),
+    _live("TVL"): BulkAnswer(_read_protocols, frozenset({"protocol", "coin"})),
+    _live("CHAIN_TVL"): BulkAnswer(_read_chains, frozenset({"chain", "coin"})),
+    _live("CHAIN_STABLECOIN_SUPPLY"): BulkAnswer(_read_stablecoin_chains, frozenset({"chain"})),
+    _live("STABLECOIN_PRICE"): BulkAnswer(_read_stablecoins, frozenset({"stablecoin", "coin"})),
     **dict(_overviews()),
-    _endpoint("APY"): BulkAnswer(False, frozenset({"pool"}), _read_pools),
+    _live("APY"): BulkAnswer(_read_pools, frozenset({"pool"})),
 }

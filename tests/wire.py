@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar, Self, cast
 from urllib.parse import quote
 
-from model.values import Target, Verb, Window
-from sources.base import BaseSource, Call, Metric, Observation, Request
+from model.values import Metric, Target, Verb, Window
+from sources.base import BaseSource, Call, Observation, Request
 from sources.http import Client
 
 NOW = datetime(2025, 12, 19, 10, tzinfo=UTC)

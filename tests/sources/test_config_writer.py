@@ -101,7 +101,7 @@ def test_a_second_row_of_an_asset_may_bring_further_metrics(file: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        (replace(PENDLE, asset="Lido", metrics=("TVL",)), ":3: Lido TVL stands in line 2 already: keep one of them"),
+        (replace(PENDLE, asset="Lido", metrics=("TVL",)), ":3: Lido TVL is in line 2 already: keep one of them"),
         (replace(PENDLE, metrics=("TVLL",)), ":3: unknown metric 'TVLL': did you mean TVL?"),
         (replace(PENDLE, id="a,b"), ":3: id 'a,b' can't be asked for: no comma, nor dots alone"),
         (replace(PENDLE, name="a\nb"), ":3: no CSV: unexpected end of data"),
@@ -131,7 +131,7 @@ def test_to_a_file_that_is_wrong_nothing_is_added(file: Path, content: str | byt
 def test_a_header_without_the_column_id_takes_no_row_that_needs_one(file: Path) -> None:
     row = replace(PENDLE, id="parent#pendle")
     assert refusal(file, "asset,kind,metrics\n", row) == (
-        ": pendle needs the column id, as the API calls it parent#pendle: add it"
+        ": pendle needs a column id, since the API calls it parent#pendle: add one"
     )
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from model.values import DAY, MAX_METRIC, Target, Verb, Window
+from model.values import DAY, MAX_METRIC, Metric, Target, Verb, Window
 from sources import SOURCES
-from sources.base import BaseSource, Call, ListedAsset, Metric
+from sources.base import BaseSource, Call, ListedAsset
 from sources.config import read_config
 
 ROOT = Path(__file__).parents[2]
