@@ -5,11 +5,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager
 from typing import TypeVar
 
 from db.setup import Database
-from model.background import Background
+from model.background import in_background
 from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, Settings
 
 log = logging.getLogger(__name__)
@@ -74,10 +75,10 @@ def until_stopped(stop: threading.Event, work: Callable[[], T]) -> T | None:
 
     It goes on in a thread of its own, so that a signal is heard whatever the work waits for.
     """
-    background = Background(work)
-    while not background.ended(0.5) and not stop.is_set():
+    future = in_background(work)
+    while not wait([future], 0.5).done and not stop.is_set():
         pass  # not for ever: a signal is heard between two waits at the latest
-    if not background.ended(STOP_SECONDS):
+    if not wait([future], STOP_SECONDS).done:
         log.warning("not all has ended within %.0f s: what was not committed is left undone", STOP_SECONDS)
         return None
-    return background.result()
+    return future.result()

@@ -3,6 +3,7 @@
 import io
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import wait
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg2
@@ -10,7 +11,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from db.setup import FOREIGN, Database, alive, not_ours, reason
-from model.background import Background
+from model.background import in_background
 from model.errors import ConfigurationError, DatabaseAway, DatabaseLost
 
 T = TypeVar("T")
@@ -128,11 +129,11 @@ def _interruptible(session: Connection, work: Callable[[], T]) -> T:
     """What the work gives. The driver hears no signal while it waits, so the main thread waits for another one."""
     if threading.current_thread() is not threading.main_thread():
         return work()
-    background = Background(work)
+    future = in_background(work)
     try:
-        background.ended()
+        wait([future])
     except KeyboardInterrupt:
         session.cancel()
-        background.ended()
+        wait([future])
         raise
-    return background.result()
+    return future.result()

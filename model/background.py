@@ -2,34 +2,21 @@
 
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from concurrent.futures import Future
+from typing import TypeVar
 
 T = TypeVar("T")
 
 
-class Background(Generic[T]):
-    """Work that has begun in a daemon thread: the process may end before the work does."""
+def in_background(work: Callable[[], T]) -> Future[T]:
+    """Start work in a daemon thread: the process may end before the work does."""
+    future: Future[T] = Future()
 
-    def __init__(self, work: Callable[[], T]) -> None:
-        self._work = work
-        self._result: list[T] = []
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="work", daemon=True)
-        self._thread.start()
-
-    def ended(self, within: float | None = None) -> bool:
-        """Whether the work ends within so many seconds; without a number, wait until it ends."""
-        self._thread.join(within)
-        return not self._thread.is_alive()
-
-    def result(self) -> T:
-        """What the work returned; raises its error. Only for work that has ended."""
-        if self._error:
-            raise self._error
-        return self._result[0]
-
-    def _run(self) -> None:
+    def run() -> None:
         try:
-            self._result.append(self._work())
+            future.set_result(work())
         except BaseException as error:  # noqa: BLE001 (raised where the result is taken)
-            self._error = error
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="work", daemon=True).start()
+    return future

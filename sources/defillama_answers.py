@@ -1,15 +1,16 @@
 """How the answers of DefiLlama are read; which endpoint gives which answer: defillama_metrics.py.
 
-Facts about the answers come from the provider's public documentation and server source, and from recorded bodies.
+There are three shapes: a list of many assets, the value of one asset, and the history of one asset. Facts about the
+answers come from the provider's public documentation and server source, and from recorded bodies.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from model.values import Target
 from sources.base import UNDATED, Call, Observation, as_list
 
 Reader = Callable[[Call, Any], Iterator[Observation]]
+Value = Callable[[str, Any], object]  # from a metric and a row, or from a metric and the whole answer
 
 SECONDS_A_DAY = 86_400
 POOL_FIELD = {"APY": "apy", "POOL_TVL": "tvlUsd"}  # percent; USD
@@ -22,83 +23,64 @@ RENAMED_CHAINS = {  # old name in some answers, in small letters: the present on
 }
 
 
-def read_protocols(call: Call, payload: Any) -> Iterator[Observation]:
-    """In USD; the row of a protocol without a token may lack `mcap`."""
-    return _bulk(call, payload, "slug", lambda metric, row: row["tvl"] if metric == "TVL" else row.get("mcap"))
+def _many(
+    name: str, value: Value, rows: Callable[[Any], Any] = lambda payload: payload, same: Callable[[Any], str] = str
+) -> Reader:
+    """A list of many assets, each identified by its field `name`; where two rows have one name, both are rejected."""
+
+    def read(call: Call, payload: Any) -> Iterator[Observation]:
+        found: dict[str, list[Any]] = {same(target.id): [] for target in call.targets}
+        listed = as_list(rows(payload))
+        named = [row for row in listed if row.get(name) is not None]
+        if listed and not named:
+            raise KeyError(name)
+        for row in named:
+            if (known := found.get(same(row[name]))) is not None:
+                known.append(row)
+        for target in call.targets:
+            known = found[same(target.id)]
+            if len(known) == 1:
+                yield Observation(target, UNDATED, value(target.metric, known[0]))
+            elif known:
+                yield Observation(target, UNDATED, f"{len(known)} rows named {target.id}")  # no number, so rejected
+
+    return read
 
 
-def read_overview_rows(call: Call, payload: Any) -> Iterator[Observation]:
-    """The trailing 24 hours of each protocol; a row without them lacks the key."""
-    return _bulk(call, payload["protocols"], "slug", lambda _, row: row.get("total24h"))
+def _one(value: Value) -> Reader:
+    """The value of one asset at present."""
+
+    def read(call: Call, payload: Any) -> Iterator[Observation]:
+        for target in call.targets:
+            yield Observation(target, UNDATED, value(target.metric, payload))
+
+    return read
 
 
-def read_chains(call: Call, payload: Any) -> Iterator[Observation]:
-    """In USD."""
-    return _bulk(call, payload, "name", lambda _, row: row["tvl"], same=_chain)
+def _history(time: str, value: Value, rows: Callable[[Any], Any] = lambda payload: payload) -> Reader:
+    """The history of one asset, a row for each point."""
 
+    def read(call: Call, payload: Any) -> Iterator[Observation]:
+        for target in call.targets:
+            for row in as_list(rows(payload)):
+                yield Observation(target, row[time], value(target.metric, row))
 
-def read_stablecoin_chains(call: Call, payload: Any) -> Iterator[Observation]:
-    """The USD-pegged part: the API gives one number for each peg and no total, and nothing is summed here."""
-    return _bulk(call, payload, "name", lambda _, row: row["totalCirculatingUSD"].get("peggedUSD"), same=_chain)
-
-
-def read_stablecoins(call: Call, payload: Any) -> Iterator[Observation]:
-    """Prices in USD; null for many coins."""
-    return _bulk(call, payload["peggedAssets"], "id", lambda _, row: row["price"])
-
-
-def read_pools(call: Call, payload: Any) -> Iterator[Observation]:
-    """APY and TVL of each pool."""
-    return _bulk(call, payload["data"], "pool", lambda metric, row: row[POOL_FIELD[metric]])
-
-
-def read_number(call: Call, payload: Any) -> Iterator[Observation]:
-    """The TVL of a parent protocol: the whole answer is one number."""
-    if type(payload) not in (int, float):  # a bool is an int, too
-        raise TypeError(f"{type(payload).__name__} in place of a number")
-    for target in call.targets:
-        yield Observation(target, UNDATED, payload)
-
-
-def read_total24h(call: Call, payload: Any) -> Iterator[Observation]:
-    """The trailing 24 hours of a chain or parent; where there are none, the key may be missing."""
-    if not {"total24h", "totalDataChart"} & payload.keys():
-        raise KeyError("total24h")  # neither an overview nor a summary
-    for target in call.targets:
-        yield Observation(target, UNDATED, payload.get("total24h"))
-
-
-def read_inflows(call: Call, payload: Any) -> Iterator[Observation]:
-    """Only `outflows` is documented; an inflow is stored where the API reports one."""
-    values = {"OUTFLOW": payload["outflows"], "INFLOW": payload.get("inflows")}
-    for target in call.targets:
-        yield Observation(target, UNDATED, values[target.metric])
+    return read
 
 
 def read_prices(call: Call, payload: Any) -> Iterator[Observation]:
-    """In USD, each with the time of its observation; unknown coins are missing."""
+    """The prices of several coins in USD, each with the time of its observation; unknown coins are missing."""
     for target in call.targets:
         if coin := payload["coins"].get(target.id):
             yield Observation(target, coin["timestamp"], coin["price"])
 
 
 def read_price_history(call: Call, payload: Any) -> Iterator[Observation]:
-    """In USD, each with the time of its observation; unknown coins are missing."""
+    """The same, with several points for each coin."""
     for target in call.targets:
         if coin := payload["coins"].get(target.id):
-            yield from _history(target, coin["prices"], "timestamp", lambda row: row["price"])
-
-
-def read_tvl_history(call: Call, payload: Any) -> Iterator[Observation]:
-    """The points of /protocol/{slug}, without a last one that is not dated midnight.
-
-    Such a point is the value of now, and is gone from the next answer.
-    """
-    rows = as_list(payload)
-    if rows and rows[-1]["date"] % SECONDS_A_DAY:
-        rows = rows[:-1]
-    for target in call.targets:
-        yield from _history(target, rows, "date", lambda row: row["totalLiquidityUSD"])
+            for row in as_list(coin["prices"]):
+                yield Observation(target, row["timestamp"], row["price"])
 
 
 def read_chart(call: Call, payload: Any) -> Iterator[Observation]:
@@ -109,63 +91,40 @@ def read_chart(call: Call, payload: Any) -> Iterator[Observation]:
             yield Observation(target, date, value)
 
 
-def read_chain_tvl_history(call: Call, payload: Any) -> Iterator[Observation]:
-    """In USD."""
-    for target in call.targets:
-        yield from _history(target, payload, "date", lambda row: row["tvl"])
+def _number(_: str, payload: Any) -> object:
+    if type(payload) not in (int, float):  # a bool is an int, too
+        raise TypeError(f"{type(payload).__name__} in place of a number")
+    return payload
 
 
-def read_stablecoin_chain_history(call: Call, payload: Any) -> Iterator[Observation]:
-    """The USD-pegged part, as in `read_stablecoin_chains`."""
-    rows = _without_moving_zero(payload)
-    for target in call.targets:
-        yield from _history(target, rows, "date", lambda row: row["totalCirculatingUSD"].get("peggedUSD"))
+def _total24h(_: str, payload: Any) -> object:
+    """The trailing 24 hours of a chain or parent; where there are none, the key may be missing."""
+    if not {"total24h", "totalDataChart"} & payload.keys():
+        raise KeyError("total24h")  # neither an overview nor a summary
+    return payload.get("total24h")
 
 
-def read_stablecoin_supply(call: Call, payload: Any) -> Iterator[Observation]:
-    """The chart of one stablecoin, in units of its own peg; each row has one peg or none.
-
-    /stablecoins lists all coins at once, but since 2026 in USD under the name of the peg: another quantity.
-    """
-    rows = _without_moving_zero(payload)
-    for target in call.targets:
-        yield from _history(target, rows, "date", _only_peg)
+def _flow(metric: str, payload: Any) -> object:
+    """Only `outflows` is documented; an inflow is stored where the API reports one."""
+    outflow, inflow = payload["outflows"], payload.get("inflows")
+    return outflow if metric == "OUTFLOW" else inflow
 
 
-def read_pool_history(call: Call, payload: Any) -> Iterator[Observation]:
-    """One record a day, the last one of that day."""
-    for target in call.targets:
-        field = POOL_FIELD[target.metric]
-        yield from _history(target, payload["data"], "timestamp", lambda row: row[field])  # noqa: B023 (used at once)
+def _pegged_usd(_: str, row: Any) -> object:
+    """The USD-pegged part: the API gives one number for each peg and no total, and nothing is summed here."""
+    return row["totalCirculatingUSD"].get("peggedUSD")
 
 
-def _history(target: Target, rows: Any, time: str, value: Callable[[Any], object]) -> Iterator[Observation]:
-    for row in as_list(rows):
-        yield Observation(target, row[time], value(row))
-
-
-def _bulk(
-    call: Call, rows: Any, name: str, value: Callable[[str, Any], object], same: Callable[[Any], str] = str
-) -> Iterator[Observation]:
-    """The wanted rows of an answer that lists many assets; where two rows have one name, both are rejected."""
-    found: dict[str, list[Any]] = {same(target.id): [] for target in call.targets}
-    named = [row for row in as_list(rows) if row.get(name) is not None]
-    if rows and not named:
-        raise KeyError(name)
-    for row in named:
-        if (known := found.get(same(row[name]))) is not None:
-            known.append(row)
-    for target in call.targets:
-        known = found[same(target.id)]
-        if len(known) == 1:
-            yield Observation(target, UNDATED, value(target.metric, known[0]))
-        elif known:
-            yield Observation(target, UNDATED, f"{len(known)} rows named {target.id}")  # no number, so rejected
-
-
-def _only_peg(row: Any) -> object:
+def _only_peg(_: str, row: Any) -> object:
+    """The supply of one stablecoin in units of its own peg; a row has one peg or none."""
     (supply,) = row["totalCirculating"].values() or [None]
     return supply
+
+
+def _without_now(payload: Any) -> list[Any]:
+    """The rows, without a last one that is not dated midnight: the value of now, which is gone from the next answer."""
+    rows = as_list(payload)
+    return rows[:-1] if rows and rows[-1]["date"] % SECONDS_A_DAY else rows
 
 
 def _without_moving_zero(payload: Any) -> list[Any]:
@@ -182,3 +141,21 @@ def _without_moving_zero(payload: Any) -> list[Any]:
 
 def _chain(name: str) -> str:
     return RENAMED_CHAINS.get(name.casefold(), name).casefold()
+
+
+# Values in USD unless something else is said. A protocol without a token may lack `mcap`, one without a trailing 24 h
+# lacks `total24h`. /stablecoins lists supplies too, but since 2026 in USD under the name of the peg: another quantity.
+read_protocols = _many("slug", lambda metric, row: row["tvl"] if metric == "TVL" else row.get("mcap"))
+read_overview = _many("slug", lambda _, row: row.get("total24h"), lambda payload: payload["protocols"])
+read_chains = _many("name", lambda _, row: row["tvl"], same=_chain)
+read_stablecoin_chains = _many("name", _pegged_usd, same=_chain)
+read_stablecoins = _many("id", lambda _, row: row["price"], lambda payload: payload["peggedAssets"])
+read_pools = _many("pool", lambda metric, row: row[POOL_FIELD[metric]], lambda payload: payload["data"])
+read_number = _one(_number)
+read_total24h = _one(_total24h)
+read_inflows = _one(_flow)
+read_tvl_history = _history("date", lambda _, row: row["totalLiquidityUSD"], _without_now)
+read_chain_tvl_history = _history("date", lambda _, row: row["tvl"])
+read_stablecoin_chain_history = _history("date", _pegged_usd, _without_moving_zero)
+read_stablecoin_supply = _history("date", _only_peg, _without_moving_zero)
+read_pool_history = _history("timestamp", lambda metric, row: row[POOL_FIELD[metric]], lambda payload: payload["data"])

@@ -67,7 +67,7 @@ class Flow(NamedTuple):
 
 def _overview(path_type: str, data_type: str) -> Endpoint:
     params = (*NO_CHART, ("dataType", data_type)) if data_type else NO_CHART
-    return Endpoint(f"api/overview/{path_type}", answers.read_overview_rows, params)
+    return Endpoint(f"api/overview/{path_type}", answers.read_overview, params)
 
 
 def _summary(path_type: str, data_type: str, read: Reader = answers.read_chart) -> Endpoint:

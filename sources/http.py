@@ -16,7 +16,7 @@ from model.errors import CallFailed, SourceStopped
 from model.scrub import hide, spellings
 from sources.base import Answer, BaseSource, Call, Request
 from sources.pace import Pace
-from sources.retry import LONGEST_PAUSE, MAX_REFUSALS, MAX_TRIES, Verdict, backoff, retry_after, verdict
+from sources.retry import LONGEST_PAUSE, MAX_REFUSALS, MAX_TRIES, THROTTLED, Verdict, backoff, retry_after, verdict
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -42,10 +42,6 @@ class _Session(requests.Session):
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Nowhere."""
-
-
-class _Throttled(Exception):
-    """A 429; the pace has been slowed down."""
 
 
 class _Fault(Exception):
@@ -107,11 +103,11 @@ class Client:
                 fault = _Fault(_reason(error))
             except _Fault as error:
                 fault = error
-            except _Throttled as error:
+            if fault.status == THROTTLED:
                 refusals += 1
                 if refusals >= MAX_REFUSALS:
-                    raise CallFailed(f"{call}: HTTP 429, {refusals} times", status=429) from error
-                continue
+                    raise CallFailed(f"{call}: HTTP 429, {refusals} times", status=THROTTLED)
+                continue  # the pace makes it wait
             faults += 1
             if faults >= MAX_TRIES:
                 failed = CallFailed(f"{call}: {fault} ({faults} tries)", status=fault.status)
@@ -150,7 +146,7 @@ class Client:
         return response
 
     def _judge(self, call: Call, response: requests.Response, started: float, read: Read[T]) -> T:
-        """Read a good answer. Raises _Throttled and _Fault for what may pass, else CallFailed or SourceStopped."""
+        """Read a good answer. Raises _Fault for what may pass, else CallFailed or SourceStopped."""
         status = response.status_code
         html = "html" in response.headers.get("Content-Type", "").lower()
         found = verdict(status, html=html)
@@ -162,8 +158,7 @@ class Client:
         what = f"HTTP {status}: {self._snippet(response, html=html)}"
         if found is Verdict.THROTTLED:
             self._slow_down(response, started)
-            raise _Throttled
-        if found is Verdict.FAULT:
+        if found in (Verdict.THROTTLED, Verdict.FAULT):
             raise _Fault(what, status)
         if found is Verdict.REFUSED:
             raise self._ended(f"{self.source.name} refuses the key ({what}): {self.source.remedy()}")

@@ -1,4 +1,4 @@
-"""What is tried again, and how long it waits: pure functions; the loop that uses them is in http.py."""
+"""What is retried, and how long it waits: pure functions; the loop that uses them is in http.py."""
 
 import random
 import re
@@ -7,18 +7,19 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
 
+THROTTLED = 429
 MAX_TRIES = 5  # of one call that meets faults
-MAX_REFUSALS = 10  # of one call that meets 429; their pauses add up to a minute at least, as APIs count by it
+MAX_REFUSALS = 10  # of one call that meets 429; their pauses add up to at least a minute, since APIs count by minute
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds
 LONGEST_PAUSE = 900.0  # seconds; an API that asks for more is left to the next run
 
 
 class Verdict(Enum):
-    """What an answer means for the call that got it."""
+    """What an answer means for its call."""
 
     GOOD = "read it"
-    FAULT = "passing: try again, a bounded number of times"
-    THROTTLED = "stop all requests for a while, then try again"
+    FAULT = "may pass: retry a limited number of times"
+    THROTTLED = "stop all requests for a while, then retry"
     REFUSED = "stop the source: no call will be answered"
     WRONG = "lasting: this call will never be answered"
 
@@ -26,10 +27,10 @@ class Verdict(Enum):
 def verdict(status: int, *, html: bool) -> Verdict:
     """Judge an answer by its status and by whether its body is an HTML page.
 
-    Both APIs answer JSON or plain text; a page of HTML comes from Cloudflare in front of them, a 403 with one
-    included, and speaks of the way there and not of the call. A 401 and a 402 mean the key, whoever words them.
+    Both APIs answer JSON or plain text. A page of HTML comes from Cloudflare in front of them, even with a 403, so it
+    says nothing about the call. A 401 and a 402 are about the key, whoever sends them.
     """
-    if status == 429:
+    if status == THROTTLED:
         return Verdict.THROTTLED
     if status in (401, 402) or (status == 403 and not html):
         return Verdict.REFUSED
@@ -46,7 +47,7 @@ def backoff(failures: int, jitter: float | None = None) -> float:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds that a Retry-After header asks for, given as seconds or as a date; None where it says nothing."""
+    """Seconds that a Retry-After header asks for, given as seconds or as a date; None where there is no such header."""
     text = headers.get("Retry-After", "").strip()
     if re.fullmatch(r"\d+(\.\d*)?", text, re.ASCII):
         return float(text)
