@@ -1,1 +1,1 @@
-"""What everything else stands on: the values that flow, errors, settings, schedules and small helpers."""
+"""The ground layer: values, errors, settings, schedules and small helpers."""

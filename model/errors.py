@@ -1,10 +1,10 @@
-"""Every error of the pipeline, named by what the caller does next."""
+"""Every error of the pipeline, named by what the caller does next. A docstring is the message by default."""
 
 from typing import ClassVar
 
 
 class PipelineError(Exception):
-    """The pipeline can't go on."""
+    """The pipeline can't continue."""
 
     exit_code: ClassVar[int] = 1
 
@@ -13,35 +13,35 @@ class PipelineError(Exception):
 
 
 class ConfigurationError(PipelineError):
-    """Stop the program: what it was given is wrong, and the message says what would be right."""
+    """Stop the program: its input is wrong; the message says what would be right."""
 
     exit_code = 2
 
 
 class BadQuestion(ConfigurationError, ValueError):
-    """Ask otherwise: a name, a time or a window is not what can be asked for, and the message says what would be."""
+    """Ask something else: a name, a time or a window is wrong; the message says what would be right."""
 
 
 class DatabaseLost(PipelineError):
-    """Stop the program: the database went away and did not come back; what was committed is kept."""
+    """Stop the program: the connection to the database was lost; everything committed so far is kept."""
 
 
 class DatabaseAway(ConfigurationError):
-    """Wait for the database, or stop the program: no server answers where it should be."""
+    """Wait for the database or stop the program: no server answers at its address."""
 
 
 class RunRefused(PipelineError):
-    """Stop this run: another one holds its place."""
+    """Stop this run: another process is making the same run."""
 
 
 class SchedulerRefused(RunRefused):
-    """Stop this scheduler: another one is at work on the same database."""
+    """Stop this scheduler: another one works on the same database."""
 
     exit_code = 3
 
 
 class SourceStopped(PipelineError):
-    """Stop this source: its API refuses every call, and the message says the remedy."""
+    """Stop this source: its API refuses every call; the message says what to do."""
 
 
 class CallFailed(PipelineError):
@@ -53,4 +53,4 @@ class CallFailed(PipelineError):
 
 
 class BadPoint(PipelineError, ValueError):
-    """Leave this point out and count it: what the API gave is no value at no time."""
+    """Leave this point out and count it: it is not a finite value with a UTC time."""

@@ -1,4 +1,4 @@
-"""Files that are written at once or not at all."""
+"""Files that are written completely or not at all."""
 
 import os
 import secrets
@@ -12,18 +12,18 @@ from model.errors import ConfigurationError
 
 @contextmanager
 def atomic_write(file: Path) -> Iterator[Path]:
-    """A path beside a file, to be written, which takes its place in the end; where the work fails, nothing is left.
+    """Yield a path beside the file to write to; at the end of the block that new file replaces the old one.
 
-    What a link leads to is replaced, and keeps its mode. Raises ConfigurationError where it can't be written, or is not
-    to be.
+    If the block fails, the old file stays and the new one is removed. The target of a link is replaced, and keeps its
+    mode. Raises ConfigurationError if the file can't be written or is read-only.
     """
     place = Path(os.path.realpath(file))
     part = place.with_name(f".{secrets.token_hex(8)}.part")
     try:
         mode = stat.S_IMODE(place.stat().st_mode) if place.exists() else None
         if mode is not None and not place.is_file():
-            raise ConfigurationError(f"{file}: can't be written: it is no plain file")
-        if mode is not None and not (mode & 0o222 and os.access(place, os.W_OK)):  # which root could write all the same
+            raise ConfigurationError(f"{file}: can't be written: it is not a regular file")
+        if mode is not None and not (mode & 0o222 and os.access(place, os.W_OK)):  # root could write it anyway
             raise ConfigurationError(f"{file}: can't be written: it is read-only")
         part.touch(exist_ok=False)
         try:
@@ -31,7 +31,7 @@ def atomic_write(file: Path) -> Iterator[Path]:
                 part.chmod(mode)
             yield part
             with part.open("rb") as written:
-                os.fsync(written.fileno())  # so that after a crash it is the old or the new one
+                os.fsync(written.fileno())  # so that a crash leaves the old or the new file
             part.replace(place)
         except BaseException:
             part.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What a long-running process does so that freed memory goes back to the system."""
+"""Return freed memory of a long-running process to the system."""
 
 import ctypes
 import os
@@ -6,9 +6,9 @@ import sys
 
 
 def use_plain_malloc() -> None:
-    """Start this very command anew on the C library's allocator, unless it runs on it already.
+    """Start this command again with the allocator of the C library, unless it is in use already.
 
-    Python's own keeps what a run has freed: after its first backfill an idle scheduler held 120 MB in place of 50.
+    Python's own allocator keeps what a run has freed: after a backfill an idle scheduler held 120 MB instead of 50 MB.
     """
     wanted = {"PYTHONMALLOC": "malloc", "MALLOC_ARENA_MAX": "2"}
     if not wanted.keys() <= os.environ.keys():
@@ -16,7 +16,7 @@ def use_plain_malloc() -> None:
 
 
 def give_memory_back() -> None:
-    """Return to the system what has been freed, where the C library can: glibc keeps it while all is idle."""
+    """Return freed memory, where the C library can; glibc would keep it while the process is idle."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
         trim(0)

@@ -1,4 +1,4 @@
-"""When runs recur: a slot in each period of the UTC day."""
+"""When runs recur."""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -9,10 +9,10 @@ HOUR = timedelta(hours=1)
 
 
 class Schedule(NamedTuple):
-    """A slot in each period, at a fixed time after its begin; periods are parts of the UTC day."""
+    """One slot in each period, a fixed time after its start; a period is the UTC day or an equal part of it."""
 
-    every: timedelta  # a day, or a part of one
-    at: timedelta  # since the begin of the period
+    every: timedelta  # length of the period
+    at: timedelta  # from the start of the period to the slot
 
     def slot(self, now: datetime) -> datetime:
         """The latest slot at or before an aware UTC time."""
@@ -28,10 +28,10 @@ class Schedule(NamedTuple):
 
 
 def hourly(minute: int) -> Schedule:
-    """Once an hour, at this minute of it."""
+    """Once an hour, at this minute."""
     return Schedule(HOUR, timedelta(minutes=minute))
 
 
 def daily(hour: int, minute: int) -> Schedule:
-    """Once a day, at this time, UTC."""
+    """Once a day, at this time in UTC."""
     return Schedule(DAY, timedelta(hours=hour, minutes=minute))

@@ -1,4 +1,4 @@
-"""What the environment and .env say, read once, at the edge; and which of it is secret."""
+"""The settings from the environment and .env, read once, and which of them are secret."""
 
 import contextlib
 import os
@@ -20,14 +20,14 @@ OWN_PACE_DIRECTORY = ROOT / ".data" / "pace"
 
 
 class Settings:
-    """The variables of the environment, completed by those of .env."""
+    """The variables of the environment, and those of .env that the environment does not set."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = {name: value.strip() for name, value in values.items()}
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ, file: Path = ROOT / ".env") -> "Settings":
-        """The settings of this process; raises ConfigurationError where .env can't be read."""
+        """The settings of this process; raises ConfigurationError if .env can't be read."""
         try:
             written = {name: value for name, value in dotenv_values(file).items() if value is not None}
         except (OSError, UnicodeDecodeError) as error:
@@ -35,15 +35,15 @@ class Settings:
         return cls({**written, **environment})
 
     def get(self, name: str) -> str:
-        """The value of a variable, empty where it is not set."""
+        """The value of a variable; empty if it is not set."""
         return self._values.get(name, "")
 
     def has_database(self) -> bool:
-        """Whether there is a database already, as far as can be told without opening it."""
+        """Whether DATABASE_URL is set or an embedded database exists."""
         return bool(self.get(DATABASE_URL)) or EMBEDDED_DIRECTORY.exists()
 
     def key(self, name: str) -> str:
-        """The value of a variable that holds an API key; raises ConfigurationError where it can't be one."""
+        """The value of a variable for an API key; raises ConfigurationError if it can't be a key."""
         value = self.get(name)
         if not value.isascii() or not value.isprintable() or set(value) & set(" \"'"):
             raise ConfigurationError(
@@ -52,7 +52,7 @@ class Settings:
         return value
 
     def url(self, name: str) -> str:
-        """The value of a variable that holds a server's URL; raises ConfigurationError where it can't be one."""
+        """The value of a variable for the URL of a server; raises ConfigurationError if it can't be one."""
         value = self.get(name)
         if value and not re.match(r"https?://[^/\s]", value):
             raise ConfigurationError(f"{name} is no URL of a server: write http://host:port or https://host")
@@ -64,12 +64,12 @@ class Settings:
 
 
 def _passwords(url: str) -> set[str]:
-    """The password in a database URL or in a string of key=value pairs, as libpq reads it and as it is written."""
-    import psycopg2  # here, since `--help` needs none
+    """The password in a database URL or a list of key=value pairs, both as written and as libpq reads it."""
+    import psycopg2  # imported here, since `--help` does not need it
     from psycopg2.extensions import parse_dsn
 
     found = {written for pair in re.findall(r"://[^:/?#@]*:(.*)@|[?&]password=([^&]*)", url) for written in pair}
     found |= {unquote(written) for written in found}
-    with contextlib.suppress(psycopg2.ProgrammingError):  # what libpq can't read is refused when it is used
+    with contextlib.suppress(psycopg2.ProgrammingError):  # a wrong URL is refused when it is used
         found.add(parse_dsn(url).get("password", ""))
     return found

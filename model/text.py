@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-ALIKE = 0.6  # of 1: how like two names are, as difflib counts, for one to be suggested in place of the other
-FEW = 12  # known names, all of which a hint lists where none is near
+ALIKE = 0.6  # similarity by difflib, of 1, from which one name is suggested for another
+FEW = 12  # so many known names a hint lists where none is similar
 
 
 def counted(number: int, one: str, many: str = "") -> str:
@@ -13,18 +13,18 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 def first_of(names: Sequence[str], most: int) -> str:
-    """The first so many names, and how many more there are."""
+    """The first `most` names, and how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"
 
 
 def printable(text: str) -> str:
-    """A text with a space for each character that is not printable, such as one that moves the cursor."""
+    """The text with a space for each character that is not printable, such as one that moves the cursor."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def close_names(name: str, known: Iterable[str], most: int = 1) -> list[str]:
-    """The known names most like this one, whatever the case; after them the shortest ones that contain it."""
+    """The known names most similar to this one, whatever the case; then the shortest names that contain it."""
     wanted, folded = name.casefold(), {each.casefold(): each for each in sorted(known)}
     close = get_close_matches(wanted, folded, n=most, cutoff=ALIKE)
     close += [each for each in sorted(folded, key=len) if wanted and wanted in each and each not in close]
@@ -32,7 +32,7 @@ def close_names(name: str, known: Iterable[str], most: int = 1) -> list[str]:
 
 
 def nearest(name: str, known: Iterable[str], listed: str = "python main.py sources", most: int = 1) -> str:
-    """A hint for a wrong name: the known ones like it, or all of them where they are few, or where they are listed."""
+    """A hint for a wrong name: similar known names, or all of them if they are few, or the command that lists them."""
     names = sorted(set(known))
     if close := close_names(name, names, most):
         return f"did you mean {' or '.join(close)}?"

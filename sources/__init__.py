@@ -1,4 +1,4 @@
-"""The sources: one module and one config file for each API; SOURCES is where a new one is entered."""
+"""The sources: one module and one config file for each API. A new source gets a line in SOURCES."""
 
 from collections.abc import Iterable
 
@@ -11,12 +11,12 @@ SOURCES: dict[str, type[BaseSource]] = {source.name: source for source in (Artem
 
 
 def metric_of(source: str, metric: str) -> Metric | None:
-    """What is known of a metric; None where its source, or the metric, is not one of ours."""
+    """The facts about a metric; None for an unknown source or metric."""
     return SOURCES[source].METRICS.get(metric) if source in SOURCES else None
 
 
 def unit_of(series: Iterable[tuple[str, str, str]]) -> str:
-    """The unit that all of these series (source, asset, metric) have; empty where they differ or nobody says."""
+    """The common unit of these series (source, asset, metric); empty where units differ or are not known."""
     known = {metric_of(source, metric) for source, _, metric in series}
     units = {metric.unit if metric else "" for metric in known}
     return units.pop() if len(units) == 1 else ""

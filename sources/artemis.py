@@ -12,12 +12,12 @@ from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Observation, Re
 
 HOST = "https://data-svc.artemisxyz.com"
 SYMBOLS_A_CALL = 50  # documented are 250, but on-chain metrics answer 500 above 50 to 75
-POINTS_A_SERIES = 1_000  # what the API gives at the most
-POINTS_A_CALL = SYMBOLS_A_CALL * POINTS_A_SERIES  # 2 MB of JSON: keeps memory flat however many metrics there are
+POINTS_A_SERIES = 1_000  # the most that the API returns
+POINTS_A_CALL = SYMBOLS_A_CALL * POINTS_A_SERIES  # 2 MB of JSON: memory stays flat with any number of metrics
 QUARTER = 90 * DAY
-QUARTERS_PULLED = 5  # a quarter is reported weeks after its end and restated on filing, so a week would miss it
-EQUITY = "eq-"  # how the symbols of equities begin
-NO_DATA = ("not available", "not found")  # what every known text in place of data says
+QUARTERS_PULLED = 5  # a quarter is reported weeks after its end and restated later, so seven days would miss it
+EQUITY = "eq-"  # prefix of the symbols of equities
+NO_DATA = ("not available", "not found")  # every known text in place of data contains one of these
 
 
 class Artemis(BaseSource):
@@ -63,12 +63,12 @@ class Artemis(BaseSource):
             yield _call(together, window, granularity="QUARTER")
 
     def request(self, call: Call) -> Request:
-        """The key goes into the header, and of a call for data into a parameter too, as the official SDK sends it."""
+        """The key goes into the header; in calls for data also into a parameter, as the official SDK does."""
         params = dict(call.params) | ({"APIKey": self.key} if call.targets else {})
         return Request(f"{self.base_url or HOST}/{call.path}", params, {"X-API-Key": self.key})
 
     def read(self, call: Call, payload: Any) -> Iterator[Observation]:
-        """The lists of the targets; in place of one, or of all, a text may say that there is no data."""
+        """A list of points for each target; in place of one list, or of all, a text may say that there is no data."""
         symbols = payload["data"]["symbols"]
         if _says_no_data(symbols):
             return
@@ -84,43 +84,43 @@ class Artemis(BaseSource):
                 yield Observation(target, point["date"], point["val"])
 
     def listing_calls(self) -> Iterator[Call]:
-        """The catalogue, which is one answer."""
+        """The catalogue: one answer lists all assets."""
         if self.key:
             yield Call("asset/symbols/", (), NO_DAYS)
 
     def read_listing(self, call: Call, payload: Any) -> Iterator[ListedAsset]:
-        """Every asset that has a symbol, by which it is asked for."""
+        """Every asset that has a symbol; calls for data name the symbol."""
         del call
         for row in as_list(payload["assets"]):
             if symbol := row["symbol"]:
                 yield ListedAsset(symbol, symbol.lower(), "", row["title"] or "", symbol, None)
 
-    def metrics_call(self, offer: ListedAsset) -> Call | None:
-        """The metrics of one symbol."""
-        return Call("supported-metrics/", (), NO_DAYS, (("symbol", offer.id),))
+    def metrics_call(self, asset: ListedAsset) -> Call | None:
+        """The call for the metrics of one symbol."""
+        return Call("supported-metrics/", (), NO_DAYS, (("symbol", asset.id),))
 
     def read_metrics(self, call: Call, payload: Any) -> frozenset[str]:
-        """Each row has a name as its key; among them are some that have a latest value only."""
+        """Each row has the name of a metric as its key. Names that have only a latest value are left out."""
         del call
         return frozenset(name.upper() for row in as_list(payload["metrics"]) for name in row) & METRICS.keys()
 
     def split(self, call: Call) -> list[Call]:
-        """Two halves by symbol, so that one that always fails ends up alone."""
+        """Two halves by symbol, so that a symbol that always fails ends up alone."""
         granularity = dict(call.params).get("granularity", "")
         return [_call(half, call.window, granularity) for half in halves(call.targets)]
 
 
 def _says_no_data(value: Any) -> bool:
-    """Whether it is a text that says so; raises ValueError for any other text, which may tell of a failure."""
+    """Whether a text says that there is no data; raises ValueError for any other text, which may describe a failure."""
     if not isinstance(value, str):
         return False
-    if not any(words in value.lower() for words in NO_DATA):
+    if not any(part in value.lower() for part in NO_DATA):
         raise ValueError(value[:80])
     return True
 
 
 def _call(targets: Sequence[Target], window: Window, granularity: str = "") -> Call:
-    """A call for these targets. The API's dates are both included, so the last is the day before the window's end."""
+    """A call for these targets. The API includes both dates, so endDate is the day before the window's end."""
     metrics = ",".join(dict.fromkeys(target.metric for target in targets))
     symbols = ",".join(dict.fromkeys(target.id for target in targets))
     params = [("symbols", symbols), ("startDate", f"{window.start:%Y-%m-%d}")]
@@ -131,9 +131,9 @@ def _call(targets: Sequence[Target], window: Window, granularity: str = "") -> C
 
 
 def _pack(targets: Sequence[Target], points: int) -> Iterator[list[Target]]:
-    """Groups of targets, each to share one call, in which every symbol is asked for every metric.
+    """Group the targets; the targets of a group share one call, which requests every metric for every symbol.
 
-    Symbols that want the same metrics come together, so that little is asked for in vain.
+    Symbols with the same metrics share a group, so that few needless series are requested.
     """
     wanted: dict[str, dict[str, list[Target]]] = {}
     for target in targets:  # two assets may be one symbol

@@ -1,6 +1,6 @@
-"""The metric names of Artemis, as its catalogue lists them.
+"""The metric names of Artemis, from its catalogue.
 
-Left out are names that the API serves only as a latest value without a date: LATEST_… and 30D_VOLUME.
+Without the names for which the API has only a latest value and no date: LATEST_… and 30D_VOLUME.
 """
 
 from model.values import Metric, Verb
@@ -43,12 +43,12 @@ DAILY = """
 EQUITY_VALUATION = """
     ENTERPRISE_VALUE_DIVIDE_TOTAL_REVENUE ENTERPRISE_VALUE_DIVIDE_NET_INCOME ENTERPRISE_VALUE_DIVIDE_EBITDA
     ENTERPRISE_VALUE_DIVIDE_FREE_CASH_FLOW MARKET_CAP_DIVIDE_FREE_CASH_FLOW EARNINGS_YIELD FCF_YIELD
-"""  # daily, of symbols that begin with eq-
+"""  # daily, for symbols that begin with eq-
 FUNDAMENTALS = """
     TOTAL_REVENUE NET_INCOME EBITDA OPERATING_INCOME FREE_CASH_FLOW BASIC_EPS DILUTED_EPS
-"""  # of equities, dated at the end of a fiscal quarter; a finer granularity is rejected
+"""  # for equities, dated at the end of a fiscal quarter; the API rejects a finer granularity
 
-# As far as the documentation says: fundamentals may be in another currency, and most others carry no unit.
+# Only where the documentation names the unit: fundamentals may be in another currency.
 IN_USD = ("PRICE", "MC", "FDMC", "FEES", "REVENUE", "TVL", "24H_VOLUME", "DEX_VOLUMES", "STABLECOIN_MC")
 UNITS = dict.fromkeys(IN_USD, "USD") | {"EARNINGS_YIELD": "%"}
 

@@ -1,4 +1,4 @@
-"""DefiLlama: which calls to make, and how to read their answers. Metrics and endpoints: defillama_metrics.py."""
+"""DefiLlama: which calls to make. Metrics and endpoints: defillama_metrics.py; answers: defillama_answers.py."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,9 +11,9 @@ from model.values import DAY, Metric, Target, Verb, Window
 from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Observation, Request, halves
 from sources.defillama_answers import RENAMED_CHAINS
 from sources.defillama_listings import BULK_ANSWERS
-from sources.defillama_metrics import METRICS, PRICE_HISTORY, ROWS, Endpoint, endpoint_of
+from sources.defillama_metrics import METRICS, PRICE_HISTORY, ROWS, Endpoint, Params, endpoint_of
 
-FREE_HOSTS = {  # family: host; the families' paths are the same on the Pro host
+FREE_HOSTS = {  # by family; the paths of a family are the same on the Pro host
     "api": "https://api.llama.fi",
     "coins": "https://coins.llama.fi",
     "stablecoins": "https://stablecoins.llama.fi",
@@ -21,11 +21,11 @@ FREE_HOSTS = {  # family: host; the families' paths are the same on the Pro host
 }
 PRO_HOST = "https://pro-api.llama.fi"
 COINS_A_CALL = 50  # keeps the URL of a price call under 3,000 characters
-POINTS_A_CHART = 500  # coins × days that one answer of /chart may hold
+POINTS_A_CHART = 500  # the most coins × days in one answer of /chart
 
 
 class DefiLlama(BaseSource):
-    """DeFi protocols, chains, stablecoins, coins and yield pools; free without a key, its Pro host with one."""
+    """DeFi protocols, chains, stablecoins, coins and yield pools; free without a key, more on the Pro host with one."""
 
     name = "defillama"
     REQUEST_DELAY = 0.08  # about 12 a second; Pro allows 1,000 a minute
@@ -44,13 +44,13 @@ class DefiLlama(BaseSource):
 
     @classmethod
     def history_start(cls, today: datetime) -> datetime:
-        """All that the API has: the oldest prices are Bitcoin's, of April 2013."""
+        """Before all that the API has: the oldest prices are those of Bitcoin in April 2013."""
         del today
         return datetime(2013, 4, 28, tzinfo=UTC)
 
     def calls(self, verb: Verb, targets: Sequence[Target], window: Window) -> Iterator[Call]:
-        """One call for each distinct path: targets whose values stand in the same answer share it."""
-        shared: dict[tuple[Endpoint, str, tuple[tuple[str, str], ...]], list[Target]] = {}
+        """One call for each distinct path: targets whose values are in the same answer share it."""
+        shared: dict[tuple[Endpoint, str, Params], list[Target]] = {}
         coins: dict[Endpoint, list[Target]] = {}
         for target in targets:
             endpoint = endpoint_of(target, verb)
@@ -65,7 +65,7 @@ class DefiLlama(BaseSource):
             yield from _coin_calls(endpoint, together, window)
 
     def request(self, call: Call) -> Request:
-        """The key stands in the path of the Pro host; the free hosts differ by family."""
+        """The Pro host takes the key in the path; each family has a free host of its own."""
         family, path = call.path.split("/", 1)
         key = f"/{quote(self.key, safe='')}" if self.key else ""
         if self.base_url or self.key:
@@ -81,20 +81,10 @@ class DefiLlama(BaseSource):
 
     def listing_calls(self) -> Iterator[Call]:
         """The bulk answers of the live metrics."""
-        for endpoint, listing in BULK_ANSWERS.items():
-            if self.key or not listing.pro:
+        for endpoint, answer in BULK_ANSWERS.items():
+            if self.key or not answer.pro:
                 path, params = endpoint.render("", NO_DAYS)
                 yield Call(path, (), NO_DAYS, params, endpoint)
-
-    def probe(self) -> Call:
-        """The list of chains, which is short; what tells how much a key has left is no call of a family."""
-        return next(call for call in self.listing_calls() if call.endpoint is ROWS["CHAIN_TVL"].live)
-
-    @classmethod
-    def canonical_id(cls, kind: str, identifier: str) -> str:
-        """Some chains have an old name, too."""
-        name = RENAMED_CHAINS.get(identifier.casefold(), identifier) if kind == "chain" else identifier
-        return name.casefold()
 
     def read_listing(self, call: Call, payload: Any) -> Iterator[ListedAsset]:
         """As the call's endpoint says."""
@@ -104,8 +94,18 @@ class DefiLlama(BaseSource):
         """As the call's endpoint says."""
         return BULK_ANSWERS[call.endpoint].kinds
 
+    def probe(self) -> Call:
+        """The list of chains, which is short, and which is there with and without a key."""
+        return next(call for call in self.listing_calls() if call.endpoint is ROWS["CHAIN_TVL"].live)
+
+    @classmethod
+    def canonical_id(cls, kind: str, identifier: str) -> str:
+        """Some chains have an old name, too."""
+        name = RENAMED_CHAINS.get(identifier.casefold(), identifier) if kind == "chain" else identifier
+        return name.casefold()
+
     def split(self, call: Call) -> list[Call]:
-        """Two halves of a call for several coins, so that one that always fails ends up alone."""
+        """Two halves of a call for several coins, so that a coin that always fails ends up alone."""
         if not call.endpoint.takes_many:
             return []
         parts = halves(call.targets)
@@ -113,7 +113,7 @@ class DefiLlama(BaseSource):
 
 
 def _dated(endpoint: Endpoint, targets: Sequence[Target]) -> bool:
-    """Whether an endpoint gives these series a history, and not a value of now alone."""
+    """Whether an endpoint gives these series a history, not only a value of now."""
     return all(endpoint is ROWS[target.metric].history for target in targets)
 
 
@@ -123,20 +123,19 @@ def _path_of_coins(endpoint: Endpoint, targets: Sequence[Target]) -> str:
 
 
 def _coin_calls(endpoint: Endpoint, targets: Sequence[Target], window: Window) -> Iterator[Call]:
-    """Calls for prices: as many coins in each as the limits allow."""
-    wanted: dict[str, list[Target]] = {}
+    """Calls for prices, with as many coins in each as the limits allow."""
+    targets_of: dict[str, list[Target]] = {}
     for target in targets:  # two assets may be one coin
-        wanted.setdefault(target.id, []).append(target)
-    coins = list(wanted)
-    windows = window.split(POINTS_A_CHART * DAY) if endpoint is PRICE_HISTORY else [window]
-    for piece in windows:
-        params: tuple[tuple[str, str], ...] = ()
+        targets_of.setdefault(target.id, []).append(target)
+    coins = list(targets_of)
+    for piece in window.split(POINTS_A_CHART * DAY) if endpoint is PRICE_HISTORY else [window]:
+        params: Params = ()
         size = COINS_A_CALL
-        span = -((piece.start - piece.end) // DAY)
         if endpoint is PRICE_HISTORY:
-            params = (("start", f"{piece.start.timestamp():.0f}"), ("span", str(span)), ("period", "1d"))
-            size = min(COINS_A_CALL, POINTS_A_CHART // span)
+            days = -((piece.start - piece.end) // DAY)
+            params = (("start", f"{piece.start.timestamp():.0f}"), ("span", str(days)), ("period", "1d"))
+            size = min(COINS_A_CALL, POINTS_A_CHART // days)
         for first in range(0, len(coins), size):
-            together = coins[first : first + size]
-            asked = tuple(target for coin in together for target in wanted[coin])
-            yield Call(_path_of_coins(endpoint, asked), asked, piece, params, endpoint, dated=_dated(endpoint, asked))
+            together = tuple(target for coin in coins[first : first + size] for target in targets_of[coin])
+            path = _path_of_coins(endpoint, together)
+            yield Call(path, together, piece, params, endpoint, dated=_dated(endpoint, together))

@@ -142,10 +142,10 @@ def test_of_an_earlier_instant_the_newest_value_is_that_of_then_and_what_has_non
         ("query sol PRICE --source artemis --start 2024-02-01 --end 2024-02-01", "the window is empty"),
         ("query sol PRICE --source artemis --start yesterday", "'yesterday' is no instant"),
         ("query sol PRICE --source artemis --out nowhere/x.csv", "nowhere/x.csv: can't be written: No such file"),
-        ("query sol PRICE --source artemis --out . --format csv", ".: can't be written: it is no plain file"),
+        ("query sol PRICE --source artemis --out . --format csv", ".: can't be written: it is not a regular file"),
         (
             "query sol PRICE --source artemis --out /dev/null --format csv",
-            "/dev/null: can't be written: it is no plain file",
+            "/dev/null: can't be written: it is not a regular file",
         ),
         ("query sol PRICE --source artemis --out x --format table", "--format table is for a screen"),
         ("query sol PRICE --source artemis --out x.xlsx", "--out x.xlsx: write a file that ends in .csv, .json, "),
