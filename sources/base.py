@@ -46,7 +46,7 @@ UNDATED = object()  # the time of a value that has none: the time when it was re
 
 
 class Observation(NamedTuple):
-    """One point of an answer: time and value as they stand in the JSON, unchecked."""
+    """One point of an answer: time and value as in the JSON, unchecked."""
 
     target: Target
     at: object  # Unix seconds (number or text), ISO 8601 text, or UNDATED

@@ -145,7 +145,7 @@ def _header(fields: list[str], known: tuple[str, ...]) -> list[str]:
         if field not in known:
             raise ConfigurationError(f"unknown column {field!r}: {nearest(field, known)}")
         if fields.count(field) > 1:
-            raise ConfigurationError(f"column {field!r} stands twice")
+            raise ConfigurationError(f"column {field!r} is there twice")
     for field in REQUIRED:
         if field in known and field not in fields:
             raise ConfigurationError(f"column {field!r} is missing: the header is {','.join(known)}")
@@ -173,11 +173,11 @@ def _asset(cells: dict[str, str], source: type[BaseSource]) -> Asset:
         raise ConfigurationError(f"asset of {len(name)} characters: at most {MAX_ASSET} fit")
     identifier = cells.get("id") or name
     if "," in identifier or not identifier.strip("."):
-        raise ConfigurationError(f"id {identifier!r} can't be asked for: no comma, nor dots alone")
+        raise ConfigurationError(f"id {identifier!r} can't be requested: no comma, nor dots alone")
     if source.KINDS and kind not in source.KINDS:
         raise ConfigurationError(f"unknown kind {kind!r}: {nearest(kind, source.KINDS)}")
     if not metrics:
-        raise ConfigurationError(f"{name} names no metric")
+        raise ConfigurationError(f"{name} has no metric: name one at least")
     for metric in metrics:
         _check_metric(metric, kind, source)
         if metrics.count(metric) > 1:

@@ -104,7 +104,7 @@ LEVELS = (  # live value and history under one name
     Row("stablecoin", "STABLECOIN_PRICE", _STABLECOINS, None),
     Row("coin", "PRICE", Endpoint("coins/prices/current/{ids}", answers.read_prices), PRICE_HISTORY,
         own_times=True, shift=DAY / 2),  # observed up to hours before or after the midnight that was requested
-    Row("pool", "APY", _POOLS, _POOL, own_times=True, unit="%"),
+    Row("pool", "APY", _POOLS, _POOL, own_times=True, unit="%"),  # dated at the last record of a day, as is the next
     Row("pool", "POOL_TVL", _POOLS, _POOL, own_times=True),
 )  # fmt: skip
 

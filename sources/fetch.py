@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from model.errors import CallFailed
@@ -51,9 +50,7 @@ class Fetch(Generic[T]):
             threading.Thread(target=self._work, name=f"{self._client.source.name}-{number}", daemon=True).start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._left.set()
         if self._open:
             self._client.close()

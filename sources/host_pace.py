@@ -36,7 +36,7 @@ class HostNextStart(NextStart):
     """The moment of the next start, shared by all processes of this host that name the same file.
 
     The file holds one record, read and written under a flock. The kernel releases the lock of a process that dies, so a
-    killed process wastes one start at most. Each use opens the file anew, which takes some microseconds: no descriptor
+    killed process wastes one start at most. Each use opens the file again, which takes some microseconds: no descriptor
     is left open, and a file that somebody has removed is created again. Where the file can't be used, a warning is
     logged once, and the moment is shared within this process only.
     """

@@ -23,7 +23,7 @@ T = TypeVar("T")
 Read = Callable[[Call, Any, datetime], T]  # from a call, the JSON of its answer, and when the answer was received
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 60.0  # seconds; the SDK of Artemis allows 60 as well
-LONGEST_ANSWER = 300.0  # seconds for a whole body, since the read timeout starts anew with each byte
+LONGEST_ANSWER = 300.0  # seconds for a whole body, since each byte restarts the read timeout
 MAX_BODY = 256 * 2**20  # bytes after decompression; the largest real answers are some tens of MB
 IN_MEMORY = 4 * 2**20  # bytes of a body before it goes to a temporary file
 LONGEST_REFUSAL = 1800.0  # seconds of nothing but 429, after which the source is left to the next run

@@ -1,4 +1,4 @@
-"""A server whose every answer a test writes itself, the plainest source that asks it, and a clock that tests move."""
+"""A server whose answers a test writes itself, a plain source that asks it, and a clock that tests move."""
 
 import json
 import threading
@@ -12,12 +12,13 @@ from urllib.parse import quote
 from model.values import Metric, Target, Verb, Window
 from sources.base import BaseSource, Call, Observation, Request
 from sources.http import Client
+from sources.pace import Pace
 
 NOW = datetime(2025, 12, 19, 10, tzinfo=UTC)
 WINDOW = Window(datetime(2025, 12, 1, tzinfo=UTC), datetime(2025, 12, 20, tzinfo=UTC))
 TARGET = Target("btc", "PRICE", "btc")
 DAY = "2025-12-18"
-PATIENCE = 10.0  # seconds after which something that a test waits for counts as missing
+PATIENCE = 10.0  # seconds; what has not come by then counts as missing
 
 
 class Clock:
@@ -34,6 +35,20 @@ class Clock:
         """Let the time pass."""
         with self._lock:
             self.seconds += seconds
+
+
+class RecordedPace(Pace):
+    """Keeps the starts that it gives, since a server sees requests only when they arrive."""
+
+    def __init__(self, delay: float) -> None:
+        super().__init__(delay)
+        self.starts: list[float] = []
+
+    def wait(self, *given: Any) -> float:
+        """As its base class."""
+        start = super().wait(*given)
+        self.starts.append(start)
+        return start
 
 
 class Plain(BaseSource):
@@ -71,13 +86,13 @@ class Plain(BaseSource):
 
 @dataclass(frozen=True)
 class Reply:
-    """The bytes of an answer, all of them; none are a dropped connection.
+    """All the bytes of an answer; no bytes are a dropped connection.
 
-    `{path}` stands for the path of the request, as a server repeats it; Content-Length would lie and is left out.
+    `{path}` is replaced by the path of the request, which some servers repeat; Content-Length is then left out.
     """
 
     raw: bytes
-    close: bool = False  # afterwards
+    close: bool = False  # close the connection afterwards
 
 
 def reply(body: bytes = b"[]", status: int = 200, length: int | None = None, **headers: str) -> Reply:
@@ -101,7 +116,7 @@ GOOD = rows(1.5)
 
 
 class Wire:
-    """Gives the replies one after the other, the last one for ever, to requests of any path."""
+    """Gives the replies one after the other, and then the last one again and again, to requests of any path."""
 
     def __init__(self, *replies: Reply, clock: Callable[[], float] = lambda: 0.0) -> None:
         self.replies, self.clock = replies, clock
@@ -125,7 +140,7 @@ class Wire:
         self._server.server_close()
 
     def await_requests(self, number: int, patience: float = PATIENCE) -> bool:
-        """Whether so many requests came."""
+        """Whether so many requests come in time."""
         with self.arrived:
             return self.arrived.wait_for(lambda: len(self.starts) >= number, patience)
 
@@ -136,7 +151,7 @@ class _Server(ThreadingHTTPServer):
     wire: Wire
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is none."""
+        """A client that closes its connection is not an error."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -84,7 +84,7 @@ def test_a_key_is_a_secret_as_it_stands_and_as_it_stands_in_a_url() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "text"),
     [
         ("postgresql://me:s3cret@host/db", "s3cret"),
         ("postgres://me:s3cret@host/db", "s3cret"),
@@ -101,8 +101,8 @@ def test_a_key_is_a_secret_as_it_stands_and_as_it_stands_in_a_url() -> None:
         ("postgresql://me:s3c/ret@host/db", "s3c/ret"),
     ],
 )
-def test_the_password_of_a_database_url_is_a_secret_however_it_is_written(url: str, told: str) -> None:
-    assert scrub(f"it said {told}, then", **{DATABASE_URL: url}) == f"it said {HIDDEN}, then"
+def test_the_password_of_a_database_url_is_a_secret_however_it_is_written(url: str, text: str) -> None:
+    assert scrub(f"it said {text}, then", **{DATABASE_URL: url}) == f"it said {HIDDEN}, then"
 
 
 @pytest.mark.parametrize("url", ["", "postgresql://me@host/db", "postgresql:///db", "host=h dbname=db", "rubbish"])
@@ -116,8 +116,8 @@ def test_an_empty_key_hides_nothing() -> None:
 
 @pytest.mark.parametrize("secret", ["a", "el", "pul"])
 def test_a_secret_too_short_to_be_one_does_not_make_the_log_unreadable(secret: str) -> None:
-    told = "artemis pull: the password is wrong"
-    assert scrub(told, **{KEY: secret, DATABASE_URL: f"postgresql://me:{secret}@host/db"}) == told
+    text = "artemis pull: the password is wrong"
+    assert scrub(text, **{KEY: secret, DATABASE_URL: f"postgresql://me:{secret}@host/db"}) == text
 
 
 def test_four_characters_are_hidden() -> None:
@@ -138,9 +138,9 @@ def test_secrets_are_hidden_in_messages_arguments_and_tracebacks() -> None:
     except ValueError:
         caught = sys.exc_info()
     record = logging.LogRecord("log", logging.ERROR, __file__, 1, f"{word} %s %r", (word, [word]), caught)
-    told = scrubber.format(record)
-    assert told.startswith(f"ERROR {HIDDEN} {HIDDEN} ['{HIDDEN}']\nTraceback")
-    assert "s3cret" not in told
+    text = scrubber.format(record)
+    assert text.startswith(f"ERROR {HIDDEN} {HIDDEN} ['{HIDDEN}']\nTraceback")
+    assert "s3cret" not in text
 
 
 @pytest.mark.parametrize("url", ["", "http://127.0.0.1:8080", "https://api.example/base"])

@@ -103,7 +103,7 @@ def test_a_second_row_of_an_asset_may_bring_further_metrics(file: Path) -> None:
     [
         (replace(PENDLE, asset="Lido", metrics=("TVL",)), ":3: Lido TVL is in line 2 already: keep one of them"),
         (replace(PENDLE, metrics=("TVLL",)), ":3: unknown metric 'TVLL': did you mean TVL?"),
-        (replace(PENDLE, id="a,b"), ":3: id 'a,b' can't be asked for: no comma, nor dots alone"),
+        (replace(PENDLE, id="a,b"), ":3: id 'a,b' can't be requested: no comma, nor dots alone"),
         (replace(PENDLE, name="a\nb"), ":3: no CSV: unexpected end of data"),
         (replace(PENDLE, name="a\x1bb"), r":3: there is a '\x1b' in this line: remove it"),
         (replace(PENDLE, asset="#x"), ": as a row this would be read as something else: #x,protocol,"),

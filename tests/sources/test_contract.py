@@ -1,4 +1,4 @@
-"""The contract of a source, for each in SOURCES: a failure tells the author of a new one what is missing."""
+"""The contract of a source, for each in SOURCES: a failure says what a new source lacks."""
 
 import ast
 from collections import Counter
@@ -58,7 +58,7 @@ def all_calls(source: type[BaseSource], **kwargs: str) -> list[Call]:
 def test_the_facts_of_a_source_are_class_attributes_of_the_right_type(source: type[BaseSource]) -> None:
     for fact, kind in FACTS.items():
         assert isinstance(getattr(source, fact, None), kind), f"{source.__name__}.{fact} is missing or no {kind}"
-    assert source.REQUEST_DELAY > 0, "a request takes its turn: REQUEST_DELAY is in seconds"
+    assert source.REQUEST_DELAY > 0, "REQUEST_DELAY is the time between two starts in seconds"
     assert source.MAX_IN_FLIGHT >= 1
     assert source.PULL_DAYS >= 1
     for variable in (source.KEY_VARIABLE, source.BASE_URL_VARIABLE):
@@ -156,7 +156,7 @@ def test_the_calls_for_all_metrics_ask_for_each_day_of_a_series_once(
             windows[target].append(call.window)
     for target, asked in windows.items():
         asked.sort()
-        assert asked, f"nobody asks for {target}"
+        assert asked, f"no call for {target}"
         assert all(one.end == next_one.start for one, next_one in pairwise(asked)), target
         assert asked[-1].end - asked[0].start >= window.end - window.start, target
         assert all(one.start < one.end for one in asked), target

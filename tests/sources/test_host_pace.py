@@ -96,11 +96,11 @@ def test_a_pause_that_an_api_asked_one_process_for_holds_for_the_others(file: Pa
 
 def test_a_pause_holds_for_those_of_another_process_who_wait_already(file: Path) -> None:
     clock = Clock()
-    first, told = shared(file, clock), threading.Event()
+    first, refused = shared(file, clock), threading.Event()
 
     def sleep(seconds: float) -> None:
-        if not told.is_set():
-            told.set()
+        if not refused.is_set():
+            refused.set()
             first.refused(started, 30.0)
         clock.sleep(seconds)
 

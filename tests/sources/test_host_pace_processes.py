@@ -1,4 +1,4 @@
-"""Processes of one host share the pace of a source: no two starts too close together, and nobody held up."""
+"""Processes of one host share the pace of a source: no two starts too close together, and no process waits in vain."""
 
 import itertools
 import os
@@ -114,7 +114,7 @@ def test_a_process_killed_with_the_lock_leaves_it_to_the_next(file: Path) -> Non
         holder.kill()
         holder.wait(SOON)
         begun = soon(Pace(DELAY, next_start=HostNextStart(file)))
-    assert written(file) == begun + DELAY  # nobody writes without the lock
+    assert written(file) == begun + DELAY  # it writes only with the lock
 
 
 def test_a_process_stopped_with_the_lock_blocks_nobody_for_longer_than_the_timeout(file: Path) -> None:

@@ -266,9 +266,9 @@ def test_the_key_is_never_told(kind: str, caplog: pytest.LogCaptureFixture) -> N
     ):
         one.answer(call())
     error = failed.value
-    told = ["".join(traceback.format_exception(error)), repr(error), repr(one), repr(one.source), repr(call())]
-    told += [record.getMessage() for record in caplog.records if shown(record)]
-    assert not [text for text in told for form in FORMS if form in text]
+    texts = ["".join(traceback.format_exception(error)), repr(error), repr(one), repr(one.source), repr(call())]
+    texts += [record.getMessage() for record in caplog.records if shown(record)]
+    assert not [text for text in texts for form in FORMS if form in text]
 
 
 def shown(record: logging.LogRecord) -> bool:
@@ -281,8 +281,8 @@ def test_the_key_is_not_told_where_nobody_listens(caplog: pytest.LogCaptureFixtu
         url = wire.url
     with caplog.at_level(logging.DEBUG), pytest.raises(CallFailed) as failed:
         client(url, KEY).answer(call())
-    told = "".join(traceback.format_exception(failed.value)) + caplog.text
-    assert not [form for form in FORMS if form in told]
+    texts = "".join(traceback.format_exception(failed.value)) + caplog.text
+    assert not [form for form in FORMS if form in texts]
 
 
 def test_a_good_answer_holds_no_key() -> None:

@@ -18,6 +18,8 @@ from sources.defillama_metrics import METRICS
 from sources.http import Client
 from sources.listing import Listing, fetch_listing, united, with_metrics, with_unique_names
 from tests.fake_api import FakeApi
+from tests.paced_processes import closer_than
+from tests.wire import RecordedPace
 
 NOW = datetime(2026, 8, 17, 12, 34, 56, tzinfo=UTC)
 KEY = "s3cret-k3y"
@@ -84,12 +86,11 @@ def fetch(made: BaseSource) -> Listing:
 
 def test_all_lists_are_asked_for_once_and_at_the_pace(api: FakeApi) -> None:
     made = source("defillama", api)
-    assert not fetch(made).failed
+    pace = RecordedPace(made.REQUEST_DELAY)
+    assert not fetch_listing(made, Client(made, threading.Event(), pace)).failed
     calls = list(made.listing_calls())
-    assert len(api.requests) == len(calls)
-    duration = api.requests[-1].start - api.requests[0].start
-    assert duration >= (len(calls) - 1) * made.REQUEST_DELAY * 0.99
-    assert duration < len(calls) * made.REQUEST_DELAY * 3
+    assert len(api.requests) == len(pace.starts) == len(calls)
+    assert closer_than(made.REQUEST_DELAY, pace.starts) == []
 
 
 def test_without_a_key_what_needs_one_is_neither_asked_for_nor_offered(api: FakeApi) -> None:

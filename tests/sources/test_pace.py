@@ -5,7 +5,6 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,7 @@ from sources.http import Client
 from sources.pace import CLOSE_ENOUGH, FORGET, PROBATION, SLOWER, SLOWEST, STRIDE, Pace
 from tests.fake_api import FakeApi
 from tests.paced_processes import closer_than
-from tests.wire import Clock, Plain, Reply, Wire, call, client, reply, rows
+from tests.wire import Clock, Plain, RecordedPace, Reply, Wire, call, client, reply, rows
 
 DELAY = 0.08
 
@@ -252,17 +251,6 @@ class LikeDefiLlama(Plain):
 
     def read(self, *_: object) -> object:  # type: ignore[override]
         return ()
-
-
-class RecordedPace(Pace):
-    def __init__(self, delay: float) -> None:
-        super().__init__(delay)
-        self.starts: list[float] = []
-
-    def wait(self, *given: Any) -> float:
-        start = super().wait(*given)
-        self.starts.append(start)
-        return start
 
 
 def test_latency_does_not_set_the_speed_and_no_two_requests_start_closer_than_the_delay() -> None:

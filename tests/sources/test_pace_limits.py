@@ -41,8 +41,8 @@ class Limit:
 class Simulation:
     """Clients that always have a next request, up to 16 under way, and a server with one limit for all of them."""
 
-    def __init__(self, limit: Limit, arrivals: tuple[float, ...] = (0.0,), *, tells: bool = True) -> None:
-        self.limit, self.tells = limit, tells
+    def __init__(self, limit: Limit, arrivals: tuple[float, ...] = (0.0,), *, with_header: bool = True) -> None:
+        self.limit, self.with_header = limit, with_header
         self.now = 0.0
         self.paces = [Pace(DELAY, clock=lambda: self.now, sleep=self._sleep) for _ in arrivals]
         self.flying = [0] * len(arrivals)
@@ -85,7 +85,7 @@ class Simulation:
     def _end(self, number: int, started: float, left: float) -> None:
         self.flying[number] -= 1
         if left:
-            self.paces[number].refused(started, math.ceil(left) if self.tells else None)
+            self.paces[number].refused(started, math.ceil(left) if self.with_header else None)
         else:
             self.paces[number].accepted(started)
 
@@ -96,18 +96,18 @@ class Simulation:
         raise Asleep(seconds)
 
 
-@pytest.mark.parametrize("tells", [True, False], ids=["told how long", "not told"])
+@pytest.mark.parametrize("with_header", [True, False], ids=["Retry-After", "no Retry-After"])
 @pytest.mark.parametrize("most", [60, 300, 500])
-def test_an_unknown_limit_is_found_and_kept(most: int, tells: bool) -> None:
-    simulation = Simulation(Limit(most), tells=tells)
+def test_an_unknown_limit_is_found_and_kept(most: int, with_header: bool) -> None:
+    simulation = Simulation(Limit(most), with_header=with_header)
     simulation.run(2)
     used, refusals = simulation.last_hour()
     assert (used >= 0.9, refusals <= 12) == (True, True), f"{used:.0%} used, {refusals} refused"
 
 
-@pytest.mark.parametrize("tells", [True, False], ids=["told how long", "not told"])
-def test_a_limit_by_the_second_is_found_and_kept(tells: bool) -> None:
-    simulation = Simulation(Limit(5, 1.0), tells=tells)
+@pytest.mark.parametrize("with_header", [True, False], ids=["Retry-After", "no Retry-After"])
+def test_a_limit_by_the_second_is_found_and_kept(with_header: bool) -> None:
+    simulation = Simulation(Limit(5, 1.0), with_header=with_header)
     simulation.run(2)
     used, refusals = simulation.last_hour()
     assert (used >= 0.9, refusals <= 12) == (True, True), f"{used:.0%} used, {refusals} refused"

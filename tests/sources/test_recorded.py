@@ -49,7 +49,7 @@ def _cases() -> dict[str, Case]:
 
 D, A = "defillama", "artemis"
 CASES = _cases()
-LOUD = {  # answers of other endpoints or other parameters than ours: as the answer of these series they are refused
+REFUSED = {  # answers of other endpoints or other parameters than ours: as the answer of these series they are refused
     f"{A}/artemisids-envelope": ("FEES", "solana"),
     f"{A}/asset-catalog-4rows": ("PRICE", "btc"),
     f"{A}/latest-scalar": ("PRICE", "btc"),
@@ -121,7 +121,7 @@ def by_date(name: str) -> dict[str, float]:
 
 def test_every_recorded_file_has_a_test() -> None:
     files = {f"{path.parent.name}/{path.stem}" for path in RECORDED.glob("*/*.json")}
-    assert files == {*CASES, *LOUD}
+    assert files == {*CASES, *REFUSED}
     assert {path.name for path in RECORDED.glob("errors/*")} <= set(ERRORS)
     assert {path.name for path in RECORDED.iterdir() if path.is_file()} == {"README.md"}
     assert {path.parent.name for path in RECORDED.glob("*/*")} == {A, D, "errors"}
@@ -137,9 +137,9 @@ def test_a_recorded_answer_gives_its_points(name: str) -> None:
         assert times[-1] == moment(case.received if case.last == "now" else case.last)
 
 
-@pytest.mark.parametrize("name", LOUD)
+@pytest.mark.parametrize("name", REFUSED)
 def test_an_answer_to_another_question_is_refused_and_not_misread(name: str) -> None:
-    metric, identifier = LOUD[name]
+    metric, identifier = REFUSED[name]
     with pytest.raises(CallFailed, match="another shape than expected"):
         read(name, BACKFILL, metric, [identifier], moment("2026-08-17"))
 
