@@ -14,7 +14,7 @@ from pathlib import Path
 from db.embedded import EmbeddedServer
 from model.settings import ROOT
 from sources.defillama import DefiLlama
-from sources.defillama_metrics import ROWS
+from sources.defillama_metrics import SERVED
 from tests.fake_api import FakeApi
 
 PROTOCOLS, CHAINS = 258, 103
@@ -49,7 +49,9 @@ def rows() -> Iterator[str]:
     yield "asset,kind,metrics"
     for kind, number in (("protocol", PROTOCOLS), ("chain", CHAINS)):
         metrics = " ".join(
-            row.metric for row in ROWS.values() if row.kind == kind and row.live and row.metric not in PER_ASSET
+            served.metric
+            for served in SERVED.values()
+            if served.kind == kind and served.live and served.metric not in PER_ASSET
         )
         for place in range(number):
             yield f"{kind}-{place},{kind},{metrics}"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-ALIKE = 0.6  # similarity by difflib, of 1, from which one name is suggested for another
+SIMILARITY = 0.6  # similarity by difflib, of 1, from which one name is suggested for another
 FEW = 12  # so many known names a hint lists where none is similar
 
 
@@ -26,7 +26,7 @@ def printable(text: str) -> str:
 def close_names(name: str, known: Iterable[str], most: int = 1) -> list[str]:
     """The known names most similar to this one, whatever the case; then the shortest names that contain it."""
     wanted, folded = name.casefold(), {each.casefold(): each for each in sorted(known)}
-    close = get_close_matches(wanted, folded, n=most, cutoff=ALIKE)
+    close = get_close_matches(wanted, folded, n=most, cutoff=SIMILARITY)
     close += [each for each in sorted(folded, key=len) if wanted and wanted in each and each not in close]
     return [folded[each] for each in close[:most]]
 

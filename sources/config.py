@@ -17,7 +17,7 @@ from model.text import nearest
 from model.values import MAX_ASSET, Target
 from sources.base import BaseSource
 
-COLUMNS = ("asset", "kind", "metrics", "id", "name", "entity")  # kind only where the source has kinds
+CONFIG_COLUMNS = ("asset", "kind", "metrics", "id", "name", "entity")  # kind only where the source has kinds
 REQUIRED = ("asset", "kind", "metrics")
 
 
@@ -121,7 +121,7 @@ def _parse(path: Path, content: bytes, source: type[BaseSource]) -> _Parsed:
 
 
 def _columns(source: type[BaseSource]) -> tuple[str, ...]:
-    return tuple(column for column in COLUMNS if column != "kind" or source.KINDS)
+    return tuple(column for column in CONFIG_COLUMNS if column != "kind" or source.KINDS)
 
 
 def _fields(raw: str) -> list[str]:

@@ -11,7 +11,7 @@ from model.values import DAY, Metric, Target, Verb, Window
 from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Observation, Request, halves
 from sources.defillama_answers import RENAMED_CHAINS
 from sources.defillama_listings import BULK_ANSWERS
-from sources.defillama_metrics import METRICS, PRICE_HISTORY, ROWS, Endpoint, Params, endpoint_of
+from sources.defillama_metrics import METRICS, PRICE_HISTORY, SERVED, Endpoint, Params, endpoint_of
 
 FREE_HOSTS = {  # by family; the paths of a family are the same on the Pro host
     "api": "https://api.llama.fi",
@@ -96,7 +96,7 @@ class DefiLlama(BaseSource):
 
     def probe(self) -> Call:
         """The list of chains, which is short, and which is there with and without a key."""
-        return next(call for call in self.listing_calls() if call.endpoint is ROWS["CHAIN_TVL"].live)
+        return next(call for call in self.listing_calls() if call.endpoint is SERVED["CHAIN_TVL"].live)
 
     @classmethod
     def canonical_id(cls, kind: str, identifier: str) -> str:
@@ -114,7 +114,7 @@ class DefiLlama(BaseSource):
 
 def _dated(endpoint: Endpoint, targets: Sequence[Target]) -> bool:
     """Whether an endpoint gives these series a history, not only a value of now."""
-    return all(endpoint is ROWS[target.metric].history for target in targets)
+    return all(endpoint is SERVED[target.metric].history for target in targets)
 
 
 def _path_of_coins(endpoint: Endpoint, targets: Sequence[Target]) -> str:

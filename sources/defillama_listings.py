@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from sources.base import ListedAsset, as_list
 from sources.defillama_answers import RENAMED_CHAINS
-from sources.defillama_metrics import FLOWS, PARENT, ROWS, Endpoint
+from sources.defillama_metrics import FLOWS, PARENT, SERVED, Endpoint
 
 COINGECKO = "coingecko:"
 NO_SYMBOL = "-"
@@ -110,7 +110,7 @@ def _slug(text: str) -> str:
 
 
 def _live(metric: str) -> Endpoint:
-    endpoint = ROWS[metric].live
+    endpoint = SERVED[metric].live
     if endpoint is None:
         raise KeyError(f"{metric} has no live value")
     return endpoint

@@ -41,8 +41,8 @@ class Endpoint:
         return self.path.format(**parts), params
 
 
-class Row(NamedTuple):
-    """One metric: the endpoint of its live value and of its history, None where it has none."""
+class Served(NamedTuple):
+    """How one metric is served: the endpoint of its live value and of its history, None where there is none."""
 
     kind: str
     metric: str
@@ -89,23 +89,23 @@ _POOLS = Endpoint("yields/pools", answers.read_pools)
 _POOL = Endpoint("yields/chart/{id}", answers.read_pool_history)
 
 LEVELS = (  # live value and history under one name
-    Row("protocol", "TVL", _PROTOCOLS, Endpoint("api/protocol/{id}", answers.read_tvl_history, extract="tvl"),
+    Served("protocol", "TVL", _PROTOCOLS, Endpoint("api/protocol/{id}", answers.read_tvl_history, extract="tvl"),
         live_of_parent=Endpoint("api/tvl/{id}", answers.read_number)),
-    Row("protocol", "MCAP", _PROTOCOLS, None),
-    Row("protocol", "OPEN_INTEREST", _overview("open-interest", ""), _summary("open-interest", ""),
+    Served("protocol", "MCAP", _PROTOCOLS, None),
+    Served("protocol", "OPEN_INTEREST", _overview("open-interest", ""), _summary("open-interest", ""),
         live_of_parent=_summary("open-interest", "", answers.read_total24h)),
-    Row("protocol", "INFLOW", _INFLOWS, None, pro=True),
-    Row("protocol", "OUTFLOW", _INFLOWS, None, pro=True),
-    Row("chain", "CHAIN_TVL", Endpoint("api/v2/chains", answers.read_chains),
+    Served("protocol", "INFLOW", _INFLOWS, None, pro=True),
+    Served("protocol", "OUTFLOW", _INFLOWS, None, pro=True),
+    Served("chain", "CHAIN_TVL", Endpoint("api/v2/chains", answers.read_chains),
         Endpoint("api/v2/historicalChainTvl/{id}", answers.read_chain_tvl_history)),
-    Row("chain", "CHAIN_STABLECOIN_SUPPLY", Endpoint("stablecoins/stablecoinchains", answers.read_stablecoin_chains),
+    Served("chain", "CHAIN_STABLECOIN_SUPPLY", Endpoint("stablecoins/stablecoinchains", answers.read_stablecoin_chains),
         Endpoint("stablecoins/stablecoincharts/{id}", answers.read_stablecoin_chain_history)),
-    Row("stablecoin", "STABLECOIN_SUPPLY", _STABLECOIN_SUPPLY, _STABLECOIN_SUPPLY, unit="units of its peg"),
-    Row("stablecoin", "STABLECOIN_PRICE", _STABLECOINS, None),
-    Row("coin", "PRICE", Endpoint("coins/prices/current/{ids}", answers.read_prices), PRICE_HISTORY,
+    Served("stablecoin", "STABLECOIN_SUPPLY", _STABLECOIN_SUPPLY, _STABLECOIN_SUPPLY, unit="units of its peg"),
+    Served("stablecoin", "STABLECOIN_PRICE", _STABLECOINS, None),
+    Served("coin", "PRICE", Endpoint("coins/prices/current/{ids}", answers.read_prices), PRICE_HISTORY,
         own_times=True, shift=DAY / 2),  # observed up to hours before or after the midnight that was requested
-    Row("pool", "APY", _POOLS, _POOL, own_times=True, unit="%"),  # dated at the last record of a day, as is the next
-    Row("pool", "POOL_TVL", _POOLS, _POOL, own_times=True),
+    Served("pool", "APY", _POOLS, _POOL, own_times=True, unit="%"),  # dated at the last record of a day, as is the next
+    Served("pool", "POOL_TVL", _POOLS, _POOL, own_times=True),
 )  # fmt: skip
 
 FLOWS = (
@@ -125,7 +125,7 @@ FLOWS = (
 )
 
 
-def _flow_rows() -> Iterator[Row]:
+def _served_flows() -> Iterator[Served]:
     for kind, metric, path_type, data_type, pro in FLOWS:
         if kind == "protocol":
             history, live = _summary(path_type, data_type), _overview(path_type, data_type)
@@ -133,31 +133,31 @@ def _flow_rows() -> Iterator[Row]:
         else:
             history = _chain_overview(path_type, data_type, CHART, answers.read_chart)
             live, of_parent = _chain_overview(path_type, data_type, NO_CHART, answers.read_total24h), None
-        yield Row(kind, metric, None, history, pro)
-        yield Row(kind, f"{metric}_24H", live, None, pro, of_parent)
+        yield Served(kind, metric, None, history, pro)
+        yield Served(kind, f"{metric}_24H", live, None, pro, of_parent)
 
 
-ROWS: Mapping[str, Row] = {row.metric: row for row in (*LEVELS, *_flow_rows())}
+SERVED: Mapping[str, Served] = {served.metric: served for served in (*LEVELS, *_served_flows())}
 METRICS: Mapping[str, Metric] = {
-    row.metric: Metric(
-        frozenset({row.kind}),
-        frozenset(verb for verb in Verb if (row.live if verb is Verb.PULL else row.history)),
-        row.pro,
-        whole=row.history is not PRICE_HISTORY,
-        own_times=row.own_times,
-        shift=row.shift,
-        unit=row.unit,
+    served.metric: Metric(
+        frozenset({served.kind}),
+        frozenset(verb for verb in Verb if (served.live if verb is Verb.PULL else served.history)),
+        served.pro,
+        whole=served.history is not PRICE_HISTORY,
+        own_times=served.own_times,
+        shift=served.shift,
+        unit=served.unit,
     )
-    for row in ROWS.values()
+    for served in SERVED.values()
 }
 
 
 def endpoint_of(target: Target, verb: Verb) -> Endpoint:
     """The endpoint for a series in a run; raises KeyError where the metric has no value for such a run."""
-    row = ROWS[target.metric]
-    if verb is Verb.PULL and row.live_of_parent and target.id.startswith(PARENT):
-        return row.live_of_parent
-    endpoint = row.live if verb is Verb.PULL else row.history
+    served = SERVED[target.metric]
+    if verb is Verb.PULL and served.live_of_parent and target.id.startswith(PARENT):
+        return served.live_of_parent
+    endpoint = served.live if verb is Verb.PULL else served.history
     if endpoint is None:
         raise KeyError(f"{target.metric} has nothing for a {verb}")
     return endpoint

@@ -10,7 +10,7 @@ from enum import Enum
 THROTTLED = 429
 MAX_TRIES = 5  # of one call that meets faults
 MAX_REFUSALS = 10  # of one call that meets 429; their pauses add up to at least a minute, since APIs count by minute
-FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0  # seconds
 LONGEST_PAUSE = 900.0  # seconds; an API that asks for more is left to the next run
 
 
@@ -41,7 +41,7 @@ def verdict(status: int, *, html: bool) -> Verdict:
 
 def backoff(failures: int, jitter: float | None = None) -> float:
     """Seconds to wait after so many failures: exponential, between half and all of it by `jitter` in [0, 1)."""
-    full: float = min(FIRST_WAIT * 2 ** (failures - 1), LONGEST_WAIT)
+    full: float = min(FIRST_BACKOFF * 2 ** (failures - 1), LONGEST_BACKOFF)
     share = random.random() if jitter is None else jitter  # noqa: S311 (no secret depends on it)
     return full * (0.5 + share / 2)
 

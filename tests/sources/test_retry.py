@@ -10,7 +10,7 @@ import pytest
 from model.errors import CallFailed, SourceStopped
 from sources import http
 from sources.http import ALL_DOWN
-from sources.retry import FIRST_WAIT, LONGEST_WAIT, MAX_REFUSALS, MAX_TRIES, backoff, retry_after
+from sources.retry import FIRST_BACKOFF, LONGEST_BACKOFF, MAX_REFUSALS, MAX_TRIES, backoff, retry_after
 from tests.fake_api import FakeApi
 from tests.wire import DROP, GOOD, HTML, Clock, Plain, Reply, Wire, call, client, reply
 
@@ -172,11 +172,11 @@ def test_calls_that_fail_with_an_answer_do_not_make_the_api_count_as_down(alive:
         ({"Retry_After": "7"}, (7, 7)),
         ({"Retry_After": "2.5"}, (2.5, 2.5)),
         ({"Retry_After": "Fri, 19 Dec 2025 10:00:09 GMT"}, (9, 9)),
-        ({"Retry_After": "0"}, (FIRST_WAIT / 2, FIRST_WAIT)),
-        ({"Retry_After": "-5"}, (FIRST_WAIT / 2, FIRST_WAIT)),
-        ({"Retry_After": "Fri, 19 Dec 2025 09:00:00 GMT"}, (FIRST_WAIT / 2, FIRST_WAIT)),
-        ({"Retry_After": "soon"}, (FIRST_WAIT / 2, FIRST_WAIT)),
-        ({}, (FIRST_WAIT / 2, FIRST_WAIT)),
+        ({"Retry_After": "0"}, (FIRST_BACKOFF / 2, FIRST_BACKOFF)),
+        ({"Retry_After": "-5"}, (FIRST_BACKOFF / 2, FIRST_BACKOFF)),
+        ({"Retry_After": "Fri, 19 Dec 2025 09:00:00 GMT"}, (FIRST_BACKOFF / 2, FIRST_BACKOFF)),
+        ({"Retry_After": "soon"}, (FIRST_BACKOFF / 2, FIRST_BACKOFF)),
+        ({}, (FIRST_BACKOFF / 2, FIRST_BACKOFF)),
     ],
 )
 def test_a_429_is_tried_again_when_the_api_says(asked: dict[str, Any], pause: tuple[float, float]) -> None:
@@ -221,11 +221,11 @@ def test_the_waits_between_tries_grow() -> None:
             client(wire.url, clock=clock).answer(call())
         waits = [later - sooner for sooner, later in zip(wire.starts, wire.starts[1:], strict=False)]
         for failures, wait in enumerate(waits, 1):
-            assert FIRST_WAIT * 2 ** (failures - 2) <= wait <= FIRST_WAIT * 2 ** (failures - 1) + 1e-6
+            assert FIRST_BACKOFF * 2 ** (failures - 2) <= wait <= FIRST_BACKOFF * 2 ** (failures - 1) + 1e-6
 
 
 def test_backoff_is_between_half_and_all_of_an_exponential_that_ends() -> None:
-    assert [backoff(failures, 0.0) for failures in (1, 2, 3, 30)] == [0.25, 0.5, 1.0, LONGEST_WAIT / 2]
+    assert [backoff(failures, 0.0) for failures in (1, 2, 3, 30)] == [0.25, 0.5, 1.0, LONGEST_BACKOFF / 2]
     assert backoff(3, 0.5) == 1.5
 
 
