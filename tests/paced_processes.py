@@ -1,4 +1,4 @@
-"""Processes that share the pace of a source, and a lock that another one holds: what the tests of it share."""
+"""Processes that share the pace of a source, and a lock that another process holds."""
 
 import fcntl
 import itertools
@@ -15,7 +15,7 @@ from tests.commands import ROOT
 
 DELAY = 0.08
 SLACK = 1e-9  # seconds, of adding floats
-SOON = 20.0  # seconds, far more than any wait of these tests takes, and less than for ever
+SOON = 20.0  # seconds, far more than any wait of these tests takes
 PREAMBLE = """
 import signal, sys, threading, time
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ file, delay, more = Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
 
 @contextmanager
 def process(program: str, file: Path, delay: float = DELAY, more: float = 0.0) -> Iterator[subprocess.Popen[str]]:
-    """A program that shares the file, once it has said that it is ready; killed in the end where it still runs."""
+    """Start a program that shares the file, and wait until it is ready; killed in the end if it still runs."""
     words = [sys.executable, "-c", PREAMBLE + program, str(file), str(delay), str(more)]
     pipe = subprocess.PIPE
     with subprocess.Popen(words, cwd=ROOT, stdin=pipe, stdout=pipe, encoding="utf-8") as found:  # noqa: S603 - our own
@@ -47,7 +47,7 @@ def closer_than(delay: float, starts: Iterable[float]) -> list[float]:
 
 
 def soon(pace: Pace, number: int = 1) -> float:
-    """The last of so many next starts; an error where they are waited for without end."""
+    """The last of so many next starts; fails if they do not come."""
     pool = ThreadPoolExecutor(1)
     try:
         return [pool.submit(pace.wait) for _ in range(number)][-1].result(SOON)
@@ -57,7 +57,7 @@ def soon(pace: Pace, number: int = 1) -> float:
 
 @contextmanager
 def held(file: Path) -> Iterator[int]:
-    """The lock is another one's, as of a process that has been stopped."""
+    """Hold the lock, as a suspended process would."""
     file.parent.mkdir(exist_ok=True)
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT)
     try:

@@ -1,4 +1,4 @@
-"""The values that flow: what a point refuses, and how a window is split."""
+"""The values that flow: which points are refused, and how a window is split."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo

@@ -1,4 +1,4 @@
-"""Config files: what is accepted, what is refused and with which words, and that the shipped ones are right."""
+"""Config files: what is accepted, what is refused with which message, and that the shipped files are right."""
 
 import csv
 import re
@@ -42,7 +42,7 @@ def read(file: Path, content: str | bytes, source: type[BaseSource] = DefiLlama)
 
 
 def refusal(file: Path, content: str | bytes, source: type[BaseSource] = DefiLlama) -> str:
-    """The words in which a file is refused, less its path."""
+    """The message with which a file is refused, without its path."""
     with pytest.raises(ConfigurationError) as raised:
         read(file, content, source)
     assert str(raised.value).startswith(str(file))

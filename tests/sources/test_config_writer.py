@@ -1,4 +1,4 @@
-"""Rows that are added to a config file: what is written, what of the file stays, and what is refused."""
+"""Rows that are added to a config file: what is written, what stays as it was, and what is refused."""
 
 import os
 import stat
@@ -36,7 +36,7 @@ def appended(file: Path, content: str | bytes, *rows: Asset, source: type[BaseSo
 
 
 def refusal(file: Path, content: str | bytes, *rows: Asset, source: type[BaseSource] = DefiLlama) -> str:
-    """The words in which rows are refused; the file stays as it was, and alone in its folder."""
+    """The message with which rows are refused; the file stays as it was, and nothing else is in its folder."""
     before = content.encode() if isinstance(content, str) else content
     with pytest.raises(ConfigurationError) as raised:
         appended(file, before, *rows, source=source)
@@ -158,7 +158,7 @@ def test_the_new_file_has_the_mode_of_the_old_one_and_leaves_nothing_else(file: 
 
 
 def test_the_file_is_replaced_and_not_written_over(file: Path) -> None:
-    """Whoever reads it meanwhile has the old text or the new one, whole."""
+    """A reader sees the complete old text or the complete new one."""
     file.write_text(HEADER)
     with file.open() as reader:
         append_rows(file, DefiLlama, [PENDLE])

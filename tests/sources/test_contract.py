@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 KEY = "s3cret-k3y"
 TODAY = datetime(2026, 8, 17, tzinfo=UTC)
 WINDOWS = (Window(TODAY - DAY, TODAY), Window(TODAY - 7 * DAY, TODAY), Window(TODAY - 2500 * DAY, TODAY))
-HOSTS = {  # where the API's documentation says that it is, with a key
+HOSTS = {  # of each API, by its documentation, with a key
     "artemis": "https://data-svc.artemisxyz.com/",
     "defillama": "https://pro-api.llama.fi/",
 }

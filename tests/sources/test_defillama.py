@@ -105,7 +105,7 @@ def saved(name: str) -> Any:
 
 
 def live(answer: Answer) -> dict[tuple[str, str], float]:
-    """Values without a date; all of them were dated when they were received."""
+    """Values without a date; each has the time when it was received."""
     assert {point.at for point in answer.points} <= {RECEIVED}
     return {(point.asset, point.metric): point.value for point in answer.points}
 
@@ -429,7 +429,7 @@ def test_another_shape_is_one_loud_error_that_names_the_call(payload: Any) -> No
     for verb, metrics, identifier, *_ in URLS:
         (call,) = calls(verb, [target(metric, identifier) for metric in metrics.split()])
         if call.path.startswith("api/tvl/") and payload == 7:
-            continue  # a bare number is what it answers
+            continue  # its answer is a number
         body = payload.get(call.extract) if call.extract and isinstance(payload, dict) else payload
         with pytest.raises(CallFailed, match="another shape than expected") as raised:
             DefiLlama().answer(call, body, RECEIVED)

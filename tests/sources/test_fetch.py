@@ -49,7 +49,7 @@ def no_worker_is_left() -> Iterator[None]:
 
 
 def until(reached: Any) -> None:
-    """Wait for something that other threads bring about."""
+    """Wait for something that other threads do."""
     deadline = time.monotonic() + PATIENCE
     while not reached():
         assert time.monotonic() < deadline, "it never came"
@@ -109,7 +109,7 @@ def test_a_batch_that_is_refused_for_good_is_not_halved() -> None:
     assert [(outcome.pieces, type(outcome.error)) for outcome in outcomes] == [(0, CallFailed)] * len(batch())
 
 
-def test_pieces_are_counted_so_that_the_taker_knows_how_many_calls_there_are() -> None:
+def test_pieces_are_counted_so_that_the_caller_knows_how_many_calls_there_are() -> None:
     with FakeApi(bad_symbols=("coin-7",), shipped=False) as api:
         outcomes = fetched(artemis(api), batch())
     assert len(outcomes) == 1 + sum(outcome.pieces for outcome in outcomes)
@@ -187,13 +187,13 @@ def test_a_stop_before_the_start_sends_nothing() -> None:
 
 
 class Broken(Plain):
-    """Has a bug, in a place where no shape of an answer is to blame."""
+    """Has a bug that has nothing to do with the shape of an answer."""
 
     def answer(self, *_: object) -> Answer:
         raise ZeroDivisionError("bug")
 
 
-def test_a_bug_in_a_source_reaches_the_taker_as_itself() -> None:
+def test_a_bug_in_a_source_reaches_the_caller_as_itself() -> None:
     with Wire(rows(1)) as wire:
         outcomes = fetched(client(wire.url, source=Broken), calls(3))
     assert [repr(outcome.error) for outcome in outcomes] == ["ZeroDivisionError('bug')"] * 3
@@ -207,14 +207,14 @@ class Unsplittable(Plain):
         raise ZeroDivisionError("bug")
 
 
-def test_a_bug_in_a_split_reaches_the_taker_as_itself() -> None:
+def test_a_bug_in_a_split_reaches_the_caller_as_itself() -> None:
     with Wire(reply(b"", 500)) as wire:
         outcomes = fetched(client(wire.url, source=Unsplittable), calls(3))
     assert [repr(outcome.error) for outcome in outcomes] == ["ZeroDivisionError('bug')"] * 3
 
 
 class Counted(Answer):
-    """An answer of which is known whether it is in memory."""
+    """An answer that can be watched for being freed."""
 
     __hash__ = object.__hash__
 
@@ -241,7 +241,7 @@ def counting(wire: Wire) -> tuple[Client, Counting]:
     return Client(source, threading.Event(), clock=clock, sleep=clock.sleep), source
 
 
-def test_a_slow_taker_holds_the_workers_back() -> None:
+def test_a_slow_caller_holds_the_workers_back() -> None:
     made = 1 + 2 + 1  # taken, in the queue, and in the one worker that reads
     sent = made + Plain.MAX_IN_FLIGHT - 1  # the other workers have a body, unread
     with Wire(rows(1)) as wire:
@@ -262,7 +262,7 @@ def test_an_answer_that_was_taken_is_not_kept() -> None:
             for _ in range(Plain.MAX_IN_FLIGHT):
                 next(outcomes)
             assert wire.await_requests(2 * Plain.MAX_IN_FLIGHT)
-            assert len(source.alive) <= 1  # the last one, until the next is asked for
+            assert len(source.alive) <= 1  # the last one, until the next is taken
             wire.gate.set()
 
 

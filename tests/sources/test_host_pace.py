@@ -37,7 +37,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def shared(file: Path, clock: Clock, delay: float = DELAY) -> Pace:
-    """A pace as of a process of its own: what it knows of others stands in the file."""
+    """A pace as another process would have it: only the file connects the two."""
     return Pace(delay, clock=clock, sleep=clock.sleep, next_start=HostNextStart(file))
 
 
@@ -148,7 +148,7 @@ def test_a_directory_that_was_removed_costs_no_start(file: Path) -> None:
 
 
 def descriptors(file: Path) -> int:
-    """How many descriptors of this process are of the file; another test's threads may open and close others."""
+    """How many descriptors of this process are for the file; threads of other tests may have others."""
     return sum(found.is_symlink() and str(file) in str(found.readlink()) for found in Path("/proc/self/fd").iterdir())
 
 

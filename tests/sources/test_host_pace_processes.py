@@ -21,7 +21,7 @@ from tests.paced_processes import DELAY, SLACK, SOON, closer_than, held, process
 
 STARTER = """
 from sources import host_pace
-host_pace.LOCK_TIMEOUT = 30.0  # so that one which the system pauses with the lock is waited for
+host_pace.LOCK_TIMEOUT = 30.0  # so that even a process that the system pauses with the lock is waited for
 pace = Pace(delay, next_start=HostNextStart(file))
 starts = []
 print("ready", flush=True)
@@ -56,7 +56,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def starts_of_processes(number: int, file: Path, delay: float, seconds: float) -> list[list[float]]:
-    """The starts of each of so many processes of four threads that ask for all they can get."""
+    """Run so many processes, each with four threads that never pause; the starts of each process."""
     with ExitStack() as stack:
         all_of_them = [stack.enter_context(process(STARTER, file, delay, seconds)) for _ in range(number)]
         for each in all_of_them:
@@ -92,7 +92,7 @@ def test_a_start_is_never_before_the_moment_at_which_the_lock_was_had(
     with ThreadPoolExecutor(1) as pool:
         with held(file):
             waiting = pool.submit(Pace(DELAY, next_start=HostNextStart(file)).wait)
-            threading.Event().wait(0.3)  # it may have come to the lock by now; if not, all the better for it
+            threading.Event().wait(0.3)  # most likely it waits for the lock by now
             assert not waiting.done()
             released = time.monotonic()
         assert waiting.result(SOON) >= released
@@ -150,11 +150,11 @@ from sources import host_pace
 from sources.pace import Pace
 
 folder, verb, wait = Path(__file__).parent, sys.argv[1], Pace.wait
-host_pace.LOCK_TIMEOUT = 30.0  # so that one which the system pauses with the lock is waited for
+host_pace.LOCK_TIMEOUT = 30.0  # so that even a process that the system pauses with the lock is waited for
 
 def recorded(*given):
     (folder / f"{verb}.ready").touch()
-    while len(list(folder.glob("*.ready"))) < 2:  # both runs ask at the same time, however long one takes to come up
+    while len(list(folder.glob("*.ready"))) < 2:  # so that both runs overlap, however slowly one of them begins
         time.sleep(0.01)
     start = wait(*given)
     with (folder / f"{verb}.starts").open("a") as starts:

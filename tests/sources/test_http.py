@@ -1,4 +1,4 @@
-"""What the client makes of a body, its connections, and what it never says."""
+"""How the client reads a body and ends its connections, and that it never shows the key."""
 
 import gzip
 import json
@@ -257,7 +257,7 @@ TELLTALES = {
 
 
 @pytest.mark.parametrize("kind", TELLTALES)
-def test_the_key_is_never_told(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_is_never_shown(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     with (
         caplog.at_level(logging.DEBUG),
         Wire(TELLTALES[kind]) as wire,
@@ -272,11 +272,11 @@ def test_the_key_is_never_told(kind: str, caplog: pytest.LogCaptureFixture) -> N
 
 
 def shown(record: logging.LogRecord) -> bool:
-    """Whether the program lets this record through: of urllib3 it shows errors only, as its lines hold URLs."""
+    """Whether the program shows this record; of urllib3 it shows only errors, since other lines contain URLs."""
     return not record.name.startswith("urllib3") or record.levelno >= logging.ERROR
 
 
-def test_the_key_is_not_told_where_nobody_listens(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_is_not_shown_without_a_log_format(caplog: pytest.LogCaptureFixture) -> None:
     with Wire(GOOD) as wire:
         url = wire.url
     with caplog.at_level(logging.DEBUG), pytest.raises(CallFailed) as failed:

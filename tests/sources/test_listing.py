@@ -1,4 +1,4 @@
-"""What the APIs offer: how listings are united, and asked for at one pace."""
+"""What the APIs list: how lists are united, and fetched at one pace."""
 
 import threading
 from collections.abc import Iterator
@@ -71,7 +71,7 @@ def api() -> Iterator[FakeApi]:
 
 @pytest.fixture(scope="module")
 def listed() -> dict[str, tuple[ListedAsset, ...]]:
-    """All that each source offers with a key."""
+    """All that each source lists with a key."""
     with FakeApi(now=lambda: NOW) as fake:
         return {name: fetch(source(name, fake)).assets for name in SOURCES}
 

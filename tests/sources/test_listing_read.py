@@ -20,7 +20,7 @@ needs_recorded = pytest.mark.skipif(not RECORDED.exists(), reason=f"{RECORDED} i
 
 
 def listing(path: str, **params: str) -> Call:
-    """The call of DefiLlama's that lists there."""
+    """DefiLlama's listing call with this path."""
     (call,) = [
         call
         for call in DefiLlama(KEY).listing_calls()
@@ -30,7 +30,7 @@ def listing(path: str, **params: str) -> Call:
 
 
 def read(path: str, payload: Any, **params: str) -> list[ListedAsset]:
-    """What DefiLlama offers by one answer."""
+    """The assets in one answer of DefiLlama."""
     call = listing(path, **params)
     with wrong_shape_fails(call):
         return list(DefiLlama().read_listing(call, payload))

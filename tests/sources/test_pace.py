@@ -1,4 +1,4 @@
-"""Requests start in their own time: never too close together, slower after a refusal, and step by step back."""
+"""Requests never start too close together, they slow down after a 429, and return step by step."""
 
 import itertools
 import threading

@@ -24,12 +24,12 @@ WETH = "ethereum:0xC02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2"
 
 
 class Case(NamedTuple):
-    """How a recorded answer would have been asked for, and what it must give; a row of fixtures/recorded.csv."""
+    """The request for a recorded answer, and what must be read from it; a row of fixtures/recorded.csv."""
 
     verb: Verb
     metrics: str
     ids: str  # * for all that the body lists
-    received: str  # date, and where it matters time
+    received: str  # date, with the time if it matters
     points: int
     nulls: int
     first: str  # time of the earliest point, "now" where the answer is undated

@@ -1,4 +1,4 @@
-"""What is tried again, how often, and how long it waits."""
+"""What is retried, how often, and how long it waits."""
 
 import random
 from datetime import UTC, datetime, timedelta
