@@ -167,10 +167,6 @@ class BaseSource(ABC):
         del call
         return []
 
-    def remedy(self) -> str:
-        """What the user can do when the API refuses the key."""
-        return f"check {self.KEY_VARIABLE} in the environment or .env"
-
     def answer(self, call: Call, payload: Any, received: datetime) -> Answer:
         """The checked points of an answer; values without a time get the aware UTC time `received`.
 

@@ -161,7 +161,8 @@ class Client:
         if found in (Verdict.THROTTLED, Verdict.FAULT):
             raise _Fault(what, status)
         if found is Verdict.REFUSED:
-            raise self._ended(f"{self.source.name} refuses the key ({what}): {self.source.remedy()}")
+            remedy = f"check {self.source.KEY_VARIABLE} in the environment or .env"
+            raise self._ended(f"{self.source.name} refuses the key ({what}): {remedy}")
         self._failed_in_a_row = 0
         raise CallFailed(f"{call}: {what}", status=status)
 

@@ -259,8 +259,3 @@ def test_a_list_goes_to_the_documented_host_or_the_base_url_with_the_key_that_no
 @every_source
 def test_without_a_key_fewer_lists_are_asked_for(source: type[BaseSource]) -> None:
     assert set(map(str, source().listing_calls())) < set(map(str, source(key=KEY).listing_calls()))
-
-
-@every_source
-def test_a_refused_key_has_a_remedy_that_names_its_variable(source: type[BaseSource]) -> None:
-    assert source.KEY_VARIABLE in source().remedy()

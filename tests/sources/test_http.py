@@ -276,7 +276,7 @@ def shown(record: logging.LogRecord) -> bool:
     return not record.name.startswith("urllib3") or record.levelno >= logging.ERROR
 
 
-def test_the_key_is_not_shown_without_a_log_format(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_is_not_shown_when_no_server_answers(caplog: pytest.LogCaptureFixture) -> None:
     with Wire(GOOD) as wire:
         url = wire.url
     with caplog.at_level(logging.DEBUG), pytest.raises(CallFailed) as failed:
