@@ -5,16 +5,16 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from cli.checks.finding import Finding, Severity, few
+from cli.time_text import moment
 from db.coverage import Name, known_series
 from db.health import Age, LastRuns, ages, last_runs
 from model.values import Rhythm, Target, Verb
-from pipeline.freshness import QUARTER_LATE
-from pipeline.run_health import moment
+from pipeline.freshness import QUARTER_REPORTED_AFTER
 from sources.base import BaseSource
 from sources.config import Asset
 
 AT_AN_END = timedelta(days=30)  # for which the API has answered that there is nothing newer
-QUARTERS_AT_AN_END = QUARTER_LATE + timedelta(days=91)  # the same of fiscal quarters: two of them
+QUARTERS_AT_AN_END = QUARTER_REPORTED_AFTER + timedelta(days=91)  # the same of fiscal quarters: two of them
 FAILURE_SHOWN = 300  # characters
 
 

@@ -126,7 +126,7 @@ def test_a_scheduler_that_lives_and_has_just_started_is_well_on_one_screen(datab
     lines = found.stdout.splitlines()
     assert found.returncode == 0, found.stdout
     assert lines[0] == "scheduler: alive"
-    assert [line.split(":")[0] for line in lines if ": well " in line] == ["artemis", "defillama"]
+    assert [line.split(":")[0] for line in lines if ": ok " in line] == ["artemis", "defillama"]
     assert len(lines) < 24
     assert max(map(len, lines)) < 100
 
@@ -163,21 +163,30 @@ def test_a_run_that_fails_is_exit_code_1_with_its_reason_cut_on_the_screen_and_w
     assert found.returncode == 1
     lines = found.stdout.splitlines()
     (first,) = [number for number, line in enumerate(lines) if line.startswith("! ")]
-    assert lines[first].startswith("! artemis: pull fails since 20")
+    assert lines[first].startswith("! artemis: pull has been failing since 20")
     assert lines[first + 1].startswith("    data/api/PRICE/: HTTP 500 [31m key ***-é xxx")
     assert lines[first + 2].endswith("…")
-    assert lines[first + 3] == "    by hand: python main.py pull artemis; log: journalctl -u crypto-metrics"
+    assert lines[first + 3] == "    run it by hand: python main.py pull artemis; log: journalctl -u crypto-metrics"
     assert max(map(len, lines)) < 100
-    assert any(line.startswith("artemis: NEEDS A LOOK ") for line in lines)
+    assert any(line.startswith("artemis: NEEDS ATTENTION ") for line in lines)
     assert "  last 24 h: 3 requests, 2 failed" in lines
-    told = json.loads(status(database_url, "--json", ARTEMIS_API_KEY="s3cr3t").stdout)["sources"][0]
-    assert told["runs"][0]["failure"] == reason.replace("s3cr3t", "***")
-    assert (told["runs"][0]["state"], told["runs"][0]["failures_in_a_row"]) == ("failing", 1)
-    assert reason.replace("s3cr3t", "***") in told["problems"][0]
+    source = json.loads(status(database_url, "--json", ARTEMIS_API_KEY="s3cr3t").stdout)["sources"][0]
+    assert source["runs"][0]["failure"] == reason.replace("s3cr3t", "***")
+    assert (source["runs"][0]["state"], source["runs"][0]["failures_in_a_row"]) == ("failing", 1)
+    assert reason.replace("s3cr3t", "***") in source["problems"][0]
 
 
 @pytest.mark.usefixtures("scheduler")
-def test_a_series_that_is_stale_is_told_with_its_newest_day(database_url: str, database: Database, rows: Rows) -> None:
+def test_a_secret_that_would_be_wrapped_is_hidden_whole(database_url: str, rows: Rows) -> None:
+    secret = "secret-" * 30
+    rows(FAILED, f"data/api/PRICE/: the server says {secret}")
+    found = status(database_url, ARTEMIS_API_KEY=secret)
+    assert "    data/api/PRICE/: the server says ***\n" in found.stdout
+    assert "secret-" not in found.stdout
+
+
+@pytest.mark.usefixtures("scheduler")
+def test_a_series_that_is_stale_is_shown_with_its_newest_day(database_url: str, database: Database, rows: Rows) -> None:
     with closing(Store(database, "artemis", Verb.BACKFILL, hold=lambda: None)) as store:
         store.load([point("sol", metric="PRICE")])
     assert report(database_url)["sources"][0]["series"]["awaited"] == 1  # the scheduler has just started
@@ -283,14 +292,16 @@ def test_a_real_scheduler_is_alive_then_stopped_without_a_failure_then_hung_then
             rows("UPDATE scheduler SET beaten_at = beaten_at - interval '3 minutes'")
             found = status(database_url)
             assert found.returncode == 3
-            assert found.stdout.startswith(f"! scheduler: hung: pid {process.pid} holds its place, ")
+            assert found.stdout.startswith(
+                f"! scheduler: hung: pid {process.pid} is there, but its last heartbeat was at "
+            )
             process.kill()
             process.communicate(timeout=SECONDS)
     until(lambda: status(database_url).stdout.startswith("! scheduler: no scheduler is alive"))
 
 
 @pytest.mark.usefixtures("scheduler")
-def test_a_scheduler_that_holds_the_place_and_has_not_told_of_itself_yet_is_starting(
+def test_a_scheduler_that_holds_the_place_and_has_sent_no_heartbeat_yet_is_starting(
     database_url: str, rows: Rows
 ) -> None:
     rows("UPDATE scheduler SET pid = 1, beaten_at = beaten_at - interval '3 days'")  # of the one before
