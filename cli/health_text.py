@@ -33,9 +33,8 @@ def scheduler_problem(health: Health) -> Problem | None:
         case SchedulerState.DEAD:
             return Problem("no scheduler is alive", "", f"{START}; {LOG}")
         case SchedulerState.HUNG if health.beat:
-            what = (
-                f"hung: pid {health.beat.pid} is there, but its last heartbeat was at {moment(health.beat.beaten_at)}"
-            )
+            last = moment(health.beat.beaten_at)
+            what = f"pid {health.beat.pid} is hung: its last heartbeat was at {last}"
             return Problem(what, "", f"{RESTART}; {LOG}")
     return None
 
