@@ -73,7 +73,7 @@ def test_a_fresh_copy_is_well_but_for_the_key_that_is_missing_and_nothing_is_mad
     assert done.returncode == 1
     assert "  error    ARTEMIS_API_KEY" in done.stdout
     assert "there is none yet\n" in done.stdout
-    assert done.stdout.splitlines()[-1].startswith("1 needs a hand, ")
+    assert done.stdout.splitlines()[-1].startswith("1 needs attention, ")
     assert done.stderr == ""
     assert not (root / ".data").exists()
     assert check(root, "defillama --offline").returncode == 0
@@ -91,7 +91,7 @@ def test_where_all_is_well_each_area_says_what_was_looked_at_and_the_exit_code_i
     assert "configs: ok: artemis_config.csv (1 row, 2 series), defillama_config.csv (5 rows, 6 series)" in done.stdout
     assert "keys: ok: artemis by its key, defillama without a key" in done.stdout
     assert "identifiers: ok: 1 of artemis, 5 of defillama" in done.stdout
-    assert done.stdout.splitlines()[-1].startswith("0 need a hand, ")
+    assert done.stdout.splitlines()[-1].startswith("0 need attention, ")
 
 
 def test_offline_nothing_is_sent(root: Path, database_url: str) -> None:
@@ -99,7 +99,7 @@ def test_offline_nothing_is_sent(root: Path, database_url: str) -> None:
         done = check(root, "--offline", database_url, api)
         assert api.requests == []
     assert done.returncode == 0
-    assert "keys: not looked at: --offline\nidentifiers: not looked at: --offline\n" in done.stdout
+    assert "keys: not checked: --offline\nidentifiers: not checked: --offline\n" in done.stdout
 
 
 def test_identifiers_that_the_apis_do_not_know_are_told_with_the_nearest_right_one(
@@ -132,7 +132,7 @@ def test_a_metric_that_the_api_does_not_list_for_an_asset_is_told_once(
         areas = found(check(root, "artemis --json", database_url, api))
     assert areas["series"] == []
     (line,) = areas["identifiers"]
-    assert line.startswith("artemis btc: the API does not list EBITDA for it -> a run will find nothing")
+    assert line.startswith("artemis btc: the API does not list EBITDA for it -> no run can find it")
 
 
 def test_a_coin_of_no_list_is_asked_for_in_one_call(root: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_refused_key_a_rate_limit_and_an_api_without_an_answer_are_told_apart(
     assert done.returncode == 1
     (line,) = found(done)["keys"]
     assert told in line
-    assert "no API can be asked" in done.stdout
+    assert "no API answers" in done.stdout
     assert ARTEMIS_KEY not in done.stdout + done.stderr
 
 
@@ -262,8 +262,8 @@ def test_tables_of_another_version_are_left_alone_and_told_with_what_upgrades_th
     rows("COMMENT ON TABLE metrics IS 'crypto-metrics schema 1'")
     done = check(root, "artemis --offline --json", database_url)
     (line,) = found(done)["database"]
-    assert line == "tables: the tables are of another version -> python main.py setup, or the next run upgrades them"
-    assert "no tables of this version to look at" in done.stdout
+    assert line == "tables: the tables are of another version -> python main.py setup, or the next run, upgrades them"
+    assert "there are no tables of this version" in done.stdout
     assert rows("SELECT obj_description('metrics'::regclass)") == [("crypto-metrics schema 1",)]
 
 
@@ -293,7 +293,7 @@ def test_a_database_that_takes_no_writes_is_told(root: Path, database_url: str, 
         " END $$"
     )
     (line,) = found(check(root, "artemis --offline --json", database_url))["database"]
-    assert line.startswith("database: it can be read only -> ")
+    assert line.startswith("database: it can only be read -> ")
 
 
 def test_series_that_never_had_a_value_have_none_any_more_or_are_left_over_are_told(
@@ -307,9 +307,9 @@ def test_series_that_never_had_a_value_have_none_any_more_or_are_left_over_are_t
     done = check(root, "artemis --offline", database_url)
     assert done.returncode == 1
     shown = " ".join(done.stdout.split())
-    assert "warning artemis btc the API has been asked, and never had a value of FEES" in shown
+    assert "warning artemis btc the API has never had a value of FEES" in shown
     assert f"warning artemis btc the API has nothing newer of PRICE since {days.start:%Y-%m-%d}" in shown
-    assert "stored and not in artemis_config.csv, 1 series: ftm TVL" in shown
+    assert "stored, but not in artemis_config.csv: ftm TVL" in shown
 
 
 def test_a_run_that_failed_last_is_told(root: Path, database_url: str, rows: Rows) -> None:

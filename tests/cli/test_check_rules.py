@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
+from cli import check_screen as screen
 from cli.checks import configs, environment
-from cli.checks import output as screen
-from cli.checks.database import LITTLE_SPACE, Tables, space_findings, table_findings
-from cli.checks.finding import Area, Finding, Severity, need_a_hand
-from cli.checks.identifiers import Catalogue, Match, listed_findings, merged, missing_findings
-from cli.checks.series import Stored, left_findings, run_findings, series_findings
+from cli.checks.context import SourceRecords
+from cli.checks.database import Tables, table_findings
+from cli.checks.finding import Area, Finding, Severity, need_attention
+from cli.checks.identifiers import Catalogue, listed_findings, merged, unknown_findings
+from cli.checks.series import run_findings, series_findings, unconfigured_findings
 from db.health import Age, LastRuns
 from db.rights import Rights
 from model.settings import Settings
 from model.values import Target, Verb
-from sources import SOURCES
 from sources.artemis import Artemis
-from sources.base import Offer
+from sources.base import BaseSource, Offer
 from sources.config import Asset
 from sources.defillama import DefiLlama
-from tests.commands import ROOT
+from sources.listing import Offers
 
 KEY = "ARTEMIS_API_KEY"
 KNOWN = ["DATABASE_URL", "PACE_DIRECTORY", KEY, "DEFILLAMA_API_KEY", "ARTEMIS_BASE_URL", "DEFILLAMA_BASE_URL"]
@@ -46,49 +46,28 @@ def offer(api_id: str, metrics: str | None = "TVL", kind: str = "protocol", name
     return Offer(api_id, api_id, kind, name, "", told, dead)
 
 
-def test_every_package_of_the_requirements_file_is_read_with_its_range() -> None:
-    text = "# first\n-r other.txt\npsycopg2-binary>=2.9.9,<3   # driver; <1 no more\nrequests [socks] >= 2.32\nrich\n\n"
-    assert list(map(str, environment.requirements(text))) == ["psycopg2-binary>=2.9.9,<3", "requests>=2.32", "rich"]
-    shipped = environment.requirements((ROOT / "requirements.txt").read_text(encoding="utf-8"))
-    assert all(package.clauses for package in shipped)
-
-
-@pytest.mark.parametrize(
-    ("version", "allowed"),
-    [
-        *(("2.9", False), ("2.10", True), ("2.10.0", True), ("2.10rc1", True), ("2.99.1.post1", True)),
-        *(("2.11", False), ("3", False), ("3.0.0", False)),
-    ],
-)
-def test_versions_are_compared_number_by_number(version: str, allowed: bool) -> None:
-    (package,) = environment.requirements("one>=2.10,<3,!=2.11")
-    assert package.allows(version) is allowed
-
-
-def test_a_missing_package_and_one_out_of_its_range_are_told_apart() -> None:
-    wanted = environment.requirements("there>=1\nold>=2,<3\ngone>=1")
-    there = {"there": "1.0", "old": "1.9"}
-    assert [(each.severity, each.where) for each in environment.package_findings(wanted, there.get)] == [
-        (Severity.WARNING, "old"),
-        (Severity.ERROR, "gone"),
-    ]
+def catalogue_of(source: type[BaseSource], *offers: Offer, unsure: str = "") -> Catalogue:
+    """What an API lists, of which some kinds had no answer."""
+    return Catalogue(source, Offers(offers, unsure=frozenset(unsure.split())))
 
 
 def test_a_needed_key_that_is_not_set_and_values_that_are_none_are_errors_and_another_server_is_a_note() -> None:
     settings = Settings({"DEFILLAMA_API_KEY": "a b", "DEFILLAMA_BASE_URL": "https://me:word@host:1/x"})
-    found = told(environment.key_findings(settings, SOURCES.values()))
+    found = told(environment.key_findings(settings, Artemis, []))
+    found += told(environment.key_findings(settings, DefiLlama, []))
+    found += told(environment.url_findings(settings, DefiLlama))
     assert [line.split(":")[0] for line in found] == [
         f"error {KEY}",
         "error DEFILLAMA_API_KEY",
         "note DEFILLAMA_BASE_URL",
     ]
-    assert "asked at host:1 in" in found[2]
+    assert "asks host:1 instead" in found[2]
     assert "a b" not in "".join(found)
 
 
 @pytest.mark.parametrize("name", ["DEFILAMA_API_KEY", "artemis_api_key", "DATABASE_URI", "ARTEMIS_KEY"])
 def test_a_misspelt_variable_is_told_with_the_one_that_was_meant(name: str) -> None:
-    (found,) = environment.variable_findings({name: "x"}, {}, KNOWN)
+    (found,) = environment.env_findings({name: "x"}, {}, KNOWN)
     assert found.severity is Severity.WARNING
     assert name in found.what
     assert found.remedy.removeprefix("did you mean ").removesuffix("?") in KNOWN
@@ -96,16 +75,14 @@ def test_a_misspelt_variable_is_told_with_the_one_that_was_meant(name: str) -> N
 
 @pytest.mark.parametrize("written", [{"HOME_PAGE": "x"}, {"GITHUB_API_KEY": "x"}, {"ARTEMIS_KEY": "x", KEY: "x"}, {}])
 def test_variables_of_others_are_left_alone(written: dict[str, str]) -> None:
-    assert not list(environment.variable_findings(written, {}, KNOWN))
+    assert not list(environment.env_findings(written, {}, KNOWN))
 
 
-def test_a_line_of_env_that_says_nothing_or_is_outdone_is_told() -> None:
+def test_a_line_of_env_that_the_environment_overrides_is_a_note() -> None:
     written = {KEY: None, "DATABASE_URL": "a", "PACE_DIRECTORY": "same "}
-    found = environment.variable_findings(written, {"DATABASE_URL": "b", "PACE_DIRECTORY": "same"}, KNOWN)
-    assert [(each.severity, each.what.split()[0]) for each in found] == [
-        (Severity.WARNING, KEY),
-        (Severity.NOTE, "DATABASE_URL"),
-    ]
+    (found,) = environment.env_findings(written, {"DATABASE_URL": "b", "PACE_DIRECTORY": "same"}, KNOWN)
+    assert found.severity is Severity.NOTE
+    assert found.what == "the environment sets DATABASE_URL to another value, which is used"
 
 
 @pytest.mark.parametrize(("mode", "number"), [(0o600, 0), (0o640, 0), (0o604, 1), (0o644, 1)])
@@ -118,16 +95,19 @@ def test_an_env_that_every_user_can_read_is_told(tmp_path: Path, mode: int, numb
 
 def test_a_place_of_the_pace_that_is_no_directory_is_told_and_one_that_can_be_made_is_not(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert not list(environment.pace_findings(tmp_path / "new" / "pace", "PACE_DIRECTORY"))
-    (found,) = environment.pace_findings(tmp_path / "file", "PACE_DIRECTORY")
-    assert f"{tmp_path / 'file'} can't be written as a directory" in found.what
+    assert not list(environment.pace_findings(tmp_path / "new" / "pace"))
+    (found,) = environment.pace_findings(tmp_path / "file")
+    assert f"{tmp_path / 'file'} can't be written as a folder" in found.what
 
 
 def test_without_an_optional_key_the_series_that_are_skipped_are_told() -> None:
-    (found,) = environment.without_key(DefiLlama, [row("gmx", "TVL PERPS_VOLUME"), row("x", "PERPS_VOLUME")])
+    settings = Settings({})
+    rows = [row("gmx", "TVL PERPS_VOLUME"), row("x", "PERPS_VOLUME")]
+    (found,) = environment.key_findings(settings, DefiLlama, rows)
     assert found.severity is Severity.NOTE
     assert "is not set, so defillama leaves out 2 series: PERPS_VOLUME" in found.what
-    assert not list(environment.without_key(DefiLlama, [row("gmx")]))
+    assert not list(environment.key_findings(settings, DefiLlama, [row("gmx")]))
+    assert not list(environment.key_findings(Settings({"DEFILLAMA_API_KEY": "a-key"}), DefiLlama, rows))
 
 
 @pytest.mark.parametrize(
@@ -149,15 +129,10 @@ def test_tables_are_judged_by_their_version_and_by_what_the_role_may_do(
     assert [each.severity for each in table_findings(tables, rights)] == severities.split()
 
 
-def test_little_room_for_the_embedded_database_is_told() -> None:
-    assert not list(space_findings("here", LITTLE_SPACE))
-    assert [each.severity for each in space_findings("here", LITTLE_SPACE - 1)] == [Severity.WARNING]
-
-
 def test_a_series_that_is_asked_for_under_two_names_is_told_once_with_all_its_metrics() -> None:
     rows = [row("one", "TVL FEES", "x"), row("two", "FEES TVL MCAP", "X"), row("three", "PRICE", "x", "coin")]
     (found,) = configs.twice_findings("file", [*rows, row("four", "REVENUE", "x")])
-    assert "x is asked for under 2 names, one, two: TVL, FEES" in found.what
+    assert "x is requested under 2 names, one, two: TVL, FEES" in found.what
 
 
 @pytest.mark.parametrize(
@@ -195,9 +170,9 @@ def test_rows_without_an_entity_are_told_in_one_line() -> None:
 
 
 def test_an_unknown_identifier_is_told_with_what_has_its_name_or_an_identifier_like_it() -> None:
-    catalogue = Catalogue(Artemis, [offer("pol", None, "", "Polygon"), offer("sky", None, "", "Sky")])
+    catalogue = catalogue_of(Artemis, offer("pol", None, "", "Polygon"), offer("sky", None, "", "Sky"))
     rows = [row("matic", kind="", name="Polygon"), row("skyy", kind=""), row("other", kind="")]
-    found = told(missing_findings(Artemis, [row for row, known in catalogue.match(rows) if not known], catalogue))
+    found = told(unknown_findings(Artemis, catalogue.match(rows)[1], catalogue))
     assert len(found) == 3
     assert "error artemis matic: the API knows no matic -> did you mean pol (Polygon)? " in found[0]
     assert "did you mean sky?" in found[1]
@@ -205,28 +180,27 @@ def test_an_unknown_identifier_is_told_with_what_has_its_name_or_an_identifier_l
 
 
 def test_no_number_is_taken_for_another_one() -> None:
-    catalogue = Catalogue(DefiLlama, [offer("120", kind="stablecoin", name="PayPal USD")])
+    catalogue = catalogue_of(DefiLlama, offer("120", kind="stablecoin", name="PayPal USD"))
     assert catalogue.nearest(row("x", api_id="121", kind="stablecoin")) is None
     assert catalogue.nearest(row("x", api_id="121", kind="stablecoin", name="paypal usd")) is not None
 
 
 @pytest.mark.parametrize("identifier", ["BSC", "bsc", "Binance"])
 def test_a_chain_is_known_in_each_spelling_that_the_api_takes(identifier: str) -> None:
-    ((_, known),) = Catalogue(DefiLlama, [offer("BSC", kind="chain")]).match(
-        [row("bnb", api_id=identifier, kind="chain")]
-    )
-    assert known
+    bnb, bsc = row("bnb", api_id=identifier, kind="chain"), offer("BSC", kind="chain")
+    assert catalogue_of(DefiLlama, bsc).match([bnb]) == ([(bnb, bsc)], [])
 
 
-def test_nothing_is_missed_of_a_kind_of_which_nothing_is_listed() -> None:
-    assert Catalogue(DefiLlama, [offer("aave")]).match([row("x", kind="pool")]) == []
+def test_nothing_is_missed_of_a_kind_of_which_not_all_is_listed() -> None:
+    assert catalogue_of(DefiLlama, offer("aave")).match([row("x", kind="pool")]) == ([], [])
+    assert catalogue_of(DefiLlama, offer("aave"), unsure="protocol").match([row("x")]) == ([], [])
 
 
 def findings_of(known: Offer, wanted: Asset, *others: Offer, unsure: str = "", seen: str = "") -> list[str]:
     """What is found of a row that is listed beside others."""
-    catalogue = Catalogue(DefiLlama, [known, *others])
+    catalogue = catalogue_of(DefiLlama, known, *others, unsure=unsure)
     once = [(wanted.asset, metric) for metric in seen.split()]
-    return told(listed_findings(DefiLlama, [Match(wanted, known)], catalogue, unsure.split(), once))
+    return told(listed_findings(DefiLlama, wanted, known, catalogue, once))
 
 
 def test_an_asset_that_has_ended_is_told_with_what_the_api_says() -> None:
@@ -257,10 +231,10 @@ def test_rows_of_one_identifier_are_looked_at_together() -> None:
     assert found.metrics == ("TVL", "FEES")
 
 
-def stored(*ages: Age, source: str = "artemis", asked: Iterable[tuple[str, str]] = ()) -> Stored:
+def stored(*ages: Age, source: str = "artemis", asked: Iterable[tuple[str, str]] = ()) -> SourceRecords:
     """What the tables say of these series, which the config has."""
     kind = "" if source == "artemis" else "protocol"
-    return Stored([Target(age.asset, age.metric, age.asset, kind) for age in ages], ages, set(asked), [], {})
+    return SourceRecords([Target(age.asset, age.metric, age.asset, kind) for age in ages], ages, set(asked), [], {})
 
 
 ANSWERED, LONG_AGO, RECENT = date(2026, 6, 30), datetime(2026, 5, 30, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)
@@ -269,7 +243,7 @@ ANSWERED, LONG_AGO, RECENT = date(2026, 6, 30), datetime(2026, 5, 30, tzinfo=UTC
 def test_series_that_were_never_asked_for_are_one_note_with_the_runs_that_ask() -> None:
     ages = [Age("aave", "MCAP", None, None), Age("aave", "FEES", None, None), Age("aave", "TVL", RECENT, ANSWERED)]
     (found,) = told(series_findings(DefiLlama, stored(*ages, source="defillama")))
-    assert found.startswith("note defillama: never asked for, 2 of 3 series: aave MCAP, aave FEES")
+    assert found.startswith("note defillama: 2 of 3 series were never requested: aave MCAP, aave FEES")
     assert found.endswith("python main.py backfill defillama and python main.py pull defillama")
 
 
@@ -278,8 +252,8 @@ def test_series_that_never_had_a_value_are_one_warning_an_asset_unless_it_is_kno
     asked = [(age.asset, age.metric) for age in ages]
     found = told(series_findings(Artemis, stored(*ages, asked=asked), {("sol", "MC")}))
     assert [line.partition(" ->")[0] for line in found] == [
-        "warning artemis sol: the API has been asked, and never had a value of PRICE, FEES",
-        "warning artemis btc: the API has been asked, and never had a value of TVL",
+        "warning artemis sol: the API has never had a value of PRICE, FEES",
+        "warning artemis btc: the API has never had a value of TVL",
     ]
 
 
@@ -304,7 +278,7 @@ def test_an_old_series_for_which_the_api_was_not_asked_has_not_ended() -> None:
 
 
 def test_what_is_stored_and_no_longer_configured_is_a_note() -> None:
-    (found,) = left_findings(Artemis, [Age("ftm", "PRICE", RECENT, None), Age("ftm", "FEES", None, None)])
+    (found,) = unconfigured_findings(Artemis, [Age("ftm", "PRICE", RECENT, None), Age("ftm", "FEES", None, None)])
     assert (found.severity, found.what.partition(": ")[2]) == (Severity.NOTE, "ftm PRICE")
 
 
@@ -316,33 +290,33 @@ def test_a_run_that_failed_last_is_told_with_why_and_one_that_has_succeeded_sinc
     assert found.remedy == "python main.py pull artemis"
 
 
-def test_the_table_is_aligned_wrapped_and_says_last_how_much_needs_a_hand() -> None:
+def test_the_table_is_aligned_wrapped_and_says_last_how_much_needs_attention() -> None:
     long = Finding(Severity.ERROR, "a place", "word " * 40, "do " * 40)
     note = Finding(Severity.NOTE, "a very long name of a place indeed\x1b[2J", "short")
-    areas = [
-        Area("one", "what there is " * 9),
-        Area("two", "this", [note, long]),
-        Area("three", "no key", looked=False),
-    ]
+    areas = {
+        "one": Area("what there is " * 9, []),
+        "two": Area("this", [note, long]),
+        "three": Area("no key", None),
+    }
     lines = list(screen.lines(areas))
     assert max(map(len, lines)) <= screen.WIDTH
     assert lines[0].startswith("one: ok: what there is")
-    assert lines[-2:] == ["three: not looked at: no key", "1 needs a hand, 1 note"]
+    assert lines[-2:] == ["three: not checked: no key", "1 needs attention, 1 note"]
     assert [line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "] == ["there", "error", "note"]
     assert "\x1b" not in "".join(lines)
-    assert need_a_hand([long, note]) == 1
+    assert need_attention([long, note]) == 1
 
 
 def test_a_remedy_of_several_findings_in_a_row_stands_once() -> None:
     found = [Finding(Severity.NOTE, place, "this", "do it") for place in ("one", "two")]
     other = Finding(Severity.NOTE, "three", "this", "do that")
-    shown = [" ".join(line.split()) for line in screen.lines([Area("a", "b", [*found, other])])]
+    shown = [" ".join(line.split()) for line in screen.lines({"a": Area("b", [*found, other])})]
     assert shown[1:-1] == ["note one this", "note two this", "-> do it", "note three this", "-> do that"]
 
 
 def test_the_json_has_all_of_it() -> None:
     found = Finding(Severity.WARNING, "where", "what", "remedy")
-    assert screen.as_json([Area("one", "this", [found])]) == {
+    assert screen.as_json({"one": Area("this", [found])}) == {
         "need_a_hand": 1,
         "notes": 0,
         "areas": [
