@@ -32,11 +32,8 @@ def check_configs(context: CheckContext) -> Area:
 def error_findings(path: Path, errors: Sequence[str]) -> Iterator[Finding]:
     """The errors of a config, each with its file and line."""
     for error in errors:
-        line, _, what = error.removeprefix(f"{path}:").partition(": ")
-        if line.isdecimal():
-            yield Finding(Severity.ERROR, f"{path.name}:{line}", what)
-        else:
-            yield Finding(Severity.ERROR, path.name, error.removeprefix(f"{path}: "))
+        place, _, what = error.removeprefix(f"{path.parent}/").partition(": ")
+        yield Finding(Severity.ERROR, place, what)
 
 
 def twice_findings(file: str, rows: Sequence[Asset]) -> Iterator[Finding]:

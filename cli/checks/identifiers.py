@@ -182,14 +182,14 @@ def _called(offer: Offer) -> str:
 def _without_values(api: BaseSource, client: Client, unlisted: Sequence[Asset]) -> tuple[list[Asset], list[str]]:
     """The unlisted rows for which the API has no value either, and why calls had no answer.
 
-    A row without an answer is not among them. Only kinds that a pull asks for by identifier can have values without
+    A row without an answer is not among them. Only kinds that a pull never takes from a list can have values without
     being listed: DefiLlama has prices of coins that no list names.
     """
-    listings = {call.path for call in api.listings()}
-    targets = [target for row in unlisted if (target := _first_pulled(api, row))]
+    from_lists = {kind for kind in {row.kind for row in unlisted} if _pulled_from_lists(api, kind)}
+    targets = [_pulled(api, row.targets())[:1] for row in unlisted if row.kind not in from_lists]
     with_value: set[tuple[str, str]] = set()
     failures = []
-    for call in _pull_calls(api, [each for each in targets if not _pulled_from_lists(api, each.kind, listings)]):
+    for call in _pull_calls(api, [target for first in targets for target in first]):
         known: Collection[Target] = call.targets
         try:
             points = {(point.asset, point.metric) for point in client.answer(call).points}
@@ -202,15 +202,16 @@ def _without_values(api: BaseSource, client: Client, unlisted: Sequence[Asset]) 
     return [row for row in unlisted if (row.kind, row.id) not in with_value], failures
 
 
-def _first_pulled(api: BaseSource, row: Asset) -> Target | None:
-    return next((each for each in row.targets() if Verb.PULL in api.METRICS[each.metric].verbs), None)
-
-
-def _pulled_from_lists(api: BaseSource, kind: str, listings: Collection[str]) -> bool:
+def _pulled_from_lists(api: BaseSource, kind: str) -> bool:
     """Whether a pull takes any value of a kind from a list, which then names every asset that has one."""
-    names = [name for name, metric in api.METRICS.items() if kind in metric.kinds and Verb.PULL in metric.verbs]
-    return any(call.path in listings for call in _pull_calls(api, [Target("any", each, "any", kind) for each in names]))
+    lists = {call.path for call in api.listings()}
+    targets = [Target("any", name, "any", kind) for name, metric in api.METRICS.items() if kind in metric.kinds]
+    return any(call.path in lists for call in _pull_calls(api, _pulled(api, targets)))
 
 
-def _pull_calls(api: BaseSource, targets: Sequence[Target]) -> list[Call]:
-    return list(api.calls(Verb.PULL, targets, pull_window(datetime.now(UTC), api.PULL_DAYS)))
+def _pulled(api: BaseSource, targets: Sequence[Target]) -> list[Target]:
+    return [target for target in targets if Verb.PULL in api.METRICS[target.metric].verbs]
+
+
+def _pull_calls(api: BaseSource, targets: Sequence[Target]) -> Iterator[Call]:
+    return api.calls(Verb.PULL, targets, pull_window(datetime.now(UTC), api.PULL_DAYS))

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from cli.discover import Found, as_json, compare, lines, match, pick, row_for, suggestion
+from cli.discover import as_json, lines, pick
+from cli.listed_assets import Comparison, compare, row_to_add, search, suggestion
 from model.errors import ConfigurationError
 from sources.artemis import Artemis
 from sources.base import Offer
@@ -45,11 +46,11 @@ ROW = Asset("pendle", ("MCAP", "TVL"), "pendle", "protocol", "Pendle Finance", "
 def test_a_text_is_found_in_any_name_whatever_its_case_and_what_equals_it_comes_first(
     text: str, found: list[Offer]
 ) -> None:
-    assert match(ALL, text) == found
+    assert search(ALL, text) == found
 
 
 def test_a_kind_narrows_what_is_found() -> None:
-    assert match(ALL, "pendle", "coin") == [COIN]
+    assert search(ALL, "pendle", "coin") == [COIN]
 
 
 def test_the_nearest_names_are_suggested() -> None:
@@ -101,14 +102,14 @@ def test_each_offer_is_shown_with_its_metrics_by_whether_they_are_configured() -
 
 def test_a_source_without_kinds_shows_none_and_long_lists_are_folded() -> None:
     metrics = frozenset(f"METRIC_{number}" for number in range(30))
-    shown = list(lines([Found(Offer("sol", "sol", "", "Solana", "sol", metrics))]))
+    shown = list(lines([Comparison(Offer("sol", "sol", "", "Solana", "sol", metrics))]))
     assert shown[0] == "sol  sol  Solana (sol)"
     assert max(map(len, shown)) <= 118
     assert {word for line in shown[1:] for word in re.findall(r"METRIC_\d+", line)} == metrics
 
 
 def test_what_is_shown_holds_no_control_character_of_the_api() -> None:
-    (head, *_) = lines([Found(offer("bad\x1b[2Jid\n"))])
+    (head, *_) = lines([Comparison(offer("bad\x1b[2Jid\n"))])
     assert head.isprintable()
 
 
@@ -135,22 +136,22 @@ def test_json_says_the_same() -> None:
     ids=["the only match", "by asset", "by name", "by id", "the only match, in part"],
 )
 def test_one_that_is_named_without_doubt_is_picked(text: str, picked: Offer) -> None:
-    assert pick(match(ALL, text), text) is picked
+    assert pick(search(ALL, text), text) is picked
 
 
 def test_of_two_of_a_kind_the_one_of_that_identifier_is_picked() -> None:
     other = offer("core-2", name="core")
-    assert pick(match([other, offer("core")], "core"), "core").id == "core"
+    assert pick(search([other, offer("core")], "core"), "core").id == "core"
 
 
 @pytest.mark.parametrize(("text", "number"), [("pendle", 2), ("UNI", 2), ("e", 4)])
-def test_where_it_is_unclear_the_candidates_are_told(text: str, number: int) -> None:
+def test_where_it_is_unclear_the_candidates_are_named(text: str, number: int) -> None:
     with pytest.raises(ConfigurationError, match=f"'{text}' may be one of {number}: write its id") as raised:
-        pick(match(ALL, text), text)
+        pick(search(ALL, text), text)
     assert len(str(raised.value).splitlines()) == number + 1
 
 
-def test_of_very_many_candidates_ten_are_told() -> None:
+def test_of_very_many_candidates_ten_are_named() -> None:
     with pytest.raises(ConfigurationError, match="may be one of 5,000: write its id\n") as raised:
         pick([offer(f"x-{number}") for number in range(5_000)], "x")
     assert str(raised.value).splitlines()[-1] == "  and 4,990 more"
@@ -158,7 +159,7 @@ def test_of_very_many_candidates_ten_are_told() -> None:
 
 def row(one: Offer, *only: str, config: tuple[Asset, ...] = ()) -> Asset | None:
     (found,) = compare([one], config)
-    return row_for(found, config, only, DefiLlama)
+    return row_to_add(found, config, only, DefiLlama)
 
 
 def test_a_new_row_has_all_that_is_listed_in_the_order_of_the_source() -> None:
@@ -203,5 +204,5 @@ def test_an_asset_may_be_called_as_one_of_another_kind() -> None:
 
 
 def test_a_source_without_kinds_has_rows_without_one() -> None:
-    found = Found(Offer("sol", "sol", "", "Solana", "sol", frozenset({"PRICE", "DAU"})))
-    assert row_for(found, [], (), Artemis) == Asset("sol", ("DAU", "PRICE"), "sol", "", "Solana", "")
+    found = Comparison(Offer("sol", "sol", "", "Solana", "sol", frozenset({"PRICE", "DAU"})))
+    assert row_to_add(found, [], (), Artemis) == Asset("sol", ("DAU", "PRICE"), "sol", "", "Solana", "")
