@@ -39,7 +39,7 @@ def discover(arguments: argparse.Namespace, settings: Settings, scrub: Callable[
     chosen = [pick(matches, arguments.text)] if arguments.add else matches[: arguments.limit]
     completed = with_metrics(source, client, chosen)
     _warn(completed.failed)
-    found, more = compare(completed.listed, rows, listing.unsure), len(matches) - len(chosen)
+    found, more = compare(completed.listed, rows, type(source), listing.unsure), len(matches) - len(chosen)
     if arguments.add:
         print(scrub(_add(found[0], config, rows, arguments.metric, type(source))))
     elif arguments.json:

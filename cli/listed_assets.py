@@ -62,13 +62,19 @@ def suggestion(assets: Iterable[Offer], text: str, kind: str | None = None) -> s
     return f"did you mean {' or '.join(near)}?" if near else ""
 
 
-def compare(assets: Iterable[Offer], rows: Sequence[Asset], unsure: Collection[str] = ()) -> list[Comparison]:
-    """Each asset with its rows of the config; `unsure` has the kinds of which a list had no answer."""
+def compare(
+    assets: Iterable[Offer], rows: Iterable[Asset], source: type[BaseSource], unsure: Collection[str] = ()
+) -> list[Comparison]:
+    """Each asset with its rows of the config; `unsure` has the kinds with a list that had no answer."""
     by_id: dict[tuple[str, str], list[Asset]] = {}
     for row in rows:
-        by_id.setdefault((row.kind, row.id.casefold()), []).append(row)
+        by_id.setdefault((row.kind, source.one_spelling(row.kind, row.id)), []).append(row)
     return [
-        Comparison(asset, tuple(by_id.get((asset.kind, asset.id.casefold()), ())), asset.kind in unsure)
+        Comparison(
+            asset,
+            tuple(by_id.get((asset.kind, source.one_spelling(asset.kind, asset.id)), ())),
+            unsure=asset.kind in unsure,
+        )
         for asset in assets
     ]
 

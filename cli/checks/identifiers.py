@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 
 from cli.checks.context import OFFLINE, CheckContext
 from cli.checks.finding import Area, Finding, Severity, few
+from cli.listed_assets import Comparison, compare
 from db.coverage import Name
 from model.errors import CallFailed, PipelineError, SourceStopped
 from model.text import counted
@@ -25,33 +25,18 @@ UNKNOWN = (400, 404, 422)  # HTTP statuses with which an API answers to an ident
 
 
 class Catalogue:
-    """What an API lists, found by kind and identifier in any spelling that the API takes."""
+    """What the lists of an API say, for questions about single rows of a config."""
 
-    def __init__(self, source: type[BaseSource], offers: Offers) -> None:
-        self._spelling, self.unsure = source.one_spelling, offers.unsure
-        self._by_id: dict[str, dict[str, Offer]] = {}
+    def __init__(self, assets: Sequence[Offer]) -> None:
+        self._assets = assets
         self._by_name: dict[tuple[str, str], Offer] = {}
-        self._metrics: dict[str, set[str]] = {}
+        self._listed_metrics: set[tuple[str, str]] = set()  # kind and metric, of any asset
         self._one_by_one: set[str] = set()  # kinds whose metrics the API lists for one asset at a time
-        for offer in offers.listed:
-            self._by_id.setdefault(offer.kind, {})[self._spelling(offer.kind, offer.id)] = offer
-            if offer.name:
-                self._by_name.setdefault((offer.kind, offer.name.casefold()), offer)
-            self._metrics.setdefault(offer.kind, set()).update(offer.metrics or ())
-            if offer.metrics is None:
-                self._one_by_one.add(offer.kind)
-
-    def match(self, rows: Iterable[Asset]) -> tuple[list[tuple[Asset, Offer]], list[Asset]]:
-        """The rows that are listed, and those that are not; without kinds of which no list has anything."""
-        listed, unlisted = [], []
-        for row in rows:
-            of_kind = self._by_id.get(row.kind)
-            offer = of_kind and of_kind.get(self._spelling(row.kind, row.id))
-            if offer:
-                listed.append((row, offer))
-            elif of_kind and row.kind not in self.unsure:
-                unlisted.append(row)
-        return listed, unlisted
+        for asset in assets:
+            self._by_name.setdefault((asset.kind, asset.name.casefold()), asset)
+            self._listed_metrics.update((asset.kind, metric) for metric in asset.metrics or ())
+            if asset.metrics is None:
+                self._one_by_one.add(asset.kind)
 
     def named(self, row: Asset) -> Offer | None:
         """The asset that has the name of a row."""
@@ -59,24 +44,19 @@ class Catalogue:
 
     def nearest(self, row: Asset) -> Offer | None:
         """What an unlisted row may mean: the asset of its name, or one with a similar identifier."""
-        if offer := self.named(row):
-            return offer
+        if asset := self.named(row):
+            return asset
         if row.id.isdecimal():  # similar numbers mean nothing
             return None
-        listed = self._by_id.get(row.kind, {})
-        close = get_close_matches(row.id.casefold(), listed, n=1, cutoff=ALIKE)
-        return listed[close[0]] if close else None
+        by_id = {asset.id.casefold(): asset for asset in self._assets if asset.kind == row.kind}
+        close = get_close_matches(row.id.casefold(), by_id, n=1, cutoff=ALIKE)
+        return by_id[close[0]] if close else None
 
-    def unlisted_metrics(self, row: Asset, offer: Offer) -> list[str]:
-        """The metrics of a row that the API does not list for its asset; none where a list had no answer."""
-        if offer.metrics is None or row.kind in self.unsure:
-            return []
-        known = self._metrics.get(row.kind, ())
-        return [
-            name
-            for name in row.metrics
-            if name not in offer.metrics and (row.kind in self._one_by_one or name in known)  # else no list has it
-        ]
+    def unlisted_metrics(self, compared: Comparison) -> list[str]:
+        """The configured metrics that the API lists for other assets and not for this one."""
+        kind = compared.listed.kind
+        one_by_one = kind in self._one_by_one
+        return [each for each in compared.unlisted if one_by_one or (kind, each) in self._listed_metrics]
 
 
 def check_identifiers(context: CheckContext) -> Area:
@@ -91,11 +71,12 @@ def check_identifiers(context: CheckContext) -> Area:
             continue
         log.info("%s: reading the lists of the API", name)
         try:
-            found, context.explained[name] = _compare(api, client, merged(rows), _with_values(context, name))
+            found, explained = _identifier_findings(api, client, rows, _with_values(context, name))
         except SourceStopped as error:
             findings.append(Finding(Severity.ERROR, name, str(error)))
             continue
         findings += found
+        context.explained[name] = explained
         checked.append(f"{len({(row.kind, row.id) for row in rows}):,} of {name}")
     return Area(", ".join(checked), findings) if checked or findings else Area("no API answers", None)
 
@@ -108,75 +89,74 @@ def _with_values(context: CheckContext, name: str) -> Collection[Name]:
         return ()
 
 
-def _compare(
+def _identifier_findings(
     api: BaseSource, client: Client, rows: Sequence[Asset], with_values: Collection[Name]
 ) -> tuple[list[Finding], set[Name]]:
     """What is wrong with rows, and which series have no values for that reason; raises SourceStopped."""
-    source, offers = type(api), fetch_offers(api, client)
-    catalogue = Catalogue(source, offers)
-    listed, unlisted = catalogue.match(rows)
-    if one_by_one := sum(api.metrics_of(offer) is not None for _, offer in listed):
+    source, listing = type(api), fetch_offers(api, client)
+    catalogue = Catalogue(listing.listed)
+    compared = [each for each in compare(listing.listed, rows, source, listing.unsure) if each.rows]
+    if one_by_one := sum(api.metrics_of(each.listed) is not None for each in compared):
         seconds = one_by_one * api.REQUEST_DELAY
         log.info("%s: asking for the metrics of %d assets: at least %.0f s", api.name, one_by_one, seconds)
-    completed = with_metrics(api, client, [offer for _, offer in listed])
-    pairs = list(zip((row for row, _ in listed), completed.listed, strict=True))
-    unknown, failures = _without_values(api, client, unlisted)
-    failures = [*offers.failed.values(), *completed.failed.values(), *failures]
+    completed = with_metrics(api, client, [each.listed for each in compared])
+    compared = [each._replace(listed=asset) for each, asset in zip(compared, completed.listed, strict=True)]
+    unknown, failures = _without_values(api, client, unlisted_rows(rows, compared, listing))
+    failures = [*listing.failed.values(), *completed.failed.values(), *failures]
     findings = []
     if failures:
         what = f"no answer from {counted(len(failures), 'list')}, so not all is known: {failures[0]}"
         findings.append(Finding(Severity.WARNING, api.name, what, "try again later"))
     findings += unknown_findings(source, unknown, catalogue)
-    for row, offer in pairs:
-        findings += listed_findings(source, row, offer, catalogue, with_values)
     explained = {(row.asset, metric) for row in unknown for metric in row.metrics}
-    explained |= {(row.asset, metric) for row, offer in pairs for metric in catalogue.unlisted_metrics(row, offer)}
+    for each in compared:
+        findings += listed_findings(source, each, catalogue, with_values)
+        unlisted = catalogue.unlisted_metrics(each)
+        explained |= {(row.asset, metric) for row in each.rows for metric in row.metrics if metric in unlisted}
     return findings, explained
 
 
+def unlisted_rows(rows: Iterable[Asset], compared: Iterable[Comparison], listing: Offers) -> list[Asset]:
+    """The rows that belong to no listed asset, of the kinds whose lists are complete."""
+    listed = {row for each in compared for row in each.rows}
+    complete = {asset.kind for asset in listing.listed} - listing.unsure
+    return [row for row in rows if row.kind in complete and row not in listed]
+
+
 def unknown_findings(source: type[BaseSource], unknown: Iterable[Asset], catalogue: Catalogue) -> Iterator[Finding]:
-    """Rows whose identifiers the API does not know."""
-    for row in unknown:
-        offer = catalogue.nearest(row)
+    """Rows whose identifiers the API does not know; one finding for each asset."""
+    for row in {(each.asset, each.kind, each.id): each for each in unknown}.values():
+        asset = catalogue.nearest(row)
         kind = f"{row.kind} " if row.kind else ""
-        hint = f"did you mean {_called(offer)}? " if offer else ""
+        hint = f"did you mean {_called(asset)}? " if asset else ""
         remedy = f"{hint}python main.py discover {source.name} lists what there is"
         yield Finding(Severity.ERROR, f"{source.name} {row.asset}", f"the API knows no {kind}{row.id}", remedy)
 
 
 def listed_findings(
-    source: type[BaseSource], row: Asset, offer: Offer, catalogue: Catalogue, with_values: Collection[Name]
+    source: type[BaseSource], compared: Comparison, catalogue: Catalogue, with_values: Collection[Name]
 ) -> Iterator[Finding]:
-    """What is wrong with a listed row: it is dead, seems renamed, or wants metrics that the API does not list."""
-    where = f"{source.name} {row.asset}"
-    if offer.dead:
+    """What is wrong with rows of a listed asset: it is dead, seems renamed, or has metrics that are not listed."""
+    asset, row, where = compared.listed, compared.rows[0], f"{source.name} {compared.asset}"
+    if asset.dead:
         remedy = f"take it out of {source.CONFIG}; the stored values stay"
-        yield Finding(Severity.WARNING, where, f"the API says of {row.id}: {offer.dead}", remedy)
+        yield Finding(Severity.WARNING, where, f"the API says of {row.id}: {asset.dead}", remedy)
     meant = catalogue.named(row)
-    if meant and offer.name and meant.id != offer.id and offer.name.casefold() != row.name.casefold():
-        what = f"{row.id} is {offer.name} at the API, and {row.name} is {_called(meant)}"
+    if meant and asset.name and meant.id != asset.id and asset.name.casefold() != row.name.casefold():
+        what = f"{row.id} is {asset.name} at the API, and {row.name} is {_called(meant)}"
         yield Finding(Severity.NOTE, where, what, "if it has been renamed, correct the id or the name")
-    unlisted = catalogue.unlisted_metrics(row, offer)
-    if never := [metric for metric in unlisted if (row.asset, metric) not in with_values]:
+    unlisted = catalogue.unlisted_metrics(compared)
+    stored = {metric for row in compared.rows for metric in unlisted if (row.asset, metric) in with_values}
+    if never := [metric for metric in unlisted if metric not in stored]:
         remedy = f"no run can find it: take it out of {source.CONFIG}"
         yield Finding(Severity.WARNING, where, f"the API does not list {few(never)} for it", remedy)
-    if once := [metric for metric in unlisted if metric not in never]:
-        what = f"the API does not list {few(once)} for it now, though values are stored"
+    if stored:
+        what = f"the API does not list {few(sorted(stored))} for it now, though values are stored"
         yield Finding(Severity.NOTE, where, what)
 
 
-def merged(rows: Sequence[Asset]) -> list[Asset]:
-    """One row for each kind and identifier, with the metrics of all; the first one names it."""
-    found: dict[tuple[str, str], Asset] = {}
-    for row in rows:
-        key = row.kind, row.id.casefold()
-        first = found.get(key, row)
-        found[key] = replace(first, metrics=tuple(dict.fromkeys((*first.metrics, *row.metrics))))
-    return list(found.values())
-
-
-def _called(offer: Offer) -> str:
-    return f"{offer.id} ({offer.name})" if offer.name and offer.name.casefold() != offer.id.casefold() else offer.id
+def _called(asset: Offer) -> str:
+    return f"{asset.id} ({asset.name})" if asset.name and asset.name.casefold() != asset.id.casefold() else asset.id
 
 
 def _without_values(api: BaseSource, client: Client, unlisted: Sequence[Asset]) -> tuple[list[Asset], list[str]]:

@@ -67,7 +67,7 @@ def test_the_rows_of_a_config_belong_to_an_offer_by_kind_and_identifier_not_by_n
         replace(ROW, kind="coin", metrics=("PRICE",)),
         replace(ROW, asset="coin-of-pendle", kind="coin", id="coingecko:pendle", metrics=("PRICE",)),
     ]
-    pendle, coin, lido = compare([PENDLE, COIN, LIDO], rows)
+    pendle, coin, lido = compare([PENDLE, COIN, LIDO], rows, DefiLlama)
     assert pendle.rows == tuple(rows[:2])
     assert (pendle.configured, pendle.missing) == (["TVL", "FEES", "OUTFLOW"], ["FEES_24H", "MCAP"])
     assert pendle.unlisted == ["OUTFLOW"]
@@ -75,13 +75,20 @@ def test_the_rows_of_a_config_belong_to_an_offer_by_kind_and_identifier_not_by_n
     assert (lido.asset, lido.configured, lido.missing) == ("lido", [], ["TVL"])
 
 
+@pytest.mark.parametrize("identifier", ["BSC", "bsc", "Binance"])
+def test_a_chain_is_found_in_each_spelling_that_the_api_takes(identifier: str) -> None:
+    row = Asset("bnb", ("CHAIN_TVL",), identifier, "chain", "", "")
+    (found,) = compare([offer("BSC", "chain", "CHAIN_TVL")], [row], DefiLlama)
+    assert (found.rows, found.missing) == ((row,), [])
+
+
 def test_where_a_list_had_no_answer_nothing_is_said_to_be_unlisted() -> None:
-    (found,) = compare([LIDO], [Asset("lido", ("FEES",), "lido", "protocol", "", "")], unsure={"protocol"})
+    (found,) = compare([LIDO], [Asset("lido", ("FEES",), "lido", "protocol", "", "")], DefiLlama, {"protocol"})
     assert found.unlisted == []
 
 
 def test_metrics_that_are_not_known_are_neither_missing_nor_unlisted() -> None:
-    (found,) = compare([LIDO._replace(metrics=None)], [Asset("lido", ("FEES",), "lido", "protocol", "", "")])
+    (found,) = compare([LIDO._replace(metrics=None)], [Asset("lido", ("FEES",), "lido", "protocol", "", "")], DefiLlama)
     assert (found.missing, found.unlisted) == ([], [])
     assert list(lines([found])) == ["lido  protocol  lido  Lido (LDO)", "    configured: FEES", "    metrics not known"]
     assert as_json([found])[0]["metrics"] is None
@@ -90,7 +97,7 @@ def test_metrics_that_are_not_known_are_neither_missing_nor_unlisted() -> None:
 def test_each_offer_is_shown_with_its_metrics_by_whether_they_are_configured() -> None:
     dead = COIN._replace(dead="delisted", symbol="")
     rows = [replace(ROW, metrics=("TVL", "OUTFLOW"))]
-    assert list(lines(compare([PENDLE, dead], rows))) == [
+    assert list(lines(compare([PENDLE, dead], rows, DefiLlama))) == [
         "pendle  protocol  pendle            Pendle",
         "    configured: TVL",
         "    configured, but not listed: OUTFLOW",
@@ -114,7 +121,7 @@ def test_what_is_shown_holds_no_control_character_of_the_api() -> None:
 
 
 def test_json_says_the_same() -> None:
-    (found,) = compare([PENDLE], [ROW])
+    (found,) = compare([PENDLE], [ROW], DefiLlama)
     assert as_json([found]) == [
         {
             "asset": "pendle",
@@ -158,7 +165,7 @@ def test_of_very_many_candidates_ten_are_named() -> None:
 
 
 def row(one: Offer, *only: str, config: tuple[Asset, ...] = ()) -> Asset | None:
-    (found,) = compare([one], config)
+    (found,) = compare([one], config, DefiLlama)
     return row_to_add(found, config, only, DefiLlama)
 
 
