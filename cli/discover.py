@@ -12,6 +12,7 @@ from typing import Any
 from cli.listed_assets import Comparison, compare, meant, row_to_add, search, suggestion
 from cli.pull_backfill_settle import needed_key, pace_of
 from model.errors import CallFailed, ConfigurationError, PipelineError
+from model.scrub import scrubbed
 from model.settings import ROOT, Settings
 from model.text import nearest
 from sources import SOURCES
@@ -43,7 +44,7 @@ def discover(arguments: argparse.Namespace, settings: Settings, scrub: Callable[
     if arguments.add:
         print(scrub(_add(found[0], config, rows, arguments.metric, type(source))))
     elif arguments.json:
-        print(scrub(json.dumps(as_json(found), indent=1)))
+        print(json.dumps(scrubbed(as_json(found), scrub), indent=1))
         if more:
             log.warning("%s more are left out: write --limit N", f"{more:,}")
     else:

@@ -31,7 +31,7 @@ KNOWN = ["DATABASE_URL", "PACE_DIRECTORY", KEY, "DEFILLAMA_API_KEY", "ARTEMIS_BA
 WRITER = Rights("18.6", "writer", read_only=False, may_create=True, may_stage=True, denied=[])
 
 
-def told(findings: Iterable[Finding]) -> list[str]:
+def texts(findings: Iterable[Finding]) -> list[str]:
     """Each finding as one text."""
     return [f"{each.severity} {each.where}: {each.what} -> {each.remedy}" for each in findings]
 
@@ -45,15 +45,15 @@ def row(
 
 def offer(api_id: str, metrics: str | None = "TVL", kind: str = "protocol", name: str = "", dead: str = "") -> Offer:
     """An asset that an API lists."""
-    told = None if metrics is None else frozenset(metrics.split())
-    return Offer(api_id, api_id, kind, name, "", told, dead)
+    listed = None if metrics is None else frozenset(metrics.split())
+    return Offer(api_id, api_id, kind, name, "", listed, dead)
 
 
 def test_a_needed_key_that_is_not_set_and_values_that_are_none_are_errors_and_another_server_is_a_note() -> None:
     settings = Settings({"DEFILLAMA_API_KEY": "a b", "DEFILLAMA_BASE_URL": "https://me:word@host:1/x"})
-    found = told(environment.key_findings(settings, Artemis, []))
-    found += told(environment.key_findings(settings, DefiLlama, []))
-    found += told(environment.url_findings(settings, DefiLlama))
+    found = texts(environment.key_findings(settings, Artemis, []))
+    found += texts(environment.key_findings(settings, DefiLlama, []))
+    found += texts(environment.url_findings(settings, DefiLlama))
     assert [line.split(":")[0] for line in found] == [
         f"error {KEY}",
         "error DEFILLAMA_API_KEY",
@@ -64,7 +64,7 @@ def test_a_needed_key_that_is_not_set_and_values_that_are_none_are_errors_and_an
 
 
 @pytest.mark.parametrize("name", ["DEFILAMA_API_KEY", "artemis_api_key", "DATABASE_URI", "ARTEMIS_KEY"])
-def test_a_misspelt_variable_is_told_with_the_one_that_was_meant(name: str) -> None:
+def test_a_misspelt_variable_is_shown_with_the_one_that_was_meant(name: str) -> None:
     (found,) = environment.env_findings({name: "x"}, {}, KNOWN)
     assert found.severity is Severity.WARNING
     assert name in found.what
@@ -84,21 +84,21 @@ def test_a_line_of_env_that_the_environment_overrides_is_a_note() -> None:
 
 
 @pytest.mark.parametrize(("mode", "number"), [(0o600, 0), (0o640, 0), (0o604, 1), (0o644, 1)])
-def test_an_env_that_every_user_can_read_is_told(tmp_path: Path, mode: int, number: int) -> None:
+def test_an_env_that_every_user_can_read_is_shown(tmp_path: Path, mode: int, number: int) -> None:
     file = tmp_path / ".env"
     file.write_text("A=a")
     file.chmod(mode)
     assert len(list(environment.mode_findings(file))) == number
 
 
-def test_a_place_of_the_pace_that_is_no_directory_is_told_and_one_that_can_be_made_is_not(tmp_path: Path) -> None:
+def test_a_place_of_the_pace_that_is_no_directory_is_shown_and_one_that_can_be_made_is_not(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert not list(environment.pace_findings(tmp_path / "new" / "pace"))
     (found,) = environment.pace_findings(tmp_path / "file")
     assert f"{tmp_path / 'file'} can't be written as a folder" in found.what
 
 
-def test_without_an_optional_key_the_series_that_are_skipped_are_told() -> None:
+def test_without_an_optional_key_the_series_that_are_skipped_are_shown() -> None:
     settings = Settings({})
     rows = [row("gmx", "TVL PERPS_VOLUME"), row("x", "PERPS_VOLUME")]
     (found,) = environment.key_findings(settings, DefiLlama, rows)
@@ -127,7 +127,7 @@ def test_tables_are_judged_by_their_version_and_by_what_the_role_may_do(
     assert [each.severity for each in table_findings(tables, rights)] == severities.split()
 
 
-def test_a_series_that_is_asked_for_under_two_names_is_told_once_with_all_its_metrics() -> None:
+def test_a_series_that_is_requested_under_two_names_is_shown_once_with_all_its_metrics() -> None:
     rows = [row("one", "TVL FEES", "x"), row("two", "FEES TVL MCAP", "X"), row("three", "PRICE", "x", "coin")]
     (found,) = configs.twice_findings("file", [*rows, row("four", "REVENUE", "x")])
     assert "x is requested under 2 names, one, two: TVL, FEES" in found.what
@@ -162,15 +162,15 @@ def test_ten_thousand_entities_are_compared_at_once() -> None:
     assert process_time() - began < 5
 
 
-def test_rows_without_an_entity_are_told_in_one_line() -> None:
+def test_rows_without_an_entity_are_shown_in_one_line() -> None:
     (found,) = configs.entity_findings({"a": [row(f"asset-{number}") for number in range(9)]})
     assert found.what.endswith("asset-0, asset-1, asset-2, asset-3, asset-4 and 4 more")
 
 
-def test_an_unknown_identifier_is_told_with_what_has_its_name_or_an_identifier_like_it() -> None:
+def test_an_unknown_identifier_is_shown_with_what_has_its_name_or_an_identifier_like_it() -> None:
     catalogue = Catalogue([offer("pol", None, "", "Polygon"), offer("sky", None, "", "Sky")])
     rows = [row("matic", kind="", name="Polygon"), row("skyy", kind=""), row("other", kind="")]
-    found = told(unknown_findings(Artemis, [*rows, row("skyy", "FEES", kind="")], catalogue))
+    found = texts(unknown_findings(Artemis, [*rows, row("skyy", "FEES", kind="")], catalogue))
     assert len(found) == 3
     assert "error artemis matic: the API knows no matic -> did you mean pol (Polygon)? " in found[0]
     assert "did you mean sky?" in found[1]
@@ -183,7 +183,7 @@ def test_no_number_is_taken_for_another_one() -> None:
     assert catalogue.nearest(row("x", api_id="121", kind="stablecoin", name="paypal usd")) is not None
 
 
-def test_nothing_is_missed_of_a_kind_of_which_not_all_is_listed() -> None:
+def test_nothing_is_missing_of_a_kind_of_which_not_all_is_listed() -> None:
     listing = Offers((offer("aave"),))
     assert unlisted_rows([row("x"), row("y", kind="pool")], [], listing) == [row("x")]
     assert unlisted_rows([row("x")], [], replace(listing, unsure=frozenset({"protocol"}))) == []
@@ -193,15 +193,15 @@ def findings_of(known: Offer, wanted: Asset, *others: Offer, unsure: str = "", s
     """What is found of a row that is listed beside others."""
     once = [(wanted.asset, metric) for metric in seen.split()]
     compared, *_ = compare([known, *others], [wanted], DefiLlama, unsure.split())
-    return told(listed_findings(DefiLlama, compared, Catalogue([known, *others]), once))
+    return texts(listed_findings(DefiLlama, compared, Catalogue([known, *others]), once))
 
 
-def test_an_asset_that_has_ended_is_told_with_what_the_api_says() -> None:
+def test_an_asset_that_has_ended_is_shown_with_what_the_api_says() -> None:
     (found,) = findings_of(offer("old", dead="dead from 2023-01-01"), row("old"))
     assert "warning defillama old: the API says of old: dead from 2023-01-01" in found
 
 
-def test_metrics_that_are_not_listed_are_told_where_the_lists_speak_of_them() -> None:
+def test_metrics_that_are_not_listed_are_shown_where_lists_have_them() -> None:
     other = offer("other", "TVL MCAP FEES")
     (found,) = findings_of(offer("one"), row("one", "TVL MCAP INFLOW"), other)
     assert "warning defillama one: the API does not list MCAP for it" in found
@@ -223,7 +223,7 @@ def test_rows_of_one_identifier_are_compared_together() -> None:
     rows = [row("one", "TVL MCAP"), row("one", "FEES"), row("two", "FEES", "one")]
     catalogue = Catalogue([offer("one"), offer("other", "TVL FEES MCAP")])
     compared, *_ = compare([offer("one")], rows, DefiLlama)
-    (found,) = told(listed_findings(DefiLlama, compared, catalogue, ()))
+    (found,) = texts(listed_findings(DefiLlama, compared, catalogue, ()))
     assert "warning defillama one: the API does not list MCAP, FEES for it" in found
 
 
@@ -238,7 +238,7 @@ ANSWERED, LONG_AGO, RECENT = date(2026, 6, 30), datetime(2026, 5, 30, tzinfo=UTC
 
 def test_series_that_were_never_asked_for_are_one_note_with_the_runs_that_ask() -> None:
     ages = [Age("aave", "MCAP", None, None), Age("aave", "FEES", None, None), Age("aave", "TVL", RECENT, ANSWERED)]
-    (found,) = told(series_findings(DefiLlama, stored(*ages, source="defillama")))
+    (found,) = texts(series_findings(DefiLlama, stored(*ages, source="defillama")))
     assert found.startswith("note defillama: 2 of 3 series were never requested: aave MCAP, aave FEES")
     assert found.endswith("python main.py backfill defillama and python main.py pull defillama")
 
@@ -246,7 +246,7 @@ def test_series_that_were_never_asked_for_are_one_note_with_the_runs_that_ask() 
 def test_series_that_never_had_a_value_are_one_warning_an_asset_unless_it_is_known_why() -> None:
     ages = [Age("sol", metric, None, ANSWERED) for metric in ("PRICE", "FEES", "MC")] + [Age("btc", "TVL", None, None)]
     asked = [(age.asset, age.metric) for age in ages]
-    found = told(series_findings(Artemis, stored(*ages, asked=asked), {("sol", "MC")}))
+    found = texts(series_findings(Artemis, stored(*ages, asked=asked), {("sol", "MC")}))
     assert [line.partition(" ->")[0] for line in found] == [
         "warning artemis sol: the API has never had a value of PRICE, FEES",
         "warning artemis btc: the API has never had a value of TVL",
@@ -278,7 +278,7 @@ def test_what_is_stored_and_no_longer_configured_is_a_note() -> None:
     assert (found.severity, found.what.partition(": ")[2]) == (Severity.NOTE, "ftm PRICE")
 
 
-def test_a_run_that_failed_last_is_told_with_why_and_one_that_has_succeeded_since_is_not() -> None:
+def test_a_run_that_failed_last_is_shown_with_why_and_one_that_has_succeeded_since_is_not() -> None:
     failing = LastRuns(LONG_AGO, LONG_AGO, RECENT, failure="data/api/X/:\nHTTP 500 " + "x" * 1000)
     (found,) = run_findings(Artemis, {Verb.PULL: failing, Verb.SETTLE: failing._replace(began_well=RECENT)})
     assert "the last pull failed, at 2026-06-01 00:00Z: data/api/X/: HTTP 500 xxx" in found.what

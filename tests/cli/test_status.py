@@ -31,7 +31,7 @@ FAILED = """
 INSERT INTO pulls (source_name, kind, slot, pulled_at, finished_at, status, calls, failed_calls, failure)
 SELECT 'artemis', 'pull', at, at, at, 'error', 3, 2, %s FROM (SELECT clock_timestamp() AT TIME ZONE 'UTC' AS at) AS x
 """
-# The command, with less time between two looks of a watch.
+# The command, with less time between two screens of a watch.
 QUICK = """
 import sys
 from cli.run_command import main
@@ -204,7 +204,9 @@ def test_a_series_that_is_stale_is_shown_with_its_newest_day(database_url: str, 
 
 
 @pytest.mark.usefixtures("scheduler")
-def test_a_run_by_hand_that_holds_the_place_of_a_duty_is_running(database_url: str, database: Database) -> None:
+def test_a_run_by_hand_that_holds_the_place_of_a_scheduled_run_is_running(
+    database_url: str, database: Database
+) -> None:
     with closing(SessionLock(database, "pull artemis")):
         found = report(database_url)["sources"]
     assert [duty["state"] for duty in found[0]["runs"]] == ["running", "waiting", "waiting"]
@@ -229,7 +231,7 @@ def test_a_role_that_may_only_select_is_enough_and_nothing_is_written(database_u
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_watch_looks_again_until_a_signal_ends_it_in_one_line(
+def test_a_watch_repeats_until_a_signal_ends_it_in_one_line(
     database_url: str, scheduler: Heartbeat, number: int
 ) -> None:
     with watching(database_url) as (process, read_to):
@@ -242,7 +244,7 @@ def test_a_watch_looks_again_until_a_signal_ends_it_in_one_line(
     assert err.splitlines()[1:] == ["interrupted"]
 
 
-def test_a_watch_tells_of_a_database_that_goes_away_and_goes_on_when_it_is_back(
+def test_a_watch_reports_a_database_that_goes_away_and_goes_on_when_it_is_back(
     database_url: str, server: EmbeddedServer, rows: Rows
 ) -> None:
     name = database_url.rpartition("dbname=")[2]
@@ -282,7 +284,7 @@ def test_a_real_scheduler_is_alive_then_stopped_without_a_failure_then_hung_then
             process.communicate(timeout=SECONDS)
         assert report(database_url)["scheduler"]["state"] == "dead"
         assert rows("SELECT failure LIKE 'stopped before %%' FROM pulls WHERE kind = 'pull'") == [(True,)]
-        with closing(database.connect("look")) as session, session.cursor() as cursor:
+        with closing(database.connect("test")) as session, session.cursor() as cursor:
             last = health.last_runs(cursor, [("defillama", "pull")])["defillama", "pull"]
         assert (last.failures, last.failed, last.ended is None) == (0, None, False)
         with start("scheduler.py --source defillama", env=env) as process:

@@ -233,8 +233,8 @@ def test_without_a_scheduler_no_run_has_a_next_time() -> None:
 
 
 def test_a_problem_reads_as_what_it_is_why_and_what_to_do() -> None:
-    assert str(Problem("it fails", "HTTP 500", "look")) == "it fails: HTTP 500; look"
-    assert str(Problem("it is late", "", "look")) == "it is late; look"
+    assert str(Problem("it fails", "HTTP 500", "run it")) == "it fails: HTTP 500; run it"
+    assert str(Problem("it is late", "", "run it")) == "it is late; run it"
 
 
 @pytest.mark.parametrize(
