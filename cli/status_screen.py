@@ -96,7 +96,7 @@ def as_json(health: Health) -> dict[str, Any]:
         "at": _iso(health.at),
         "exit_code": health.exit_code,
         "scheduler": {
-            "alive": health.alive,
+            "alive": health.scheduler.alive,
             "state": health.scheduler.value,
             "problem": str(problem) if problem else None,
             "host": beat and beat.host,

@@ -30,6 +30,11 @@ class SchedulerState(StrEnum):
     STARTING = "starting"
     ALIVE = "alive"
 
+    @property
+    def alive(self) -> bool:
+        """Whether a scheduler starts the runs that are due, now or in a moment."""
+        return self in (SchedulerState.ALIVE, SchedulerState.STARTING)
+
 
 @dataclass(frozen=True, slots=True)
 class SourceHealth:
@@ -57,14 +62,9 @@ class Health:
     sources: tuple[SourceHealth, ...] = ()
 
     @property
-    def alive(self) -> bool:
-        """Whether a scheduler is running."""
-        return self.scheduler in (SchedulerState.ALIVE, SchedulerState.STARTING)
-
-    @property
     def exit_code(self) -> int:
         """0 if all is well, 1 if a run fails or a series is stale, 3 if no scheduler is alive."""
-        return 3 if not self.alive else int(any(each.in_trouble for each in self.sources))
+        return 3 if not self.scheduler.alive else int(any(each.in_trouble for each in self.sources))
 
 
 def scheduler_state(beat: Beat | None, now: datetime, *, held: bool, sessions: Sessions) -> SchedulerState:
@@ -88,9 +88,8 @@ def diagnose(cursor: Any, settings: Settings, names: Sequence[str] | None = None
     now, beat = last_beat(cursor)
     state = scheduler_state(beat, now, held=is_held(cursor, SCHEDULER), sessions=sessions(cursor, SCHEDULER, beat))
     served = [name for name in (beat.sources if beat else SOURCES) if name in SOURCES]
-    alive = Health(now, state, beat).alive
     sources = [
-        _source_health(cursor, name, settings, now, beat, alive=alive and name in served)
+        _source_health(cursor, name, settings, now, beat, alive=state.alive and name in served)
         for name in (served if names is None else names)
     ]
     return Health(now, state, beat, tuple(sources))

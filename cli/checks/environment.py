@@ -5,7 +5,6 @@ import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
@@ -26,21 +25,25 @@ def check_environment(context: CheckContext) -> Area:
     variables = [name for source in SOURCES.values() for name in (source.KEY_VARIABLE, source.BASE_URL_VARIABLE)]
     findings: list[Finding] = []
     for name, (rows, _) in context.configs.items():
-        findings += key_findings(context.settings, SOURCES[name], rows)
-        findings += url_findings(context.settings, SOURCES[name])
+        findings += setting_findings(context.settings, SOURCES[name], rows)
     findings += env_findings(dotenv_values(file), os.environ, [*variables, DATABASE_URL, PACE_DIRECTORY])
     findings += mode_findings(file)
     findings += pace_findings(pace)
     return Area(f"the keys, {'.env' if file.exists() else 'no .env'}, the pace folder {pace}", findings)
 
 
-def key_findings(settings: Settings, source: type[BaseSource], rows: Iterable[Asset]) -> Iterator[Finding]:
-    """A key that is not set, with what that leaves out, or a value that can't be a key."""
-    try:
-        if settings.key(source.KEY_VARIABLE):
-            return
-    except ConfigurationError as error:
-        yield Finding(Severity.ERROR, source.KEY_VARIABLE, str(error))
+def setting_findings(settings: Settings, source: type[BaseSource], rows: Iterable[Asset]) -> Iterator[Finding]:
+    """Values that can't be a key or a server, a server that stands in for the API, and a key that is not set."""
+    for read, variable in ((settings.key, source.KEY_VARIABLE), (settings.url, source.BASE_URL_VARIABLE)):
+        try:
+            read(variable)
+        except ConfigurationError as error:
+            yield Finding(Severity.ERROR, variable, str(error))
+    after_scheme = settings.get(source.BASE_URL_VARIABLE).partition("://")[2]
+    if server := after_scheme.partition("/")[0].rpartition("@")[2]:  # without a password
+        what = f"{source.name} asks {server} instead of its API"
+        yield Finding(Severity.NOTE, source.BASE_URL_VARIABLE, what)
+    if settings.get(source.KEY_VARIABLE):
         return
     if source.KEY_REQUIRED:
         remedy = f"write {source.KEY_VARIABLE}=… into .env or the environment"
@@ -48,17 +51,6 @@ def key_findings(settings: Settings, source: type[BaseSource], rows: Iterable[As
     elif skipped := [metric for row in rows for metric in row.metrics if source.METRICS[metric].needs_key]:
         what = f"it is not set, so {source.name} leaves out {len(skipped):,} series: {few(sorted(skipped))}"
         yield Finding(Severity.NOTE, source.KEY_VARIABLE, what)
-
-
-def url_findings(settings: Settings, source: type[BaseSource]) -> Iterator[Finding]:
-    """A server that is asked instead of the API, or a value that can't be a server."""
-    try:
-        if url := settings.url(source.BASE_URL_VARIABLE):
-            server = urlsplit(url).netloc.rpartition("@")[2]
-            what = f"{source.name} asks {server} instead of its API"
-            yield Finding(Severity.NOTE, source.BASE_URL_VARIABLE, what)
-    except ConfigurationError as error:
-        yield Finding(Severity.ERROR, source.BASE_URL_VARIABLE, str(error))
 
 
 def env_findings(

@@ -51,9 +51,8 @@ def offer(api_id: str, metrics: str | None = "TVL", kind: str = "protocol", name
 
 def test_a_needed_key_that_is_not_set_and_values_that_are_none_are_errors_and_another_server_is_a_note() -> None:
     settings = Settings({"DEFILLAMA_API_KEY": "a b", "DEFILLAMA_BASE_URL": "https://me:word@host:1/x"})
-    found = texts(environment.key_findings(settings, Artemis, []))
-    found += texts(environment.key_findings(settings, DefiLlama, []))
-    found += texts(environment.url_findings(settings, DefiLlama))
+    found = texts(environment.setting_findings(settings, Artemis, []))
+    found += texts(environment.setting_findings(settings, DefiLlama, []))
     assert [line.split(":")[0] for line in found] == [
         f"error {KEY}",
         "error DEFILLAMA_API_KEY",
@@ -61,6 +60,12 @@ def test_a_needed_key_that_is_not_set_and_values_that_are_none_are_errors_and_an
     ]
     assert "asks host:1 instead" in found[2]
     assert "a b" not in "".join(found)
+
+
+def test_a_server_that_no_parser_takes_is_a_finding_and_no_error() -> None:
+    settings = Settings({"ARTEMIS_API_KEY": "a-key", "ARTEMIS_BASE_URL": "http://[nonsense"})
+    (found,) = texts(environment.setting_findings(settings, Artemis, []))
+    assert found.startswith("note ARTEMIS_BASE_URL: artemis asks [nonsense instead of its API")
 
 
 @pytest.mark.parametrize("name", ["DEFILAMA_API_KEY", "artemis_api_key", "DATABASE_URI", "ARTEMIS_KEY"])
@@ -101,11 +106,11 @@ def test_a_place_of_the_pace_that_is_no_directory_is_shown_and_one_that_can_be_m
 def test_without_an_optional_key_the_series_that_are_skipped_are_shown() -> None:
     settings = Settings({})
     rows = [row("gmx", "TVL PERPS_VOLUME"), row("x", "PERPS_VOLUME")]
-    (found,) = environment.key_findings(settings, DefiLlama, rows)
+    (found,) = environment.setting_findings(settings, DefiLlama, rows)
     assert found.severity is Severity.NOTE
     assert "is not set, so defillama leaves out 2 series: PERPS_VOLUME" in found.what
-    assert not list(environment.key_findings(settings, DefiLlama, [row("gmx")]))
-    assert not list(environment.key_findings(Settings({"DEFILLAMA_API_KEY": "a-key"}), DefiLlama, rows))
+    assert not list(environment.setting_findings(settings, DefiLlama, [row("gmx")]))
+    assert not list(environment.setting_findings(Settings({"DEFILLAMA_API_KEY": "a-key"}), DefiLlama, rows))
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,7 @@ def test_a_scheduler_is_alive_while_it_holds_its_lock_and_sends_heartbeats(
 )
 def test_a_scheduler_that_is_not_alive_is_exit_code_3_and_says_what_to_do(life: SchedulerState, text: str) -> None:
     health = Health(NOW, life, beat(MINUTE))
-    assert (health.exit_code, health.alive) == (3, False)
+    assert (health.exit_code, life.alive) == (3, False)
     assert str(scheduler_problem(health)).startswith(text)
 
 
