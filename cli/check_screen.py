@@ -8,7 +8,7 @@ from typing import Any
 from cli.checks.finding import Area, Finding, Severity, need_attention
 from model.text import counted, printable
 
-WIDTH = 100  # columns
+CHECK_WIDTH = 100  # columns
 WIDEST_PLACE = 30
 SEVERITY_WIDTH = max(map(len, Severity)) + 2
 ORDER = list(Severity)
@@ -20,7 +20,7 @@ def lines(areas: Mapping[str, Area]) -> Iterator[str]:
     place = min(WIDEST_PLACE, max((len(each.where) for each in every), default=0))
     for name, area in areas.items():
         state = "not checked: " if area.findings is None else "" if area.findings else "ok: "
-        yield from _wrapped(f"{name}: {state}{area.text}", WIDTH, subsequent_indent="  ")
+        yield from _wrapped(f"{name}: {state}{area.text}", CHECK_WIDTH, subsequent_indent="  ")
         findings = sorted(area.findings or (), key=lambda each: ORDER.index(each.severity))
         for finding, following in zip_longest(findings, findings[1:]):
             shared = following is not None and following.remedy == finding.remedy
@@ -54,9 +54,9 @@ def _findings(areas: Mapping[str, Area]) -> list[Finding]:
 
 def _finding_lines(finding: Finding, place: int) -> Iterator[str]:
     """Three columns: severity, place, what and the remedy."""
-    text = _wrapped(finding.what, WIDTH - SEVERITY_WIDTH - place - 4)
+    text = _wrapped(finding.what, CHECK_WIDTH - SEVERITY_WIDTH - place - 4)
     if finding.remedy:
-        text += _wrapped(f"-> {finding.remedy}", WIDTH - SEVERITY_WIDTH - place - 4, subsequent_indent="   ")
+        text += _wrapped(f"-> {finding.remedy}", CHECK_WIDTH - SEVERITY_WIDTH - place - 4, subsequent_indent="   ")
     where = _wrapped(finding.where, place)
     for severity, part, line in zip_longest([finding.severity], where, text, fillvalue=""):
         yield f"  {severity:<{SEVERITY_WIDTH}}{part:<{place}}  {line}".rstrip()

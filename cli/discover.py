@@ -23,7 +23,7 @@ from sources.listing import Offers, fetch_offers, one_line, with_metrics
 
 log = logging.getLogger(__name__)
 
-WIDTH = 118  # columns
+METRICS_WIDTH = 118  # columns
 CANDIDATES = 10  # that an error names
 
 
@@ -163,4 +163,4 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
 def _metrics_lines(title: str, metrics: Sequence[str]) -> list[str]:
     head, indent = f"    {title}: ", " " * 8
     text = " ".join(metrics)
-    return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False)
+    return textwrap.wrap(text, METRICS_WIDTH, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False)

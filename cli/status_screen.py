@@ -14,7 +14,7 @@ from pipeline.freshness import Freshness, SeriesState
 from pipeline.health import Health, SourceHealth
 from pipeline.run_health import RunHealth
 
-WIDTH = 99  # columns
+STATUS_WIDTH = 99  # columns
 REASON_LINES = 2
 
 
@@ -51,7 +51,7 @@ def _scheduler_lines(health: Health, scrub: Callable[[str], str]) -> Iterator[st
 def _problem_lines(where: str, problem: Problem) -> Iterator[str]:
     yield _cut(f"! {where}: {problem.what}{':' if problem.reason else ''}")
     for text, most in ((problem.reason, REASON_LINES), (problem.remedy, None)):
-        wrapped = textwrap.wrap(printable(text), WIDTH - 4, max_lines=most, placeholder="…")
+        wrapped = textwrap.wrap(printable(text), STATUS_WIDTH - 4, max_lines=most, placeholder="…")
         yield from (f"    {line}" for line in wrapped)
 
 
@@ -86,7 +86,7 @@ RARE_STATES = {  # not shown where no series has them
 def _cut(line: str) -> str:
     """A line that fits the screen."""
     line = printable(line)
-    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
+    return line if len(line) <= STATUS_WIDTH else f"{line[: STATUS_WIDTH - 1]}…"
 
 
 def as_json(health: Health) -> dict[str, Any]:

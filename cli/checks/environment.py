@@ -16,7 +16,7 @@ from sources import SOURCES
 from sources.base import BaseSource
 from sources.config import Asset
 
-ALIKE = 0.8  # of 1: how like a known variable a name must be to count as a misspelling
+VARIABLE_ALIKE = 0.8  # of 1: how like a known variable a name must be to count as a misspelling
 
 
 def check_environment(context: CheckContext) -> Area:
@@ -62,7 +62,7 @@ def env_findings(
             if value is not None and environment.get(name, value).strip() != value.strip():
                 yield Finding(Severity.NOTE, ".env", f"the environment sets {name} to another value, which is used")
             continue
-        meant = get_close_matches(name.upper(), known, n=1, cutoff=ALIKE)
+        meant = get_close_matches(name.upper(), known, n=1, cutoff=VARIABLE_ALIKE)
         if meant and not (written.get(meant[0]) or environment.get(meant[0])):
             yield Finding(Severity.WARNING, ".env", f"nothing reads {name}", f"did you mean {meant[0]}?")
 

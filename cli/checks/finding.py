@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from model.text import first_of
 
-NAMED = 5  # names in one line
+NAMES_SHOWN = 5  # names in one line
 
 
 class Severity(StrEnum):
@@ -40,4 +40,4 @@ def need_attention(findings: Iterable[Finding]) -> int:
 
 def few(names: Iterable[str]) -> str:
     """The first of the names, each once, and how many more there are."""
-    return first_of(list(dict.fromkeys(names)), NAMED)
+    return first_of(list(dict.fromkeys(names)), NAMES_SHOWN)

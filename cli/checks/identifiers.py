@@ -20,11 +20,11 @@ from sources.listing import Offers, fetch_offers, with_metrics
 
 log = logging.getLogger(__name__)
 
-ALIKE = 0.7  # of 1: how like an identifier a listed one must be to be suggested
+ID_ALIKE = 0.7  # of 1: how like an identifier a listed one must be to be suggested
 UNKNOWN = (400, 404, 422)  # HTTP statuses with which an API answers to an identifier that it does not know
 
 
-class Catalogue:
+class ApiLists:
     """What the lists of an API say, for questions about single rows of a config."""
 
     def __init__(self, assets: Sequence[Offer]) -> None:
@@ -49,7 +49,7 @@ class Catalogue:
         if row.id.isdecimal():  # similar numbers mean nothing
             return None
         by_id = {asset.id.casefold(): asset for asset in self._assets if asset.kind == row.kind}
-        close = get_close_matches(row.id.casefold(), by_id, n=1, cutoff=ALIKE)
+        close = get_close_matches(row.id.casefold(), by_id, n=1, cutoff=ID_ALIKE)
         return by_id[close[0]] if close else None
 
     def unlisted_metrics(self, compared: Comparison) -> list[str]:
@@ -94,7 +94,7 @@ def _identifier_findings(
 ) -> tuple[list[Finding], set[Name]]:
     """What is wrong with rows, and which series have no values for that reason; raises SourceStopped."""
     source, listing = type(api), fetch_offers(api, client)
-    catalogue = Catalogue(listing.listed)
+    lists = ApiLists(listing.listed)
     compared = [each for each in compare(listing.listed, rows, source, listing.unsure) if each.rows]
     if one_by_one := sum(api.metrics_of(each.listed) is not None for each in compared):
         seconds = one_by_one * api.REQUEST_DELAY
@@ -107,11 +107,11 @@ def _identifier_findings(
     if failures:
         what = f"no answer from {counted(len(failures), 'list')}, so not all is known: {failures[0]}"
         findings.append(Finding(Severity.WARNING, api.name, what, "try again later"))
-    findings += unknown_findings(source, unknown, catalogue)
+    findings += unknown_findings(source, unknown, lists)
     explained = {(row.asset, metric) for row in unknown for metric in row.metrics}
     for each in compared:
-        findings += listed_findings(source, each, catalogue, with_values)
-        unlisted = catalogue.unlisted_metrics(each)
+        findings += listed_findings(source, each, lists, with_values)
+        unlisted = lists.unlisted_metrics(each)
         explained |= {(row.asset, metric) for row in each.rows for metric in row.metrics if metric in unlisted}
     return findings, explained
 
@@ -123,10 +123,10 @@ def unlisted_rows(rows: Iterable[Asset], compared: Iterable[Comparison], listing
     return [row for row in rows if row.kind in complete and row not in listed]
 
 
-def unknown_findings(source: type[BaseSource], unknown: Iterable[Asset], catalogue: Catalogue) -> Iterator[Finding]:
+def unknown_findings(source: type[BaseSource], unknown: Iterable[Asset], lists: ApiLists) -> Iterator[Finding]:
     """Rows whose identifiers the API does not know; one finding for each asset."""
     for row in {(each.asset, each.kind, each.id): each for each in unknown}.values():
-        asset = catalogue.nearest(row)
+        asset = lists.nearest(row)
         kind = f"{row.kind} " if row.kind else ""
         hint = f"did you mean {_called(asset)}? " if asset else ""
         remedy = f"{hint}python main.py discover {source.name} lists what there is"
@@ -134,18 +134,18 @@ def unknown_findings(source: type[BaseSource], unknown: Iterable[Asset], catalog
 
 
 def listed_findings(
-    source: type[BaseSource], compared: Comparison, catalogue: Catalogue, with_values: Collection[Name]
+    source: type[BaseSource], compared: Comparison, lists: ApiLists, with_values: Collection[Name]
 ) -> Iterator[Finding]:
     """What is wrong with rows of a listed asset: it is dead, seems renamed, or has metrics that are not listed."""
     asset, row, where = compared.listed, compared.rows[0], f"{source.name} {compared.asset}"
     if asset.dead:
         remedy = f"take it out of {source.CONFIG}; the stored values stay"
         yield Finding(Severity.WARNING, where, f"the API says of {row.id}: {asset.dead}", remedy)
-    meant = catalogue.named(row)
+    meant = lists.named(row)
     if meant and asset.name and meant.id != asset.id and asset.name.casefold() != row.name.casefold():
         what = f"{row.id} is {asset.name} at the API, and {row.name} is {_called(meant)}"
         yield Finding(Severity.NOTE, where, what, "if it has been renamed, correct the id or the name")
-    unlisted = catalogue.unlisted_metrics(compared)
+    unlisted = lists.unlisted_metrics(compared)
     stored = {metric for row in compared.rows for metric in unlisted if (row.asset, metric) in with_values}
     if never := [metric for metric in unlisted if metric not in stored]:
         remedy = f"no run can find it: take it out of {source.CONFIG}"

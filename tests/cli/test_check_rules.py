@@ -13,7 +13,7 @@ from cli.checks import configs, environment
 from cli.checks.context import SourceRecords
 from cli.checks.database import Tables, table_findings
 from cli.checks.finding import Area, Finding, Severity, need_attention
-from cli.checks.identifiers import Catalogue, listed_findings, unknown_findings, unlisted_rows
+from cli.checks.identifiers import ApiLists, listed_findings, unknown_findings, unlisted_rows
 from cli.checks.series import run_findings, series_findings, unconfigured_findings
 from cli.listed_assets import compare
 from db.health import Age, LastRuns
@@ -173,9 +173,9 @@ def test_rows_without_an_entity_are_shown_in_one_line() -> None:
 
 
 def test_an_unknown_identifier_is_shown_with_what_has_its_name_or_an_identifier_like_it() -> None:
-    catalogue = Catalogue([offer("pol", None, "", "Polygon"), offer("sky", None, "", "Sky")])
+    lists = ApiLists([offer("pol", None, "", "Polygon"), offer("sky", None, "", "Sky")])
     rows = [row("matic", kind="", name="Polygon"), row("skyy", kind=""), row("other", kind="")]
-    found = texts(unknown_findings(Artemis, [*rows, row("skyy", "FEES", kind="")], catalogue))
+    found = texts(unknown_findings(Artemis, [*rows, row("skyy", "FEES", kind="")], lists))
     assert len(found) == 3
     assert "error artemis matic: the API knows no matic -> did you mean pol (Polygon)? " in found[0]
     assert "did you mean sky?" in found[1]
@@ -183,9 +183,9 @@ def test_an_unknown_identifier_is_shown_with_what_has_its_name_or_an_identifier_
 
 
 def test_no_number_is_taken_for_another_one() -> None:
-    catalogue = Catalogue([offer("120", kind="stablecoin", name="PayPal USD")])
-    assert catalogue.nearest(row("x", api_id="121", kind="stablecoin")) is None
-    assert catalogue.nearest(row("x", api_id="121", kind="stablecoin", name="paypal usd")) is not None
+    lists = ApiLists([offer("120", kind="stablecoin", name="PayPal USD")])
+    assert lists.nearest(row("x", api_id="121", kind="stablecoin")) is None
+    assert lists.nearest(row("x", api_id="121", kind="stablecoin", name="paypal usd")) is not None
 
 
 def test_nothing_is_missing_of_a_kind_of_which_not_all_is_listed() -> None:
@@ -198,7 +198,7 @@ def findings_of(known: Offer, wanted: Asset, *others: Offer, unsure: str = "", s
     """What is found of a row that is listed beside others."""
     once = [(wanted.asset, metric) for metric in seen.split()]
     compared, *_ = compare([known, *others], [wanted], DefiLlama, unsure.split())
-    return texts(listed_findings(DefiLlama, compared, Catalogue([known, *others]), once))
+    return texts(listed_findings(DefiLlama, compared, ApiLists([known, *others]), once))
 
 
 def test_an_asset_that_has_ended_is_shown_with_what_the_api_says() -> None:
@@ -226,9 +226,9 @@ def test_an_identifier_that_now_means_something_else_is_a_note() -> None:
 
 def test_rows_of_one_identifier_are_compared_together() -> None:
     rows = [row("one", "TVL MCAP"), row("one", "FEES"), row("two", "FEES", "one")]
-    catalogue = Catalogue([offer("one"), offer("other", "TVL FEES MCAP")])
+    lists = ApiLists([offer("one"), offer("other", "TVL FEES MCAP")])
     compared, *_ = compare([offer("one")], rows, DefiLlama)
-    (found,) = texts(listed_findings(DefiLlama, compared, catalogue, ()))
+    (found,) = texts(listed_findings(DefiLlama, compared, lists, ()))
     assert "warning defillama one: the API does not list MCAP, FEES for it" in found
 
 
@@ -300,7 +300,7 @@ def test_the_table_is_aligned_wrapped_and_says_last_how_much_needs_attention() -
         "three": Area("no key", None),
     }
     lines = list(screen.lines(areas))
-    assert max(map(len, lines)) <= screen.WIDTH
+    assert max(map(len, lines)) <= screen.CHECK_WIDTH
     assert lines[0].startswith("one: ok: what there is")
     assert lines[-2:] == ["three: not checked: no key", "1 needs attention, 1 note"]
     assert [line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "] == ["there", "error", "note"]
