@@ -1,258 +1,157 @@
-"""The command `discover`: what an API offers, and what of it the config asks for."""
+"""The command `discover`: which assets an API lists, with which metrics, and which of these the config has."""
 
 import argparse
 import json
 import logging
 import textwrap
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from cli.listed_assets import Comparison, compare, meant, row_to_add, search, suggestion
 from cli.pull_backfill_settle import needed_key, pace_of
 from model.errors import CallFailed, ConfigurationError, PipelineError
+from model.scrub import scrubbed
 from model.settings import ROOT, Settings
-from model.text import close_names, nearest
+from model.text import nearest
 from sources import SOURCES
 from sources.base import BaseSource, Call, ListedAsset
 from sources.config import Asset, append_rows, read_config
 from sources.http import Client
-from sources.listing import Listing, fetch_listing, names_for, one_line, with_metrics
+from sources.listing import Listing, fetch_listing, one_line, with_metrics
 
 log = logging.getLogger(__name__)
 
-WIDTH = 118  # characters of a line of metrics
-NAMED = 10  # candidates that an error names
-
-
-class Found(NamedTuple):
-    """One offer and the rows of the config that ask for it, under whatever asset."""
-
-    offer: ListedAsset
-    rows: tuple[Asset, ...] = ()
-    unsure: bool = False  # whether a list that tells its metrics had no answer
-
-    @property
-    def asset(self) -> str:
-        """What the config calls it, or would."""
-        return self.rows[0].asset if self.rows else self.offer.asset
-
-    @property
-    def configured(self) -> list[str]:
-        """The metrics that the config asks for, in its order."""
-        return list(dict.fromkeys(metric for row in self.rows for metric in row.metrics))
-
-    @property
-    def missing(self) -> list[str]:
-        """The metrics that the API lists and the config does not ask for."""
-        return sorted((self.offer.metrics or frozenset()) - set(self.configured))
-
-    @property
-    def unlisted(self) -> list[str]:
-        """The metrics that the config asks for and no list of the API tells of."""
-        offered = self.offer.metrics
-        if offered is None or self.unsure:
-            return []
-        return [metric for metric in self.configured if metric not in offered]
+METRICS_WIDTH = 118  # columns
+CANDIDATES = 10  # that an error names
 
 
 def discover(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
-    """Show what matches, or add it to the config; 1 where a call failed, so that something may be missing."""
-    source = _open(arguments, settings)
+    """Show the assets that match, or add one to the config; 1 if a call failed, so that something may be missing."""
+    source = _source(arguments, settings)
     config = arguments.config or ROOT / source.CONFIG
-    assets = read_config(config, type(source), may_be_empty=True)  # before anything is sent
+    rows = read_config(config, type(source), may_be_empty=True)  # refused before the first request
     if not source.key and any(metric.needs_key for metric in source.METRICS.values()):
         log.info("%s: %s is not set: what needs it is left out", source.name, source.KEY_VARIABLE)
     client = Client(source, threading.Event(), pace_of(type(source), settings))
-    offers = fetch_listing(source, client)
-    matches = _matches(offers, arguments)
+    listing = fetch_listing(source, client)
+    matches = _matches(listing, arguments)
     chosen = [pick(matches, arguments.text)] if arguments.add else matches[: arguments.limit]
     completed = with_metrics(source, client, chosen)
-    _tell(completed.failed)
-    found = compare(completed.assets, assets, offers.unsure)
+    _warn(completed.failed)
+    found, more = compare(completed.assets, rows, type(source), listing.unsure), len(matches) - len(chosen)
     if arguments.add:
-        print(scrub(_add(found[0], config, assets, arguments, source)))
+        print(scrub(_add(found[0], config, rows, arguments.metric, type(source))))
     elif arguments.json:
-        print(scrub(json.dumps(as_json(found), indent=1)))
-        if (more := len(matches) - len(found)) > 0:
+        print(json.dumps(scrubbed(as_json(found), scrub), indent=1))
+        if more:
             log.warning("%s more are left out: write --limit N", f"{more:,}")
     else:
-        _show(found, len(matches), scrub)
-    return 1 if offers.failed or completed.failed else 0
+        print(scrub("\n".join(lines(found))))
+        if more:
+            print(f"and {more:,} more: write more of the name, or --limit N")
+    return 1 if listing.failed or completed.failed else 0
 
 
-def _open(arguments: argparse.Namespace, settings: Settings) -> BaseSource:
-    """The source that is asked; raises ConfigurationError for a question that can't be asked of it."""
-    source = SOURCES[arguments.source]
-    kind = arguments.kind
+def _source(arguments: argparse.Namespace, settings: Settings) -> BaseSource:
+    """The source to ask; raises ConfigurationError if an argument does not fit it."""
+    source, kind = SOURCES[arguments.source], arguments.kind
     if kind is not None and kind not in source.KINDS:
         hint = nearest(kind, source.KINDS) if source.KINDS else f"{source.name} has no kinds"
         raise ConfigurationError(f"unknown kind {kind!r}: {hint}")
     if arguments.limit < 1:
-        raise ConfigurationError(f"--limit {arguments.limit}: write a number of assets from 1 on")
+        raise ConfigurationError(f"--limit {arguments.limit}: write a number of at least 1")
     if arguments.add and not arguments.text.strip():
-        raise ConfigurationError("--add wants the name of what is to be added")
+        raise ConfigurationError("--add needs the name of the asset to add")
     if arguments.metric and not arguments.add:
-        raise ConfigurationError("--metric goes with --add: it says which metrics are added")
+        raise ConfigurationError("--metric only goes with --add: it says which metrics are added")
     for metric in arguments.metric:
         if metric not in source.METRICS:
             raise ConfigurationError(f"{source.name} has no metric {metric!r}: {nearest(metric, source.METRICS)}")
     return source(needed_key(source, settings), settings.url(source.BASE_URL_VARIABLE))
 
 
-def _tell(failed: Mapping[Call, str]) -> None:
+def _warn(failed: Mapping[Call, str]) -> None:
     for why in failed.values():
         log.warning("no answer, so something may be missing: %s", why)
 
 
-def _matches(offers: Listing, arguments: argparse.Namespace) -> list[ListedAsset]:
-    """What matches the text; raises PipelineError where nothing does, with the nearest names."""
-    if not offers.assets and offers.failed:
-        raise PipelineError(f"{arguments.source} has answered none of its lists: {next(iter(offers.failed.values()))}")
-    _tell(offers.failed)
-    matches = match(offers.assets, arguments.text, arguments.kind)
-    if matches:
+def _matches(listing: Listing, arguments: argparse.Namespace) -> list[ListedAsset]:
+    """The listed assets that match; raises PipelineError with the nearest names if there are none."""
+    name, text, kind = arguments.source, arguments.text, arguments.kind
+    if not listing.assets and listing.failed:
+        raise PipelineError(f"{name} has answered none of its lists: {next(iter(listing.failed.values()))}")
+    _warn(listing.failed)
+    if matches := search(listing.assets, text, kind):
         return matches
-    what = f"{arguments.kind} " if arguments.kind else ""
-    hint = suggestion(offers.assets, arguments.text, arguments.kind) or "write less of its name"
-    nothing = f"{arguments.source} lists no {what}{arguments.text!r}: {hint}"
-    raise PipelineError(f"{nothing}; or it is in what had no answer") if offers.failed else ConfigurationError(nothing)
+    nothing = f"{name} lists no {f'{kind} ' if kind else ''}{text!r}"
+    nothing += f": {suggestion(listing.assets, text, kind) or 'write less of its name'}"
+    if listing.failed:
+        raise PipelineError(f"{nothing}; or one of the lists without an answer has it")
+    raise ConfigurationError(nothing)
 
 
 def _add(
-    found: Found, config: Path, assets: Sequence[Asset], arguments: argparse.Namespace, source: "BaseSource"
+    found: Comparison, config: Path, rows: Sequence[Asset], metrics: Sequence[str], source: type[BaseSource]
 ) -> str:
-    """Write the row that is missing; what was done."""
-    if found.offer.metrics is None:
-        raise CallFailed(f"nothing is added: {source.name} has not said which metrics it has for {found.asset}")
-    row = row_for(found, assets, arguments.metric, type(source))
+    """Add the row that is missing, and say so."""
+    if found.listed.metrics is None:
+        raise CallFailed(f"nothing is added: {source.name} has not said which metrics {found.asset} has")
+    row = row_to_add(found, rows, metrics, source)
     if row is None:
-        asked = " ".join(arguments.metric) or "all that is listed"
-        return f"{config.name}: nothing to add, it has {asked} of {found.asset}"
-    (line,) = append_rows(config, type(source), [row])
-    dead = f"\n  but the API says: {found.offer.dead}" if found.offer.dead else ""
+        return f"{config.name}: nothing to add, it has {' '.join(metrics) or 'all listed metrics'} of {found.asset}"
+    (line,) = append_rows(config, source, [row])
+    dead = f"\n  but the API says: {found.listed.dead}" if found.listed.dead else ""
     return f"{config.name}: added {line}{dead}"
 
 
-def _show(found: Sequence[Found], matches: int, scrub: Callable[[str], str]) -> None:
-    print(scrub("\n".join(lines(found))))
-    if matches > len(found):
-        print(f"and {matches - len(found):,} more: name more of what is looked for, or write --limit N")
+def pick(matches: Sequence[ListedAsset], text: str) -> ListedAsset:
+    """The one asset that a text means; raises ConfigurationError with the candidates if there are several."""
+    candidates = meant(matches, text)
+    if len(candidates) == 1:
+        return candidates[0]
+    kinds = ", and --kind if two have the same" if len({each.kind for each in candidates}) > 1 else ""
+    named = "".join(f"\n  {line}" for line in _columns([_cells(Comparison(each)) for each in candidates[:CANDIDATES]]))
+    more = f"\n  and {len(candidates) - CANDIDATES:,} more" if len(candidates) > CANDIDATES else ""
+    raise ConfigurationError(f"{text!r} may be one of {len(candidates):,}: write its id{kinds}{named}{more}")
 
 
-def match(offers: Sequence[ListedAsset], text: str, kind: str | None = None) -> list[ListedAsset]:
-    """The offers that have the text in an identifier, name or symbol, whatever its case; those that equal it first."""
-    text = text.strip().casefold()
-    ranked: list[list[ListedAsset]] = [[], [], []]
-    for offer in offers:
-        words = [word.casefold() for word in _words(offer)]
-        if (kind is not None and offer.kind != kind) or not any(text in word for word in words):
-            continue
-        rank = 0 if text in words else 1 if any(word.startswith(text) for word in words) else 2
-        ranked[rank].append(offer)
-    return [offer for alike in ranked for offer in alike]
-
-
-def suggestion(offers: Sequence[ListedAsset], text: str, kind: str | None = None) -> str:
-    """The names most like a text that matches nothing; empty where none is like it."""
-    words = [word for offer in offers if kind in (None, offer.kind) for word in _words(offer)]
-    near = close_names(text.strip(), words, 3)
-    return f"did you mean {' or '.join(near)}?" if near else ""
-
-
-def compare(offers: Sequence[ListedAsset], assets: Sequence[Asset], unsure: Collection[str] = ()) -> list[Found]:
-    """Each offer with the rows of the config that are of its kind and identifier; of some kinds lists are missing."""
-    rows: dict[tuple[str, str], list[Asset]] = {}
-    for asset in assets:
-        rows.setdefault((asset.kind, asset.id.casefold()), []).append(asset)
-    return [
-        Found(offer, tuple(rows.get((offer.kind, offer.id.casefold()), ())), offer.kind in unsure) for offer in offers
-    ]
-
-
-def pick(offers: Sequence[ListedAsset], text: str) -> ListedAsset:
-    """The match that a text means: the only one, or the only one whose asset, identifier or name it is.
-
-    Raises ConfigurationError, with the candidates, where that is unclear.
-    """
-    wanted = text.strip().casefold()
-    exact = [
-        offer for offer in offers if wanted in (offer.id.casefold(), offer.asset.casefold(), offer.name.casefold())
-    ]
-    same_id = [offer for offer in exact if offer.id.casefold() == wanted]
-    for only in (offers, exact, same_id if len({offer.kind for offer in exact}) == 1 else ()):
-        if len(only) == 1:
-            return only[0]
-    candidates = exact or offers
-    named = "\n".join(f"  {line}" for line in _columns([_cells(Found(offer)) for offer in candidates[:NAMED]]))
-    more = f"\n  and {len(candidates) - NAMED:,} more" if len(candidates) > NAMED else ""
-    kinds = ", and --kind where two have the same" if len({offer.kind for offer in candidates}) > 1 else ""
-    raise ConfigurationError(f"{text!r} may be one of {len(candidates):,}: write its id{kinds}\n{named}{more}")
-
-
-def row_for(found: Found, assets: Sequence[Asset], only: Collection[str], source: type[BaseSource]) -> Asset | None:
-    """The row that a config lacks for an offer, with these metrics or, where none are named, all; None for nothing.
-
-    Its asset is the one that the config has for it, else one that no other row of the kind has. Raises
-    ConfigurationError for a metric that the API does not list for it.
-    """
-    offer = found.offer
-    offered = offer.metrics or frozenset()
-    for metric in only:
-        if metric not in offered:
-            hint = nearest(metric, offered, f"python main.py discover {source.name} {offer.id}")
-            raise ConfigurationError(f"{source.name} lists no {metric} for {found.asset}: {hint}")
-    wanted = [metric for metric in source.METRICS if metric in found.missing and (not only or metric in only)]
-    if not wanted:
-        return None
-    if found.rows:
-        return replace(found.rows[0], metrics=tuple(wanted))
-    taken = {asset.asset.casefold() for asset in assets if asset.kind == offer.kind}
-    name = next((name for name in names_for(offer) if name.casefold() not in taken), offer.id)
-    return Asset(name, tuple(wanted), offer.id, offer.kind, offer.name, "")
-
-
-def lines(found: Sequence[Found]) -> Iterator[str]:
-    """One line for each offer, and below it its metrics: those that the config asks for, and the others."""
-    heads = _columns([_cells(each) for each in found])
-    for each, head in zip(found, heads, strict=True):
-        yield head + (f"  [{each.offer.dead}]" if each.offer.dead else "")
+def lines(found: Sequence[Comparison]) -> Iterator[str]:
+    """A line for each asset, and below it its metrics: those in the config, and the others."""
+    for each, head in zip(found, _columns([_cells(each) for each in found]), strict=True):
+        yield head + (f"  [{each.listed.dead}]" if each.listed.dead else "")
         listed = [metric for metric in each.configured if metric not in each.unlisted]
         yield from _metrics_lines("configured", listed)
         yield from _metrics_lines("configured, but not listed", each.unlisted)
         yield from _metrics_lines("to add", each.missing)
-        if each.offer.metrics is None:
+        if each.listed.metrics is None:
             yield "    metrics not known"
 
 
-def as_json(found: Sequence[Found]) -> list[dict[str, Any]]:
-    """The same as plain values; `metrics` is null where they are not known."""
+def as_json(found: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """The same as plain values; `metrics` is null if they are not known."""
     return [
         {
             "asset": each.asset,
-            "kind": each.offer.kind,
-            "id": each.offer.id,
-            "name": each.offer.name,
-            "symbol": each.offer.symbol,
-            "metrics": None if each.offer.metrics is None else sorted(each.offer.metrics),
+            "kind": each.listed.kind,
+            "id": each.listed.id,
+            "name": each.listed.name,
+            "symbol": each.listed.symbol,
+            "metrics": None if each.listed.metrics is None else sorted(each.listed.metrics),
             "configured": each.configured,
             "missing": each.missing,
-            "dead": each.offer.dead,
+            "dead": each.listed.dead,
         }
         for each in found
     ]
 
 
-def _words(offer: ListedAsset) -> tuple[str, ...]:
-    return tuple(word for word in (offer.id, offer.asset, offer.name, offer.symbol) if word)
-
-
-def _cells(found: Found) -> tuple[str, ...]:
-    offer = found.offer
-    symbol = f"({offer.symbol})" if offer.symbol and offer.symbol.casefold() != offer.name.casefold() else ""
-    kind = (offer.kind,) if offer.kind else ()
-    return (found.asset, *kind, offer.id, f"{offer.name} {symbol}".strip())
+def _cells(found: Comparison) -> tuple[str, ...]:
+    asset = found.listed
+    symbol = f"({asset.symbol})" if asset.symbol and asset.symbol.casefold() != asset.name.casefold() else ""
+    kind = (asset.kind,) if asset.kind else ()
+    return (found.asset, *kind, asset.id, f"{asset.name} {symbol}".strip())
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -261,8 +160,7 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
-def _metrics_lines(what: str, metrics: Sequence[str]) -> list[str]:
-    head = f"    {what}: "
-    return textwrap.wrap(
-        " ".join(metrics), WIDTH, initial_indent=head, subsequent_indent=" " * 8, break_on_hyphens=False
-    )
+def _metrics_lines(title: str, metrics: Sequence[str]) -> list[str]:
+    head, indent = f"    {title}: ", " " * 8
+    text = " ".join(metrics)
+    return textwrap.wrap(text, METRICS_WIDTH, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False)

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from db.setup import Database
+from db.setup import Database, session_for
 from model.background import in_background
+from model.errors import DatabaseLost
 from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, Settings
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,22 @@ def open_database(settings: Settings) -> Iterator[Database]:
             database.close()
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def ask_database(database: Database, purpose: str, question: Callable[[Any], T]) -> T:
+    """The result of a question, which gets a cursor that only reads; a signal ends the wait for a slow database.
+
+    Raises ConfigurationError if the role may not read, DatabaseLost if the database goes away.
+    """
+
+    def ask() -> T:
+        with session_for(database, purpose, "read") as session, session, session.cursor() as cursor:
+            return question(cursor)
+
+    found = until_stopped(threading.Event(), ask)
+    if found is None:
+        raise DatabaseLost
+    return found
 
 
 @contextmanager

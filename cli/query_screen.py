@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from cli.status_screen import span
 from cli.table_text import number, table_lines
 from cli.terminal_chart import ROWS, chart, sparkline
+from cli.time_text import span
 from query.export import Cells
 from query.rows import Row
 

@@ -9,7 +9,7 @@ from model.files import atomic_write
 from model.settings import Settings
 from model.text import counted
 from pipeline.freshness import SeriesState
-from pipeline.health import asked_for, diagnose
+from pipeline.health import configured_targets, diagnose
 from query.names import Wanted
 from query.query_session import QuerySession, fill
 from query.report.charts import choose
@@ -46,7 +46,7 @@ def _report(arguments: argparse.Namespace, settings: Settings) -> Report:
     charted = choose(session.names(), source, arguments.asset, arguments.metric)
     names = [name for name in SOURCES if source in (None, name)]
     health = session.reader().do(lambda cursor: diagnose(cursor, settings, names))
-    targets = {name: {(each.asset, each.metric): each for each in asked_for(name, settings)} for name in names}
+    targets = {name: {(each.asset, each.metric): each for each in configured_targets(name, settings)} for name in names}
     asked = {each.source: Asked(targets[each.source], each.freshness) for each in health.sources}
     return gather(session.reader(), stored, asked, charted)
 

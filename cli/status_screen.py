@@ -1,65 +1,67 @@
-"""How the health of the pipeline is shown: on one screen, and as plain values."""
+"""The health of the pipeline as one screen of text, and as plain values for JSON."""
 
 import textwrap
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
+from cli.health_text import Problem, scheduler_problem, source_problems
+from cli.time_text import moment, span
+from model.scrub import scrubbed
 from model.text import printable
 from model.values import DAY
 from pipeline.freshness import Freshness, SeriesState
 from pipeline.health import Health, SourceHealth
-from pipeline.run_health import TROUBLE, DutyHealth, Problem, moment
+from pipeline.run_health import RunHealth
 
-WIDTH = 99  # columns
+STATUS_WIDTH = 99  # columns
 REASON_LINES = 2
 
 
-def lines(health: Health) -> Iterator[str]:
-    """The screen for a person."""
-    yield from _scheduler_lines(health)
+def lines(health: Health, scrub: Callable[[str], str]) -> Iterator[str]:
+    """The screen: the problems first, then each source. Secrets are hidden before a text is wrapped or cut."""
+    yield from _scheduler_lines(health, scrub)
     for each in health.sources:
-        for problem in each.problems():
-            yield from _problem_lines(f"{each.source}: ", problem)
+        for problem in source_problems(each):
+            yield from _problem_lines(each.source, scrubbed(problem, scrub))
     for each in health.sources:
-        yield from _source_lines(health, each)
+        yield f"{f'{each.source}: {_state(each)}':<32}{'state':<10}{'last success':<30}next"
+        for run in each.runs:
+            yield from _run_lines(health, run, scrub)
+        yield from _freshness_lines(health, each.freshness)
+        yield f"  last 24 h: {each.calls:,} requests, {each.failed_calls:,} failed"
 
 
-def _scheduler_lines(health: Health) -> Iterator[str]:
-    if problem := health.problem():
-        yield from _problem_lines("scheduler: ", problem)
+def _state(source: SourceHealth) -> str:
+    return "NEEDS ATTENTION" if source.in_trouble else "ok"
+
+
+def _scheduler_lines(health: Health, scrub: Callable[[str], str]) -> Iterator[str]:
+    if problem := scheduler_problem(health):
+        yield from _problem_lines("scheduler", problem)
     else:
-        yield f"scheduler: {health.life}"
+        yield f"scheduler: {health.scheduler}"
     beat = health.beat
     if beat and health.at:
-        told = span(health.at - beat.beaten_at)
-        yield f"  pid {beat.pid} on {beat.host} since {moment(beat.started_at)}; last told of itself {told} ago:"
-        yield from (_cut(f"  {doing}") for doing in beat.doing.split("; "))
+        age = span(health.at - beat.beaten_at)
+        yield f"  pid {beat.pid} on {beat.host} since {moment(beat.started_at)}; last heartbeat {age} ago:"
+        yield from (_cut(f"  {doing}") for doing in scrub(beat.doing).split("; "))
 
 
 def _problem_lines(where: str, problem: Problem) -> Iterator[str]:
-    yield _cut(f"! {where}{problem.what}{':' if problem.reason else ''}")
+    yield _cut(f"! {where}: {problem.what}{':' if problem.reason else ''}")
     for text, most in ((problem.reason, REASON_LINES), (problem.remedy, None)):
-        wrapped = textwrap.wrap(printable(text), WIDTH - 4, max_lines=most, placeholder="…")
+        wrapped = textwrap.wrap(printable(text), STATUS_WIDTH - 4, max_lines=most, placeholder="…")
         yield from (f"    {line}" for line in wrapped)
 
 
-def _source_lines(health: Health, source: SourceHealth) -> Iterator[str]:
-    title = f"{source.source}: {'NEEDS A LOOK' if source.problems() else 'well'}"
-    yield f"{title:<32}{'state':<10}{'last success':<30}next"
-    for each in source.duties:
-        yield from _duty_lines(health, each)
-    yield from _freshness_lines(health, source.freshness)
-    yield f"  last 24 h: {source.calls:,} requests, {source.failed_calls:,} failed"
-
-
-def _duty_lines(health: Health, duty: DutyHealth) -> Iterator[str]:
-    runs, state = duty.runs, duty.state.upper() if duty.state in TROUBLE else duty.state
-    ago = f" ({span(health.at - runs.succeeded)} ago)" if runs.succeeded and health.at else ""
-    coming = "when a scheduler runs" if duty.next is None else "now" if duty.next == health.at else moment(duty.next)
-    yield f"  {duty.duty.verb:<10}{duty.duty.schedule!s:<20}{state:<10}{moment(runs.succeeded) + ago:<29} {coming}"
-    if runs.failed:
-        yield _cut(f"{'':<12}last failure {moment(runs.failed)}: {runs.failure or 'the log says why'}")
+def _run_lines(health: Health, run: RunHealth, scrub: Callable[[str], str]) -> Iterator[str]:
+    last, state = run.last, run.state.upper() if run.in_trouble else run.state
+    ago = f" ({span(health.at - last.succeeded)} ago)" if last.succeeded and health.at else ""
+    following = "when a scheduler runs" if run.next is None else "now" if run.next == health.at else moment(run.next)
+    yield f"  {run.duty.verb:<10}{run.duty.schedule!s:<20}{state:<10}{moment(last.succeeded) + ago:<29} {following}"
+    if last.failed:
+        yield _cut(f"{'':<12}last failure {moment(last.failed)}: {scrub(last.failure or 'the log says why')}")
 
 
 def _freshness_lines(health: Health, found: Freshness) -> Iterator[str]:
@@ -70,41 +72,45 @@ def _freshness_lines(health: Health, found: Freshness) -> Iterator[str]:
         yield f"  newest point {found.newest:%Y-%m-%d} ({span(health.at - found.newest)} old); {due}"
     else:
         yield f"  no point yet; {due}"
-    number = found.count
-    counts = f"  {found.expected:,} series: {number(SeriesState.FRESH):,} fresh, {number(SeriesState.STALE):,} stale"
-    counts += f", {number(SeriesState.NEVER_SEEN):,} never seen"
-    counts += f", {quiet:,} quiet (the API has nothing newer)" if (quiet := number(SeriesState.QUIET)) else ""
-    yield counts + (f", {awaited:,} awaited" if (awaited := number(SeriesState.AWAITED)) else "")
+    counts = [f"{found.count(state):,} {state}" for state in SeriesState if state not in RARE_STATES]
+    counts += [f"{number:,} {text}" for state, text in RARE_STATES.items() if (number := found.count(state))]
+    yield f"  {len(found.states):,} series: {', '.join(counts)}"
+
+
+RARE_STATES = {  # not shown where no series has them
+    SeriesState.QUIET: "quiet (the API has nothing newer)",
+    SeriesState.AWAITED: "awaited (the first run is not over)",
+}
 
 
 def _cut(line: str) -> str:
     """A line that fits the screen."""
     line = printable(line)
-    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
+    return line if len(line) <= STATUS_WIDTH else f"{line[: STATUS_WIDTH - 1]}…"
 
 
 def as_json(health: Health) -> dict[str, Any]:
-    """All of it as plain values; times as ISO 8601 text in UTC, ages in seconds, a key for each whatever is known."""
-    beat, problem = health.beat, health.problem()
+    """All of it as plain values: times as ISO 8601 text in UTC, ages in seconds; every key is always there."""
+    beat, problem = health.beat, scheduler_problem(health)
     return {
         "at": _iso(health.at),
         "exit_code": health.exit_code,
         "scheduler": {
-            "alive": health.alive,
-            "state": health.life.value,
+            "alive": health.scheduler.alive,
+            "state": health.scheduler.value,
             "problem": str(problem) if problem else None,
             "host": beat and beat.host,
             "pid": beat and beat.pid,
             "sources": beat and list(beat.sources),
-            "started_at": _iso(beat.started_at if beat else None),
-            "beaten_at": _iso(beat.beaten_at if beat else None),
+            "started_at": _iso(beat and beat.started_at),
+            "beaten_at": _iso(beat and beat.beaten_at),
             "doing": beat and beat.doing,
         },
         "sources": [
             {
                 "source": each.source,
-                "problems": [str(problem) for problem in each.problems()],
-                "runs": [_duty_as_json(duty) for duty in each.duties],
+                "problems": [str(problem) for problem in source_problems(each)],
+                "runs": [_run_as_json(run) for run in each.runs],
                 "series": _freshness_as_json(health, each.freshness),
                 "requests": each.calls,
                 "failed_requests": each.failed_calls,
@@ -114,26 +120,26 @@ def as_json(health: Health) -> dict[str, Any]:
     }
 
 
-def _duty_as_json(duty: DutyHealth) -> dict[str, Any]:
-    runs = duty.runs
+def _run_as_json(run: RunHealth) -> dict[str, Any]:
+    last = run.last
     return {
-        "verb": duty.duty.verb.value,
-        "schedule": str(duty.duty.schedule),
-        "state": duty.state.value,
-        "last_success": _iso(runs.succeeded),
-        "last_failure": _iso(runs.failed),
-        "failure": runs.failure,
-        "failures_in_a_row": runs.failures,
-        "failing_since": _iso(runs.failing_since),
-        "running_since": _iso(runs.running_since) if duty.running else None,
-        "next": _iso(duty.next),
+        "verb": run.duty.verb.value,
+        "schedule": str(run.duty.schedule),
+        "state": run.state.value,
+        "last_success": _iso(last.succeeded),
+        "last_failure": _iso(last.failed),
+        "failure": last.failure,
+        "failures_in_a_row": last.failures,
+        "failing_since": _iso(last.failing_since),
+        "running_since": _iso(last.running_since) if run.running else None,
+        "next": _iso(run.next),
     }
 
 
 def _freshness_as_json(health: Health, found: Freshness) -> dict[str, Any]:
     age = health.at - found.newest if health.at and found.newest else None
     return {
-        "expected": found.expected,
+        "expected": len(found.states),
         **{state.value.replace(" ", "_"): found.count(state) for state in SeriesState},
         "newest": _iso(found.newest),
         "age_seconds": age and round(age.total_seconds()),
@@ -149,12 +155,3 @@ def _freshness_as_json(health: Health, found: Freshness) -> dict[str, Any]:
 
 def _iso(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
-
-
-def span(length: timedelta) -> str:
-    """A length of time for a person, in the unit that suits it."""
-    seconds = max(length.total_seconds(), 0.0)
-    for unit, size, most in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48)):
-        if seconds < size * most:
-            return f"{seconds // size:.0f} {unit}"
-    return f"{seconds // 86400:.0f} days"

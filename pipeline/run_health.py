@@ -1,141 +1,107 @@
-"""How the duties of a scheduler are: pure functions of a given time and of what the tables say."""
+"""The health of scheduled runs: pure functions of a given time and of what the tables record."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
 
 from db.health import LastRuns
 from pipeline.due import Duty, History, next_try, slot_of
 
-OVERDUE = timedelta(minutes=15)  # since a slot that nothing has been done for
-GRACE = timedelta(hours=2)  # for a run to bring the values of its slot
-LOG = "journalctl -u crypto-metrics"
+START_ALLOWED = timedelta(minutes=15)  # from a slot until its run has started
+RUN_ALLOWED = timedelta(hours=2)  # from a slot until its run has stored the values
 
 
-class State(StrEnum):
-    """How a duty is."""
+class RunState(StrEnum):
+    """The state of a scheduled run."""
 
     DONE = "done"
     RUNNING = "running"
-    WAITING = "waiting"
-    FAILING = "failing"
-    SLOW = "slow"
-    OVERDUE = "overdue"
+    WAITING = "waiting"  # for its slot, for the next retry, or for another run of the same source
+    FAILING = "failing"  # the last run failed, whatever its slot was
+    SLOW = "slow"  # it has been running for longer than its period and RUN_ALLOWED
+    OVERDUE = "overdue"  # it has not started within START_ALLOWED
 
 
-TROUBLE = frozenset({State.FAILING, State.SLOW, State.OVERDUE})
-
-
-class Problem(NamedTuple):
-    """What needs a look: what it is, its cause as far as that is known, and what to do or where to look."""
-
-    what: str
-    reason: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return ": ".join(filter(None, (self.what, self.reason))) + f"; {self.remedy}"
+IN_TROUBLE = frozenset({RunState.FAILING, RunState.SLOW, RunState.OVERDUE})
 
 
 @dataclass(frozen=True, slots=True)
-class DutyHealth:
-    """How a duty is, and how its runs last went."""
+class RunHealth:
+    """The state of a scheduled run, and how it last went."""
 
     duty: Duty
-    slot: datetime | None  # that it is to have done by now
-    state: State
-    runs: LastRuns
+    slot: datetime | None  # the latest slot that is due
+    state: RunState
+    last: LastRuns
     running: bool
-    next: datetime | None  # the next slot, or the next try of this one; None where no scheduler will make it
+    next: datetime | None  # the next slot, or the next retry of this one; None without a scheduler
 
     @property
-    def under_way(self) -> bool:
-        """Whether its slot is still being worked at, or will be, and all is well with that."""
-        return self.slot is not None and self.state in (State.RUNNING, State.WAITING) and self._to_come
-
-    def awaited(self, since: datetime) -> bool:
-        """Whether no run that began since then has succeeded yet, though nothing is wrong."""
-        began = self.runs.began_well
-        return self.state not in TROUBLE and self._to_come and (began is None or began < since)
+    def in_trouble(self) -> bool:
+        """Whether somebody must look at it."""
+        return self.state in IN_TROUBLE
 
     @property
-    def _to_come(self) -> bool:
-        """Whether anybody makes the run."""
+    def unfinished(self) -> bool:
+        """Whether its slot is not done yet, though nothing is wrong."""
+        return self.slot is not None and self.state in (RunState.RUNNING, RunState.WAITING) and self._expected
+
+    def no_success_since(self, since: datetime) -> bool:
+        """Whether no run that started after `since` has succeeded yet, though nothing is wrong."""
+        return not self.in_trouble and self._expected and (self.last.began_well is None or self.last.began_well < since)
+
+    @property
+    def _expected(self) -> bool:
         return self.running or self.next is not None
 
-    def problem(self) -> Problem | None:
-        """What needs a look."""
-        runs, by_hand = self.runs, f"python main.py {self.duty.verb} {self.duty.source}"
-        if self.state is State.FAILING:
-            tries = f"{runs.failures:,} {'try' if runs.failures == 1 else 'tries'}"
-            again = "being tried again" if self.running else f"next try {moment(self.next)}" if self.next else "no try"
-            what = f"{self.duty.verb} fails since {moment(runs.failing_since)} ({tries}, {again})"
-            return Problem(what, runs.failure or "the log says why", f"by hand: {by_hand}; log: {LOG}")
-        if self.state is State.OVERDUE:
-            what = f"{self.duty.verb} is overdue: that of {moment(self.slot)} has not begun"
-            return Problem(what, "", f"by hand: {by_hand}; why: {LOG}")
-        if self.state is State.SLOW:
-            what = f"{self.duty.verb} has been under way since {moment(runs.running_since)}"
-            return Problem(what, "", f"where nothing moves any more, restart the scheduler; log: {LOG}")
-        return None
 
-
-def duties_health(
+def health_of_runs(
     duties: Sequence[Duty],
     now: datetime,
     history: History,
-    runs: Mapping[tuple[str, str], LastRuns],
+    last_runs: Mapping[tuple[str, str], LastRuns],
     running: Collection[Duty],
     *,
     alive: bool,
-) -> list[DutyHealth]:
-    """How duties are, of which some are running: their places are held, by the scheduler or by a command."""
+) -> list[RunHealth]:
+    """The health of each scheduled run.
+
+    `running` are those that the scheduler or a command runs now; `alive` says whether a scheduler starts the next ones.
+    """
     found = []
     for duty in duties:
-        of_lane = [each for each in duties if each.lane == duty.lane]
-        ended = [runs[each.source, each.verb.value].ended for each in of_lane]
-        free_since = max((min(at, now) for at in ended if at), default=history.started)
-        busy = any(each in running for each in of_lane if each != duty)
-        last = runs[duty.source, duty.verb.value]
-        found.append(
-            _duty_health(duty, now, history, last, free_since, busy=busy, running=duty in running, alive=alive)
-        )
+        last = last_runs[duty.source, duty.verb.value]
+        slot = slot_of(duty, now, history.started, history.first_runs.get(duty.source))
+        start = slot and next_try(slot, history.tries.get((duty, slot), ()), now)
+        next_run = duty.schedule.slot(now) + duty.schedule.every if alive else None
+        if slot is None or start is None:
+            state = RunState.WAITING if slot is None else RunState.DONE
+        else:
+            lane = [each for each in duties if each.lane == duty.lane]
+            ends = [last_runs[each.source, each.verb.value].ended for each in lane]
+            lane_free_since = max((min(end, now) for end in ends if end), default=history.started)
+            state = _unfinished_state(duty, now, last, lane, running, max(slot, history.started, lane_free_since))
+            if next_run and duty not in running:
+                next_run = max(min(start, next_run), now)
+        found.append(RunHealth(duty, slot, state, last, duty in running, next_run))
     return found
 
 
-def _duty_health(
+def _unfinished_state(
     duty: Duty,
     now: datetime,
-    history: History,
-    runs: LastRuns,
-    free_since: datetime,
-    *,
-    busy: bool,
-    running: bool,
-    alive: bool,
-) -> DutyHealth:
-    """How a duty is, whose lane no run has held since then, or one of another duty holds now."""
-    slot = slot_of(duty, now, history.started, history.first_runs.get(duty.source))
-    following = duty.schedule.slot(now) + duty.schedule.every if alive else None
-    if slot is None:
-        return DutyHealth(duty, None, State.WAITING, runs, running, following)
-    start = next_try(slot, history.tries.get((duty, slot), ()), now)
-    if start is None:
-        return DutyHealth(duty, slot, State.DONE, runs, running, following)
-    if runs.failures:  # of whatever slot: a new one mends nothing
-        state = State.FAILING
-    elif running:
-        long = runs.running_since is not None and now - runs.running_since > duty.schedule.every + GRACE
-        state = State.SLOW if long else State.RUNNING
-    else:
-        late = now - max(slot, history.started, free_since) > OVERDUE
-        state = State.OVERDUE if late and not busy else State.WAITING
-    coming = following if running else following and max(min(start, following), now)
-    return DutyHealth(duty, slot, state, runs, running, coming)
-
-
-def moment(at: datetime | None) -> str:
-    """A time for a person, in UTC to the minute."""
-    return f"{at:%Y-%m-%d %H:%M}Z" if at else "never"
+    last: LastRuns,
+    lane: Collection[Duty],
+    running: Collection[Duty],
+    could_start: datetime,
+) -> RunState:
+    """The state of a run whose slot is not done; `lane` has the runs of which only one can run at a time."""
+    if last.failures:
+        return RunState.FAILING
+    if duty in running:
+        slow = last.running_since and now - last.running_since > duty.schedule.every + RUN_ALLOWED
+        return RunState.SLOW if slow else RunState.RUNNING
+    if any(each in running for each in lane):
+        return RunState.WAITING
+    return RunState.OVERDUE if now - could_start > START_ALLOWED else RunState.WAITING

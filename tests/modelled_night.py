@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
+from cli.health_text import Problem, source_problems
 from db.health import Age, LastRuns
 from model.values import DAY, Rhythm, Target, Verb, midnight
 from pipeline.due import Duty, History, Try, due
 from pipeline.freshness import freshness
 from pipeline.health import SourceHealth
-from pipeline.run_health import State, duties_health
+from pipeline.run_health import RunState, health_of_runs
 from sources import SOURCES
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -68,7 +69,7 @@ class Model:
     now: datetime
     lengths: dict[Verb, timedelta]
     down: Callable[["Model", Duty], bool] = lambda _model, _duty: False
-    silent: Callable[["Model", Target], bool] = lambda _model, _target: False  # is not asked for, or not answered
+    silent: Callable[["Model", Target], bool] = lambda _model, _target: False  # it is not asked for, or not answered
     alive: bool = True
     idle: bool = False  # begins nothing, though it lives
     config_changed: datetime = LONG_AGO
@@ -118,15 +119,15 @@ class Model:
         """What status would say now."""
         runs = {(self.source, duty.verb.value): self._last_runs(duty) for duty in self.duties}
         running = [run.duty for run in self.rows if run.ended is None]
-        duties = duties_health(self.duties, self.now, self._history(), runs, running, alive=self.alive)
+        healths = health_of_runs(self.duties, self.now, self._history(), runs, running, alive=self.alive)
         ages = [Age(each.asset, each.metric, known.newest, known.answered) for each, known in self.known.items()]
         since = max(self.started, self.config_changed)
-        fresh = freshness(SOURCES[self.source], list(self.known), ages, self.now, duties, since)
-        return SourceHealth(self.source, tuple(duties), fresh, 0, 0)
+        fresh = freshness(SOURCES[self.source], list(self.known), ages, self.now, healths, since)
+        return SourceHealth(self.source, tuple(healths), fresh, 0, 0)
 
-    def state(self, verb: Verb) -> State:
+    def state(self, verb: Verb) -> RunState:
         """Of one duty, now."""
-        return next(each.state for each in self.health().duties if each.duty.verb is verb)
+        return next(each.state for each in self.health().runs if each.duty.verb is verb)
 
     def _history(self) -> History:
         tries: dict[tuple[Duty, datetime], list[Try]] = {}
@@ -183,14 +184,16 @@ def model(source: str, begin: datetime, lengths: dict[Verb, timedelta] | None = 
     return made
 
 
-def told(health: SourceHealth) -> list[str]:
+def problems(health: SourceHealth) -> list[str]:
     """Its problems as text."""
-    return [str(problem) for problem in health.problems()]
+    found: list[Problem] = source_problems(health)
+    assert health.in_trouble is bool(found)
+    return [str(problem) for problem in found]
 
 
-def first_told(made: Model, end: datetime) -> tuple[datetime, str]:
-    """When the first problem shows, and how it is told."""
+def first_problem(made: Model, end: datetime) -> tuple[datetime, str]:
+    """When the first problem shows, and its text."""
     for health in made.until(end):
-        if problems := told(health):
-            return made.now, problems[0]
-    raise AssertionError("nothing was told")
+        if found := problems(health):
+            return made.now, found[0]
+    raise AssertionError("there was no problem")

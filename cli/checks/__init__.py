@@ -1,1 +1,1 @@
-"""What `main.py check` says: each module turns what was found in one area into findings, by pure functions."""
+"""The areas of `main.py check`, one module each: from a context to what was checked and what was found."""

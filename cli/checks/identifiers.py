@@ -1,137 +1,197 @@
-"""The identifiers of a config beside what the API lists."""
+"""The area `identifiers`: the identifiers and metrics of the configs, compared with what the APIs list."""
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
+from datetime import UTC, datetime
 from difflib import get_close_matches
-from typing import NamedTuple
 
-from cli.checks.finding import Finding, Severity, few
-from sources.base import BaseSource, ListedAsset
+from cli.checks.context import OFFLINE, CheckContext
+from cli.checks.finding import Area, Finding, Severity, few
+from cli.listed_assets import Comparison, compare
+from db.coverage import Name
+from model.errors import CallFailed, PipelineError, SourceStopped
+from model.text import counted
+from model.values import Target, Verb
+from pipeline.plan import pull_window
+from sources.base import BaseSource, Call, ListedAsset
 from sources.config import Asset
+from sources.http import Client
+from sources.listing import Listing, fetch_listing, with_metrics
 
-ALIKE = 0.7  # of 1: how near an identifier is to one that is listed to be taken for it
+log = logging.getLogger(__name__)
 
-
-class Match(NamedTuple):
-    """A row of a config, and what the API lists under its identifier: None where it lists nothing."""
-
-    row: Asset
-    offer: ListedAsset | None
+ID_ALIKE = 0.7  # of 1: how like an identifier a listed one must be to be suggested
+UNKNOWN = (400, 404, 422)  # HTTP statuses with which an API answers to an identifier that it does not know
 
 
-class Told(NamedTuple):
-    """What was found of identifiers, and the series (asset, metric) that have no values for one of these reasons."""
+class ApiLists:
+    """What the lists of an API say, for questions about single rows of a config."""
 
-    findings: list[Finding]
-    explained: frozenset[tuple[str, str]]
-
-
-class Catalogue:
-    """What an API lists, by kind and identifier, in whatever spelling."""
-
-    def __init__(self, source: type[BaseSource], offers: Iterable[ListedAsset]) -> None:
-        self._spelling = source.canonical_id
-        self._by_id: dict[str, dict[str, ListedAsset]] = {}
+    def __init__(self, assets: Sequence[ListedAsset]) -> None:
+        self._assets = assets
         self._by_name: dict[tuple[str, str], ListedAsset] = {}
-        self._metrics: dict[str, set[str]] = {}
-        self._one_by_one: set[str] = set()
-        for offer in offers:
-            self._by_id.setdefault(offer.kind, {})[self._spelling(offer.kind, offer.id)] = offer
-            if offer.name:
-                self._by_name.setdefault((offer.kind, offer.name.casefold()), offer)
-            self._metrics.setdefault(offer.kind, set()).update(offer.metrics or ())
-            if offer.metrics is None:
-                self._one_by_one.add(offer.kind)
-
-    def match(self, rows: Iterable[Asset]) -> list[Match]:
-        """Each row with its offer; less those of a kind of which nothing is listed at all."""
-        listed = [(row, self._by_id[row.kind]) for row in rows if row.kind in self._by_id]
-        return [Match(row, offers.get(self._spelling(row.kind, row.id))) for row, offers in listed]
+        self._listed_metrics: set[tuple[str, str]] = set()  # kind and metric, of any asset
+        self._one_by_one: set[str] = set()  # kinds whose metrics the API lists for one asset at a time
+        for asset in assets:
+            self._by_name.setdefault((asset.kind, asset.name.casefold()), asset)
+            self._listed_metrics.update((asset.kind, metric) for metric in asset.metrics or ())
+            if asset.metrics is None:
+                self._one_by_one.add(asset.kind)
 
     def named(self, row: Asset) -> ListedAsset | None:
-        """What the API calls by the name of a row."""
+        """The asset that has the name of a row."""
         return self._by_name.get((row.kind, row.name.casefold())) if row.name else None
 
     def nearest(self, row: Asset) -> ListedAsset | None:
-        """What a row may mean whose identifier is not listed: what has its name, or an identifier like its own."""
-        if offer := self.named(row):
-            return offer
-        if row.id.isdecimal():  # no number is near to another
+        """What an unlisted row may mean: the asset of its name, or one with a similar identifier."""
+        if asset := self.named(row):
+            return asset
+        if row.id.isdecimal():  # similar numbers mean nothing
             return None
-        listed = self._by_id.get(row.kind, {})
-        close = get_close_matches(row.id.casefold(), listed, n=1, cutoff=ALIKE)
-        return listed[close[0]] if close else None
+        by_id = {asset.id.casefold(): asset for asset in self._assets if asset.kind == row.kind}
+        close = get_close_matches(row.id.casefold(), by_id, n=1, cutoff=ID_ALIKE)
+        return by_id[close[0]] if close else None
 
-    def unlisted(self, match: Match, unsure: Collection[str] = ()) -> list[str]:
-        """The metrics of a row that the API does not list for its asset; none of a kind that is `unsure`."""
-        row, offer = match
-        if offer is None or offer.metrics is None or row.kind in unsure:
-            return []
-        return [name for name in row.metrics if self.tells(row.kind, name) and name not in offer.metrics]
-
-    def tells(self, kind: str, metric: str) -> bool:
-        """Whether the API says at all which assets have a metric: a list of them, or each asset for itself."""
-        return kind in self._one_by_one or metric in self._metrics.get(kind, ())
+    def unlisted_metrics(self, compared: Comparison) -> list[str]:
+        """The configured metrics that the API lists for other assets and not for this one."""
+        kind = compared.listed.kind
+        one_by_one = kind in self._one_by_one
+        return [each for each in compared.unlisted if one_by_one or (kind, each) in self._listed_metrics]
 
 
-def missing_findings(source: type[BaseSource], missing: Iterable[Asset], catalogue: Catalogue) -> Iterator[Finding]:
-    """Rows whose identifiers the API does not know."""
-    for row in missing:
-        offer = catalogue.nearest(row)
+def check_identifiers(context: CheckContext) -> Area:
+    """The rows of each config compared with the lists of its API."""
+    if context.offline:
+        return Area(OFFLINE, None)
+    findings: list[Finding] = []
+    checked = []
+    for name, (api, client) in context.clients.items():
+        rows, _ = context.configs[name]
+        if not rows:
+            continue
+        log.info("%s: reading the lists of the API", name)
+        try:
+            found, explained = _identifier_findings(api, client, rows, _with_values(context, name))
+        except SourceStopped as error:
+            findings.append(Finding(Severity.ERROR, name, str(error)))
+            continue
+        findings += found
+        context.explained[name] = explained
+        checked.append(f"{len({(row.kind, row.id) for row in rows}):,} of {name}")
+    return Area(", ".join(checked), findings) if checked or findings else Area("no API answers", None)
+
+
+def _with_values(context: CheckContext, name: str) -> Collection[Name]:
+    """The configured series that have values, as far as the database can be read."""
+    try:
+        return context.records[name].with_values if name in context.records else ()
+    except PipelineError:  # a finding of the area `series`
+        return ()
+
+
+def _identifier_findings(
+    api: BaseSource, client: Client, rows: Sequence[Asset], with_values: Collection[Name]
+) -> tuple[list[Finding], set[Name]]:
+    """What is wrong with rows, and which series have no values for that reason; raises SourceStopped."""
+    source, listing = type(api), fetch_listing(api, client)
+    lists = ApiLists(listing.assets)
+    compared = [each for each in compare(listing.assets, rows, source, listing.unsure) if each.rows]
+    if one_by_one := sum(api.metrics_call(each.listed) is not None for each in compared):
+        seconds = one_by_one * api.REQUEST_DELAY
+        log.info("%s: asking for the metrics of %d assets: at least %.0f s", api.name, one_by_one, seconds)
+    completed = with_metrics(api, client, [each.listed for each in compared])
+    compared = [each._replace(listed=asset) for each, asset in zip(compared, completed.assets, strict=True)]
+    unknown, failures = _without_values(api, client, unlisted_rows(rows, compared, listing))
+    failures = [*listing.failed.values(), *completed.failed.values(), *failures]
+    findings = []
+    if failures:
+        what = f"no answer from {counted(len(failures), 'list')}, so not all is known: {failures[0]}"
+        findings.append(Finding(Severity.WARNING, api.name, what, "try again later"))
+    findings += unknown_findings(source, unknown, lists)
+    explained = {(row.asset, metric) for row in unknown for metric in row.metrics}
+    for each in compared:
+        findings += listed_findings(source, each, lists, with_values)
+        unlisted = lists.unlisted_metrics(each)
+        explained |= {(row.asset, metric) for row in each.rows for metric in row.metrics if metric in unlisted}
+    return findings, explained
+
+
+def unlisted_rows(rows: Iterable[Asset], compared: Iterable[Comparison], listing: Listing) -> list[Asset]:
+    """The rows that belong to no listed asset, of the kinds whose lists are complete."""
+    listed = {row for each in compared for row in each.rows}
+    complete = {asset.kind for asset in listing.assets} - listing.unsure
+    return [row for row in rows if row.kind in complete and row not in listed]
+
+
+def unknown_findings(source: type[BaseSource], unknown: Iterable[Asset], lists: ApiLists) -> Iterator[Finding]:
+    """Rows whose identifiers the API does not know; one finding for each asset."""
+    for row in {(each.asset, each.kind, each.id): each for each in unknown}.values():
+        asset = lists.nearest(row)
         kind = f"{row.kind} " if row.kind else ""
-        hint = f"did you mean {_called(offer)}? " if offer else ""
+        hint = f"did you mean {_called(asset)}? " if asset else ""
         remedy = f"{hint}python main.py discover {source.name} lists what there is"
         yield Finding(Severity.ERROR, f"{source.name} {row.asset}", f"the API knows no {kind}{row.id}", remedy)
 
 
 def listed_findings(
-    source: type[BaseSource],
-    matches: Iterable[Match],
-    catalogue: Catalogue,
-    unsure: Collection[str],
-    seen: Collection[tuple[str, str]],
+    source: type[BaseSource], compared: Comparison, lists: ApiLists, with_values: Collection[Name]
 ) -> Iterator[Finding]:
-    """Listed rows that have ended, that may mean something else, or ask for metrics that the API does not list.
+    """What is wrong with rows of a listed asset: it is dead, seems renamed, or has metrics that are not listed."""
+    asset, row, where = compared.listed, compared.rows[0], f"{source.name} {compared.asset}"
+    if asset.dead:
+        remedy = f"take it out of {source.CONFIG}; the stored values stay"
+        yield Finding(Severity.WARNING, where, f"the API says of {row.id}: {asset.dead}", remedy)
+    meant = lists.named(row)
+    if meant and asset.name and meant.id != asset.id and asset.name.casefold() != row.name.casefold():
+        what = f"{row.id} is {asset.name} at the API, and {row.name} is {_called(meant)}"
+        yield Finding(Severity.NOTE, where, what, "if it has been renamed, correct the id or the name")
+    unlisted = lists.unlisted_metrics(compared)
+    stored = {metric for row in compared.rows for metric in unlisted if (row.asset, metric) in with_values}
+    if never := [metric for metric in unlisted if metric not in stored]:
+        remedy = f"no run can find it: take it out of {source.CONFIG}"
+        yield Finding(Severity.WARNING, where, f"the API does not list {few(never)} for it", remedy)
+    if stored:
+        what = f"the API does not list {few(sorted(stored))} for it now, though values are stored"
+        yield Finding(Severity.NOTE, where, what)
 
-    Of kinds that are `unsure` no metric is missed; one of which the table has seen values may come back.
+
+def _called(asset: ListedAsset) -> str:
+    return f"{asset.id} ({asset.name})" if asset.name and asset.name.casefold() != asset.id.casefold() else asset.id
+
+
+def _without_values(api: BaseSource, client: Client, unlisted: Sequence[Asset]) -> tuple[list[Asset], list[str]]:
+    """The unlisted rows for which the API has no value either, and why calls had no answer.
+
+    A row without an answer is not among them. Only kinds that a pull never takes from a list can have values without
+    being listed: DefiLlama has prices of coins that no list names.
     """
-    for match in matches:
-        row, offer = match
-        if offer is None:
-            continue
-        where = f"{source.name} {row.asset}"
-        if offer.dead:
-            remedy = f"take it out of {source.CONFIG}; what is stored stays"
-            yield Finding(Severity.WARNING, where, f"the API says of {row.id}: {offer.dead}", remedy)
-        meant = catalogue.named(row)
-        if meant and offer.name and meant.id != offer.id and offer.name.casefold() != row.name.casefold():
-            what = f"{row.id} is {offer.name} at the API, and {row.name} is {_called(meant)}"
-            yield Finding(Severity.NOTE, where, what, "if it has been renamed, correct the id or the name")
-        yield from _metric_findings(source, row, catalogue.unlisted(match, unsure), seen)
+    from_lists = {kind for kind in {row.kind for row in unlisted} if _pulled_from_lists(api, kind)}
+    targets = [_pulled(api, row.targets())[:1] for row in unlisted if row.kind not in from_lists]
+    with_value: set[tuple[str, str]] = set()
+    failures = []
+    for call in _pull_calls(api, [target for first in targets for target in first]):
+        known: Collection[Target] = call.targets
+        try:
+            points = {(point.asset, point.metric) for point in client.answer(call).points}
+            known = [each for each in call.targets if (each.asset, each.metric) in points]
+        except CallFailed as error:
+            if error.status in UNKNOWN:
+                continue
+            failures.append(str(error))
+        with_value |= {(each.kind, each.id) for each in known}
+    return [row for row in unlisted if (row.kind, row.id) not in with_value], failures
 
 
-def merged(rows: Sequence[Asset]) -> list[Asset]:
-    """One row for each kind and identifier, with the metrics of all; the first one names it."""
-    found: dict[tuple[str, str], Asset] = {}
-    for row in rows:
-        first = found.setdefault((row.kind, row.id.casefold()), row)
-        if first is not row:
-            metrics = dict.fromkeys((*first.metrics, *row.metrics))
-            found[row.kind, row.id.casefold()] = replace(first, metrics=tuple(metrics))
-    return list(found.values())
+def _pulled_from_lists(api: BaseSource, kind: str) -> bool:
+    """Whether a pull takes any value of a kind from a list, which then names every asset that has one."""
+    lists = {call.path for call in api.listing_calls()}
+    targets = [Target("any", name, "any", kind) for name, metric in api.METRICS.items() if kind in metric.kinds]
+    return any(call.path in lists for call in _pull_calls(api, _pulled(api, targets)))
 
 
-def _metric_findings(
-    source: type[BaseSource], row: Asset, missed: Sequence[str], seen: Collection[tuple[str, str]]
-) -> Iterator[Finding]:
-    where, what = f"{source.name} {row.asset}", "the API does not list"
-    never = [metric for metric in missed if (row.asset, metric) not in seen]
-    if never:
-        remedy = f"a run will find nothing: take it out of {source.CONFIG}"
-        yield Finding(Severity.WARNING, where, f"{what} {few(never)} for it", remedy)
-    if once := [metric for metric in missed if metric not in never]:
-        yield Finding(Severity.NOTE, where, f"{what} {few(once)} for it now, though it once had values")
+def _pulled(api: BaseSource, targets: Sequence[Target]) -> list[Target]:
+    return [target for target in targets if Verb.PULL in api.METRICS[target.metric].verbs]
 
 
-def _called(offer: ListedAsset) -> str:
-    return f"{offer.id} ({offer.name})" if offer.name and offer.name.casefold() != offer.id.casefold() else offer.id
+def _pull_calls(api: BaseSource, targets: Sequence[Target]) -> Iterator[Call]:
+    return api.calls(Verb.PULL, targets, pull_window(datetime.now(UTC), api.PULL_DAYS))

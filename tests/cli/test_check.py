@@ -68,18 +68,18 @@ def replace(root: Path, file: str, old: str, new: str) -> None:
     (root / file).write_text(text.replace(old, new))
 
 
-def test_a_fresh_copy_is_well_but_for_the_key_that_is_missing_and_nothing_is_made_for_a_look(root: Path) -> None:
+def test_a_fresh_copy_is_well_but_for_the_key_that_is_missing_and_nothing_is_created(root: Path) -> None:
     done = check(root, "--offline", ARTEMIS_API_KEY="")
     assert done.returncode == 1
     assert "  error    ARTEMIS_API_KEY" in done.stdout
     assert "there is none yet\n" in done.stdout
-    assert done.stdout.splitlines()[-1].startswith("1 needs a hand, ")
+    assert done.stdout.splitlines()[-1].startswith("1 needs attention, ")
     assert done.stderr == ""
     assert not (root / ".data").exists()
     assert check(root, "defillama --offline").returncode == 0
 
 
-def test_where_all_is_well_each_area_says_what_was_looked_at_and_the_exit_code_is_0(
+def test_where_all_is_well_each_area_says_what_was_checked_and_the_exit_code_is_0(
     root: Path, database_url: str
 ) -> None:
     with FakeApi() as api:
@@ -91,7 +91,7 @@ def test_where_all_is_well_each_area_says_what_was_looked_at_and_the_exit_code_i
     assert "configs: ok: artemis_config.csv (1 row, 2 series), defillama_config.csv (5 rows, 6 series)" in done.stdout
     assert "keys: ok: artemis by its key, defillama without a key" in done.stdout
     assert "identifiers: ok: 1 of artemis, 5 of defillama" in done.stdout
-    assert done.stdout.splitlines()[-1].startswith("0 need a hand, ")
+    assert done.stdout.splitlines()[-1].startswith("0 need attention, ")
 
 
 def test_offline_nothing_is_sent(root: Path, database_url: str) -> None:
@@ -99,10 +99,10 @@ def test_offline_nothing_is_sent(root: Path, database_url: str) -> None:
         done = check(root, "--offline", database_url, api)
         assert api.requests == []
     assert done.returncode == 0
-    assert "keys: not looked at: --offline\nidentifiers: not looked at: --offline\n" in done.stdout
+    assert "keys: not checked: --offline\nidentifiers: not checked: --offline\n" in done.stdout
 
 
-def test_identifiers_that_the_apis_do_not_know_are_told_with_the_nearest_right_one(
+def test_identifiers_that_the_apis_do_not_know_are_shown_with_the_nearest_right_one(
     root: Path, database_url: str
 ) -> None:
     replace(root, "artemis_config.csv", "btc,PRICE FEES,", "bitcoin,PRICE FEES,unknown-btc")
@@ -122,7 +122,7 @@ def test_identifiers_that_the_apis_do_not_know_are_told_with_the_nearest_right_o
     ]
 
 
-def test_a_metric_that_the_api_does_not_list_for_an_asset_is_told_once(
+def test_a_metric_that_the_api_does_not_list_for_an_asset_is_shown_once(
     root: Path, database: Database, database_url: str
 ) -> None:
     replace(root, "artemis_config.csv", "PRICE FEES", "PRICE FEES EBITDA")
@@ -132,7 +132,7 @@ def test_a_metric_that_the_api_does_not_list_for_an_asset_is_told_once(
         areas = found(check(root, "artemis --json", database_url, api))
     assert areas["series"] == []
     (line,) = areas["identifiers"]
-    assert line.startswith("artemis btc: the API does not list EBITDA for it -> a run will find nothing")
+    assert line.startswith("artemis btc: the API does not list EBITDA for it -> no run can find it")
 
 
 def test_a_coin_of_no_list_is_asked_for_in_one_call(root: Path) -> None:
@@ -154,7 +154,7 @@ def test_an_outage_of_the_prices_makes_no_coin_unknown(root: Path, status: str) 
 
 
 @pytest.mark.parametrize("source", ["artemis", "defillama"])
-def test_an_api_that_is_down_is_told_in_a_line(root: Path, source: str) -> None:
+def test_an_api_that_is_down_is_shown_in_a_line(root: Path, source: str) -> None:
     with FakeApi(broken={".*": "500"}) as api:
         done = check(root, f"{source} --json", "", api)
     (line,) = found(done)["keys"]
@@ -165,20 +165,20 @@ def test_an_api_that_is_down_is_told_in_a_line(root: Path, source: str) -> None:
 @pytest.mark.parametrize(
     "harm", ["ALTER TABLE coverage RENAME TO another", "ALTER TABLE metrics RENAME COLUMN value TO val"]
 )
-def test_tables_that_other_hands_have_changed_are_told_with_what_makes_them_anew(
+def test_tables_that_somebody_has_changed_are_shown_with_the_command_that_repairs_them(
     root: Path, database_url: str, rows: Rows, harm: str
 ) -> None:
     rows(harm)
-    told = "the tables are not those of this version, or not all of them"
+    expected = "the tables are not those of this version, or not all of them"
     areas = found(check(root, "--offline --json", database_url))
-    assert told in str(areas) or "value" in harm  # of a column only a question for values can tell
+    assert expected in str(areas) or "value" in harm  # check reads no values
     for command in ("main.py query sol PRICE", "main.py report --out -"):
         done = run(command, env=environment(database_url), root=root)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
 
 
-def test_a_list_without_an_answer_is_told_and_nothing_is_missed_of_its_kind(root: Path) -> None:
+def test_a_list_without_an_answer_is_shown_and_nothing_is_missing_of_its_kind(root: Path) -> None:
     replace(root, "defillama_config.csv", "747c1d2a-c668-4682", "747c1d2a-c668-4683")
     replace(root, "defillama_config.csv", "parent#aave", "parent#aavee")
     with FakeApi(broken={"yields/pools": "404"}) as api:
@@ -189,23 +189,23 @@ def test_a_list_without_an_answer_is_told_and_nothing_is_missed_of_its_kind(root
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "expected"),
     [
         ({"artemis_key": "another"}, "artemis refuses the key (HTTP 401"),
         ({"rate_limit": 0, "rate_window": 7200}, "artemis asks to wait 120 minutes: try again later"),
         ({"broken": {"asset/symbols": "404"}}, "the API gives no answer: asset/symbols/: HTTP 404"),
     ],
 )
-def test_a_refused_key_a_rate_limit_and_an_api_without_an_answer_are_told_apart(
-    root: Path, options: dict[str, Any], told: str
+def test_a_refused_key_a_rate_limit_and_an_api_without_an_answer_are_distinguished(
+    root: Path, options: dict[str, Any], expected: str
 ) -> None:
     with FakeApi(**options) as api:
         done = check(root, "artemis --json", "", api)
         assert len(api.requests) == 1
     assert done.returncode == 1
     (line,) = found(done)["keys"]
-    assert told in line
-    assert "no API can be asked" in done.stdout
+    assert expected in line
+    assert "no API answers" in done.stdout
     assert ARTEMIS_KEY not in done.stdout + done.stderr
 
 
@@ -239,7 +239,7 @@ def test_a_secret_that_would_be_wrapped_is_hidden_whole(root: Path) -> None:
     assert "secret-" not in done.stdout + done.stderr
 
 
-def test_every_wrong_line_of_a_config_is_told_and_the_others_are_still_looked_at(root: Path) -> None:
+def test_every_wrong_line_of_a_config_is_shown_and_the_others_are_still_checked(root: Path) -> None:
     rows = ARTEMIS + "eth,PRCE\n,PRICE\nsol,PRICE,a,b,c,d\nbtc,PRICE\n"
     (root / "artemis_config.csv").write_text(rows)
     with FakeApi() as api:
@@ -251,19 +251,19 @@ def test_every_wrong_line_of_a_config_is_told_and_the_others_are_still_looked_at
 
 
 @pytest.mark.parametrize("text", ["", "asset,metric\nbtc,PRICE\n"])
-def test_a_config_without_a_right_header_or_a_row_is_told_once(root: Path, text: str) -> None:
+def test_a_config_without_a_right_header_or_a_row_is_shown_once(root: Path, text: str) -> None:
     (root / "artemis_config.csv").write_text(text)
     assert len(found(check(root, "artemis --offline --json"))["configs"]) == 1
 
 
-def test_tables_of_another_version_are_left_alone_and_told_with_what_upgrades_them(
+def test_tables_of_another_version_are_left_alone_and_shown_with_what_upgrades_them(
     root: Path, database_url: str, rows: Rows
 ) -> None:
     rows("COMMENT ON TABLE metrics IS 'crypto-metrics schema 1'")
     done = check(root, "artemis --offline --json", database_url)
     (line,) = found(done)["database"]
-    assert line == "tables: the tables are of another version -> python main.py setup, or the next run upgrades them"
-    assert "no tables of this version to look at" in done.stdout
+    assert line == "tables: the tables are of another version -> python main.py setup, or the next run, upgrades them"
+    assert "there are no tables of this version" in done.stdout
     assert rows("SELECT obj_description('metrics'::regclass)") == [("crypto-metrics schema 1",)]
 
 
@@ -274,7 +274,7 @@ def test_a_database_without_tables_is_a_note_and_stays_without(root: Path, empty
     assert check(root, "artemis --offline", empty_url).stdout == done.stdout
 
 
-def test_a_role_that_may_only_read_is_told_what_it_lacks(root: Path, database_url: str, rows: Rows) -> None:
+def test_a_role_that_may_only_read_is_shown_with_what_it_lacks(root: Path, database_url: str, rows: Rows) -> None:
     rows("DROP ROLE IF EXISTS looker")
     rows("CREATE ROLE looker LOGIN")
     rows("GRANT SELECT ON ALL TABLES IN SCHEMA public TO looker")
@@ -287,16 +287,16 @@ def test_a_role_that_may_only_read_is_told_what_it_lacks(root: Path, database_ur
     assert found(done)["series"] == []
 
 
-def test_a_database_that_takes_no_writes_is_told(root: Path, database_url: str, rows: Rows) -> None:
+def test_a_database_that_takes_no_writes_is_shown(root: Path, database_url: str, rows: Rows) -> None:
     rows(
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database());"
         " END $$"
     )
     (line,) = found(check(root, "artemis --offline --json", database_url))["database"]
-    assert line.startswith("database: it can be read only -> ")
+    assert line.startswith("database: it can only be read -> ")
 
 
-def test_series_that_never_had_a_value_have_none_any_more_or_are_left_over_are_told(
+def test_series_that_never_had_a_value_have_none_any_more_or_are_left_over_are_shown(
     root: Path, database: Database, database_url: str
 ) -> None:
     days = Window(TODAY - timedelta(days=90), TODAY)
@@ -307,12 +307,12 @@ def test_series_that_never_had_a_value_have_none_any_more_or_are_left_over_are_t
     done = check(root, "artemis --offline", database_url)
     assert done.returncode == 1
     shown = " ".join(done.stdout.split())
-    assert "warning artemis btc the API has been asked, and never had a value of FEES" in shown
+    assert "warning artemis btc the API has never had a value of FEES" in shown
     assert f"warning artemis btc the API has nothing newer of PRICE since {days.start:%Y-%m-%d}" in shown
-    assert "stored and not in artemis_config.csv, 1 series: ftm TVL" in shown
+    assert "stored, but not in artemis_config.csv: ftm TVL" in shown
 
 
-def test_a_run_that_failed_last_is_told(root: Path, database_url: str, rows: Rows) -> None:
+def test_a_run_that_failed_last_is_shown(root: Path, database_url: str, rows: Rows) -> None:
     rows(
         "INSERT INTO pulls (source_name, kind, finished_at, status, failure)"
         " VALUES ('artemis', 'pull', now(), 'error', 'data/api/FEES/: HTTP 500')"
@@ -321,7 +321,7 @@ def test_a_run_that_failed_last_is_told(root: Path, database_url: str, rows: Row
     assert line.endswith(": data/api/FEES/: HTTP 500 -> python main.py pull artemis")
 
 
-def test_a_wrong_use_is_told_with_what_would_be_right(root: Path) -> None:
+def test_a_wrong_use_is_shown_with_what_would_be_right(root: Path) -> None:
     done = check(root, "artemiss")
     assert done.returncode == 2
     assert "did you mean artemis?" in done.stderr
@@ -335,7 +335,7 @@ def test_an_api_that_stops_answering_in_the_middle_hides_no_other_one(root: Path
     assert "parent#aavee" in second
 
 
-def test_tables_that_can_not_be_read_keep_no_identifier_from_being_looked_at(
+def test_tables_that_can_not_be_read_keep_no_identifier_from_being_checked(
     root: Path, database_url: str, rows: Rows
 ) -> None:
     replace(root, "artemis_config.csv", "btc,PRICE FEES,", "bitcoin,PRICE FEES,unknown-btc")

@@ -95,7 +95,7 @@ def test_to_a_configured_asset_the_rest_of_its_metrics_is_added(api: FakeApi, ar
     assert not set(first.metrics) & set(second.metrics)
 
 
-def test_an_unclear_name_adds_nothing_and_tells_the_candidates(api: FakeApi, artemis: Path) -> None:
+def test_an_unclear_name_adds_nothing_and_names_the_candidates(api: FakeApi, artemis: Path) -> None:
     done = discover(api, "artemis eq- --add --config", artemis)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: 'eq-' may be one of ")
@@ -122,10 +122,10 @@ def test_without_a_config_option_the_shipped_one_is_read(api: FakeApi) -> None:
     [
         ("artemis btc --kind coin", "unknown kind 'coin': artemis has no kinds"),
         ("defillama btc --kind coins", "unknown kind 'coins': did you mean coin?"),
-        ("defillama --add", "--add wants the name of what is to be added"),
-        ("defillama lido --metric TVL", "--metric goes with --add: it says which metrics are added"),
+        ("defillama --add", "--add needs the name of the asset to add"),
+        ("defillama lido --metric TVL", "--metric only goes with --add: it says which metrics are added"),
         ("defillama lido --add --metric TVLL", "defillama has no metric 'TVLL': did you mean TVL?"),
-        ("defillama lido --limit 0", "--limit 0: write a number of assets from 1 on"),
+        ("defillama lido --limit 0", "--limit 0: write a number of at least 1"),
         ("defillama lido --config no.csv", "no.csv: there is no such config file"),
     ],
 )
@@ -147,7 +147,7 @@ def test_a_refused_key_ends_with_the_remedy_and_is_not_shown(api: FakeApi) -> No
     assert "wr0ng-k3y" not in done.stderr
 
 
-def test_a_list_without_an_answer_is_told_and_makes_the_exit_code_1() -> None:
+def test_a_list_without_an_answer_is_a_warning_and_makes_the_exit_code_1() -> None:
     with FakeApi(now=lambda: NOW, broken={"dailyRevenue": "400"}) as api:
         done = discover(api, "defillama lido --kind protocol")
     assert done.returncode == 1
@@ -155,7 +155,7 @@ def test_a_list_without_an_answer_is_told_and_makes_the_exit_code_1() -> None:
     assert "    configured: TVL MCAP FEES FEES_24H REVENUE REVENUE_24H" in done.stdout.splitlines()
 
 
-def test_an_api_without_any_answer_is_told_in_one_line() -> None:
+def test_an_api_without_any_answer_is_an_error_of_one_line() -> None:
     with FakeApi(now=lambda: NOW, broken={".": "404"}) as api:
         done = discover(api, "artemis lido")
     assert (done.returncode, done.stdout) == (1, "")
@@ -164,9 +164,9 @@ def test_an_api_without_any_answer_is_told_in_one_line() -> None:
     )
 
 
-def test_where_its_metrics_are_not_told_nothing_is_added(artemis: Path) -> None:
+def test_where_its_metrics_are_not_known_nothing_is_added(artemis: Path) -> None:
     with FakeApi(now=lambda: NOW, broken={"supported-metrics": "404"}) as api:
         done = discover(api, "artemis sol --add --config", artemis)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "error: nothing is added: artemis has not said which metrics it has for sol" in done.stderr
+    assert "error: nothing is added: artemis has not said which metrics sol has" in done.stderr
     assert artemis.read_bytes() == ARTEMIS.encode()

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from cli.discover import Found, as_json, compare, lines, match, pick, row_for, suggestion
+from cli.discover import as_json, lines, pick
+from cli.listed_assets import Comparison, compare, row_to_add, search, suggestion
 from model.errors import ConfigurationError
 from sources.artemis import Artemis
 from sources.base import ListedAsset
@@ -45,11 +46,11 @@ ROW = Asset("pendle", ("MCAP", "TVL"), "pendle", "protocol", "Pendle Finance", "
 def test_a_text_is_found_in_any_name_whatever_its_case_and_what_equals_it_comes_first(
     text: str, found: list[ListedAsset]
 ) -> None:
-    assert match(ALL, text) == found
+    assert search(ALL, text) == found
 
 
 def test_a_kind_narrows_what_is_found() -> None:
-    assert match(ALL, "pendle", "coin") == [COIN]
+    assert search(ALL, "pendle", "coin") == [COIN]
 
 
 def test_the_nearest_names_are_suggested() -> None:
@@ -66,7 +67,7 @@ def test_the_rows_of_a_config_belong_to_an_offer_by_kind_and_identifier_not_by_n
         replace(ROW, kind="coin", metrics=("PRICE",)),
         replace(ROW, asset="coin-of-pendle", kind="coin", id="coingecko:pendle", metrics=("PRICE",)),
     ]
-    pendle, coin, lido = compare([PENDLE, COIN, LIDO], rows)
+    pendle, coin, lido = compare([PENDLE, COIN, LIDO], rows, DefiLlama)
     assert pendle.rows == tuple(rows[:2])
     assert (pendle.configured, pendle.missing) == (["TVL", "FEES", "OUTFLOW"], ["FEES_24H", "MCAP"])
     assert pendle.unlisted == ["OUTFLOW"]
@@ -74,13 +75,20 @@ def test_the_rows_of_a_config_belong_to_an_offer_by_kind_and_identifier_not_by_n
     assert (lido.asset, lido.configured, lido.missing) == ("lido", [], ["TVL"])
 
 
+@pytest.mark.parametrize("identifier", ["BSC", "bsc", "Binance"])
+def test_a_chain_is_found_in_each_spelling_that_the_api_takes(identifier: str) -> None:
+    row = Asset("bnb", ("CHAIN_TVL",), identifier, "chain", "", "")
+    (found,) = compare([offer("BSC", "chain", "CHAIN_TVL")], [row], DefiLlama)
+    assert (found.rows, found.missing) == ((row,), [])
+
+
 def test_where_a_list_had_no_answer_nothing_is_said_to_be_unlisted() -> None:
-    (found,) = compare([LIDO], [Asset("lido", ("FEES",), "lido", "protocol", "", "")], unsure={"protocol"})
+    (found,) = compare([LIDO], [Asset("lido", ("FEES",), "lido", "protocol", "", "")], DefiLlama, {"protocol"})
     assert found.unlisted == []
 
 
 def test_metrics_that_are_not_known_are_neither_missing_nor_unlisted() -> None:
-    (found,) = compare([LIDO._replace(metrics=None)], [Asset("lido", ("FEES",), "lido", "protocol", "", "")])
+    (found,) = compare([LIDO._replace(metrics=None)], [Asset("lido", ("FEES",), "lido", "protocol", "", "")], DefiLlama)
     assert (found.missing, found.unlisted) == ([], [])
     assert list(lines([found])) == ["lido  protocol  lido  Lido (LDO)", "    configured: FEES", "    metrics not known"]
     assert as_json([found])[0]["metrics"] is None
@@ -89,7 +97,7 @@ def test_metrics_that_are_not_known_are_neither_missing_nor_unlisted() -> None:
 def test_each_offer_is_shown_with_its_metrics_by_whether_they_are_configured() -> None:
     dead = COIN._replace(dead="delisted", symbol="")
     rows = [replace(ROW, metrics=("TVL", "OUTFLOW"))]
-    assert list(lines(compare([PENDLE, dead], rows))) == [
+    assert list(lines(compare([PENDLE, dead], rows, DefiLlama))) == [
         "pendle  protocol  pendle            Pendle",
         "    configured: TVL",
         "    configured, but not listed: OUTFLOW",
@@ -101,19 +109,19 @@ def test_each_offer_is_shown_with_its_metrics_by_whether_they_are_configured() -
 
 def test_a_source_without_kinds_shows_none_and_long_lists_are_folded() -> None:
     metrics = frozenset(f"METRIC_{number}" for number in range(30))
-    shown = list(lines([Found(ListedAsset("sol", "sol", "", "Solana", "sol", metrics))]))
+    shown = list(lines([Comparison(ListedAsset("sol", "sol", "", "Solana", "sol", metrics))]))
     assert shown[0] == "sol  sol  Solana (sol)"
     assert max(map(len, shown)) <= 118
     assert {word for line in shown[1:] for word in re.findall(r"METRIC_\d+", line)} == metrics
 
 
 def test_what_is_shown_holds_no_control_character_of_the_api() -> None:
-    (head, *_) = lines([Found(offer("bad\x1b[2Jid\n"))])
+    (head, *_) = lines([Comparison(offer("bad\x1b[2Jid\n"))])
     assert head.isprintable()
 
 
 def test_json_says_the_same() -> None:
-    (found,) = compare([PENDLE], [ROW])
+    (found,) = compare([PENDLE], [ROW], DefiLlama)
     assert as_json([found]) == [
         {
             "asset": "pendle",
@@ -135,30 +143,30 @@ def test_json_says_the_same() -> None:
     ids=["the only match", "by asset", "by name", "by id", "the only match, in part"],
 )
 def test_one_that_is_named_without_doubt_is_picked(text: str, picked: ListedAsset) -> None:
-    assert pick(match(ALL, text), text) is picked
+    assert pick(search(ALL, text), text) is picked
 
 
 def test_of_two_of_a_kind_the_one_of_that_identifier_is_picked() -> None:
     other = offer("core-2", name="core")
-    assert pick(match([other, offer("core")], "core"), "core").id == "core"
+    assert pick(search([other, offer("core")], "core"), "core").id == "core"
 
 
 @pytest.mark.parametrize(("text", "number"), [("pendle", 2), ("UNI", 2), ("e", 4)])
-def test_where_it_is_unclear_the_candidates_are_told(text: str, number: int) -> None:
+def test_where_it_is_unclear_the_candidates_are_named(text: str, number: int) -> None:
     with pytest.raises(ConfigurationError, match=f"'{text}' may be one of {number}: write its id") as raised:
-        pick(match(ALL, text), text)
+        pick(search(ALL, text), text)
     assert len(str(raised.value).splitlines()) == number + 1
 
 
-def test_of_very_many_candidates_ten_are_told() -> None:
+def test_of_very_many_candidates_ten_are_named() -> None:
     with pytest.raises(ConfigurationError, match="may be one of 5,000: write its id\n") as raised:
         pick([offer(f"x-{number}") for number in range(5_000)], "x")
     assert str(raised.value).splitlines()[-1] == "  and 4,990 more"
 
 
 def row(one: ListedAsset, *only: str, config: tuple[Asset, ...] = ()) -> Asset | None:
-    (found,) = compare([one], config)
-    return row_for(found, config, only, DefiLlama)
+    (found,) = compare([one], config, DefiLlama)
+    return row_to_add(found, config, only, DefiLlama)
 
 
 def test_a_new_row_has_all_that_is_listed_in_the_order_of_the_source() -> None:
@@ -203,5 +211,5 @@ def test_an_asset_may_be_called_as_one_of_another_kind() -> None:
 
 
 def test_a_source_without_kinds_has_rows_without_one() -> None:
-    found = Found(ListedAsset("sol", "sol", "", "Solana", "sol", frozenset({"PRICE", "DAU"})))
-    assert row_for(found, [], (), Artemis) == Asset("sol", ("DAU", "PRICE"), "sol", "", "Solana", "")
+    found = Comparison(ListedAsset("sol", "sol", "", "Solana", "sol", frozenset({"PRICE", "DAU"})))
+    assert row_to_add(found, [], (), Artemis) == Asset("sol", ("DAU", "PRICE"), "sol", "", "Solana", "")

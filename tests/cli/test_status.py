@@ -31,7 +31,7 @@ FAILED = """
 INSERT INTO pulls (source_name, kind, slot, pulled_at, finished_at, status, calls, failed_calls, failure)
 SELECT 'artemis', 'pull', at, at, at, 'error', 3, 2, %s FROM (SELECT clock_timestamp() AT TIME ZONE 'UTC' AS at) AS x
 """
-# The command, with less time between two looks of a watch.
+# The command, with less time between two screens of a watch.
 QUICK = """
 import sys
 from cli.run_command import main
@@ -126,7 +126,7 @@ def test_a_scheduler_that_lives_and_has_just_started_is_well_on_one_screen(datab
     lines = found.stdout.splitlines()
     assert found.returncode == 0, found.stdout
     assert lines[0] == "scheduler: alive"
-    assert [line.split(":")[0] for line in lines if ": well " in line] == ["artemis", "defillama"]
+    assert [line.split(":")[0] for line in lines if ": ok " in line] == ["artemis", "defillama"]
     assert len(lines) < 24
     assert max(map(len, lines)) < 100
 
@@ -163,21 +163,30 @@ def test_a_run_that_fails_is_exit_code_1_with_its_reason_cut_on_the_screen_and_w
     assert found.returncode == 1
     lines = found.stdout.splitlines()
     (first,) = [number for number, line in enumerate(lines) if line.startswith("! ")]
-    assert lines[first].startswith("! artemis: pull fails since 20")
+    assert lines[first].startswith("! artemis: pull has been failing since 20")
     assert lines[first + 1].startswith("    data/api/PRICE/: HTTP 500 [31m key ***-é xxx")
     assert lines[first + 2].endswith("…")
-    assert lines[first + 3] == "    by hand: python main.py pull artemis; log: journalctl -u crypto-metrics"
+    assert lines[first + 3] == "    run it by hand: python main.py pull artemis; log: journalctl -u crypto-metrics"
     assert max(map(len, lines)) < 100
-    assert any(line.startswith("artemis: NEEDS A LOOK ") for line in lines)
+    assert any(line.startswith("artemis: NEEDS ATTENTION ") for line in lines)
     assert "  last 24 h: 3 requests, 2 failed" in lines
-    told = json.loads(status(database_url, "--json", ARTEMIS_API_KEY="s3cr3t").stdout)["sources"][0]
-    assert told["runs"][0]["failure"] == reason.replace("s3cr3t", "***")
-    assert (told["runs"][0]["state"], told["runs"][0]["failures_in_a_row"]) == ("failing", 1)
-    assert reason.replace("s3cr3t", "***") in told["problems"][0]
+    source = json.loads(status(database_url, "--json", ARTEMIS_API_KEY="s3cr3t").stdout)["sources"][0]
+    assert source["runs"][0]["failure"] == reason.replace("s3cr3t", "***")
+    assert (source["runs"][0]["state"], source["runs"][0]["failures_in_a_row"]) == ("failing", 1)
+    assert reason.replace("s3cr3t", "***") in source["problems"][0]
 
 
 @pytest.mark.usefixtures("scheduler")
-def test_a_series_that_is_stale_is_told_with_its_newest_day(database_url: str, database: Database, rows: Rows) -> None:
+def test_a_secret_that_would_be_wrapped_is_hidden_whole(database_url: str, rows: Rows) -> None:
+    secret = "secret-" * 30
+    rows(FAILED, f"data/api/PRICE/: the server says {secret}")
+    found = status(database_url, ARTEMIS_API_KEY=secret)
+    assert "    data/api/PRICE/: the server says ***\n" in found.stdout
+    assert "secret-" not in found.stdout
+
+
+@pytest.mark.usefixtures("scheduler")
+def test_a_series_that_is_stale_is_shown_with_its_newest_day(database_url: str, database: Database, rows: Rows) -> None:
     with closing(Store(database, "artemis", Verb.BACKFILL, hold=lambda: None)) as store:
         store.load([point("sol", metric="PRICE")])
     assert report(database_url)["sources"][0]["series"]["awaited"] == 1  # the scheduler has just started
@@ -195,7 +204,9 @@ def test_a_series_that_is_stale_is_told_with_its_newest_day(database_url: str, d
 
 
 @pytest.mark.usefixtures("scheduler")
-def test_a_run_by_hand_that_holds_the_place_of_a_duty_is_running(database_url: str, database: Database) -> None:
+def test_a_run_by_hand_that_holds_the_place_of_a_scheduled_run_is_running(
+    database_url: str, database: Database
+) -> None:
     with closing(SessionLock(database, "pull artemis")):
         found = report(database_url)["sources"]
     assert [duty["state"] for duty in found[0]["runs"]] == ["running", "waiting", "waiting"]
@@ -220,7 +231,7 @@ def test_a_role_that_may_only_select_is_enough_and_nothing_is_written(database_u
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_watch_looks_again_until_a_signal_ends_it_in_one_line(
+def test_a_watch_repeats_until_a_signal_ends_it_in_one_line(
     database_url: str, scheduler: Heartbeat, number: int
 ) -> None:
     with watching(database_url) as (process, read_to):
@@ -233,7 +244,7 @@ def test_a_watch_looks_again_until_a_signal_ends_it_in_one_line(
     assert err.splitlines()[1:] == ["interrupted"]
 
 
-def test_a_watch_tells_of_a_database_that_goes_away_and_goes_on_when_it_is_back(
+def test_a_watch_reports_a_database_that_goes_away_and_goes_on_when_it_is_back(
     database_url: str, server: EmbeddedServer, rows: Rows
 ) -> None:
     name = database_url.rpartition("dbname=")[2]
@@ -273,7 +284,7 @@ def test_a_real_scheduler_is_alive_then_stopped_without_a_failure_then_hung_then
             process.communicate(timeout=SECONDS)
         assert report(database_url)["scheduler"]["state"] == "dead"
         assert rows("SELECT failure LIKE 'stopped before %%' FROM pulls WHERE kind = 'pull'") == [(True,)]
-        with closing(database.connect("look")) as session, session.cursor() as cursor:
+        with closing(database.connect("test")) as session, session.cursor() as cursor:
             last = health.last_runs(cursor, [("defillama", "pull")])["defillama", "pull"]
         assert (last.failures, last.failed, last.ended is None) == (0, None, False)
         with start("scheduler.py --source defillama", env=env) as process:
@@ -283,14 +294,14 @@ def test_a_real_scheduler_is_alive_then_stopped_without_a_failure_then_hung_then
             rows("UPDATE scheduler SET beaten_at = beaten_at - interval '3 minutes'")
             found = status(database_url)
             assert found.returncode == 3
-            assert found.stdout.startswith(f"! scheduler: hung: pid {process.pid} holds its place, ")
+            assert found.stdout.startswith(f"! scheduler: pid {process.pid} is hung: its last heartbeat was at ")
             process.kill()
             process.communicate(timeout=SECONDS)
     until(lambda: status(database_url).stdout.startswith("! scheduler: no scheduler is alive"))
 
 
 @pytest.mark.usefixtures("scheduler")
-def test_a_scheduler_that_holds_the_place_and_has_not_told_of_itself_yet_is_starting(
+def test_a_scheduler_that_holds_the_place_and_has_sent_no_heartbeat_yet_is_starting(
     database_url: str, rows: Rows
 ) -> None:
     rows("UPDATE scheduler SET pid = 1, beaten_at = beaten_at - interval '3 days'")  # of the one before

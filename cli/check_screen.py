@@ -1,0 +1,67 @@
+"""The findings of a check, as a table of text and as plain values for JSON."""
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
+from typing import Any
+
+from cli.checks.finding import Area, Finding, Severity, need_attention
+from model.text import counted, printable
+
+CHECK_WIDTH = 100  # columns
+WIDEST_PLACE = 30
+SEVERITY_WIDTH = max(map(len, Severity)) + 2
+ORDER = list(Severity)
+
+
+def lines(areas: Mapping[str, Area]) -> Iterator[str]:
+    """The table, and a last line with the counts. Findings with the same remedy share it if they follow each other."""
+    every = _findings(areas)
+    place = min(WIDEST_PLACE, max((len(each.where) for each in every), default=0))
+    for name, area in areas.items():
+        state = "not checked: " if area.findings is None else "" if area.findings else "ok: "
+        yield from _wrapped(f"{name}: {state}{area.text}", CHECK_WIDTH, subsequent_indent="  ")
+        findings = sorted(area.findings or (), key=lambda each: ORDER.index(each.severity))
+        for finding, following in zip_longest(findings, findings[1:]):
+            shared = following is not None and following.remedy == finding.remedy
+            yield from _finding_lines(finding._replace(remedy="") if shared else finding, place)
+    number = need_attention(every)
+    notes = counted(len(every) - number, "note")
+    yield f"{number:,} {'needs' if number == 1 else 'need'} attention, {notes}"
+
+
+def as_json(areas: Mapping[str, Area]) -> dict[str, Any]:
+    """All of it as plain values."""
+    every = _findings(areas)
+    return {
+        "need_a_hand": need_attention(every),
+        "notes": len(every) - need_attention(every),
+        "areas": [
+            {
+                "area": name,
+                "looked": area.findings is not None,
+                "looked_at": area.text,
+                "findings": [{**each._asdict(), "severity": each.severity.value} for each in area.findings or ()],
+            }
+            for name, area in areas.items()
+        ],
+    }
+
+
+def _findings(areas: Mapping[str, Area]) -> list[Finding]:
+    return [finding for area in areas.values() for finding in area.findings or ()]
+
+
+def _finding_lines(finding: Finding, place: int) -> Iterator[str]:
+    """Three columns: severity, place, what and the remedy."""
+    text = _wrapped(finding.what, CHECK_WIDTH - SEVERITY_WIDTH - place - 4)
+    if finding.remedy:
+        text += _wrapped(f"-> {finding.remedy}", CHECK_WIDTH - SEVERITY_WIDTH - place - 4, subsequent_indent="   ")
+    where = _wrapped(finding.where, place)
+    for severity, part, line in zip_longest([finding.severity], where, text, fillvalue=""):
+        yield f"  {severity:<{SEVERITY_WIDTH}}{part:<{place}}  {line}".rstrip()
+
+
+def _wrapped(text: str, width: int, subsequent_indent: str = "") -> list[str]:
+    """The lines of a text, broken at spaces, so that commands and names stay whole."""
+    return textwrap.wrap(printable(text), width, subsequent_indent=subsequent_indent, break_on_hyphens=False)

@@ -1,0 +1,121 @@
+"""The assets that an API lists: search them, compare them with the config, make the row that adds one."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from model.errors import ConfigurationError
+from model.text import close_names, nearest
+from sources.base import BaseSource, ListedAsset
+from sources.config import Asset
+from sources.listing import names_for
+
+
+class Comparison(NamedTuple):
+    """A listed asset, and the rows of the config with its kind and identifier, whatever they call it."""
+
+    listed: ListedAsset
+    rows: tuple[Asset, ...] = ()
+    unsure: bool = False  # whether a list had no answer that may name more of its metrics
+
+    @property
+    def asset(self) -> str:
+        """Its name in the config, or the one that a new row would give it."""
+        return self.rows[0].asset if self.rows else self.listed.asset
+
+    @property
+    def configured(self) -> list[str]:
+        """The metrics that the config has, in its order."""
+        return list(dict.fromkeys(metric for row in self.rows for metric in row.metrics))
+
+    @property
+    def missing(self) -> list[str]:
+        """The listed metrics that the config does not have."""
+        return sorted((self.listed.metrics or frozenset()) - set(self.configured))
+
+    @property
+    def unlisted(self) -> list[str]:
+        """The metrics that the config has and the API does not list."""
+        known = self.listed.metrics
+        return [] if known is None or self.unsure else [each for each in self.configured if each not in known]
+
+
+def search(assets: Iterable[ListedAsset], text: str, kind: str | None = None) -> list[ListedAsset]:
+    """The assets with the text in an identifier, name or symbol: first those that equal it, then those that begin so.
+
+    Upper and lower case are the same.
+    """
+    text = text.strip().casefold()
+    ranked: list[list[ListedAsset]] = [[], [], []]
+    for asset in assets:
+        names = [name.casefold() for name in _names(asset)]
+        if kind in (None, asset.kind) and any(text in name for name in names):
+            rank = 0 if text in names else 1 if any(name.startswith(text) for name in names) else 2
+            ranked[rank].append(asset)
+    return [asset for same_rank in ranked for asset in same_rank]
+
+
+def suggestion(assets: Iterable[ListedAsset], text: str, kind: str | None = None) -> str:
+    """A hint with the names most like a text that matches nothing; empty if none is like it."""
+    names = [name for asset in assets if kind in (None, asset.kind) for name in _names(asset)]
+    near = close_names(text.strip(), names, 3)
+    return f"did you mean {' or '.join(near)}?" if near else ""
+
+
+def compare(
+    assets: Iterable[ListedAsset], rows: Iterable[Asset], source: type[BaseSource], unsure: Collection[str] = ()
+) -> list[Comparison]:
+    """Each asset with its rows of the config; `unsure` has the kinds with a list that had no answer."""
+    by_id: dict[tuple[str, str], list[Asset]] = {}
+    for row in rows:
+        by_id.setdefault((row.kind, source.canonical_id(row.kind, row.id)), []).append(row)
+    return [
+        Comparison(
+            asset,
+            tuple(by_id.get((asset.kind, source.canonical_id(asset.kind, asset.id)), ())),
+            unsure=asset.kind in unsure,
+        )
+        for asset in assets
+    ]
+
+
+def meant(matches: Sequence[ListedAsset], text: str) -> list[ListedAsset]:
+    """The matches that a text can mean: one, if it is the only one or the only one with that identifier or name.
+
+    Of several with that name but of one kind, the one with that identifier is meant.
+    """
+    wanted = text.strip().casefold()
+    equal = [each for each in matches if wanted in (each.id.casefold(), each.asset.casefold(), each.name.casefold())]
+    same_id = [each for each in equal if each.id.casefold() == wanted]
+    if len(matches) == 1:
+        return list(matches)
+    if len(same_id) == 1 and len({each.kind for each in equal}) == 1:
+        return same_id
+    return equal or list(matches)
+
+
+def row_to_add(
+    found: Comparison, rows: Sequence[Asset], metrics: Collection[str], source: type[BaseSource]
+) -> Asset | None:
+    """The row that the config lacks for an asset: with these metrics, or with all if none are named; None for nothing.
+
+    Its name is the one in the config, or one that no other row of the kind has. Raises ConfigurationError for a
+    metric that the API does not list for the asset.
+    """
+    asset, listed = found.listed, found.listed.metrics or frozenset()
+    for metric in metrics:
+        if metric not in listed:
+            hint = nearest(metric, listed, f"python main.py discover {source.name} {asset.id}")
+            raise ConfigurationError(f"{source.name} lists no {metric} for {found.asset}: {hint}")
+    wanted = [metric for metric in source.METRICS if metric in found.missing and (not metrics or metric in metrics)]
+    if not wanted:
+        return None
+    if found.rows:
+        return replace(found.rows[0], metrics=tuple(wanted))
+    taken = {row.asset.casefold() for row in rows if row.kind == asset.kind}
+    name = next((name for name in names_for(asset) if name.casefold() not in taken), asset.id)
+    return Asset(name, tuple(wanted), asset.id, asset.kind, asset.name, "")
+
+
+def _names(asset: ListedAsset) -> tuple[str, ...]:
+    return tuple(filter(None, (asset.id, asset.asset, asset.name, asset.symbol)))
