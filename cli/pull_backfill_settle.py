@@ -1,4 +1,4 @@
-"""The commands that ask the APIs: pull, backfill, settle; and setup."""
+"""The commands that ask the APIs: pull, backfill, settle."""
 
 import argparse
 import hashlib
@@ -6,15 +6,17 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from cli.process import open_database, stop_on_signals
 from cli.progress_bar import progress_bar
+from cli.run_text import plan_lines, summary_lines
 from db.setup import Database, ensure_schema, has_schema
 from model.errors import ConfigurationError, RunRefused
 from model.settings import OWN_PACE_DIRECTORY, PACE_DIRECTORY, ROOT, Settings
-from model.values import Verb, Window
+from model.values import Verb
 from pipeline.plan import Job, Scope, backfill_window, choose, make_job, make_plan, pull_window, settle_window
 from pipeline.run import plan_alone, run
 from sources import SOURCES
@@ -25,18 +27,36 @@ from sources.pace import Pace
 
 log = logging.getLogger(__name__)
 
+SERIES_NAMED = 10  # in the log line about series without data
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The options of a run on the command line; the defaults are those of the scheduler's runs."""
+
+    assets: Sequence[str] = ()  # empty: all of the config
+    metrics: Sequence[str] = ()  # empty: all of the config
+    config: Path | None = None  # None: the source's own config file
+    start: datetime | None = None  # of a backfill; None: where the source's history starts
+    end: datetime | None = None  # of a backfill; None: today
+    days: int | None = None  # of a settle; None: the default of the source
+    scope: Scope = Scope.MISSING  # of a backfill
+
+
+WHOLE = RunOptions()
+
 
 def names_of(source: str, config: Path | None = None) -> list[str]:
-    """The sources that a command line names; raises ConfigurationError for a config file that is to be that of all."""
+    """The sources of a command line; raises ConfigurationError where one config file is given for all sources."""
     if config and source == "all":
         raise ConfigurationError("--config goes with one source: name it in place of 'all'")
     return list(SOURCES) if source == "all" else [source]
 
 
 def run_all(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
-    """A pull, a backfill or a settle of one source or of all; the exit code."""
-    names = names_of(arguments.source, arguments.config)
-    jobs = [_job(name, arguments, settings) for name in names]  # every source is checked before the first call
+    """Pull, backfill or settle one source or all; the exit code."""
+    names, options = names_of(arguments.source, arguments.config), _options(arguments)
+    jobs = [job_of(name, arguments.verb, settings, options) for name in names]  # checks all sources before any call
     for job in jobs:
         need_series(job)
         announce(job)
@@ -50,7 +70,7 @@ def run_all(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[
 
 
 def run_one(job: Job, database: Database, stop: threading.Event, scrub: Callable[[str], str], pace: Pace) -> int:
-    """One run and its summary; the exit code. A run that another one holds up does not keep the next from its turn."""
+    """Make a run and print its summary; the exit code, also where another process is making the same run."""
     if stop.is_set():
         print(f"{job}: not started")
         return 1
@@ -59,32 +79,40 @@ def run_one(job: Job, database: Database, stop: threading.Event, scrub: Callable
     except RunRefused as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    if summary.silent:
-        named = ", ".join(f"{target.asset} {target.metric}" for target in summary.silent[:10])
-        log.info("without data: %s%s", named, " and more" if len(summary.silent) > 10 else "")
-    print(scrub("\n".join(summary.lines())))
+    if summary.without_data:
+        named = ", ".join(f"{target.asset} {target.metric}" for target in summary.without_data[:SERIES_NAMED])
+        log.info("without data: %s%s", named, " and more" if len(summary.without_data) > SERIES_NAMED else "")
+    print(scrub("\n".join(summary_lines(summary))))
     return summary.exit_code
 
 
-def whole_job(name: str, verb: Verb, settings: Settings) -> Job:
-    """The run for all that a source's config names, which may be nothing; raises ConfigurationError as it is read."""
-    defaults = argparse.Namespace(
-        verb=verb, asset=[], metric=[], config=None, start=None, end=None,
-        full=False, gaps=False, retry_empty=False, days=SOURCES[name].SETTLE_DAYS,
-    )  # fmt: skip
-    return _job(name, defaults, settings)
+def job_of(name: str, verb: Verb, settings: Settings, options: RunOptions = WHOLE) -> Job:
+    """The job of a source; its series may be none. Raises ConfigurationError for a wrong config, key or option."""
+    source, now = SOURCES[name], datetime.now(UTC)
+    file = options.config or ROOT / source.CONFIG
+    every = read_targets(file, source)
+    key = needed_key(source, settings)
+    scope = Scope.FULL
+    if verb is Verb.PULL:
+        window = pull_window(now, source.PULL_DAYS)
+    elif verb is Verb.SETTLE:
+        window = settle_window(now, source.SETTLE_DAYS if options.days is None else options.days)
+    else:
+        window, scope = backfill_window(now, source.history_start(now), options.start, options.end), options.scope
+    targets = choose(every, options.assets, options.metrics, file.name)
+    return make_job(source(key, settings.url(source.BASE_URL_VARIABLE)), verb, targets, window, scope)
 
 
 def pace_of(source: type[BaseSource], settings: Settings) -> Pace:
-    """The pace of a source, kept together with all processes of this host that ask the same server by the same key."""
-    asked = f"{settings.url(source.BASE_URL_VARIABLE)} {settings.key(source.KEY_VARIABLE)}"
-    name = f"{source.name}-{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
+    """The pace of a source. All processes of this host that use the same server and key share it."""
+    account = f"{settings.url(source.BASE_URL_VARIABLE)} {settings.key(source.KEY_VARIABLE)}"
+    name = f"{source.name}-{hashlib.sha256(account.encode()).hexdigest()[:16]}"
     directory = Path(settings.get(PACE_DIRECTORY) or OWN_PACE_DIRECTORY)
     return Pace(source.REQUEST_DELAY, turn=HostTurn(directory / name))
 
 
 def needed_key(source: type[BaseSource], settings: Settings) -> str:
-    """The key of a source, empty where it goes without; raises ConfigurationError where it does not."""
+    """The API key of a source, which may be empty; raises ConfigurationError where the source needs one."""
     key = settings.key(source.KEY_VARIABLE)
     if source.KEY_REQUIRED and not key:
         raise ConfigurationError(
@@ -94,14 +122,14 @@ def needed_key(source: type[BaseSource], settings: Settings) -> str:
 
 
 def need_series(job: Job) -> None:
-    """Raise ConfigurationError where a run that a person has asked for has nothing to ask."""
+    """Raise ConfigurationError where a job has no series."""
     if not job.targets:
-        why = f"set {job.source.KEY_VARIABLE}" if job.without_key else _elsewhere(job)
+        why = f"set {job.source.KEY_VARIABLE}" if job.without_key else _other_commands(job)
         raise ConfigurationError(f"none of these series can be asked for in a {job.verb}: {why}")
 
 
 def announce(job: Job) -> None:
-    """Log which series a job leaves out, and why."""
+    """Log how many series a job leaves out, and why."""
     name = job.source.name
     if job.without_key:
         log.warning(
@@ -110,42 +138,34 @@ def announce(job: Job) -> None:
         )  # fmt: skip
     if job.left_out:
         why = "have a history only" if job.verb is Verb.PULL else "exist only live"
-        log.info("%s: %d series %s: %s", name, len(job.left_out), why, _elsewhere(job))
+        log.info("%s: %d series %s: %s", name, len(job.left_out), why, _other_commands(job))
 
 
-def _job(name: str, arguments: argparse.Namespace, settings: Settings) -> Job:
-    source = SOURCES[name]
-    file = arguments.config or ROOT / source.CONFIG
-    every = read_targets(file, source)
-    key = needed_key(source, settings)
-    window = _window(source, arguments, datetime.now(UTC))
-    targets = choose(every, arguments.asset, arguments.metric, file.name)
-    api = source(key, settings.url(source.BASE_URL_VARIABLE))
-    return make_job(api, arguments.verb, targets, window, _scope(arguments))
-
-
-def _window(source: type[BaseSource], arguments: argparse.Namespace, now: datetime) -> Window:
-    if arguments.verb is Verb.PULL:
-        return pull_window(now, source.PULL_DAYS)
-    if arguments.verb is Verb.SETTLE:
-        return settle_window(now, arguments.days)
-    return backfill_window(now, source.history_start(now), arguments.start, arguments.end)
+def _options(arguments: argparse.Namespace) -> RunOptions:
+    """The options of a command line; each verb has only some of them."""
+    given = vars(arguments)
+    return RunOptions(
+        assets=arguments.asset,
+        metrics=arguments.metric,
+        config=arguments.config,
+        start=given.get("start"),
+        end=given.get("end"),
+        days=given.get("days"),
+        scope=_scope(arguments) if arguments.verb is Verb.BACKFILL else Scope.FULL,
+    )
 
 
 def _scope(arguments: argparse.Namespace) -> Scope:
-    if arguments.verb is not Verb.BACKFILL or arguments.full:
-        if arguments.verb is Verb.BACKFILL and arguments.retry_empty:
-            raise ConfigurationError("--retry-empty goes with --gaps, not with --full, which asks for everything")
-        return Scope.FULL
     if arguments.retry_empty and not arguments.gaps:
-        raise ConfigurationError("--retry-empty goes with --gaps: write both")
+        full = ", not with --full, which asks for everything" if arguments.full else ": write both"
+        raise ConfigurationError(f"--retry-empty goes with --gaps{full}")
     if arguments.gaps:
         return Scope.EMPTY_GAPS if arguments.retry_empty else Scope.GAPS
-    return Scope.MISSING
+    return Scope.FULL if arguments.full else Scope.MISSING
 
 
 def _show_plans(jobs: Sequence[Job], settings: Settings, scrub: Callable[[str], str]) -> None:
-    """Print what the runs would ask for; the database is read where it matters, and none is made for it."""
+    """Print the calls of each run. The database is read where it matters, but never created."""
     if all(job.scope is Scope.FULL for job in jobs) or not settings.has_database():
         plans = [make_plan(job) for job in jobs]
     else:
@@ -153,11 +173,11 @@ def _show_plans(jobs: Sequence[Job], settings: Settings, scrub: Callable[[str], 
             known = has_schema(database)
             plans = [plan_alone(database, job) if known else make_plan(job) for job in jobs]
     for plan in plans:
-        print(scrub("\n".join(plan.lines())))
+        print(scrub("\n".join(plan_lines(plan))))
 
 
-def _elsewhere(job: Job) -> str:
+def _other_commands(job: Job) -> str:
     """The commands that ask for the series which this job leaves out."""
     verbs = {verb for target in job.left_out for verb in job.source.METRICS[target.metric].verbs}
-    first = [verb for verb in (Verb.PULL, Verb.BACKFILL) if verb in verbs]  # there is nothing to settle before
+    first = [verb for verb in (Verb.PULL, Verb.BACKFILL) if verb in verbs]  # a settle needs one of these before it
     return " or ".join(f"python main.py {verb} {job.source.name}" for verb in first)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from db.health import LastRuns
-from pipeline.due import Duty, History, next_try, slot_of
+from pipeline.due import History, ScheduledRun, next_attempt, slot_of
 
 OVERDUE = timedelta(minutes=15)  # since a slot that nothing has been done for
 GRACE = timedelta(hours=2)  # for a run to bring the values of its slot
@@ -43,7 +43,7 @@ class Problem(NamedTuple):
 class DutyHealth:
     """How a duty is, and how its runs last went."""
 
-    duty: Duty
+    duty: ScheduledRun
     slot: datetime | None  # that it is to have done by now
     state: State
     runs: LastRuns
@@ -83,11 +83,11 @@ class DutyHealth:
 
 
 def duties_health(
-    duties: Sequence[Duty],
+    duties: Sequence[ScheduledRun],
     now: datetime,
     history: History,
     runs: Mapping[tuple[str, str], LastRuns],
-    running: Collection[Duty],
+    running: Collection[ScheduledRun],
     *,
     alive: bool,
 ) -> list[DutyHealth]:
@@ -106,7 +106,7 @@ def duties_health(
 
 
 def _duty_health(
-    duty: Duty,
+    duty: ScheduledRun,
     now: datetime,
     history: History,
     runs: LastRuns,
@@ -121,7 +121,7 @@ def _duty_health(
     following = duty.schedule.slot(now) + duty.schedule.every if alive else None
     if slot is None:
         return DutyHealth(duty, None, State.WAITING, runs, running, following)
-    start = next_try(slot, history.tries.get((duty, slot), ()), now)
+    start = next_attempt(slot, history.attempts.get((duty, slot), ()), now)
     if start is None:
         return DutyHealth(duty, slot, State.DONE, runs, running, following)
     if runs.failures:  # of whatever slot: a new one mends nothing

@@ -220,7 +220,7 @@ def test_from_nothing_a_pull_makes_its_own_database_reads_env_and_leaves_no_serv
         done = run("main.py pull defillama --metric TVL --asset lido", env=wanted, cwd=Path("/"), root=copy)
         assert done.returncode == 0, done.stderr
         assert re.search(r"1 calls, 0 failed; 1 points received: 1 new", done.stdout)
-        assert "making an embedded PostgreSQL" in done.stderr
+        assert "creating an embedded PostgreSQL" in done.stderr
         assert "database: embedded PostgreSQL 18" in done.stderr
         assert not list(copy.rglob("postmaster.pid"))
         again = run("main.py pull defillama --metric TVL --asset lido", env=wanted, cwd=Path("/"), root=copy)

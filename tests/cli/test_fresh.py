@@ -19,7 +19,7 @@ from db.lock import SessionLock
 from db.setup import Database
 from db.store import Store
 from model.values import Answered, DataPoint, Target, Verb, Window, midnight
-from pipeline.fresh_start import fresh
+from pipeline.fresh_start import check_api
 from pipeline.plan import make_job
 from sources import SOURCES
 from sources.artemis import Artemis
@@ -274,15 +274,12 @@ def test_a_backfill_completes_what_was_killed_between_the_clearing_and_the_refil
     assert differences(stored(rows, "artemis"), artemis_backfill(ARTEMIS, today()) | lived["artemis"]) == []
 
 
-def test_the_calls_that_see_whether_an_api_answers_take_their_turn(database: Database, tmp_path: Path) -> None:
+def test_the_calls_that_check_an_api_before_a_fresh_start_keep_the_pace() -> None:
     turn = Turn()
     with FakeApi() as api:
         source = Artemis("key", f"{api.url}/artemis")
         window = Window(midnight(datetime.now(UTC)) - timedelta(days=9), midnight(datetime.now(UTC)))
         job = make_job(source, Verb.BACKFILL, [Target("sol", "PRICE", "sol")], window)
-        fresh(
-            [job], database, threading.Event(), folder=tmp_path, now=NOON, keep_all=True, confirm=lambda: False,
-            pace=lambda _: Pace(5.0, turn=turn), tell=print, refill=lambda _: 0,
-        )  # fmt: skip
+        check_api(job, threading.Event(), Pace(5.0, turn=turn))
         assert len(api.requests) == 1
     assert turn.moment > time.monotonic()
