@@ -67,7 +67,8 @@ def parser() -> argparse.ArgumentParser:
 def _add_run_options(parser: argparse.ArgumentParser, verb: Verb) -> None:
     _add_names(parser)
     _add_config(parser)
-    parser.add_argument("--dry-run", action="store_true", help="show the calls and how long they take; send nothing")
+    dry_run = "show the calls and how long they take; send nothing"
+    parser.add_argument("--dry-run", action="store_const", dest="command", const="cli.dry_run:show_plans", help=dry_run)
     if verb is Verb.SETTLE:
         text = f"closed days to ask for again (default {BaseSource.SETTLE_DAYS})"
         parser.add_argument("--days", type=_whole, default=BaseSource.SETTLE_DAYS, metavar="N", help=text)

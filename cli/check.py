@@ -19,8 +19,8 @@ from cli.checks import output as screen
 from cli.checks.database import Tables
 from cli.checks.environment import without_key
 from cli.checks.finding import Area, Finding, Severity, need_a_hand
+from cli.jobs import names_of
 from cli.look import Look
-from cli.pull_backfill_settle import names_of
 from db.health import has_tables
 from db.rights import Rights, rights
 from db.setup import Database, has_schema

@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cli.pull_backfill_settle import needed_key, pace_of
+from cli.jobs import needed_key
+from cli.pull_backfill_settle import pace_of
 from model.errors import CallFailed, ConfigurationError, PipelineError
 from model.settings import ROOT, Settings
 from model.text import close_names, nearest

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
+from cli.jobs import announce, job_of, names_of, need_series
 from cli.process import open_database, stop_on_signals
-from cli.pull_backfill_settle import announce, job_of, names_of, need_series, pace_of, run_one
+from cli.pull_backfill_settle import pace_of, run_one
 from db.archive import restore
 from db.setup import Database, ensure_schema
 from model.errors import ConfigurationError

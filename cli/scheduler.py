@@ -8,9 +8,10 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, closing
 
 from cli.fresh import check_confirmation, clear_sources
+from cli.jobs import announce, job_of, need_series
 from cli.logs import JOURNAL, PERSON, JsonLines, log_to, secrets_of
 from cli.process import open_database, stop_on_signals, until_stopped
-from cli.pull_backfill_settle import announce, job_of, need_series, pace_of
+from cli.pull_backfill_settle import pace_of
 from cli.run_text import summary_line
 from db.heartbeat import Heartbeat
 from db.lock import SCHEDULER, SessionLock

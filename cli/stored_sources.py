@@ -6,8 +6,8 @@ from contextlib import closing
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
+from cli.jobs import names_of
 from cli.process import open_database
-from cli.pull_backfill_settle import names_of
 from db.coverage import known_series
 from db.setup import ensure_schema
 from model.errors import ConfigurationError

@@ -1,4 +1,4 @@
-"""Gaps in what is stored: which days count as a gap, and which gaps a backfill asks for."""
+"""Gaps in what is stored: which missing days count as a gap, and which of them a backfill can fill."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,9 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from db.coverage import Name, SeriesMap
-from db.store import Store
 from model.values import DAY, Rhythm, Target, Window
-from pipeline.plan import Job, Scope
 from sources.base import BaseSource
 
 SATURDAY = 5  # as date.weekday() counts
@@ -46,20 +44,6 @@ class SourceGaps:
         return [series for series in self.maps if series.lost and not self.can_backfill(series)]
 
 
-def windows_to_fill(job: Job, store: Store) -> dict[Name, list[Window]]:
-    """The gaps that a job has to ask for, of each series with a gap in the job's window.
-
-    A series that was never requested is one gap. Days that were lost are not asked for: only a full backfill does that.
-    """
-    targets = {(target.asset, target.metric): target for target in job.targets}
-    gaps = {name: [job.window] for name in targets}
-    for series in store.maps(job.window.end, job.source.own_times()):
-        if (name := (series.asset, series.metric)) in targets and (series.answered or series.days):
-            known = without_pauses(series, job.source.rhythm(targets[name]))
-            gaps[name] = known.never + (known.empty if job.scope is Scope.EMPTY_GAPS else [])
-    return {name: inside for name, windows in gaps.items() if (inside := _clip(windows, job.window))}
-
-
 def in_rhythm(source: type[BaseSource], maps: Sequence[SeriesMap], targets: Mapping[Name, Target]) -> list[SeriesMap]:
     """The maps without the days on which their series never have a point."""
     return [
@@ -80,11 +64,6 @@ def without_pauses(series: SeriesMap, rhythm: Rhythm) -> SeriesMap:
 def unconfigured(asset: str, metric: str) -> Target:
     """A series that is in no config; the asset's own name stands in for the unknown identifier at the API."""
     return Target(asset, metric, asset)
-
-
-def _clip(windows: Sequence[Window], to: Window) -> list[Window]:
-    clipped = [Window(max(window.start, to.start), min(window.end, to.end)) for window in windows]
-    return [window for window in clipped if window.start < window.end]
 
 
 def _weekdays(windows: Sequence[Window]) -> Iterator[Window]:

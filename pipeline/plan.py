@@ -1,14 +1,18 @@
 """Which series a run asks for, in which window, and the calls that this takes."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from db.coverage import Name
+from db.setup import Database
+from db.store import Store
 from model.errors import ConfigurationError
 from model.text import nearest
 from model.values import DAY, Target, Verb, Window, midnight
+from pipeline.gaps import without_pauses
 from sources.base import EARLIEST, BaseSource, Call
 
 
@@ -98,6 +102,40 @@ def make_job(
         without_key=len(fitting) - len(open_ones),
         scope=scope,
     )
+
+
+def plan_alone(database: Database, job: Job) -> Plan:
+    """The calls that a run of the job would make now."""
+    with closing(Store(database, job.source.name, job.verb, lambda: None)) as store:
+        return plan_in(store, job)
+
+
+def plan_in(store: Store, job: Job) -> Plan:
+    """The calls that a job needs in addition to what is stored."""
+    if job.scope is Scope.FULL:
+        return make_plan(job)
+    if job.scope is Scope.MISSING:
+        return make_plan(job, store.missing(job.targets, job.window))
+    return make_plan(job, _gaps_of(job, store))
+
+
+def _gaps_of(job: Job, store: Store) -> dict[Name, list[Window]]:
+    """The gaps in a job's window that it asks for, of each series that has any.
+
+    A series that was never requested is one gap. Days that were lost are not asked for: only a full backfill does that.
+    """
+    targets = {(target.asset, target.metric): target for target in job.targets}
+    gaps = {name: [job.window] for name in targets}
+    for series in store.maps(job.window.end, job.source.own_times()):
+        if (name := (series.asset, series.metric)) in targets and (series.answered or series.days):
+            known = without_pauses(series, job.source.rhythm(targets[name]))
+            gaps[name] = known.never + (known.empty if job.scope is Scope.EMPTY_GAPS else [])
+    return {name: inside for name, windows in gaps.items() if (inside := _clip(windows, job.window))}
+
+
+def _clip(windows: Sequence[Window], to: Window) -> list[Window]:
+    clipped = [Window(max(window.start, to.start), min(window.end, to.end)) for window in windows]
+    return [window for window in clipped if window.start < window.end]
 
 
 def make_plan(job: Job, missing: Mapping[Name, Sequence[Window]] | None = None) -> Plan:

@@ -11,8 +11,7 @@ from db.setup import Database
 from db.store import Store
 from model.errors import CallFailed, DatabaseLost, RunRefused, SourceStopped
 from model.values import DAY, Answered, DataPoint, Verb, Window, midnight
-from pipeline.gaps import windows_to_fill
-from pipeline.plan import Job, Plan, Scope, make_plan
+from pipeline.plan import Job, plan_in
 from pipeline.summary import Summary
 from sources.base import Answer
 from sources.fetch import Flight, Outcome
@@ -70,21 +69,6 @@ def run(
         summary.seconds = time.monotonic() - began
         store.end_run(pull_id, summary.end(scrub))
     return summary
-
-
-def plan_alone(database: Database, job: Job) -> Plan:
-    """The calls that a run of the job would make now."""
-    with closing(Store(database, job.source.name, job.verb, lambda: None)) as store:
-        return plan_in(store, job)
-
-
-def plan_in(store: Store, job: Job) -> Plan:
-    """The calls that a job needs in addition to what is stored."""
-    if job.scope is Scope.FULL:
-        return make_plan(job)
-    if job.scope is Scope.MISSING:
-        return make_plan(job, store.missing(job.targets, job.window))
-    return make_plan(job, windows_to_fill(job, store))
 
 
 def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show) -> None:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Self
 
 import psycopg2
 
-from cli.pull_backfill_settle import job_of
+from cli.jobs import job_of
 from db.embedded import EmbeddedServer
 from db.heartbeat import Heartbeat
 from db.lock import PLACES, SCHEDULER, SessionLock
