@@ -72,11 +72,8 @@ def choose(
 
     `config` is the name of the file. Raises ConfigurationError, with the nearest name, for a name that is not in it.
     """
-    known_assets, known_metrics = {target.asset for target in targets}, {target.metric for target in targets}
-    for kind, names, known in (("asset", only_assets, known_assets), ("metric", only_metrics, known_metrics)):
-        for name in names:
-            if name not in known:
-                raise ConfigurationError(f"{config} has no {kind} {name!r}: {nearest(name, known, listed=config)}")
+    known = [(target.asset, target.metric) for target in targets]
+    check_names(only_assets, only_metrics, known, f"{config} has no", listed=config)
     chosen = [
         target
         for target in targets
@@ -85,6 +82,26 @@ def choose(
     if not chosen:
         raise ConfigurationError(f"{config} has none of these metrics for any of these assets")
     return chosen
+
+
+def check_names(
+    assets: Sequence[str],
+    metrics: Sequence[str],
+    known: Sequence[Name],
+    has_no: str,
+    listed: str = "python main.py sources",
+) -> None:
+    """Raise ConfigurationError, with the nearest name, for an asset or metric that no known series has.
+
+    The message begins with `has_no`, such as "artemis has no"; `listed` says where to find the known names.
+    """
+    for kind, names, existing in (
+        ("asset", assets, {asset for asset, _ in known}),
+        ("metric", metrics, {metric for _, metric in known}),
+    ):
+        for name in names:
+            if name not in existing:
+                raise ConfigurationError(f"{has_no} {kind} {name!r}: {nearest(name, existing, listed)}")
 
 
 def make_job(

@@ -47,7 +47,7 @@ UNUSED = "host=/nowhere"  # a database that a command fails on as soon as it ope
         ("main.py pull defillama --metric PERPS_VOLUME_24H", "in a pull: set DEFILLAMA_API_KEY"),
         ("main.py pull all --config x.csv", "error: --config goes with one source: name it in place of 'all'"),
         ("main.py pull defillama --config absent.csv", "error: absent.csv: there is no such config file"),
-        ("backfill_artemis.py --start 2024-1-x", "argument --start: '2024-1-x' is no date: write YYYY-MM-DD"),
+        ("backfill_artemis.py --start 2024-1-x", "argument --start: '2024-1-x' is not a date: write YYYY-MM-DD"),
         (
             "backfill_artemis.py --start 2024-02-01 --end 2024-02-01",
             "--start 2024-02-01 is not before --end 2024-02-01",
