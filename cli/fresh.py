@@ -41,7 +41,7 @@ def start_fresh(arguments: argparse.Namespace, settings: Settings, scrub: Callab
 def check_confirmation(arguments: argparse.Namespace) -> None:
     """Raise ConfigurationError where a fresh start has to ask a person, but standard input is not a terminal."""
     if not arguments.yes and not sys.stdin.isatty():
-        raise ConfigurationError("nobody is there to be asked before all is cleared: write --yes")
+        raise ConfigurationError("nobody can confirm the clearing, since standard input is not a terminal: write --yes")
 
 
 def clear_sources(
@@ -99,5 +99,5 @@ def restore_file(arguments: argparse.Namespace, settings: Settings, scrub: Calla
 
 
 def _confirmed(names: list[str]) -> bool:
-    print(f"clear all that is stored of {', '.join(names)}, and fetch it anew? Write yes: ", end="", flush=True)
+    print(f"clear all that is stored of {', '.join(names)}, and fetch it again? Write yes: ", end="", flush=True)
     return sys.stdin.readline().strip().lower() == "yes"

@@ -60,13 +60,13 @@ def summary_lines(summary: Summary) -> Iterator[str]:
         settle = f"python main.py settle {job.source.name} --days {closed_days}"
         yield f"  kept as stored: {counts.kept:,} values; to adopt the API's: {settle}"
     if counts.withdrawn:
-        yield f"  had data once and has none now: {counts.withdrawn:,} days; what is stored is kept"
+        yield f"  no longer at the API: {counts.withdrawn:,} days; the stored values are kept"
     if summary.nulls:
         yield f"  null in place of a value, so no data: {summary.nulls:,}"
     if summary.rejected:
         common = summary.rejected.most_common(REASONS_SHOWN)
         reasons = ", ".join(f"{reason} ({number:,})" for reason, number in common)
-        yield f"  left out as impossible: {summary.rejected.total():,}: {reasons}"
+        yield f"  rejected as impossible: {summary.rejected.total():,}: {reasons}"
 
 
 def _figures(summary: Summary) -> str:

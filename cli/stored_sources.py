@@ -32,7 +32,7 @@ def each_source(arguments: argparse.Namespace, settings: Settings) -> Iterator[t
         raise nothing
     with open_database(settings) as database:
         ensure_schema(database)
-        with closing(database.connect("look")) as session:
+        with closing(database.connect("read")) as session:
             with session, session.cursor() as cursor:
                 stored = [series for name in names for series in known_series(cursor, name)]
             if not stored:

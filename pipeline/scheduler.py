@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 CHECK_SECONDS = 30.0  # between two checks of what is due
 LAST_RUNS_SECONDS = 3.5  # that runs may take to store their points after a stop; less than SHUTDOWN_SECONDS
 REFUSED_SECONDS = 60.0  # before the scheduler retries a run that a person is making at the same time
-HUNG_SECONDS = 1800.0  # without progress of a run, after which the process no longer tells systemd that it is alive
+HUNG_SECONDS = 1800.0  # without progress of a run, after which the watchdog is no longer reset
 
 
 class Activity:

@@ -186,7 +186,7 @@ def test_with_keep_all_every_row_comes_back(home: Home, lived: dict[str, Table],
 @pytest.mark.parametrize(
     ("line", "keys", "code", "said"),
     [
-        ("defillama", {}, 2, "nobody is there to be asked before all is cleared: write --yes\n"),
+        ("defillama", {}, 2, "nobody can confirm the clearing, since standard input is not a terminal: write --yes\n"),
         ("all", {"ARTEMIS_API_KEY": ""}, 2, "artemis needs a key: write ARTEMIS_API_KEY=… into .env or the"),
         ("all --yes", {"ARTEMIS_API_KEY": ""}, 2, "artemis needs a key: write ARTEMIS_API_KEY=… into .env or the"),
         ("all --yes", {"ARTEMIS_API_KEY": "bad"}, 1, "nothing was cleared: artemis refuses the key (HTTP 401"),
@@ -248,7 +248,7 @@ def test_on_a_terminal_it_asks_and_only_yes_clears(
     with home.api() as api:
         done = home.asked("fresh artemis", answer, environment(database_url, api))
     assert (
-        f"kept in {home.saved[0]}\nclear all that is stored of artemis, and fetch it anew? Write yes: " in done.stdout
+        f"kept in {home.saved[0]}\nclear all that is stored of artemis, and fetch it again? Write yes: " in done.stdout
     )
     assert (done.returncode, "nothing was cleared" in done.stdout) == (code, code == 1), done.stderr
     if code:

@@ -153,7 +153,7 @@ def test_a_look_that_is_read_slowly_holds_no_writer_up_and_a_broken_off_one_has_
     with closing(Store(database, "defillama", BACKFILL, hold=lambda: None)) as store:
         store.load(grid(3000, 1), [asked(0, 1, f"asset-{number}") for number in range(3000)])
     rows("DELETE FROM metrics WHERE asset = 'asset-2999'")  # more than a pipe holds is told before it
-    line, looks = "main.py gaps defillama", "application_name LIKE '% look %' AND datname = current_database()"
+    line, looks = "main.py gaps defillama", "application_name LIKE '% read %' AND datname = current_database()"
     with start(f"{line} --forget-lost", env=environment(database_url)) as process:
         assert process.stdout
         assert process.stdout.readline().startswith("defillama: 3,000 series")

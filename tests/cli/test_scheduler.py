@@ -154,7 +154,7 @@ def test_a_second_scheduler_names_the_first_and_exits_with_3(home: Home, databas
             {},
             "error: none of these series can be asked for in a backfill: python main.py pull defillama",
         ),
-        ("--fresh", {}, "error: nobody is there to be asked before all is cleared: write --yes"),
+        ("--fresh", {}, "error: nobody can confirm the clearing, since standard input is not a terminal: write --yes"),
     ],
 )
 def test_a_mistake_is_one_clear_line_with_nothing_asked_or_written(
