@@ -21,8 +21,7 @@ from model.scrub import Scrubber
 from model.settings import Settings
 from model.values import Verb
 from pipeline.due import ScheduledRun
-from pipeline.plan import Job
-from pipeline.run import Show, run
+from pipeline.run import run
 from pipeline.scheduler import Scheduler
 from pipeline.summary import Summary
 from pipeline.systemd import Notify
@@ -86,14 +85,6 @@ def _serve(
         notify.ready()
         schedule = [ScheduledRun(name, verb, at) for name in names for verb, at in SOURCES[name].SCHEDULES.items()]
         log.info("scheduling: %s", "; ".join(f"{each} {each.schedule}" for each in schedule))
-
-        def make_run(job: Job, show: Show) -> Summary:
-            pace = paces[job.source.name]
-            summary = run(job, database, stop, scrub, pace, check_place=place.take, show=show)
-            level = logging.WARNING if summary.exit_code else logging.INFO
-            log.log(level, "%s", summary_line(summary), extra={"run": summary.figures()})
-            return summary
-
         scheduler = Scheduler(
             schedule,
             heartbeat,
@@ -102,13 +93,22 @@ def _serve(
             scrub,
             check_place=place.take,
             make_job=lambda scheduled: job_of(scheduled.source, scheduled.verb, settings),
-            run=make_run,
+            run=lambda job, show: _logged(
+                run(job, database, stop, scrub, paces[job.source.name], check_place=place.take, show=show)
+            ),
         )
         try:
             scheduler.serve()
         except RunRefused as error:
             raise SchedulerRefused(str(error)) from None
     return 0
+
+
+def _logged(summary: Summary) -> Summary:
+    """Log a summary in one line, in JSON with its figures; the same summary."""
+    level = logging.WARNING if summary.exit_code else logging.INFO
+    log.log(level, "%s", summary_line(summary), extra={"run": summary.figures()})
+    return summary
 
 
 def _enter(

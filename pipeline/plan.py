@@ -173,10 +173,10 @@ def make_plan(job: Job, missing: Mapping[Name, Sequence[Window]] | None = None) 
     if len(exact) < 3:
         return Plan(job, exact)
     all_targets = list(dict.fromkeys(target for targets in wanted.values() for target in targets))
-    hull = Window(min(window.start for window in wanted), max(window.end for window in wanted))
-    together = _calls(job, all_targets, hull)
+    around = Window(min(window.start for window in wanted), max(window.end for window in wanted))
+    together = _calls(job, all_targets, around)
     fewer = len(together) < sum(map(len, exact.values()))
-    return Plan(job, {hull: together} if fewer else exact)
+    return Plan(job, {around: together} if fewer else exact)
 
 
 def _calls(job: Job, targets: Sequence[Target], window: Window) -> list[Call]:
