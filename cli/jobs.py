@@ -31,7 +31,7 @@ class RunOptions:
     scope: Scope = Scope.MISSING  # of a backfill
 
 
-WHOLE = RunOptions()
+DEFAULT_OPTIONS = RunOptions()
 
 
 def names_of(source: str, config: Path | None = None) -> list[str]:
@@ -51,7 +51,7 @@ def jobs_of(arguments: argparse.Namespace, settings: Settings) -> list[Job]:
     return jobs
 
 
-def job_of(name: str, verb: Verb, settings: Settings, options: RunOptions = WHOLE) -> Job:
+def job_of(name: str, verb: Verb, settings: Settings, options: RunOptions = DEFAULT_OPTIONS) -> Job:
     """The job of a source; its series may be none. Raises ConfigurationError for a wrong config, key or option."""
     source, now = SOURCES[name], datetime.now(UTC)
     file = options.config or ROOT / source.CONFIG
