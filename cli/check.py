@@ -14,7 +14,7 @@ from cli.checks.finding import Area, Finding, Severity, need_attention
 from cli.checks.identifiers import check_identifiers
 from cli.checks.keys import check_keys
 from cli.checks.series import check_series
-from cli.pull_backfill_settle import names_of
+from cli.jobs import names_of
 from model.errors import PipelineError
 from model.scrub import scrubbed
 from model.settings import Settings

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cli.jobs import needed_key
 from cli.listed_assets import Comparison, compare, meant, row_to_add, search, suggestion
-from cli.pull_backfill_settle import needed_key, pace_of
+from cli.pull_backfill_settle import pace_of
 from model.errors import CallFailed, ConfigurationError, PipelineError
 from model.scrub import scrubbed
 from model.settings import ROOT, Settings

@@ -1,19 +1,20 @@
-"""The commands that clear and bring back: fresh, restore."""
+"""The commands that clear a source and bring rows back: fresh, restore."""
 
 import argparse
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
+from cli.jobs import announce, job_of, names_of, need_series
 from cli.process import open_database, stop_on_signals
-from cli.pull_backfill_settle import announce, names_of, need_series, pace_of, run_one, whole_job
+from cli.pull_backfill_settle import pace_of, run_one
 from db.archive import restore
 from db.setup import Database, ensure_schema
 from model.errors import ConfigurationError
 from model.settings import ROOT, Settings
 from model.values import Verb
-from pipeline.fresh_start import fresh
+from pipeline.fresh_start import check_api, clear_source, keep_rows
 from pipeline.plan import Job
 from sources import SOURCES
 from sources.pace import Pace
@@ -22,8 +23,8 @@ SAVED = ROOT / "saved"
 
 
 def start_fresh(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
-    """Keep in a file what can't be fetched again, ask, clear, refill; the exit code of the refills."""
-    jobs = [whole_job(name, Verb.BACKFILL, settings) for name in names_of(arguments.source)]
+    """Keep in a file what cannot be fetched again, ask, clear each source and backfill it; the highest exit code."""
+    jobs = [job_of(name, Verb.BACKFILL, settings) for name in names_of(arguments.source)]
     for job in jobs:
         need_series(job)
         announce(job)
@@ -32,52 +33,55 @@ def start_fresh(arguments: argparse.Namespace, settings: Settings, scrub: Callab
     with open_database(settings) as database, stop_on_signals() as stop:
         ensure_schema(database)
         paces = {job.source.name: pace_of(type(job.source), settings) for job in jobs}
-        return clear_and_refill(
-            jobs,
-            arguments,
-            database,
-            stop,
-            paces,
-            tell=print,
-            refill=lambda job: run_one(job, database, stop, scrub, paces[job.source.name]),
-        )
+        cleared = clear_sources(jobs, arguments, database, stop, paces, print)
+        codes = [run_one(job, database, stop, scrub, paces[job.source.name]) for job in cleared]
+    return max(codes) if len(codes) == len(jobs) else 1
 
 
 def check_confirmation(arguments: argparse.Namespace) -> None:
-    """Raise ConfigurationError where a fresh start wants to ask first, and nobody is there."""
+    """Raise ConfigurationError where a fresh start has to ask a person, but standard input is not a terminal."""
     if not arguments.yes and not sys.stdin.isatty():
-        raise ConfigurationError("nobody is there to be asked before all is cleared: write --yes")
+        raise ConfigurationError("nobody can confirm the clearing, since standard input is not a terminal: write --yes")
 
 
-def clear_and_refill(
+def clear_sources(
     jobs: Sequence[Job],
     arguments: argparse.Namespace,
     database: Database,
     stop: threading.Event,
     paces: Mapping[str, Pace],
-    *,
-    tell: Callable[[str], None],
-    refill: Callable[[Job], int],
-) -> int:
-    """The fresh start of each job's source as the options say; the highest exit code of the refills."""
-    return fresh(
-        jobs,
-        database,
-        stop,
-        folder=SAVED,
-        now=datetime.now(UTC),
-        keep_all=arguments.keep_all,
-        confirm=lambda: arguments.yes or _confirmed([job.source.name for job in jobs]),
-        pace=lambda job: paces[job.source.name],
-        tell=tell,
-        refill=refill,
-    )
+    say: Callable[[str], None],
+) -> Iterator[Job]:
+    """Clear the source of each job, a backfill; yields a job once its source is cleared, fewer where a person says no.
+
+    Before anything is cleared, all APIs must have answered, and what the backfills do not bring back must be in files.
+    Raises ConfigurationError, SourceStopped or RunRefused with nothing cleared of the source in question.
+    """
+    for job in jobs:
+        check_api(job, stop, paces[job.source.name])
+    now, keep_all = datetime.now(UTC), arguments.keep_all
+    files = {job: SAVED / f"{job.source.name}-{now:%Y%m%dT%H%M%SZ}.csv.gz" for job in jobs}
+    for job, file in files.items():
+        rows = keep_rows(job, database, file, keep_all=keep_all)
+        which = "of all kinds" if keep_all else "that can't be fetched again"
+        say(f"{job.source.name}: {rows:,} rows {which} are kept in {file}")
+    if jobs and not arguments.yes and not _confirmed([job.source.name for job in jobs]):
+        say("nothing was cleared")
+        return
+    for job, file in files.items():
+        name = job.source.name
+        if stop.is_set():
+            say(f"{name}: not cleared")
+            return
+        points, rows = clear_source(job, database, file, stop, keep_all=keep_all)
+        say(f"{name}: {points:,} points cleared; {rows:,} rows kept: python main.py restore {file}")
+        yield job
 
 
 def restore_file(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
-    """Bring back the rows of a file, those that are missing."""
+    """Bring back the missing rows of a file that a fresh start has written."""
     del scrub
-    if not arguments.file.is_file():  # before a database is made for it
+    if not arguments.file.is_file():  # checked before a database is created
         raise ConfigurationError(f"{arguments.file}: there is no such file")
     live_only = {
         name: [metric for metric, known in source.METRICS.items() if known.live_only]
@@ -95,5 +99,5 @@ def restore_file(arguments: argparse.Namespace, settings: Settings, scrub: Calla
 
 
 def _confirmed(names: list[str]) -> bool:
-    print(f"clear all that is stored of {', '.join(names)}, and fetch it anew? Write yes: ", end="", flush=True)
+    print(f"clear all that is stored of {', '.join(names)}, and fetch it again? Write yes: ", end="", flush=True)
     return sys.stdin.readline().strip().lower() == "yes"

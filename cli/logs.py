@@ -1,4 +1,4 @@
-"""How a line of the log looks: for a person, for the journal, for a machine."""
+"""The forms of a log line: for a person, for the journal, for a machine."""
 
 import json
 import logging
@@ -12,11 +12,11 @@ from model.settings import Settings
 from sources import SOURCES
 
 PERSON = "%(asctime)sZ %(levelname)s %(message)s"
-JOURNAL = "%(levelname)s %(message)s"  # which dates each line itself
+JOURNAL = "%(levelname)s %(message)s"  # the journal dates each line itself
 
 
 class JsonLines(Scrubber):
-    """One JSON object a line; with the figures of a run where the record has them as `run`."""
+    """One JSON object for each line; a record with the figures of a run (`run`) adds them to the object."""
 
     def __init__(self, secrets: list[str], *, dated: bool) -> None:
         super().__init__(secrets)
@@ -35,12 +35,12 @@ class JsonLines(Scrubber):
 
 
 def secrets_of(settings: Settings) -> list[str]:
-    """All that must never be printed, whichever source it belongs to."""
+    """All secrets of all sources and of the database, none of which may be printed."""
     return settings.secrets(source.KEY_VARIABLE for source in SOURCES.values())
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Writes to whatever the standard stream of that name is now, so that lines go above a progress bar."""
+    """Writes to what the standard stream of this name is now: a progress bar replaces it to print above itself."""
 
     def __init__(self, name: str) -> None:
         self._stream_name = name
@@ -53,14 +53,14 @@ class _Handler(logging.StreamHandler[TextIO]):
 
     @stream.setter
     def stream(self, value: TextIO) -> None:
-        """The base class sets it; it is looked up anew each time."""
+        """Ignore the stream that the base class sets."""
 
 
 def log_to(stream: str, formatter: logging.Formatter) -> None:
-    """Send the log to the standard stream of that name, its times in UTC."""
+    """Send the log to the standard stream of this name (stdout, stderr), with times in UTC."""
     formatter.converter = time.gmtime
     formatter.default_msec_format = ""
     handler = _Handler(stream)
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings repeat what the client reports, with URLs
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings show URLs; the client reports the same failures

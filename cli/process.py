@@ -1,4 +1,4 @@
-"""What a process needs around its work: the database, and an end on signals."""
+"""How a process opens the database, and how it ends on a signal."""
 
 import logging
 import os
@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
 from db.setup import Database, session_for
@@ -17,25 +17,17 @@ from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, Settings
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-STOP_SECONDS = 4.0  # that work may take to end once it is told to
+SHUTDOWN_SECONDS = 4.0  # that background work may take to end after a signal
 
 
 @contextmanager
 def open_database(settings: Settings) -> Iterator[Database]:
-    """The database of the settings; SIGTERM while it is opened ends the process as Ctrl-C does."""
-    url = settings.get(DATABASE_URL)
+    """The database of the settings. While it is open, SIGTERM raises KeyboardInterrupt, as Ctrl-C does."""
     if not settings.has_database():
-        log.info("DATABASE_URL is not set: making an embedded PostgreSQL, which takes some seconds")
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the server is let go of
-    try:
-        database = Database(url, EMBEDDED_DIRECTORY)
-        try:
-            log.info("database: %s", database)
-            yield database
-        finally:
-            database.close()
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+        log.info("DATABASE_URL is not set: creating an embedded PostgreSQL, which takes some seconds")
+    with ended_by_sigterm(), closing(Database(settings.get(DATABASE_URL), EMBEDDED_DIRECTORY)) as database:
+        log.info("database: %s", database)
+        yield database
 
 
 def ask_database(database: Database, purpose: str, question: Callable[[Any], T]) -> T:
@@ -56,7 +48,7 @@ def ask_database(database: Database, purpose: str, question: Callable[[Any], T])
 
 @contextmanager
 def ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the work as Ctrl-C does, so that nothing half-made is left behind."""
+    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does: temporary files go, and an embedded server is released."""
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -75,8 +67,8 @@ def stop_on_signals() -> Iterator[threading.Event]:
         stop.set()
         for each in previous:
             signal.signal(each, signal.SIG_DFL)
-        told = f"\n{signal.Signals(number).name}: storing what has been fetched; a second one ends at once\n"
-        os.write(2, told.encode())  # not logged: the signal may have come in the middle of a log line
+        message = f"\n{signal.Signals(number).name}: storing what has been fetched; a second one ends at once\n"
+        os.write(2, message.encode())  # not logged: the signal may interrupt the writing of a log line
 
     for number in previous:
         signal.signal(number, on_signal)
@@ -88,14 +80,14 @@ def stop_on_signals() -> Iterator[threading.Event]:
 
 
 def until_stopped(stop: threading.Event, work: Callable[[], T]) -> T | None:
-    """What the work gives, or its error; None where it has not ended some seconds after the stop, and is left undone.
+    """Do some work in a background thread: its result, or its error; None where it outlasts the stop by some seconds.
 
-    It goes on in a thread of its own, so that a signal is heard whatever the work waits for.
+    The main thread thus handles signals even while the work waits for a server that does not answer.
     """
-    future = in_background(work)
-    while not wait([future], 0.5).done and not stop.is_set():
-        pass  # not for ever: a signal is heard between two waits at the latest
-    if not wait([future], STOP_SECONDS).done:
-        log.warning("not all has ended within %.0f s: what was not committed is left undone", STOP_SECONDS)
+    running = in_background(work)
+    while not wait([running], 0.5).done and not stop.is_set():
+        pass  # short waits: Python handles a signal between two of them
+    if not wait([running], SHUTDOWN_SECONDS).done:
+        log.warning("gave up waiting for running work after %.0f s: uncommitted rows are lost", SHUTDOWN_SECONDS)
         return None
-    return future.result()
+    return running.result()

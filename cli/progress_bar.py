@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, a log line now and then elsewhere."""
+"""The progress of a run: a bar on a terminal, or else a log line now and then."""
 
 import logging
 import sys
@@ -10,12 +10,12 @@ from pipeline.run import Update
 
 log = logging.getLogger(__name__)
 
-LINE_EVERY = 30.0  # seconds between two lines where there is no terminal
+LINE_EVERY = 30.0  # seconds between two log lines
 
 
 @contextmanager
 def progress_bar(title: str, total: int) -> Iterator[Update]:
-    """A function that takes how many of a run's calls have ended, of how many, and the points so far, and shows it."""
+    """A function that shows the progress; it takes the number of ended calls, of all calls, and of received points."""
     if not sys.stderr.isatty():
         yield _line_now_and_then(title)
         return

@@ -1,4 +1,4 @@
-"""Runs one command: its errors become one line on standard error and an exit code."""
+"""Runs one command; an error becomes one line on standard error and an exit code."""
 
 import errno
 import logging
@@ -18,19 +18,19 @@ from model.settings import Settings
 
 log = logging.getLogger(__name__)
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a write to standard output meets
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # why a write to standard output fails
 
 
 def main(argv: Sequence[str] | None = None, parser: ArgumentParser | None = None) -> int:
     """Run one command; its exit code: 0, 1 where calls failed or data is lost, 2 for a wrong configuration or usage.
 
-    A script that is one command itself hands its parser in.
+    `parser` is that of main.py unless another script gives its own.
     """
     parsed = (parser or arguments.parser()).parse_args(argv)
-    if sys.stdout is None:  # closed by the caller
+    if sys.stdout is None:  # the caller has closed it
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process lives
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: no text ends a command
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does: any text can be printed
     scrubber = Scrubber([], PERSON)
     try:
         settings = Settings.read()
@@ -38,23 +38,25 @@ def main(argv: Sequence[str] | None = None, parser: ArgumentParser | None = None
         log_to("stderr", scrubber)
         exit_code: int = resolve_name(parsed.command)(parsed, settings, scrubber.scrub)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output has seen enough, as head does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of our output has closed it, as `head` does
+        _discard_output()
         return 1
     except PipelineError as error:
         print(scrubber.scrub(f"error: {error}"), file=sys.stderr)
         return error.exit_code
-    except OSError as error:
-        if error.filename is not None or error.errno not in NO_ROOM:
-            log.exception("this is a bug")
-            return 1
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print(f"error: standard output can't be written: {error.strerror}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 1
-    except Exception:
-        log.exception("this is a bug")
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is None and error.errno in UNWRITABLE:
+            _discard_output()
+            print(f"error: standard output can't be written: {error.strerror}", file=sys.stderr)
+        else:
+            log.exception("this is a bug")
         return 1
     return exit_code
+
+
+def _discard_output() -> None:
+    """Send buffered output to the null device, so that Python's flush at exit does not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,10 +7,12 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, closing
 
-from cli.fresh import check_confirmation, clear_and_refill
+from cli.fresh import check_confirmation, clear_sources
+from cli.jobs import announce, job_of, need_series
 from cli.logs import JOURNAL, PERSON, JsonLines, log_to, secrets_of
 from cli.process import open_database, stop_on_signals, until_stopped
-from cli.pull_backfill_settle import announce, need_series, pace_of, whole_job
+from cli.pull_backfill_settle import pace_of
+from cli.run_text import summary_line
 from db.heartbeat import Heartbeat
 from db.lock import SCHEDULER, SessionLock
 from db.setup import Database, ensure_schema
@@ -18,25 +20,25 @@ from model.errors import DatabaseAway, DatabaseLost, RunRefused, SchedulerRefuse
 from model.scrub import Scrubber
 from model.settings import Settings
 from model.values import Verb
-from pipeline.due import Duty
-from pipeline.plan import Job
+from pipeline.due import ScheduledRun
 from pipeline.run import run
 from pipeline.scheduler import Scheduler
+from pipeline.summary import Summary
 from pipeline.systemd import Notify
 from sources import SOURCES
 
 log = logging.getLogger(__name__)
 
-WAIT_SECONDS = 5.0  # between two looks for a database that is not there yet
-EXTENSION_SECONDS = 60.0  # for which each of these looks puts off the end of the start
+RETRY_SECONDS = 5.0  # between two attempts to reach a database that does not answer at the start
+EXTENSION_SECONDS = 60.0  # that each attempt adds to the time which systemd gives the start
 
 
 def run_scheduler(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
-    """Schedule until a signal: 0 then, 1 where the fresh start was not made, 3 where another scheduler is at work."""
+    """Schedule until a signal: 0 then, 1 where the fresh start was not made, 3 where another scheduler is running."""
     names = arguments.source or list(SOURCES)
     _log_as(arguments.log_format, settings)
-    for name in names:  # every source is checked before anything else
-        pull, backfill = (whole_job(name, verb, settings) for verb in (Verb.PULL, Verb.BACKFILL))
+    for name in names:  # checks all sources before anything else
+        pull, backfill = (job_of(name, verb, settings) for verb in (Verb.PULL, Verb.BACKFILL))
         announce(pull)
         if arguments.fresh:
             need_series(backfill)
@@ -52,7 +54,7 @@ def run_scheduler(arguments: argparse.Namespace, settings: Settings, scrub: Call
 
 
 def _log_as(log_format: str, settings: Settings) -> None:
-    """Log to standard output, without dates of our own where the journal sets them."""
+    """Log to standard output, without dates where the journal adds them."""
     dated = "JOURNAL_STREAM" not in os.environ
     secrets = secrets_of(settings)
     text = Scrubber(secrets, PERSON if dated else JOURNAL)
@@ -68,29 +70,32 @@ def _serve(
     stop: threading.Event,
     notify: Notify,
 ) -> int:
-    came_up = _come_up(names, arguments, database, stop, notify)
-    if came_up is None:
+    """Become the one scheduler, make the fresh start that was asked for, and schedule until the stop; the exit code."""
+    entered = _enter(names, arguments, database, stop, notify)
+    if entered is None:
         return 0
-    place, heartbeat = came_up
+    place, heartbeat = entered
     with closing(place), closing(heartbeat):
         paces = {name: pace_of(SOURCES[name], settings) for name in names}
         if arguments.fresh:
-            jobs = _to_clear(names, heartbeat.cleared, settings)
-            code = clear_and_refill(jobs, arguments, database, stop, paces, tell=log.info, refill=_later)
-            if code:
-                return code
+            jobs = [job_of(name, Verb.BACKFILL, settings) for name in _not_cleared(names, heartbeat.cleared)]
+            cleared = list(clear_sources(jobs, arguments, database, stop, paces, log.info))
+            if len(cleared) < len(jobs):
+                return 1
         notify.ready()
-        duties = [Duty(name, verb, at) for name in names for verb, at in SOURCES[name].SCHEDULES.items()]
-        log.info("scheduling: %s", "; ".join(f"{duty} {duty.schedule}" for duty in duties))
+        schedule = [ScheduledRun(name, verb, at) for name in names for verb, at in SOURCES[name].SCHEDULES.items()]
+        log.info("scheduling: %s", "; ".join(f"{each} {each.schedule}" for each in schedule))
         scheduler = Scheduler(
-            duties,
+            schedule,
             heartbeat,
             stop,
             notify,
             scrub,
-            hold=place.take,
-            make_job=lambda duty: whole_job(duty.source, duty.verb, settings),
-            run=lambda job, show: run(job, database, stop, scrub, paces[job.source.name], hold=place.take, show=show),
+            check_place=place.take,
+            make_job=lambda scheduled: job_of(scheduled.source, scheduled.verb, settings),
+            run=lambda job, show: _logged(
+                run(job, database, stop, scrub, paces[job.source.name], check_place=place.take, show=show)
+            ),
         )
         try:
             scheduler.serve()
@@ -99,11 +104,18 @@ def _serve(
     return 0
 
 
-def _come_up(
-    names: Sequence[str], arguments: argparse.Namespace, database: Database, stop: threading.Event, notify: "Notify"
+def _logged(summary: Summary) -> Summary:
+    """Log a summary in one line, in JSON with its figures; the same summary."""
+    level = logging.WARNING if summary.exit_code else logging.INFO
+    log.log(level, "%s", summary_line(summary), extra={"run": summary.figures()})
+    return summary
+
+
+def _enter(
+    names: Sequence[str], arguments: argparse.Namespace, database: Database, stop: threading.Event, notify: Notify
 ) -> tuple[SessionLock, Heartbeat] | None:
-    """The place of the one scheduler and its heartbeat, once the database is there; None where it is stopped before."""
-    told = False
+    """Wait for the database, take the place of the one scheduler and start its heartbeat; None after a stop."""
+    logged = False
     while not stop.is_set():
         with ExitStack() as undone:
             try:
@@ -111,12 +123,12 @@ def _come_up(
                 ensure_schema(database)
                 heartbeat = Heartbeat(database, names, fresh=arguments.fresh)
             except (DatabaseAway, DatabaseLost) as error:
-                if not told:
+                if not logged:
                     log.warning("%s: waiting for it", error)
                     notify.status("waiting for the database")
-                told = True
+                logged = True
                 notify.extend(EXTENSION_SECONDS)
-                stop.wait(WAIT_SECONDS)
+                stop.wait(RETRY_SECONDS)
             except RunRefused as error:
                 raise SchedulerRefused(str(error)) from None
             else:
@@ -125,18 +137,12 @@ def _come_up(
     return None
 
 
-def _later(job: Job) -> int:
-    """What is cleared is backfilled by the scheduler itself, as at each start."""
-    del job
-    return 0
-
-
-def _to_clear(names: Sequence[str], cleared: Collection[str], settings: Settings) -> list[Job]:
-    """The backfills of the sources that have not had their fresh start yet."""
+def _not_cleared(names: Sequence[str], cleared: Collection[str]) -> list[str]:
+    """The sources that still need their fresh start; logs which ones an earlier start has cleared."""
     if done := [name for name in names if name in cleared]:
         log.info(
-            "not cleared again, as an earlier start with --fresh has done it: %s; to clear once more: "
+            "not cleared again, since an earlier start with --fresh has cleared it: %s; to clear it once more: "
             "python main.py fresh, or a start without --fresh in between",
             ", ".join(done),
         )
-    return [whole_job(name, Verb.BACKFILL, settings) for name in names if name not in done]
+    return [name for name in names if name not in done]

@@ -1,4 +1,4 @@
-"""The command `sources`: what each source has, which keys are set, and what the configs ask for."""
+"""The command `sources`: the metrics of each source, which keys are set, and what the configs name."""
 
 import argparse
 import textwrap
@@ -11,7 +11,7 @@ from sources.config import read_config
 
 
 def show_sources(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
-    """What each source offers, which keys are set, and what the configs ask for."""
+    """Show the metrics of each source, whether its key is set, and how many series its config names."""
     del arguments, scrub
     for name, source in SOURCES.items():
         assets = read_config(ROOT / source.CONFIG, source)

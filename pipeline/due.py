@@ -1,4 +1,4 @@
-"""When runs are due: pure functions of schedules, a time, and the runs that pulls records."""
+"""When runs are due: pure functions of the schedules, a given time and the runs that pulls records."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from db import heartbeat
 from model.schedule import Schedule
 from model.values import Verb
 
-FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(minutes=15)  # before a failed run is tried again
+FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(minutes=15)  # before the scheduler retries a failed run
 
 
-class Duty(NamedTuple):
-    """A kind of run that a source makes on a schedule."""
+class ScheduledRun(NamedTuple):
+    """A run that the scheduler makes again and again: of a source, by a verb, at the times of a schedule."""
 
     source: str
     verb: Verb
@@ -21,54 +21,54 @@ class Duty(NamedTuple):
 
     @property
     def lane(self) -> tuple[str, bool]:
-        """What must not run at the same time: a source's pulls, and the rest of its runs."""
+        """Runs of one lane never overlap: the pulls of a source are a lane, its other runs are another."""
         return self.source, self.verb is Verb.PULL
 
     def __str__(self) -> str:
         return f"{self.source} {self.verb}"
 
 
-class Try(NamedTuple):
-    """A run for a slot, as pulls has it."""
+class Attempt(NamedTuple):
+    """A run for one slot, as recorded in pulls."""
 
-    ended: datetime | None  # None while it runs, and where it was killed
-    done: bool  # nothing of it failed, and nothing was cleared since
-    ours: bool = True  # made since the scheduler started
+    ended: datetime | None  # None while it runs, and for a run that was killed
+    done: bool  # nothing failed, and nothing was cleared since
+    ours: bool = True  # it began after this scheduler started
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What pulls says of a scheduler's duties."""
+    """The past of a scheduler's runs, as recorded in pulls."""
 
-    started: datetime  # when this scheduler did
-    first_runs: Mapping[str, datetime]  # of each source that ever had one
-    tries: Mapping[tuple[Duty, datetime], Sequence[Try]]  # of a duty's slot, in the order in which they began
+    started: datetime  # when this scheduler started
+    first_runs: Mapping[str, datetime]  # when the first run of a source began; without sources that had none
+    attempts: Mapping[tuple[ScheduledRun, datetime], Sequence[Attempt]]  # for a slot, in the order of their begin
 
 
-def slot_of(duty: Duty, now: datetime, started: datetime, first_run: datetime | None) -> datetime | None:
-    """The slot that a duty is to have done by now; None where there is none.
+def slot_of(scheduled: ScheduledRun, now: datetime, started: datetime, first_run: datetime | None) -> datetime | None:
+    """The latest slot, which should be done by now; None where there is none.
 
-    A backfill has one more at each start of the scheduler: it asks only for what is missing. A settle has none
-    before the first run of its source, since there is nothing to settle.
+    A backfill has an additional slot at each start of the scheduler; it asks only for what is missing. A settle has no
+    slot before the first run of its source, since there is nothing to settle yet.
     """
-    slot = duty.schedule.slot(now)
-    if duty.verb is Verb.BACKFILL and started <= now:  # else a clock that was ahead has dated the start
+    slot = scheduled.schedule.slot(now)
+    if scheduled.verb is Verb.BACKFILL and started <= now:  # a later start was dated by a clock that was ahead
         return max(slot, started)
-    if duty.verb is Verb.SETTLE and (first_run is None or slot < first_run):
+    if scheduled.verb is Verb.SETTLE and (first_run is None or slot < first_run):
         return None
     return slot
 
 
-def next_try(slot: datetime, tries: Sequence[Try], now: datetime) -> datetime | None:
-    """When a slot's next run may start, None once the slot is done.
+def next_attempt(slot: datetime, attempts: Sequence[Attempt], now: datetime) -> datetime | None:
+    """When the next run for a slot may start; None once the slot is done.
 
-    That is at once, or after a wait that doubles with each failure since the scheduler started: who restarts it has
-    mended something. A run that was killed has not failed, and nobody waits for an end that lies in the future, by a
-    clock that has since jumped back.
+    The first run may start at the slot. After a failure there is a wait, which doubles with each failure since the
+    scheduler started: a person who restarts it has repaired something. A killed run does not count as a failure. An end
+    that lies in the future was dated by a clock that has since jumped back; nobody waits for it.
     """
-    if any(each.done for each in tries):
+    if any(each.done for each in attempts):
         return None
-    failed = [each.ended for each in tries if each.ended and each.ours]
+    failed = [each.ended for each in attempts if each.ended and each.ours]
     if not failed or failed[-1] > now + FIRST_WAIT:
         return slot
     return failed[-1] + wait(len(failed))
@@ -80,30 +80,32 @@ def wait(failures: int) -> timedelta:
 
 
 def due(
-    duties: Sequence[Duty], now: datetime, history: History, busy: Collection[tuple[str, bool]]
-) -> Iterator[tuple[Duty, datetime]]:
-    """The duties to start now, with their slots: of each lane that is not busy the first that is due.
+    schedule: Sequence[ScheduledRun], now: datetime, history: History, busy: Collection[tuple[str, bool]]
+) -> Iterator[tuple[ScheduledRun, datetime]]:
+    """The runs to start now, with their slots: in each lane that is not busy, the first one that is due.
 
-    Only the latest slot of each counts, so whatever the scheduler has missed costs one run.
+    Only the latest slot counts, so one run catches up on all slots that the scheduler has missed.
     """
     taken = set(busy)
-    for duty in duties:
-        slot = slot_of(duty, now, history.started, history.first_runs.get(duty.source))
-        if slot is None or duty.lane in taken:
+    for scheduled in schedule:
+        slot = slot_of(scheduled, now, history.started, history.first_runs.get(scheduled.source))
+        if slot is None or scheduled.lane in taken:
             continue
-        start = next_try(slot, history.tries.get((duty, slot), ()), now)
+        start = next_attempt(slot, history.attempts.get((scheduled, slot), ()), now)
         if start is not None and start <= now:
-            taken.add(duty.lane)
-            yield duty, slot
+            taken.add(scheduled.lane)
+            yield scheduled, slot
 
 
-def read_history(cursor: Any, duties: Sequence[Duty], now: datetime, started: datetime, first_pull_id: int) -> History:
-    """What pulls says of the latest slot of each duty of a scheduler that started then."""
-    first_runs = heartbeat.first_runs(cursor, sorted({duty.source for duty in duties}))
-    slots = [(duty, slot_of(duty, now, started, first_runs.get(duty.source))) for duty in duties]
-    wanted = [(duty, slot) for duty, slot in slots if slot is not None]
-    rows = heartbeat.tries(cursor, [(duty.source, duty.verb.value, slot) for duty, slot in wanted], first_pull_id)
-    tries: dict[tuple[Duty, datetime], list[Try]] = {}
+def read_history(
+    cursor: Any, schedule: Sequence[ScheduledRun], now: datetime, started: datetime, first_pull_id: int
+) -> History:
+    """The history, for the latest slot of each scheduled run, of a scheduler that started at this time."""
+    first_runs = heartbeat.first_runs(cursor, sorted({each.source for each in schedule}))
+    slots = [(each, slot_of(each, now, started, first_runs.get(each.source))) for each in schedule]
+    wanted = [(each, slot) for each, slot in slots if slot is not None]
+    rows = heartbeat.tries(cursor, [(each.source, each.verb.value, slot) for each, slot in wanted], first_pull_id)
+    attempts: dict[tuple[ScheduledRun, datetime], list[Attempt]] = {}
     for index, ended, done, ours in rows:
-        tries.setdefault(wanted[index], []).append(Try(ended, done, ours))
-    return History(started, first_runs, tries)
+        attempts.setdefault(wanted[index], []).append(Attempt(ended, done, ours))
+    return History(started, first_runs, attempts)

@@ -11,7 +11,7 @@ from db.heartbeat import Beat, last_beat
 from db.lock import SCHEDULER, is_held, place_of_run
 from model.settings import ROOT, Settings
 from model.values import Target
-from pipeline.due import Duty, read_history
+from pipeline.due import ScheduledRun, read_history
 from pipeline.freshness import Freshness, freshness
 from pipeline.run_health import RunHealth, health_of_runs
 from sources import SOURCES
@@ -106,7 +106,7 @@ def configured_targets(name: str, settings: Settings) -> list[Target]:
 def _source_health(
     cursor: Any, name: str, settings: Settings, now: datetime, beat: Beat | None, *, alive: bool
 ) -> SourceHealth:
-    duties = [Duty(name, verb, schedule) for verb, schedule in SOURCES[name].SCHEDULES.items()]
+    duties = [ScheduledRun(name, verb, schedule) for verb, schedule in SOURCES[name].SCHEDULES.items()]
     started, first_pull_id = (beat.started_at, beat.first_pull_id) if beat else (now, 0)
     history = read_history(cursor, duties, now, started, first_pull_id)
     last = last_runs(cursor, [(name, duty.verb.value) for duty in duties])

@@ -1,53 +1,50 @@
-"""What a run is asked to do, and the calls that it takes: those for what is not covered yet."""
+"""Which series a run asks for, in which window, and the calls that this takes."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import Enum
+from enum import Enum, auto
 
+from db.coverage import Name
+from db.setup import Database
+from db.store import Store
 from model.errors import ConfigurationError
 from model.text import nearest
 from model.values import DAY, Target, Verb, Window, midnight
+from pipeline.gaps import without_pauses
 from sources.base import EARLIEST, BaseSource, Call
-
-CALLS_SHOWN = 3  # of those whose paths are alike
-WINDOWS_SHOWN = 8
 
 
 class Scope(Enum):
-    """Which days of its window a backfill asks for."""
+    """Which days of its window a run asks for."""
 
-    MISSING = "those for which the API has not answered yet"
-    GAPS = "of each series, those since its first day that are not there and were never asked for"
-    EMPTY_GAPS = "the same, and those for which the API had nothing"
-    FULL = "all"
+    MISSING = auto()  # the days that the API has not answered for yet
+    GAPS = auto()  # the days since the first day of each series that were never requested
+    EMPTY_GAPS = auto()  # these, and the days for which the API had nothing
+    FULL = auto()  # all days
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a run is asked to do: these series, in this window; and the series that it leaves out and why."""
+    """What a run has to do: a source, a verb, the series, the window; and how many series it leaves out and why."""
 
     source: BaseSource
     verb: Verb
     targets: tuple[Target, ...]
     window: Window
-    left_out: tuple[Target, ...]  # which only another verb asks for
-    without_key: int
+    left_out: tuple[Target, ...]  # series that this verb cannot ask for
+    without_key: int  # series that need an API key, which is not set
     scope: Scope = Scope.FULL
-    slot: datetime | None = None  # of the schedule, for which it is made
+    slot: datetime | None = None  # the time in the schedule that a run of the scheduler is for
 
     def __str__(self) -> str:
         return f"{self.source.name} {self.verb}"
 
-    def not_asked(self, number: int) -> str:
-        """Why so many of its series are not asked for."""
-        missing = self.scope is Scope.MISSING
-        return f"{number:,} series are {f'covered from {days(self.window)}' if missing else 'without such a gap'}"
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The calls of one run, by the windows that they ask for."""
+    """The calls of one run, by the window that they ask for."""
 
     job: Job
     windows: Mapping[Window, Sequence[Call]]
@@ -58,58 +55,25 @@ class Plan:
         return [call for calls in self.windows.values() for call in calls]
 
     @property
+    def series(self) -> set[Target]:
+        """The series that the calls ask for."""
+        return {target for call in self.calls for target in call.targets}
+
+    @property
     def duration(self) -> timedelta:
-        """How long the source's pace makes the calls take at least."""
+        """The least time that the calls take at the pace of the source."""
         return timedelta(seconds=len(self.calls) * self.job.source.REQUEST_DELAY)
-
-    def lines(self) -> list[str]:
-        """The plan for a person: how many calls, how long, which windows, and a few of each family of paths."""
-        seconds = self.duration.total_seconds()
-        span = f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-        asked = {target for call in self.calls for target in call.targets}
-        lines = [f"{self.job}: {len(self.calls):,} calls for {len(asked):,} series, at least {span}"]
-        if others := len(set(self.job.targets) - asked):
-            lines.append(f"  {self.job.not_asked(others)}: nothing to ask")
-        shown = sorted(self.windows)[:WINDOWS_SHOWN]
-        for window in shown:
-            calls = self.windows[window]
-            series = {target for call in calls for target in call.targets}
-            lines.append(f"  {days(window)}: {len(calls):,} calls for {len(series):,} series")
-        if len(self.windows) > len(shown):
-            lines.append(f"  and {len(self.windows) - len(shown):,} more windows")
-        return lines + self._families()
-
-    def _families(self) -> list[str]:
-        lines: list[str] = []
-        alike: dict[str, list[Call]] = {}
-        for call in self.calls:
-            alike.setdefault(call.path.rstrip("/").rpartition("/")[0], []).append(call)
-        for family, calls in alike.items():
-            shown = calls if len(calls) <= CALLS_SHOWN + 1 else calls[:CALLS_SHOWN]
-            lines += [f"    {call}" for call in shown]
-            if len(calls) > len(shown):
-                lines.append(f"    and {len(calls) - len(shown):,} more of {family}/…")
-        return lines
-
-
-def days(window: Window) -> str:
-    """A window as its first and last day."""
-    first, last = window.start.date(), (window.end - DAY).date()
-    return f"{first}" if first == last else f"{first} to {last}"
 
 
 def choose(
     targets: Sequence[Target], only_assets: Sequence[str], only_metrics: Sequence[str], config: str
 ) -> list[Target]:
-    """Those of a config's series that were asked for by name, all of them where none was.
+    """The series of a config with these assets and metrics; an empty list of names stands for all names.
 
-    Raises ConfigurationError, with the nearest name, for one that no row of the config, so called, has.
+    `config` is the name of the file. Raises ConfigurationError, with the nearest name, for a name that is not in it.
     """
-    known_assets, known_metrics = {target.asset for target in targets}, {target.metric for target in targets}
-    for kind, names, known in (("asset", only_assets, known_assets), ("metric", only_metrics, known_metrics)):
-        for name in names:
-            if name not in known:
-                raise ConfigurationError(f"{config} has no {kind} {name!r}: {nearest(name, known, listed=config)}")
+    known = [(target.asset, target.metric) for target in targets]
+    check_names(only_assets, only_metrics, known, f"{config} has no", listed=config)
     chosen = [
         target
         for target in targets
@@ -120,10 +84,30 @@ def choose(
     return chosen
 
 
+def check_names(
+    assets: Sequence[str],
+    metrics: Sequence[str],
+    known: Sequence[Name],
+    has_no: str,
+    listed: str = "python main.py sources",
+) -> None:
+    """Raise ConfigurationError, with the nearest name, for an asset or metric that no known series has.
+
+    The message begins with `has_no`, such as "artemis has no"; `listed` says where to find the known names.
+    """
+    for kind, names, existing in (
+        ("asset", assets, {asset for asset, _ in known}),
+        ("metric", metrics, {metric for _, metric in known}),
+    ):
+        for name in names:
+            if name not in existing:
+                raise ConfigurationError(f"{has_no} {kind} {name!r}: {nearest(name, existing, listed)}")
+
+
 def make_job(
     source: BaseSource, verb: Verb, targets: Sequence[Target], window: Window, scope: Scope = Scope.FULL
 ) -> Job:
-    """The job for those of the targets that this kind of run can ask for with the keys that are set."""
+    """The job for those targets that the verb can ask for with the keys that are set."""
     fitting = [target for target in targets if verb in source.METRICS[target.metric].verbs]
     open_ones = [target for target in fitting if source.can_ask(target.metric, with_key=bool(source.key))]
     return Job(
@@ -137,11 +121,45 @@ def make_job(
     )
 
 
-def make_plan(job: Job, missing: Mapping[tuple[str, str], Sequence[Window]] | None = None) -> Plan:
-    """The fewest calls for what is missing of each series (asset, metric): all of the window where nothing is said.
+def plan_alone(database: Database, job: Job) -> Plan:
+    """The calls that a run of the job would make now."""
+    with closing(Store(database, job.source.name, job.verb, lambda: None)) as store:
+        return plan_in(store, job)
 
-    Series with the same missing window share calls. Where windows are so many and scattered that one over all of
-    them takes fewer calls, that one is asked for. A history that only comes whole is asked for whole.
+
+def plan_in(store: Store, job: Job) -> Plan:
+    """The calls that a job needs in addition to what is stored."""
+    if job.scope is Scope.FULL:
+        return make_plan(job)
+    if job.scope is Scope.MISSING:
+        return make_plan(job, store.missing(job.targets, job.window))
+    return make_plan(job, _gaps_of(job, store))
+
+
+def _gaps_of(job: Job, store: Store) -> dict[Name, list[Window]]:
+    """The gaps in a job's window that it asks for, of each series that has any.
+
+    A series that was never requested is one gap. Days that were lost are not asked for: only a full backfill does that.
+    """
+    targets = {(target.asset, target.metric): target for target in job.targets}
+    gaps = {name: [job.window] for name in targets}
+    for series in store.maps(job.window.end, job.source.own_times()):
+        if (name := (series.asset, series.metric)) in targets and (series.answered or series.days):
+            known = without_pauses(series, job.source.rhythm(targets[name]))
+            gaps[name] = known.never + (known.empty if job.scope is Scope.EMPTY_GAPS else [])
+    return {name: inside for name, windows in gaps.items() if (inside := _clip(windows, job.window))}
+
+
+def _clip(windows: Sequence[Window], to: Window) -> list[Window]:
+    clipped = [Window(max(window.start, to.start), min(window.end, to.end)) for window in windows]
+    return [window for window in clipped if window.start < window.end]
+
+
+def make_plan(job: Job, missing: Mapping[Name, Sequence[Window]] | None = None) -> Plan:
+    """The fewest calls for the missing windows of each series; for the whole window of the job where none are given.
+
+    Series with the same missing window share calls. Where one window around all missing ones takes fewer calls, the
+    plan asks for that one. It asks for all of a history that the API only returns whole.
     """
     if missing is None:
         return Plan(job, {job.window: _calls(job, job.targets, job.window)} if job.targets else {})
@@ -155,10 +173,10 @@ def make_plan(job: Job, missing: Mapping[tuple[str, str], Sequence[Window]] | No
     if len(exact) < 3:
         return Plan(job, exact)
     all_targets = list(dict.fromkeys(target for targets in wanted.values() for target in targets))
-    hull = Window(min(window.start for window in wanted), max(window.end for window in wanted))
-    together = _calls(job, all_targets, hull)
+    around = Window(min(window.start for window in wanted), max(window.end for window in wanted))
+    together = _calls(job, all_targets, around)
     fewer = len(together) < sum(map(len, exact.values()))
-    return Plan(job, {hull: together} if fewer else exact)
+    return Plan(job, {around: together} if fewer else exact)
 
 
 def _calls(job: Job, targets: Sequence[Target], window: Window) -> list[Call]:
@@ -166,19 +184,21 @@ def _calls(job: Job, targets: Sequence[Target], window: Window) -> list[Call]:
 
 
 def pull_window(now: datetime, days: int) -> Window:
-    """The last `days` days in UTC, the open one included."""
+    """The last `days` UTC days, today included."""
     tomorrow = midnight(now) + DAY
     return Window(tomorrow - days * DAY, tomorrow)
 
 
 def backfill_window(now: datetime, first: datetime, start: datetime | None, end: datetime | None) -> Window:
-    """From `start`, or `first` where it is None, up to and without `end`, or today where it is None.
+    """From `start` (None: `first`) up to but excluding `end` (None: today).
 
-    Raises ConfigurationError where it is empty or reaches into the open day.
+    Raises ConfigurationError where the window is empty, or contains today, which is still open.
     """
     today = midnight(now)
     if start is not None and start < EARLIEST:
-        raise ConfigurationError(f"--start {start.date()} is before {EARLIEST.date()}: no source is so old")
+        raise ConfigurationError(
+            f"--start {start.date()} is before {EARLIEST.date()}: no source has data from before that day"
+        )
     if start is not None and start >= today:
         raise ConfigurationError(f"--start {start.date()} is not in the past: a backfill ends before today (UTC)")
     if end is not None and end > today:
@@ -190,7 +210,7 @@ def backfill_window(now: datetime, first: datetime, start: datetime | None, end:
 
 
 def settle_window(now: datetime, number: int) -> Window:
-    """The last closed days, so many of them, in UTC; raises ConfigurationError where they are none or too many."""
+    """The last `number` closed UTC days; raises ConfigurationError where the number is below 1 or too large."""
     today = midnight(now)
     most = (today - EARLIEST) // DAY
     if not 1 <= number <= most:

@@ -1,4 +1,4 @@
-"""One run: the place where a source meets the store."""
+"""One run: fetches from a source and stores what it receives."""
 
 import logging
 import threading
@@ -11,8 +11,7 @@ from db.setup import Database
 from db.store import Store
 from model.errors import CallFailed, DatabaseLost, RunRefused, SourceStopped
 from model.values import DAY, Answered, DataPoint, Verb, Window, midnight
-from pipeline.gaps import to_ask
-from pipeline.plan import Job, Plan, Scope, make_plan
+from pipeline.plan import Job, plan_in
 from pipeline.summary import Summary
 from sources.base import Answer
 from sources.fetch import Fetch, Outcome
@@ -21,12 +20,12 @@ from sources.pace import Pace
 
 log = logging.getLogger(__name__)
 
-Update = Callable[[int, int, int], None]  # takes the calls that have ended, of how many, and the points received
+Update = Callable[[int, int, int], None]  # takes the number of ended calls, of all calls, and of received points
 Show = Callable[[str, int], AbstractContextManager[Update]]  # shows the progress of a run with this title and calls
 
 BATCH_POINTS = 50_000  # as many rows as one transaction loads at full speed
-BATCH_SECONDS = 2.0  # what a killed process may lose
-BELIEVED_EMPTY = 7 * DAY  # for how long several series may have nothing at all
+BATCH_SECONDS = 2.0  # of work that a killed process may lose
+LONGEST_EMPTY = 7 * DAY  # an answer for several series and a longer window is not believed where it has no point
 
 
 def run(
@@ -36,33 +35,33 @@ def run(
     scrub: Callable[[str], str],
     pace: Pace,
     *,
-    hold: Callable[[], None] = lambda: None,
+    check_place: Callable[[], None] = lambda: None,
     show: Show = lambda title, total: nullcontext(lambda *_: None),  # noqa: ARG005
 ) -> Summary:
-    """Make the calls that a job takes, store what they give, record the run in pulls; ends early once `stop` is set.
+    """Make the calls of a job, store the points and record the run in pulls; ends early once `stop` is set.
 
-    `scrub` hides secrets in what is recorded; `hold` makes sure, before anything is written, of another place that
-    the caller must have. Raises RunRefused where the same run is under way elsewhere, or from `hold`; DatabaseLost
-    where the database does not come back; failed calls are counted, not raised.
+    `scrub` hides secrets in what is recorded. `check_place` is called before each write; it raises RunRefused where
+    the caller no longer holds its own place, such as that of the scheduler. A failed call is counted, not raised.
+    Raises RunRefused where the same run is under way elsewhere, and DatabaseLost where the database stays away.
     """
     began = time.monotonic()
     source, verb = job.source, job.verb
 
-    def hold_both() -> None:
-        hold()
+    def check_both_places() -> None:
+        check_place()
         lock.take()
 
     with (
         closing(SessionLock(database, place_of_run(source.name, verb), stop)) as lock,
-        closing(Store(database, source.name, verb, hold_both, stop)) as store,
+        closing(Store(database, source.name, verb, check_both_places, stop)) as store,
     ):
-        hold()
+        check_place()
         pull_id = store.begin_run([name for name, metric in source.METRICS.items() if metric.live_only], job.slot)
-        summary = Summary(plan := plan_in(store, job), len({target for call in plan.calls for target in call.targets}))
+        summary = Summary(plan_in(store, job))
         try:
             _fetch_and_store(summary, Client(source, stop, pace), store, show)
         except (DatabaseLost, RunRefused):
-            raise  # nothing can be recorded, or may be
+            raise  # the end of the run cannot be recorded, or must not be
         except Exception as error:
             summary.broken = f"{type(error).__name__}: {error}"
             store.end_run(pull_id, summary.end(scrub))
@@ -72,23 +71,8 @@ def run(
     return summary
 
 
-def plan_alone(database: Database, job: Job) -> Plan:
-    """The calls that a run of the job would make now."""
-    with closing(Store(database, job.source.name, job.verb, hold=lambda: None)) as store:
-        return plan_in(store, job)
-
-
-def plan_in(store: Store, job: Job) -> Plan:
-    """The calls that a job takes, given what the store has already."""
-    if job.scope is Scope.FULL:
-        return make_plan(job)
-    if job.scope is Scope.MISSING:
-        return make_plan(job, store.missing(job.targets, job.window))
-    return make_plan(job, to_ask(job, store))
-
-
 def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show) -> None:
-    """Take answers as they come and load them batch by batch, each answer's points in one transaction."""
+    """Take answers as they come and load them in batches; the points of one answer share a transaction."""
     batch: list[DataPoint] = []
     answered: list[Answered] = []
     loaded = time.monotonic()
@@ -97,7 +81,7 @@ def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show)
     with Fetch(client, calls, client.source.answer) as outcomes, show(str(summary.plan.job), total) as update:
         for outcome in outcomes:
             if outcome is not None:
-                batch += _take(outcome, summary)
+                batch += _count(outcome, summary)
                 answered += _answered(outcome, summary.plan.job)
                 total += outcome.pieces
             if len(batch) >= BATCH_POINTS or (answered and time.monotonic() - loaded >= BATCH_SECONDS):
@@ -109,31 +93,47 @@ def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show)
     summary.counts.add(store.load(batch, answered))
     summary.not_made = total - summary.calls
     if not summary.not_made:
-        by_name = {(target.asset, target.metric): target for call in calls for target in call.targets}
-        summary.silent = [by_name[name] for name in by_name.keys() - summary.seen - summary.unanswered]
-        summary.silent.sort()
+        known = summary.with_data | summary.unanswered
+        summary.without_data = sorted(each for each in summary.plan.series if (each.asset, each.metric) not in known)
 
 
-def _take(outcome: Outcome[Answer], summary: Summary) -> list[DataPoint]:
-    """Count how a call ended; the points that it gives the run."""
-    _count(outcome, summary)
+def _count(outcome: Outcome[Answer], summary: Summary) -> list[DataPoint]:
+    """Count a call that ended; the points that the run stores of its answer."""
+    summary.calls += 1
     if outcome.answer:
-        points = _fit(outcome.answer, summary)
-        summary.seen.update((point.asset, point.metric) for point in points)
+        points = _points_to_store(outcome.answer, summary.plan.job)
+        summary.today = midnight(outcome.answer.received)
+        summary.received += len(points)
+        summary.nulls += outcome.answer.nulls
+        summary.rejected.update(outcome.answer.rejected)
+        summary.with_data.update((point.asset, point.metric) for point in points)
         return points
-    if not outcome.pieces:
+    if outcome.pieces:
+        log.info("%s: asking again in %d smaller calls", outcome.error, outcome.pieces)
+    elif outcome.error:
+        _count_failure(outcome.error, summary)
         summary.unanswered.update((target.asset, target.metric) for target in outcome.call.targets)
     return []
 
 
+def _count_failure(error: BaseException, summary: Summary) -> None:
+    """Count a failed call; log each message once."""
+    if not isinstance(error, (CallFailed, SourceStopped)):
+        raise error
+    summary.failed += 1
+    if str(error) not in summary.failures:
+        log.log(logging.ERROR if isinstance(error, SourceStopped) else logging.WARNING, "%s", error)
+    summary.failures[str(error)] += 1
+
+
 def _answered(outcome: Outcome[Answer], job: Job) -> Iterator[Answered]:
-    """The series for which a call was answered, with the closed days that it asked for."""
-    if outcome.answer is None or _says_nothing(outcome.answer):
+    """The series and the closed days that a call got an answer for."""
+    if outcome.answer is None or _is_suspicious(outcome.answer):
         return
     call, today = outcome.call, midnight(outcome.answer.received)
     for target in call.targets:
         metric = job.source.METRICS[target.metric]
-        if metric.live_only:  # what it was today can't be asked for tomorrow
+        if metric.live_only:  # nobody can ask tomorrow what it was today
             yield Answered(target.asset, target.metric, Window(today, today + DAY), api_id=target.id)
         elif call.dated and call.window.start < today:
             days = Window(call.window.start, min(call.window.end, today))
@@ -142,46 +142,25 @@ def _answered(outcome: Outcome[Answer], job: Job) -> Iterator[Answered]:
             yield Answered(target.asset, target.metric, api_id=target.id)
 
 
-def _says_nothing(answer: Answer) -> bool:
-    """Whether an answer for many series and days has nothing in it: it is not believed, and asked for again next time.
+def _is_suspicious(answer: Answer) -> bool:
+    """Whether an answer for several series and many days has nothing in it. The next run asks again.
 
-    An API answers so, with 200, where it does not know the path, as Artemis does; remembered, the days of all these
-    series would never be asked for again.
+    Artemis answers a path that it does not know with 200 and no data. Such an answer must not count as coverage, or no
+    backfill would ever ask for these days again.
     """
     call = answer.call
-    many = len(call.targets) > 1 and call.window.end - call.window.start > BELIEVED_EMPTY
-    return call.dated and many and not answer.points and not answer.nulls
+    large = len(call.targets) > 1 and call.window.end - call.window.start > LONGEST_EMPTY
+    return call.dated and large and not answer.points and not answer.nulls
 
 
-def _fit(answer: Answer, summary: Summary) -> list[DataPoint]:
-    """The points that the run may store: in its window, and for a pull dated at midnight of their own day."""
-    window, metrics = answer.call.window, summary.plan.job.source.METRICS
-    if summary.plan.job.verb is Verb.PULL:  # no upper bound: a run that passes midnight dates what it gets by its day
-        points = [point for point in answer.points if point.at >= window.start]
-        points.sort(key=lambda point: point.at)  # of one day's points the last is stored
-        for point in points:
-            point.at = midnight(point.at)
-    else:
-        points = [point for point in answer.points if point.at + metrics[point.metric].shift in window]
-    summary.today = midnight(answer.received)
-    summary.received += len(points)
-    summary.nulls += answer.nulls
-    summary.rejected.update(answer.rejected)
+def _points_to_store(answer: Answer, job: Job) -> list[DataPoint]:
+    """The points in the window of the call; those of a pull get the time of midnight of their own day."""
+    window, metrics = answer.call.window, job.source.METRICS
+    if job.verb is not Verb.PULL:
+        return [point for point in answer.points if point.at + metrics[point.metric].shift in window]
+    # no upper bound: a run that passes midnight may receive points of the new day
+    points = [point for point in answer.points if point.at >= window.start]
+    points.sort(key=lambda point: point.at)  # the store keeps the last point of each day
+    for point in points:
+        point.at = midnight(point.at)
     return points
-
-
-def _count(outcome: Outcome[Answer], summary: Summary) -> None:
-    """Count a call that ended; log what failed, a stopped source once."""
-    summary.calls += 1
-    error = outcome.error
-    if error is None:
-        return
-    if outcome.pieces:
-        log.info("%s: asking again in %d smaller calls", error, outcome.pieces)
-        return
-    if not isinstance(error, (CallFailed, SourceStopped)):
-        raise error
-    summary.failed += 1
-    if str(error) not in summary.failures:
-        log.log(logging.ERROR if isinstance(error, SourceStopped) else logging.WARNING, "%s", error)
-    summary.failures[str(error)] += 1

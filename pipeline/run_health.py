@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from db.health import LastRuns
-from pipeline.due import Duty, History, next_try, slot_of
+from pipeline.due import History, ScheduledRun, next_attempt, slot_of
 
 START_ALLOWED = timedelta(minutes=15)  # from a slot until its run has started
 RUN_ALLOWED = timedelta(hours=2)  # from a slot until its run has stored the values
@@ -30,7 +30,7 @@ IN_TROUBLE = frozenset({RunState.FAILING, RunState.SLOW, RunState.OVERDUE})
 class RunHealth:
     """The state of a scheduled run, and how it last went."""
 
-    duty: Duty
+    duty: ScheduledRun
     slot: datetime | None  # the latest slot that is due
     state: RunState
     last: LastRuns
@@ -57,11 +57,11 @@ class RunHealth:
 
 
 def health_of_runs(
-    duties: Sequence[Duty],
+    duties: Sequence[ScheduledRun],
     now: datetime,
     history: History,
     last_runs: Mapping[tuple[str, str], LastRuns],
-    running: Collection[Duty],
+    running: Collection[ScheduledRun],
     *,
     alive: bool,
 ) -> list[RunHealth]:
@@ -73,7 +73,7 @@ def health_of_runs(
     for duty in duties:
         last = last_runs[duty.source, duty.verb.value]
         slot = slot_of(duty, now, history.started, history.first_runs.get(duty.source))
-        start = slot and next_try(slot, history.tries.get((duty, slot), ()), now)
+        start = slot and next_attempt(slot, history.attempts.get((duty, slot), ()), now)
         next_run = duty.schedule.slot(now) + duty.schedule.every if alive else None
         if slot is None or start is None:
             state = RunState.WAITING if slot is None else RunState.DONE
@@ -89,11 +89,11 @@ def health_of_runs(
 
 
 def _unfinished_state(
-    duty: Duty,
+    duty: ScheduledRun,
     now: datetime,
     last: LastRuns,
-    lane: Collection[Duty],
-    running: Collection[Duty],
+    lane: Collection[ScheduledRun],
+    running: Collection[ScheduledRun],
     could_start: datetime,
 ) -> RunState:
     """The state of a run whose slot is not done; `lane` has the runs of which only one can run at a time."""

@@ -1,4 +1,4 @@
-"""What the service manager is told, where one has started us: the protocol of systemd's sd_notify(3)."""
+"""Messages to the service manager that has started this process: the protocol of systemd's sd_notify(3)."""
 
 import logging
 import os
@@ -9,10 +9,13 @@ log = logging.getLogger(__name__)
 
 
 class Notify:
-    """Sends states to the service manager; does nothing where there is none."""
+    """Sends states to the service manager; does nothing without one.
+
+    `watchdog` is the time in seconds after which the manager restarts a silent service; None without a watchdog.
+    """
 
     def __init__(self, environment: MutableMapping[str, str] = os.environ) -> None:
-        """Takes the address out of the environment, so that no child, such as a database server, speaks for us."""
+        """Remove the address from the environment, so that no child process, such as a server, sends states."""
         address = environment.pop("NOTIFY_SOCKET", "")
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         microseconds = environment.get("WATCHDOG_USEC", "")
@@ -21,15 +24,15 @@ class Notify:
         self._failed = False
 
     def ready(self) -> None:
-        """The service has come up."""
+        """The service has started."""
         self._send("READY=1")
 
     def extend(self, seconds: float) -> None:
-        """It comes up later: put off the end of the start by so long from now."""
+        """Ask for this much time from now for the start."""
         self._send(f"EXTEND_TIMEOUT_USEC={seconds * 1_000_000:.0f}")
 
     def alive(self) -> None:
-        """Put off the restart for which the watchdog waits (`watchdog` seconds; None where there is none)."""
+        """Reset the watchdog."""
         self._send("WATCHDOG=1")
 
     def status(self, text: str) -> None:
@@ -47,7 +50,7 @@ class Notify:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
                 datagrams.settimeout(1)
                 datagrams.sendto(state.encode(), self._address)
-        except OSError as error:  # it restarts us if it misses this, so there is nothing else to do
+        except OSError as error:  # the manager restarts a service that it does not hear, so a warning is enough
             if not self._failed:
-                log.warning("the service manager is not to be reached: %s", error)
+                log.warning("the service manager cannot be reached: %s", error)
             self._failed = True

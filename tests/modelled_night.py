@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from cli.health_text import Problem, source_problems
 from db.health import Age, LastRuns
 from model.values import DAY, Rhythm, Target, Verb, midnight
-from pipeline.due import Duty, History, Try, due
+from pipeline.due import Attempt, History, ScheduledRun, due
 from pipeline.freshness import freshness
 from pipeline.health import SourceHealth
 from pipeline.run_health import RunState, health_of_runs
@@ -43,7 +43,7 @@ SERIES = {
 class Run:
     """A row of pulls: how it is to end, and whether it has."""
 
-    duty: Duty
+    duty: ScheduledRun
     slot: datetime
     began: datetime
     ends: datetime
@@ -68,7 +68,7 @@ class Model:
     source: str
     now: datetime
     lengths: dict[Verb, timedelta]
-    down: Callable[["Model", Duty], bool] = lambda _model, _duty: False
+    down: Callable[["Model", ScheduledRun], bool] = lambda _model, _duty: False
     silent: Callable[["Model", Target], bool] = lambda _model, _target: False  # it is not asked for, or not answered
     alive: bool = True
     idle: bool = False  # begins nothing, though it lives
@@ -76,7 +76,7 @@ class Model:
     rows: list[Run] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.duties = [Duty(self.source, verb, at) for verb, at in SOURCES[self.source].SCHEDULES.items()]
+        self.duties = [ScheduledRun(self.source, verb, at) for verb, at in SOURCES[self.source].SCHEDULES.items()]
         self.started = self.now
         self.known = {target: Known() for target in SERIES[self.source]}
 
@@ -130,12 +130,12 @@ class Model:
         return next(each.state for each in self.health().runs if each.duty.verb is verb)
 
     def _history(self) -> History:
-        tries: dict[tuple[Duty, datetime], list[Try]] = {}
+        tries: dict[tuple[ScheduledRun, datetime], list[Attempt]] = {}
         for run in self.rows:
-            tries.setdefault((run.duty, run.slot), []).append(Try(run.ended, run.done, run.began >= self.started))
+            tries.setdefault((run.duty, run.slot), []).append(Attempt(run.ended, run.done, run.began >= self.started))
         return History(self.started, {self.source: self.rows[0].began} if self.rows else {}, tries)
 
-    def _last_runs(self, duty: Duty) -> LastRuns:
+    def _last_runs(self, duty: ScheduledRun) -> LastRuns:
         """As the query LAST_RUNS, which tests/cli/test_status.py holds to the real table."""
         own = [run for run in self.rows if run.duty == duty]
         good = [run for run in own if run.done]

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Self
 
 import psycopg2
 
-from cli.pull_backfill_settle import whole_job
+from cli.jobs import job_of
 from db.embedded import EmbeddedServer
 from db.heartbeat import Heartbeat
 from db.lock import PLACES, SCHEDULER, SessionLock
@@ -31,7 +31,7 @@ from db.setup import Database, ensure_schema
 from model.schedule import Schedule, daily
 from model.settings import Settings
 from model.values import Verb
-from pipeline.due import Duty
+from pipeline.due import ScheduledRun
 from pipeline.plan import Job
 from pipeline.run import Show, run
 from pipeline.scheduler import Scheduler
@@ -57,7 +57,7 @@ from tests.fake_api import FakeApi
 
 DEFILLAMA = "asset,kind,metrics,id\naave-v3,protocol,FEES FEES_24H TVL,\nweth,coin,PRICE,coingecko:weth\n"
 ARTEMIS = "asset,metrics\nsol,PRICE FEES\n"
-SHORT_LOOK = "pipeline.scheduler.LOOK_SECONDS = 0.2"
+SHORT_CHECK = "pipeline.scheduler.CHECK_SECONDS = 0.2"
 SHORT_WAIT = "pipeline.due.FIRST_WAIT = timedelta(seconds=0.5)"
 SHORT_REST = "pipeline.scheduler.REFUSED_SECONDS = 0.2"
 PATCHED = """
@@ -256,20 +256,20 @@ class Lanes:
         pace = Pace(0.001, next_start=HostNextStart(Path(settings.get("PACE_DIRECTORY")) / "lanes"))
 
         def make(job: Job, show: Show) -> Summary:
-            summary = run(job, self.database, stop, str, pace, hold=self.place.take, show=show)
+            summary = run(job, self.database, stop, str, pace, check_place=self.place.take, show=show)
             with self._counting:
                 self.made += 1
             return summary
 
         self.scheduler = Scheduler(
-            [Duty(name, verb, at) for name in SOURCES for verb in (Verb.PULL, Verb.BACKFILL)],
-            self.heartbeat, stop, Notify({}), str, hold=self.place.take,
-            make_job=lambda duty: whole_job(duty.source, duty.verb, settings), run=make,
+            [ScheduledRun(name, verb, at) for name in SOURCES for verb in (Verb.PULL, Verb.BACKFILL)],
+            self.heartbeat, stop, Notify({}), str, check_place=self.place.take,
+            make_job=lambda duty: job_of(duty.source, duty.verb, settings), run=make,
         )  # fmt: skip
 
     def look(self) -> None:
         """One look at what is due."""
-        self.scheduler._look()
+        self.scheduler._check()
 
     def rest(self) -> None:
         """Wait until no run is under way."""

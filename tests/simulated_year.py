@@ -10,18 +10,19 @@ from random import Random
 from typing import NamedTuple
 
 from model.values import Verb
-from pipeline.due import Duty, History, Try, due, next_try, slot_of
+from pipeline.due import Attempt, History, ScheduledRun, due, next_attempt, slot_of
 from sources import SOURCES
 
-Due = Callable[[Sequence[Duty], datetime, History, Collection[tuple[str, bool]]], Iterable[tuple[Duty, datetime]]]
+Slot = tuple[ScheduledRun, datetime]
+Due = Callable[[Sequence[ScheduledRun], datetime, History, Collection[tuple[str, bool]]], Iterable[Slot]]
 Span = tuple[int, int]  # half-open, in seconds of true time since BEGIN
 
 BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
 MINUTE, HOUR, DAY = 60, 3600, 86_400
-LOOK = 30  # seconds between two looks at what is due, as LOOK_SECONDS
+LOOK = 30  # seconds between two looks at what is due, as CHECK_SECONDS
 FULL = {Verb.PULL: 4 * MINUTE, Verb.SETTLE: 20 * MINUTE, Verb.BACKFILL: 20 * MINUTE}  # a longer run is a slow one
 AHEAD = timedelta(minutes=5)  # what TRIES forgives a clock
-DUTIES = [Duty(name, verb, at) for name, source in SOURCES.items() for verb, at in source.SCHEDULES.items()]
+DUTIES = [ScheduledRun(name, verb, at) for name, source in SOURCES.items() for verb, at in source.SCHEDULES.items()]
 
 
 @dataclass(slots=True)
@@ -29,7 +30,7 @@ class Pull:
     """A row of pulls; and, below the line, what only the simulation knows."""
 
     pull_id: int
-    duty: Duty  # source_name and kind
+    duty: ScheduledRun  # source_name and kind
     slot: datetime
     pulled_at: datetime
     finished_at: datetime | None = None
@@ -103,7 +104,7 @@ class Pulls:
 
     def __init__(self) -> None:
         self.rows: list[Pull] = []
-        self.of_slot: dict[tuple[Duty, datetime], list[Pull]] = defaultdict(list)
+        self.of_slot: dict[tuple[ScheduledRun, datetime], list[Pull]] = defaultdict(list)
         self.first_runs: dict[str, datetime] = {}
         self._latest = BEGIN - timedelta(days=999)  # pulled_at of a row that is not ahead
 
@@ -120,14 +121,16 @@ class Pulls:
             for row in self.rows:
                 row.ahead |= row.pulled_at > now + AHEAD
             self._latest = max((each.pulled_at for each in self.rows if not each.ahead), default=now)
-        tries = {}
+        attempts = {}
         for duty in DUTIES:
             slot = slot_of(duty, now, life.started_at, self.first_runs.get(duty.source))
             if slot is None:
                 continue
             if rows := [row for row in self.of_slot.get((duty, slot), ()) if not row.ahead]:
-                tries[duty, slot] = [Try(row.finished_at, row.good, row.pull_id > life.first_pull_id) for row in rows]
-        return History(life.started_at, self.first_runs, tries)
+                attempts[duty, slot] = [
+                    Attempt(row.finished_at, row.good, row.pull_id > life.first_pull_id) for row in rows
+                ]
+        return History(life.started_at, self.first_runs, attempts)
 
 
 class Year:
@@ -213,11 +216,13 @@ class Year:
     def _nothing_before(self, now: datetime, history: History) -> int:
         """For how many seconds nothing can become due, unless a run ends or the world changes."""
         moments = [duty.schedule.slot(now) + duty.schedule.every for duty in DUTIES]
-        moments += [start for (_, slot), tries in history.tries.items() if (start := next_try(slot, tries, now))]
+        moments += [
+            start for (_, slot), attempts in history.attempts.items() if (start := next_attempt(slot, attempts, now))
+        ]
         moments.append(history.started)
         return seconds(min(moment for moment in moments if moment > now) - now)
 
-    def _begin(self, duty: Duty, slot: datetime, at: int, now: datetime) -> None:
+    def _begin(self, duty: ScheduledRun, slot: datetime, at: int, now: datetime) -> None:
         row = Pull(len(self.pulls.rows) + 1, duty, slot, now, began=at, life=len(self.lives) - 1)
         random, full = self._random, FULL[duty.verb]
         slow = random.random() < 0.01

@@ -12,10 +12,10 @@ import pytest
 
 from cli.arguments import scheduler_parser
 from cli.fresh import SAVED
-from cli.process import STOP_SECONDS
+from cli.process import SHUTDOWN_SECONDS
 from model.errors import ConfigurationError, PipelineError, SchedulerRefused
 from model.settings import EMBEDDED_DIRECTORY, PACE_DIRECTORY, ROOT
-from pipeline.scheduler import LOOK_SECONDS
+from pipeline.scheduler import CHECK_SECONDS
 from tests.commands import copy_tree, environment, run
 from tests.fake_api import FakeApi
 
@@ -90,12 +90,12 @@ def test_restarts_are_limited_and_outlast_the_session_of_a_host_that_has_crashed
 
 
 def test_the_watchdog_waits_for_more_than_two_looks() -> None:
-    assert seconds("WatchdogSec") > 2 * LOOK_SECONDS
+    assert seconds("WatchdogSec") > 2 * CHECK_SECONDS
 
 
 def test_a_stop_is_heard_by_the_scheduler_alone_which_has_the_time_for_it() -> None:
     assert one("KillMode") == "mixed"
-    assert seconds("TimeoutStopSec") > 2 * STOP_SECONDS
+    assert seconds("TimeoutStopSec") > 2 * SHUTDOWN_SECONDS
     assert not settings()["KillSignal"]  # SIGTERM, which the scheduler hears
 
 

@@ -8,8 +8,8 @@ from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from model.values import Verb
-from pipeline.due import LONGEST_WAIT, Duty, wait
-from tests.simulated_year import AHEAD, BEGIN, DAY, DUTIES, FULL, LOOK, Pull, Span, Year, seconds, within
+from pipeline.due import LONGEST_WAIT, ScheduledRun, wait
+from tests.simulated_year import AHEAD, BEGIN, DAY, DUTIES, FULL, LOOK, Pull, Slot, Span, Year, seconds, within
 
 
 class BrokenPromise(AssertionError):
@@ -126,14 +126,14 @@ def _check_waits(year: Year) -> None:
 class Demand(NamedTuple):
     """A slot that had to be done within a span, since the span was long enough for it."""
 
-    duty: Duty
+    duty: ScheduledRun
     slot: datetime
     since: int  # when the slot came, if no clock has jumped since; a run that began before was too early
     begin: int
     end: int
 
 
-def _demands(year: Year, duty: Duty) -> Iterator[Demand]:
+def _demands(year: Year, duty: ScheduledRun) -> Iterator[Demand]:
     """The slots of a duty that could be done.
 
     A time is calm for a duty while there are one process, the database, the API of its source and a clock that does
@@ -166,7 +166,7 @@ def _demands(year: Year, duty: Duty) -> Iterator[Demand]:
             slot += duty.schedule.every
 
 
-def _calm(year: Year, duty: Duty) -> list[Span]:
+def _calm(year: Year, duty: ScheduledRun) -> list[Span]:
     world = year.world
     slow = [(row.began, row.ended) for row in year.pulls.rows if row.slow and row.duty.lane == duty.lane]
     jumps = [(at, at) for at, _ in world.jumps]
@@ -200,7 +200,7 @@ def _judge(year: Year, demand: Demand) -> bool:
     raise BrokenPromise(f"not done: {demand}, of {year.pulls.of_slot.get(demand[:2])}")
 
 
-def _check_done(year: Year) -> tuple[set[tuple[Duty, datetime]], set[tuple[Duty, datetime]]]:
+def _check_done(year: Year) -> tuple[set[Slot], set[Slot]]:
     """The slots that had to be done, and those of them that were done too early."""
     demanded, too_early = set(), set()
     for demand in (each for duty in DUTIES for each in _demands(year, duty)):
@@ -211,7 +211,7 @@ def _check_done(year: Year) -> tuple[set[tuple[Duty, datetime]], set[tuple[Duty,
     return demanded, too_early
 
 
-def _count(year: Year, demanded: set[tuple[Duty, datetime]], too_early: set[tuple[Duty, datetime]]) -> Counts:
+def _count(year: Year, demanded: set[Slot], too_early: set[Slot]) -> Counts:
     end, slots = year.world.clock(0) + timedelta(seconds=year.world.seconds), set()
     for duty in DUTIES:
         first = duty.schedule.slot(BEGIN) + duty.schedule.every

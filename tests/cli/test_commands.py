@@ -47,7 +47,7 @@ UNUSED = "host=/nowhere"  # a database that a command fails on as soon as it ope
         ("main.py pull defillama --metric PERPS_VOLUME_24H", "in a pull: set DEFILLAMA_API_KEY"),
         ("main.py pull all --config x.csv", "error: --config goes with one source: name it in place of 'all'"),
         ("main.py pull defillama --config absent.csv", "error: absent.csv: there is no such config file"),
-        ("backfill_artemis.py --start 2024-1-x", "argument --start: '2024-1-x' is no date: write YYYY-MM-DD"),
+        ("backfill_artemis.py --start 2024-1-x", "argument --start: '2024-1-x' is not a date: write YYYY-MM-DD"),
         (
             "backfill_artemis.py --start 2024-02-01 --end 2024-02-01",
             "--start 2024-02-01 is not before --end 2024-02-01",
@@ -220,7 +220,7 @@ def test_from_nothing_a_pull_makes_its_own_database_reads_env_and_leaves_no_serv
         done = run("main.py pull defillama --metric TVL --asset lido", env=wanted, cwd=Path("/"), root=copy)
         assert done.returncode == 0, done.stderr
         assert re.search(r"1 calls, 0 failed; 1 points received: 1 new", done.stdout)
-        assert "making an embedded PostgreSQL" in done.stderr
+        assert "creating an embedded PostgreSQL" in done.stderr
         assert "database: embedded PostgreSQL 18" in done.stderr
         assert not list(copy.rglob("postmaster.pid"))
         again = run("main.py pull defillama --metric TVL --asset lido", env=wanted, cwd=Path("/"), root=copy)

@@ -19,7 +19,7 @@ from db.lock import SessionLock
 from db.setup import Database
 from db.store import Store
 from model.values import Answered, DataPoint, Target, Verb, Window, midnight
-from pipeline.fresh_start import fresh
+from pipeline.fresh_start import check_api
 from pipeline.plan import make_job
 from sources import SOURCES
 from sources.artemis import Artemis
@@ -186,7 +186,7 @@ def test_with_keep_all_every_row_comes_back(home: Home, lived: dict[str, Table],
 @pytest.mark.parametrize(
     ("line", "keys", "code", "said"),
     [
-        ("defillama", {}, 2, "nobody is there to be asked before all is cleared: write --yes\n"),
+        ("defillama", {}, 2, "nobody can confirm the clearing, since standard input is not a terminal: write --yes\n"),
         ("all", {"ARTEMIS_API_KEY": ""}, 2, "artemis needs a key: write ARTEMIS_API_KEY=… into .env or the"),
         ("all --yes", {"ARTEMIS_API_KEY": ""}, 2, "artemis needs a key: write ARTEMIS_API_KEY=… into .env or the"),
         ("all --yes", {"ARTEMIS_API_KEY": "bad"}, 1, "nothing was cleared: artemis refuses the key (HTTP 401"),
@@ -248,7 +248,7 @@ def test_on_a_terminal_it_asks_and_only_yes_clears(
     with home.api() as api:
         done = home.asked("fresh artemis", answer, environment(database_url, api))
     assert (
-        f"kept in {home.saved[0]}\nclear all that is stored of artemis, and fetch it anew? Write yes: " in done.stdout
+        f"kept in {home.saved[0]}\nclear all that is stored of artemis, and fetch it again? Write yes: " in done.stdout
     )
     assert (done.returncode, "nothing was cleared" in done.stdout) == (code, code == 1), done.stderr
     if code:
@@ -274,15 +274,12 @@ def test_a_backfill_completes_what_was_killed_between_the_clearing_and_the_refil
     assert differences(stored(rows, "artemis"), artemis_backfill(ARTEMIS, today()) | lived["artemis"]) == []
 
 
-def test_the_calls_that_see_whether_an_api_answers_take_their_turn(database: Database, tmp_path: Path) -> None:
+def test_the_calls_that_check_an_api_before_a_fresh_start_keep_the_pace() -> None:
     next_start = NextStart()
     with FakeApi() as api:
         source = Artemis("key", f"{api.url}/artemis")
         window = Window(midnight(datetime.now(UTC)) - timedelta(days=9), midnight(datetime.now(UTC)))
         job = make_job(source, Verb.BACKFILL, [Target("sol", "PRICE", "sol")], window)
-        fresh(
-            [job], database, threading.Event(), folder=tmp_path, now=NOON, keep_all=True, confirm=lambda: False,
-            pace=lambda _: Pace(5.0, next_start=next_start), tell=print, refill=lambda _: 0,
-        )  # fmt: skip
+        check_api(job, threading.Event(), Pace(5.0, next_start=next_start))
         assert len(api.requests) == 1
     assert next_start.moment > time.monotonic()

@@ -1,4 +1,4 @@
-"""Gaps as commands: the report, what it names, and the backfills of holes."""
+"""Gaps as commands: the report, what it names, and the backfills of gaps."""
 
 import json
 import re
@@ -50,7 +50,7 @@ def empty_days(start: date, end: date) -> list[str]:
     return [str(start + number * DAY) for number in range((end - start).days) if start + number * DAY not in had]
 
 
-def test_the_report_has_every_hole_and_says_how_to_fill_it(database: Database, database_url: str, rows: Rows) -> None:
+def test_the_report_has_every_gap_and_says_how_to_fill_it(database: Database, database_url: str, rows: Rows) -> None:
     with closing(Store(database, "artemis", BACKFILL, hold=lambda: None)) as store:
         store.load(points(*range(2, 20), asset="btc", metric="PRICE"), [asked(0, 30, "btc", "PRICE")])
         store.load(points(*range(4), asset="eq-coin", metric="PRICE"), [asked(0, 14, "eq-coin", "PRICE")])
@@ -67,10 +67,10 @@ def test_the_report_has_every_hole_and_says_how_to_fill_it(database: Database, d
     assert found["eq-coin", "PRICE"]["empty"] == [["2024-01-05", "2024-01-05"], ["2024-01-08", "2024-01-12"]]
     assert found["eq-coin", "EBITDA"]["empty"] == []
     out = gaps(database_url, f"artemis {BTC}")[1]
-    assert "  btc PRICE: 17 days; asked for 2024-01-01 to 2024-01-30\n" in out
-    assert f"never asked for, {(today() - date(2024, 1, 31)).days:,} days: 2024-01-31 to {yesterday}\n" in out
-    assert "the API had nothing, 10 days: 2024-01-21 to 2024-01-30\n" in out
-    assert "LOST, though the API had them, 1 days: 2024-01-08\n" in out
+    assert "  btc PRICE: 17 days; requested 2024-01-01 to 2024-01-30\n" in out
+    assert f"never requested, {(today() - date(2024, 1, 31)).days:,} days: 2024-01-31 to {yesterday}\n" in out
+    assert "empty at the API, 10 days: 2024-01-21 to 2024-01-30\n" in out
+    assert "LOST here, though the API had them, 1 days: 2024-01-08\n" in out
     assert "eq-coin" not in out
 
 
@@ -85,8 +85,8 @@ def test_a_claim_of_more_than_the_table_holds_is_reported_and_repaired_as_the_re
         rows(harm.format(had=had, had_not=had_not))
         code, out = gaps(database_url, "artemis")
         lost = had if harm is LOSE_A_ROW else had_not
-        assert (code, f"LOST, though the API had them, 1 days: {lost}\n" in out) == (1, True)
-        (remedy,) = re.findall(r"to repair what was lost: python (main.py backfill artemis .*--full.*)", out)
+        assert (code, f"LOST here, though the API had them, 1 days: {lost}\n" in out) == (1, True)
+        (remedy,) = re.findall(r"to fetch again what was lost: python (main.py backfill artemis .*--full.*)", out)
         assert run(remedy, env=environment(database_url, api)).returncode == 0
     assert gaps(database_url, "artemis")[0] == 0
     assert rows("SELECT count(*) FROM metrics WHERE pulled_at = %s", lost) == [(int(harm is LOSE_A_ROW),)]
@@ -119,7 +119,7 @@ def test_the_command_that_the_report_names_asks_for_all_that_never_was(database_
     with FakeApi() as api:
         for window in ("--start 2019-06-01 --end 2019-07-01", "--start 2019-08-01 --end 2019-09-01"):
             backfill(api, database_url, window)
-        (remedy,) = re.findall(r"to ask for what never was: python (.*)", gaps(database_url, "artemis")[1])
+        (remedy,) = re.findall(r"to request what never was: python (.*)", gaps(database_url, "artemis")[1])
         assert run(f"{remedy} {BTC}", env=environment(database_url, api)).returncode == 0
     assert [each["never_asked"] for each in json.loads(gaps(database_url)[1])] == [[]]
 
@@ -153,7 +153,7 @@ def test_a_look_that_is_read_slowly_holds_no_writer_up_and_a_broken_off_one_has_
     with closing(Store(database, "defillama", BACKFILL, hold=lambda: None)) as store:
         store.load(grid(3000, 1), [asked(0, 1, f"asset-{number}") for number in range(3000)])
     rows("DELETE FROM metrics WHERE asset = 'asset-2999'")  # more than a pipe holds is told before it
-    line, looks = "main.py gaps defillama", "application_name LIKE '% look %' AND datname = current_database()"
+    line, looks = "main.py gaps defillama", "application_name LIKE '% read %' AND datname = current_database()"
     with start(f"{line} --forget-lost", env=environment(database_url)) as process:
         assert process.stdout
         assert process.stdout.readline().startswith("defillama: 3,000 series")
@@ -173,12 +173,12 @@ def test_what_was_lost_of_a_series_that_left_the_config_can_be_claimed_no_longer
     rows("DELETE FROM metrics WHERE pulled_at = '2024-01-02'")
     code, out = gaps(database_url, "artemis")
     assert code == 1
-    assert "  gone PRICE: 2 days; asked for 2024-01-01 to 2024-01-03, not in artemis_config.csv\n" in out
+    assert "  gone PRICE: 2 days; requested 2024-01-01 to 2024-01-03, not in artemis_config.csv\n" in out
     assert re.findall("--full.*", out) == ["--full --asset btc --metric PRICE"]
-    assert "no backfill asks for what was lost of series that artemis_config.csv does not have: " in out
+    assert "no backfill can fetch lost series that artemis_config.csv does not name: " in out
     out = gaps(database_url, "artemis --asset gone")[1]
     assert "main.py backfill" not in out
-    (remedy,) = re.findall("python main.py gaps (.*) ends the claim", out)
+    (remedy,) = re.findall("python main.py gaps (.*) stops counting", out)
     assert gaps(database_url, remedy)[0] == 1
     assert [gaps(database_url, f"artemis --asset {asset}")[0] for asset in ("gone", "btc")] == [0, 1]
 
@@ -196,7 +196,7 @@ def test_a_look_by_another_config_goes_by_its_rhythms_its_series_and_its_name(
     rows("DELETE FROM metrics")
     done = run("main.py gaps artemis --config", config, env=env)
     assert (done.returncode, done.stdout.count(f" artemis --config '{config}' --")) == (1, 3)
-    assert done.stdout.endswith("\n  1 series of my own.csv were never asked for, by a pull or a backfill\n")
+    assert done.stdout.endswith("\n  1 series of my own.csv were never requested, by a pull or a backfill\n")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 
 from cli import process
 from cli.logs import JsonLines
-from cli.process import STOP_SECONDS, until_stopped
+from cli.process import SHUTDOWN_SECONDS, until_stopped
 from model.scrub import HIDDEN, SHORTEST_SECRET
 from model.settings import DATABASE_URL, Settings
 from tests.commands import ROOT, SECONDS
@@ -220,7 +220,7 @@ def test_work_that_ends_after_the_stop_gives_its_result() -> None:
 def test_work_that_does_not_end_after_the_stop_is_left_with_one_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(process, "STOP_SECONDS", 0.1)
+    monkeypatch.setattr(process, "SHUTDOWN_SECONDS", 0.1)
     stop, begun, gate = threading.Event(), threading.Event(), threading.Event()
 
     def wait() -> str:
@@ -233,7 +233,7 @@ def test_work_that_does_not_end_after_the_stop_is_left_with_one_warning(
         assert until_stopped(stop, wait) is None
         assert begun.is_set()
         assert [found.levelname for found in caplog.records] == ["WARNING"]
-        assert caplog.messages[0].startswith("not all has ended within 0 s: ")
+        assert caplog.messages[0].startswith("gave up waiting for running work after 0 s: ")
     finally:
         gate.set()
 
@@ -258,13 +258,13 @@ def test_a_signal_ends_a_process_whose_work_hangs(number: signal.Signals) -> Non
         out, err = running.communicate(timeout=SECONDS)
         took = time.monotonic() - sent
     assert (running.returncode, out.splitlines()[-1]) == (0, "INFO None"), err
-    assert out.startswith("WARNING not all has ended within 4 s: ")
-    assert took < STOP_SECONDS + 10
+    assert out.startswith("WARNING gave up waiting for running work after 4 s: ")
+    assert took < SHUTDOWN_SECONDS + 10
     assert f"{number.name}: storing what has been fetched" in err
 
 
 def test_a_second_signal_ends_it_at_once() -> None:
-    patient = "from cli import process\nprocess.STOP_SECONDS = 60.0\n"
+    patient = "from cli import process\nprocess.SHUTDOWN_SECONDS = 60.0\n"
     with start(patient + HANGING) as running:
         assert running.stdout is not None
         assert running.stderr is not None

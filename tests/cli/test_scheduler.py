@@ -16,7 +16,7 @@ from db.setup import Database
 from tests.commands import Rows, answered, environment, run, stored, today, until
 from tests.schedulers import (
     FIRST_RUNS,
-    SHORT_LOOK,
+    SHORT_CHECK,
     SHORT_REST,
     SHORT_WAIT,
     STOP,
@@ -67,7 +67,7 @@ def test_a_restart_in_a_slot_pulls_nothing_and_its_backfill_asks_nothing(
         with Running(home, environment(database_url, api)) as scheduler:
             assert scheduler.made().stop() == 0
         asked = len(api.requests)
-        with Running(home, environment(database_url, api), "", SHORT_LOOK) as scheduler:
+        with Running(home, environment(database_url, api), "", SHORT_CHECK) as scheduler:
             runs = scheduler.made(2).runs()
             assert scheduler.stop() == 0
         assert len(api.requests) == asked
@@ -154,7 +154,7 @@ def test_a_second_scheduler_names_the_first_and_exits_with_3(home: Home, databas
             {},
             "error: none of these series can be asked for in a backfill: python main.py pull defillama",
         ),
-        ("--fresh", {}, "error: nobody is there to be asked before all is cleared: write --yes"),
+        ("--fresh", {}, "error: nobody can confirm the clearing, since standard input is not a terminal: write --yes"),
     ],
 )
 def test_a_mistake_is_one_clear_line_with_nothing_asked_or_written(
@@ -191,7 +191,7 @@ def test_a_failed_run_is_tried_again_for_the_series_without_an_answer_alone(
 ) -> None:
     wait_for_room()
     home.configure("defillama", FEW_PARENTS)
-    env, changes = "--source defillama", (SHORT_LOOK, SHORT_WAIT)
+    env, changes = "--source defillama", (SHORT_CHECK, SHORT_WAIT)
     with (
         home.api(broken={"/tvl/p1": "404"}) as api,
         Running(home, environment(database_url, api), env, *changes) as scheduler,
@@ -215,7 +215,7 @@ def test_a_config_broken_while_it_runs_costs_its_source_alone_until_it_is_correc
     home.configure("defillama", FEW_PARENTS)
     with (
         home.api(broken={"/tvl/p1": "404", "/artemis": "404"}) as api,
-        Running(home, environment(database_url, api), "", SHORT_LOOK, SHORT_WAIT) as scheduler,
+        Running(home, environment(database_url, api), "", SHORT_CHECK, SHORT_WAIT) as scheduler,
     ):
         until(lambda: rows(PULLS))
         home.configure("defillama", WRONG)
@@ -247,7 +247,7 @@ def test_a_pull_by_hand_makes_that_of_the_scheduler_wait_and_not_fail(
     place = SessionLock(Database(database_url, Path()), "pull defillama")
     with (
         home.api() as api,
-        Running(home, environment(database_url, api), "", SHORT_LOOK, SHORT_REST) as scheduler,
+        Running(home, environment(database_url, api), "", SHORT_CHECK, SHORT_REST) as scheduler,
     ):
         until(lambda: len(scheduler.said("INFO another pull defillama is running: ")) > 1)
         scheduler.made(3)

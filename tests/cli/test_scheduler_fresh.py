@@ -14,7 +14,7 @@ from db.setup import Database
 from tests.commands import Rows, environment, until
 from tests.schedulers import (
     OURS,
-    SHORT_LOOK,
+    SHORT_CHECK,
     STOP,
     Home,
     Running,
@@ -55,7 +55,7 @@ def test_a_fresh_start_pulls_again_what_it_has_cleared_of_a_slot_that_was_done(
     with home.api() as api:
         env = environment(database_url, api)
         for line in ("", "--fresh --yes"):
-            with Running(home, env, line, SHORT_LOOK) as scheduler:
+            with Running(home, env, line, SHORT_CHECK) as scheduler:
                 scheduler.made(2)
                 until(lambda: home.lies(rows) == [], seconds=5)
                 assert scheduler.stop() == 0

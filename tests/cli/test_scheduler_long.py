@@ -25,7 +25,7 @@ from pipeline.due import History
 from tests.commands import ROOT, Rows, environment, until
 from tests.schedulers import (
     OURS,
-    SHORT_LOOK,
+    SHORT_CHECK,
     STOP,
     TWICE,
     WATCH_THE_PLACE,
@@ -43,7 +43,7 @@ T = TypeVar("T")
 LEAKED = 6 * 1024  # kilobytes that may come after the first runs: what the allocator keeps of the largest run so far
 IDLE_SHARE, IDLE_MEGABYTES = 0.01, 80
 TICKS = os.sysconf("SC_CLK_TCK")
-SHORT_WAIT_FOR_DATABASE = "cli.scheduler.WAIT_SECONDS = 0.2"
+SHORT_WAIT_FOR_DATABASE = "cli.scheduler.RETRY_SECONDS = 0.2"
 FULL_DISK = """
 CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN RAISE 'no space left' USING ERRCODE = 'disk_full'; END $$;
@@ -113,7 +113,7 @@ def test_a_database_that_restarts_is_waited_for_and_written_only_with_the_place_
     server = server_of_ours
     ensure_schema(Database(server.url, Path()))
     server.rows(WATCH_THE_PLACE)
-    with home.api(latency=0.2) as api, Running(home, environment(server.url, api), "", SHORT_LOOK) as scheduler:
+    with home.api(latency=0.2) as api, Running(home, environment(server.url, api), "", SHORT_CHECK) as scheduler:
         for number in range(restarts):
             asked = len(api.requests)
             until(lambda: len(api.requests) > asked + 20)  # noqa: B023 - called at once
@@ -164,7 +164,7 @@ def test_a_database_with_no_session_left_for_it_is_waited_for(home: Home, server
         for _ in range(int(most) - 1):  # one is left, for the place
             sessions.enter_context(closing(psycopg2.connect(server_of_ours.url)))
         env = environment(server_of_ours.url, api)
-        with Running(home, env, "", SHORT_LOOK, SHORT_WAIT_FOR_DATABASE) as scheduler:
+        with Running(home, env, "", SHORT_CHECK, SHORT_WAIT_FOR_DATABASE) as scheduler:
             until(lambda: scheduler.said("too many clients") or scheduler.complained())
             sessions.close()
             scheduler.made()
@@ -176,7 +176,7 @@ def test_a_scheduler_whose_place_was_taken_while_the_database_was_away_exits_wit
     home.configure("defillama", protocols(20))
     session.cursor().execute("SET application_name = 'crypto-metrics scheduler 1@elsewhere'")
     name, admin = session.info.dbname, database_url.replace(f"dbname={session.info.dbname}", "dbname=postgres")
-    with home.api(latency=0.2) as api, Running(home, environment(database_url, api), "", SHORT_LOOK) as scheduler:
+    with home.api(latency=0.2) as api, Running(home, environment(database_url, api), "", SHORT_CHECK) as scheduler:
         until(lambda: rows("SELECT FROM metrics LIMIT 1"))
         _command(admin, CONNECTIONS.format(name=name, allowed="false"))
         rows("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
@@ -196,7 +196,7 @@ def test_a_scheduler_whose_place_was_taken_exits_with_3_though_a_run_of_it_does_
 ) -> None:
     with closing(psycopg2.connect(database_url)) as blocker, home.api() as api:
         blocker.cursor().execute("LOCK TABLE metrics IN ACCESS EXCLUSIVE MODE")  # so that storing takes for ever
-        with Running(home, environment(database_url, api), "", "pipeline.scheduler.LOOK_SECONDS = 1.0") as scheduler:
+        with Running(home, environment(database_url, api), "", "pipeline.scheduler.CHECK_SECONDS = 1.0") as scheduler:
             until(lambda: rows("SELECT FROM pg_locks WHERE NOT granted AND relation = 'metrics'::regclass"))
             until(lambda: rows(PLACE, "crypto-metrics scheduler %") and rows(TRY_LOCK, *_keys(SCHEDULER)) == [(True,)])
             assert scheduler.process.wait(30) == 3, scheduler.said()
@@ -303,7 +303,7 @@ def test_what_a_database_with_a_full_disk_refuses_is_not_asked_for_at_every_look
 ) -> None:
     wait_for_room()
     rows(FULL_DISK)
-    with home.api() as api, Running(home, environment(database_url, api), "", SHORT_LOOK) as scheduler:
+    with home.api() as api, Running(home, environment(database_url, api), "", SHORT_CHECK) as scheduler:
         until(lambda: len(scheduler.said("no space left")) >= 4 and rows("SELECT FROM scheduler WHERE doing = 'idle'"))
         asked = len(api.requests)
         looks: set[object] = set()

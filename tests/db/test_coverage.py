@@ -285,9 +285,9 @@ def test_a_lost_live_value_can_only_be_restored_or_claimed_no_longer(
     rows("DELETE FROM metrics WHERE pulled_at = '2024-01-02'")
     line = "main.py gaps defillama --metric MCAP"
     done = run(line, env=environment(database_url))
-    assert (done.returncode, "LOST, though the API had them, 1 days: 2024-01-02\n" in done.stdout) == (1, True)
+    assert (done.returncode, "LOST here, though the API had them, 1 days: 2024-01-02\n" in done.stdout) == (1, True)
     assert "backfill defillama --full" not in done.stdout
-    assert "python main.py gaps defillama --forget-lost ends the claim\n" in done.stdout
+    assert "python main.py gaps defillama --forget-lost stops counting the days as lost\n" in done.stdout
     assert run(f"{line} --forget-lost", env=environment(database_url)).returncode == 0
     done = run(line, env=environment(database_url))
     assert (done.returncode, "LOST" in done.stdout, "lido MCAP: 3 days" in done.stdout) == (0, False, True)

@@ -5,10 +5,10 @@ import pytest
 from db.heartbeat import Heartbeat, disown
 from model.schedule import hourly
 from model.values import Verb
-from pipeline.due import Duty, read_history
+from pipeline.due import ScheduledRun, read_history
 from tests.tables import Rows
 
-DUTY = Duty("artemis", Verb.PULL, hourly(5))
+DUTY = ScheduledRun("artemis", Verb.PULL, hourly(5))
 RUN = """
 INSERT INTO pulls (source_name, kind, slot, pulled_at, finished_at, status)
 SELECT %s, 'pull', %s, now() + %s::interval, now() + %s::interval, 'success'
@@ -25,6 +25,6 @@ def test_a_run_that_a_clock_which_was_ahead_has_dated_is_for_no_slot_of_its_sour
     slot = DUTY.schedule.slot(now)
     rows(RUN, source, slot.replace(tzinfo=None), ahead, ahead)
     heartbeat.do(lambda cursor: disown(cursor, [DUTY.source], now))
-    tries = heartbeat.do(lambda cursor: read_history(cursor, [DUTY], now, heartbeat.started.started_at, 0)).tries
+    tries = heartbeat.do(lambda cursor: read_history(cursor, [DUTY], now, heartbeat.started.started_at, 0)).attempts
     assert [each.done for each in tries.get((DUTY, slot), ())] == [True] * done
     assert rows("SELECT slot IS NULL FROM pulls") == [(source == "artemis" and not done,)]

@@ -11,14 +11,16 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 from db import heartbeat
 from model.schedule import Schedule, daily, hourly
 from model.values import Verb
-from pipeline.due import Duty, History, Try, due, next_try, read_history, slot_of, wait
+from pipeline.due import Attempt, History, ScheduledRun, due, next_attempt, read_history, slot_of, wait
 from tests.simulated_year import DUTIES, Due, Pulls, simulate
 from tests.year_promises import BrokenPromise, Counts, check
 
 log = logging.getLogger(__name__)
 
-PULL, BACKFILL, SETTLE = (Duty("artemis", verb, daily(0, 5)) for verb in (Verb.PULL, Verb.BACKFILL, Verb.SETTLE))
-HOURLY = Duty("defillama", Verb.PULL, hourly(5))
+PULL, BACKFILL, SETTLE = (
+    ScheduledRun("artemis", verb, daily(0, 5)) for verb in (Verb.PULL, Verb.BACKFILL, Verb.SETTLE)
+)
+HOURLY = ScheduledRun("defillama", Verb.PULL, hourly(5))
 SLOT = datetime(2025, 12, 19, 0, 5, tzinfo=UTC)  # of the daily duties
 NOW = datetime(2025, 12, 19, 10, 0, tzinfo=UTC)
 LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)
@@ -36,13 +38,13 @@ def at(hour: int, minute: int, second: int = 0, day: int = 19) -> datetime:
     return datetime(2025, 12, day, hour, minute, second, tzinfo=UTC)
 
 
-def failed(*ends: datetime) -> list[Try]:
-    return [Try(end, done=False) for end in ends]
+def failed(*ends: datetime) -> list[Attempt]:
+    return [Attempt(end, done=False) for end in ends]
 
 
 def due_now(
-    duties: Sequence[Duty], now: datetime, *tries: Try, busy: Sequence[Duty] = ()
-) -> list[tuple[Duty, datetime]]:
+    duties: Sequence[ScheduledRun], now: datetime, *tries: Attempt, busy: Sequence[ScheduledRun] = ()
+) -> list[tuple[ScheduledRun, datetime]]:
     """What is due of duties with these runs for their latest slots, long after the start and the first runs."""
     slots = [(duty, duty.schedule.slot(now)) for duty in duties]
     history = History(LONG_AGO, {duty.source: LONG_AGO for duty in duties}, dict.fromkeys(slots, tries))
@@ -92,35 +94,35 @@ def test_a_failed_run_is_tried_again_after_waits_that_grow_to_a_quarter_of_an_ho
 def test_the_wait_counts_from_the_end_of_the_last_failure(failures: int, minutes: int) -> None:
     last = at(9, 0)
     tries = failed(*(last - number * DAY / 100 for number in reversed(range(failures))))
-    assert next_try(SLOT, tries, NOW) == last + minutes * MINUTE
+    assert next_attempt(SLOT, tries, NOW) == last + minutes * MINUTE
     assert not due_now([PULL], last + minutes * MINUTE - timedelta(seconds=1), *tries)
     assert due_now([PULL], last + minutes * MINUTE, *tries) == [(PULL, SLOT)]
 
 
 @pytest.mark.parametrize("duty", [PULL, BACKFILL, SETTLE, HOURLY])
-def test_a_slot_that_was_never_tried_is_due_at_once(duty: Duty) -> None:
+def test_a_slot_that_was_never_tried_is_due_at_once(duty: ScheduledRun) -> None:
     assert due_now([duty], NOW) == [(duty, duty.schedule.slot(NOW))]
     assert due_now([duty], duty.schedule.slot(NOW)) == [(duty, duty.schedule.slot(NOW))]
 
 
 @pytest.mark.parametrize("duty", [PULL, BACKFILL, SETTLE, HOURLY])
 @pytest.mark.parametrize("ours", [True, False])
-def test_a_done_slot_is_not_done_again(duty: Duty, ours: bool) -> None:
-    assert not due_now([duty], NOW, Try(at(9, 6), done=True, ours=ours))
-    assert not due_now([duty], NOW, *failed(at(9, 6)), Try(at(9, 8), done=True, ours=ours))
-    assert not due_now([duty], NOW, Try(at(9, 6), done=True, ours=ours), *failed(at(9, 8)))
+def test_a_done_slot_is_not_done_again(duty: ScheduledRun, ours: bool) -> None:
+    assert not due_now([duty], NOW, Attempt(at(9, 6), done=True, ours=ours))
+    assert not due_now([duty], NOW, *failed(at(9, 6)), Attempt(at(9, 8), done=True, ours=ours))
+    assert not due_now([duty], NOW, Attempt(at(9, 6), done=True, ours=ours), *failed(at(9, 8)))
 
 
 def test_a_run_that_was_killed_makes_nothing_wait() -> None:
-    killed = Try(None, done=False)
+    killed = Attempt(None, done=False)
     assert due_now([PULL], NOW, killed, killed, killed) == [(PULL, SLOT)]
-    assert next_try(SLOT, [*failed(at(9, 58), at(9, 59)), killed], NOW) == at(10, 1)
+    assert next_attempt(SLOT, [*failed(at(9, 58), at(9, 59)), killed], NOW) == at(10, 1)
 
 
 def test_failures_before_the_start_of_the_scheduler_do_not_count() -> None:
-    before = [Try(at(9, 59), done=False, ours=False)] * 5
+    before = [Attempt(at(9, 59), done=False, ours=False)] * 5
     assert due_now([PULL], NOW, *before) == [(PULL, SLOT)]
-    assert next_try(SLOT, [*before, *failed(at(9, 59, 30))], NOW) == at(10, 0, 30)
+    assert next_attempt(SLOT, [*before, *failed(at(9, 59, 30))], NOW) == at(10, 0, 30)
 
 
 @pytest.mark.parametrize("failures", [1, 5])
@@ -138,9 +140,9 @@ def test_a_retry_after_a_clock_has_jumped_back_waits_again() -> None:
 @pytest.mark.parametrize("days", [1, 2, 30, 3_000])
 def test_any_downtime_costs_one_run_for_the_latest_slot(days: int) -> None:
     now = NOW + days * DAY
-    history = History(LONG_AGO, {}, {(PULL, SLOT): [Try(SLOT, done=True)]})
+    history = History(LONG_AGO, {}, {(PULL, SLOT): [Attempt(SLOT, done=True)]})
     assert list(due([PULL], now, history, ())) == [(PULL, SLOT + days * DAY)]
-    caught_up = replace(history, tries={(PULL, SLOT + days * DAY): [Try(now, done=True)]})
+    caught_up = replace(history, attempts={(PULL, SLOT + days * DAY): [Attempt(now, done=True)]})
     assert not list(due([PULL], now + MINUTE, caught_up, ()))
 
 
@@ -161,16 +163,16 @@ def test_a_duty_that_waits_does_not_hold_up_the_next_of_its_lane() -> None:
 
 def test_a_backfill_is_due_at_each_start_and_then_at_its_slots() -> None:
     started = at(7, 30)
-    done = {(BACKFILL, SLOT): [Try(at(0, 6), done=True, ours=False)]}
+    done = {(BACKFILL, SLOT): [Attempt(at(0, 6), done=True, ours=False)]}
     assert list(due([BACKFILL], NOW, History(started, {}, done), ())) == [(BACKFILL, started)]
-    done[BACKFILL, started] = [Try(at(7, 31), done=True)]
+    done[BACKFILL, started] = [Attempt(at(7, 31), done=True)]
     assert not list(due([BACKFILL], SLOT + DAY - MINUTE, History(started, {}, done), ()))
     assert list(due([BACKFILL], SLOT + DAY, History(started, {}, done), ())) == [(BACKFILL, SLOT + DAY)]
 
 
 def test_a_start_by_a_clock_that_has_jumped_back_does_not_put_the_nightly_backfill_off() -> None:
     started = NOW + 300 * DAY
-    history = History(started, {}, {(BACKFILL, started): [Try(started + MINUTE, done=True)]})
+    history = History(started, {}, {(BACKFILL, started): [Attempt(started + MINUTE, done=True)]})
     assert list(due([BACKFILL], SLOT + DAY, history, ())) == [(BACKFILL, SLOT + DAY)]
 
 
@@ -234,41 +236,41 @@ def test_the_simulation_reads_pulls_as_the_database_does(session: Connection) ->
 
 
 def at_midnight_only(
-    duties: Sequence[Duty], now: datetime, history: History, busy: Collection[tuple[str, bool]]
-) -> Iterator[tuple[Duty, datetime]]:
+    duties: Sequence[ScheduledRun], now: datetime, history: History, busy: Collection[tuple[str, bool]]
+) -> Iterator[tuple[ScheduledRun, datetime]]:
     return due(duties, now, history, busy) if now.hour == 0 else iter(())
 
 
-def with_tries(change: Callable[[Try], Try]) -> Due:
+def with_tries(change: Callable[[Attempt], Attempt]) -> Due:
     """A rule that reads each run otherwise."""
 
     def broken(
-        duties: Sequence[Duty], now: datetime, history: History, busy: Collection[tuple[str, bool]]
-    ) -> Iterator[tuple[Duty, datetime]]:
-        tries = {place: [change(each) for each in tries] for place, tries in history.tries.items()}
-        return due(duties, now, replace(history, tries=tries), busy)
+        duties: Sequence[ScheduledRun], now: datetime, history: History, busy: Collection[tuple[str, bool]]
+    ) -> Iterator[tuple[ScheduledRun, datetime]]:
+        tries = {place: [change(each) for each in tries] for place, tries in history.attempts.items()}
+        return due(duties, now, replace(history, attempts=tries), busy)
 
     return broken
 
 
 def beside_others(
-    duties: Sequence[Duty], now: datetime, history: History, busy: Collection[tuple[str, bool]]
-) -> Iterator[tuple[Duty, datetime]]:
+    duties: Sequence[ScheduledRun], now: datetime, history: History, busy: Collection[tuple[str, bool]]
+) -> Iterator[tuple[ScheduledRun, datetime]]:
     del busy
     return due(duties, now, history, ())
 
 
 def missed_slots_too(
-    duties: Sequence[Duty], now: datetime, history: History, busy: Collection[tuple[str, bool]]
-) -> Iterator[tuple[Duty, datetime]]:
+    duties: Sequence[ScheduledRun], now: datetime, history: History, busy: Collection[tuple[str, bool]]
+) -> Iterator[tuple[ScheduledRun, datetime]]:
     """Begins with the slot before the latest."""
     for duty, slot in due(duties, now, history, busy):
         yield duty, slot - duty.schedule.every * (now == history.started)
 
 
 def before_its_time(
-    duties: Sequence[Duty], now: datetime, history: History, busy: Collection[tuple[str, bool]]
-) -> Iterator[tuple[Duty, datetime]]:
+    duties: Sequence[ScheduledRun], now: datetime, history: History, busy: Collection[tuple[str, bool]]
+) -> Iterator[tuple[ScheduledRun, datetime]]:
     for duty, slot in due(duties, now, history, busy):
         yield duty, slot + duty.schedule.every * (now.hour == 12)
 

@@ -1,4 +1,4 @@
-"""The map of a series: holes told apart by whose they are."""
+"""The map of a series: gaps told apart by whose they are."""
 
 import random
 from collections.abc import Iterable, Iterator
@@ -21,12 +21,12 @@ def the_map(store: Store) -> SeriesMap:
     return series
 
 
-def holes(series: SeriesMap) -> tuple[list[Window], list[Window], list[Window]]:
+def gaps(series: SeriesMap) -> tuple[list[Window], list[Window], list[Window]]:
     """The days that were never asked for, that are empty, that were lost."""
     return series.never, series.empty, series.lost
 
 
-def test_holes_are_told_apart(open_store: Opener, rows: Rows) -> None:
+def test_gaps_are_told_apart(open_store: Opener, rows: Rows) -> None:
     store = open_store(BACKFILL)
     store.load(points(0, 1, 4, 8), [asked(0, 6), asked(7, 9)])
     rows("DELETE FROM metrics WHERE pulled_at = '2024-01-05'")
@@ -40,7 +40,7 @@ def test_a_live_value_of_another_day_hides_no_lost_day(open_store: Opener, rows:
     open_store(PULL).load(points(8))
     rows("DELETE FROM metrics WHERE pulled_at = '2024-01-03'")
     series = the_map(open_store(BACKFILL))
-    assert (series.days, *holes(series)) == (6, [days(6, 8), days(9, 10)], [], [days(2, 3)])
+    assert (series.days, *gaps(series)) == (6, [days(6, 8), days(9, 10)], [], [days(2, 3)])
 
 
 def test_a_live_value_of_another_day_hides_no_false_claim(open_store: Opener, rows: Rows) -> None:
@@ -48,26 +48,26 @@ def test_a_live_value_of_another_day_hides_no_false_claim(open_store: Opener, ro
     open_store(PULL).load(points(8))
     rows("UPDATE coverage SET found = found + '{[2024-01-03,2024-01-04)}'")
     series = the_map(open_store(BACKFILL))
-    assert (series.days, *holes(series)) == (3, [days(6, 8), days(9, 10)], [days(3, 6)], [days(2, 3)])
+    assert (series.days, *gaps(series)) == (3, [days(6, 8), days(9, 10)], [days(3, 6)], [days(2, 3)])
 
 
-def test_empty_days_before_the_first_point_are_no_hole(open_store: Opener) -> None:
+def test_empty_days_before_the_first_point_are_no_gap(open_store: Opener) -> None:
     store = open_store(BACKFILL)
     store.load(points(4, 6), [asked(-100, 10)])
-    assert holes(the_map(store)) == ([], [days(5, 6), days(7, 10)], [])
+    assert gaps(the_map(store)) == ([], [days(5, 6), days(7, 10)], [])
 
 
-def test_empty_days_after_a_first_point_that_was_lost_are_a_hole(open_store: Opener, rows: Rows) -> None:
+def test_empty_days_after_a_first_point_that_was_lost_are_a_gap(open_store: Opener, rows: Rows) -> None:
     store = open_store(BACKFILL)
     store.load(points(4, 6), [asked(0, 10)])
     rows("DELETE FROM metrics WHERE pulled_at = '2024-01-05'")
-    assert holes(the_map(store)) == ([], [days(5, 6), days(7, 10)], [days(4, 5)])
+    assert gaps(the_map(store)) == ([], [days(5, 6), days(7, 10)], [days(4, 5)])
 
 
-def test_a_series_of_which_the_api_has_nothing_is_one_hole(open_store: Opener) -> None:
+def test_a_series_of_which_the_api_has_nothing_is_one_gap(open_store: Opener) -> None:
     store = open_store(BACKFILL)
     store.load([], [asked(0, 8)])
-    assert (the_map(store).days, *holes(the_map(store))) == (0, [days(8, 10)], [days(0, 8)], [])
+    assert (the_map(store).days, *gaps(the_map(store))) == (0, [days(8, 10)], [days(0, 8)], [])
 
 
 def test_the_open_day_is_no_day_of_the_map(open_store: Opener) -> None:
@@ -75,8 +75,8 @@ def test_the_open_day_is_no_day_of_the_map(open_store: Opener) -> None:
     open_store(PULL).load(points(10))
     open_store(PULL).load(points(10, metric="FEES"))
     fees, tvl = open_store(PULL).maps(TODAY, OWN_TIMES)
-    assert (tvl.days, *holes(tvl)) == (1, [], [days(1, 10)], [])
-    assert (fees.days, *holes(fees)) == (0, [], [], [])
+    assert (tvl.days, *gaps(tvl)) == (1, [], [days(1, 10)], [])
+    assert (fees.days, *gaps(fees)) == (0, [], [], [])
 
 
 def test_points_with_times_of_their_own_belong_to_the_day_that_they_tell_of(open_store: Opener, rows: Rows) -> None:
@@ -84,18 +84,18 @@ def test_points_with_times_of_their_own_belong_to_the_day_that_they_tell_of(open
     store.load(points(-0.001, 0.999, 3.001, metric="PRICE"), [asked(0, 5, metric="PRICE")])
     store.load(points(0.999, 1.93, 3.92, metric="APY"), [asked(0, 5, metric="APY")])
     apy, price = store.maps(TODAY, OWN_TIMES)
-    assert (price.days, *holes(price)) == (3, [days(5, 10)], [days(2, 3), days(4, 5)], [])
-    assert (apy.days, *holes(apy)) == (3, [days(5, 10)], [days(2, 3), days(4, 5)], [])
+    assert (price.days, *gaps(price)) == (3, [days(5, 10)], [days(2, 3), days(4, 5)], [])
+    assert (apy.days, *gaps(apy)) == (3, [days(5, 10)], [days(2, 3), days(4, 5)], [])
     rows("DELETE FROM metrics WHERE pulled_at::date = '2024-01-01'")  # a price of the second day, an APY of the first
     apy, price = store.maps(TODAY, OWN_TIMES)
     assert (price.lost, apy.lost) == ([days(1, 2)], [days(0, 1)])
 
 
-def test_weekends_are_no_holes_of_what_has_points_on_weekdays_and_the_days_between_quarters_none() -> None:
+def test_weekends_are_no_gaps_of_what_has_points_on_weekdays_and_the_days_between_quarters_none() -> None:
     monday = SeriesMap("eq-coin", "PRICE", [], 1, [days(0, 14)], [days(17, 20), days(26, 28)], [days(33, 35)])
     weekdays = without_pauses(monday, Rhythm.WEEKDAYS)
-    assert holes(weekdays) == ([days(0, 5), days(7, 12)], [days(17, 19)], [days(33, 35)])  # START is a Monday
-    assert holes(without_pauses(monday, Rhythm.QUARTERLY)) == ([days(0, 14)], [], [days(33, 35)])
+    assert gaps(weekdays) == ([days(0, 5), days(7, 12)], [days(17, 19)], [days(33, 35)])  # START is a Monday
+    assert gaps(without_pauses(monday, Rhythm.QUARTERLY)) == ([days(0, 14)], [], [days(33, 35)])
     assert without_pauses(monday, Rhythm.DAILY) == monday
 
 
@@ -115,7 +115,7 @@ def test_maps_are_those_of_a_naive_model(seed: int, open_store: Opener, rows: Ro
             rows("DELETE FROM metrics WHERE id = %s", number)
     maps = stores[0].maps(TODAY, OWN_TIMES)
     assert {(series.asset, series.metric) for series in maps} == set(names)
-    assert all(any(kinds) for kinds in zip(*map(holes, maps), strict=True))
+    assert all(any(kinds) for kinds in zip(*map(gaps, maps), strict=True))
     for series in maps:
         assert series == _model(rows, series.asset, series.metric)
 
@@ -137,7 +137,7 @@ def _model(rows: Rows, asset: str, metric: str) -> SeriesMap:
 
 
 def _spans(numbers: Iterable[date]) -> Iterator[Window]:
-    """The days as spans without a hole."""
+    """The days as spans without a gap."""
     span: Window | None = None
     for day in sorted(numbers):
         at = START + (day - START.date())

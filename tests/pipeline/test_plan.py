@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from cli.run_text import plan_lines, summary_lines
 from db.load import Counts
 from model.errors import ConfigurationError
 from model.values import Target, Verb, Window
@@ -113,7 +114,7 @@ def test_a_plan_counts_what_it_leaves_out(verb: Verb, key: str, series: int, oth
 def test_a_plan_shows_its_size_and_the_first_few_of_calls_that_are_alike() -> None:
     targets = [Target(f"p{number}", "TVL", f"p{number}", "protocol") for number in range(4000)]
     plan = make_plan(make_job(DefiLlama(), Verb.BACKFILL, targets, pull_window(NOW, 7)))
-    assert plan.lines() == [
+    assert [*plan_lines(plan)] == [
         "defillama backfill: 4,000 calls for 4,000 series, at least 5 min",
         "  2025-02-23 to 2025-03-01: 4,000 calls for 4,000 series",
         "    api/protocol/p0",
@@ -121,7 +122,7 @@ def test_a_plan_shows_its_size_and_the_first_few_of_calls_that_are_alike() -> No
         "    api/protocol/p2",
         "    and 3,997 more of api/protocol/…",
     ]
-    head, window, *four = make_plan(make_job(DefiLlama(), Verb.BACKFILL, targets[:4], pull_window(NOW, 7))).lines()
+    head, window, *four = plan_lines(make_plan(make_job(DefiLlama(), Verb.BACKFILL, targets[:4], pull_window(NOW, 7))))
     assert head == "defillama backfill: 4 calls for 4 series, at least 0.3 s"
     assert window == "  2025-02-23 to 2025-03-01: 4 calls for 4 series"
     assert four == [f"    api/protocol/p{number}" for number in range(4)]
@@ -139,14 +140,14 @@ def test_plan_and_summary_say_in_the_same_words_why_there_is_nothing_to_ask(scop
     targets = [Target(asset, "PRICE", asset) for asset in ("sol", "btc")]
     window = Window(day(2025, 2, 1), day(2025, 2, 11))
     plan = make_plan(make_job(Artemis(), Verb.BACKFILL, targets, window, scope), {})
-    assert plan.lines()[1:] == [f"  {said}: nothing to ask"]
-    assert Summary(plan, 0).lines() == [f"artemis backfill: nothing to ask: all {said}; 0.0 s"]
+    assert [*plan_lines(plan)][1:] == [f"  {said}: nothing to ask"]
+    assert [*summary_lines(Summary(plan))] == [f"artemis backfill: nothing to ask: all {said}; 0.0 s"]
 
 
 def test_the_settle_that_a_backfill_names_reaches_back_from_today_to_its_first_day() -> None:
     window = backfill_window(NOW, FIRST, day(2025, 2, 1), day(2025, 2, 11))
     plan = make_plan(make_job(Artemis(), Verb.BACKFILL, [Target("sol", "PRICE", "sol")], window))
-    *_, kept = Summary(plan, 1, calls=1, received=3, counts=Counts(kept=3), today=TODAY).lines()
+    *_, kept = summary_lines(Summary(plan, calls=1, received=3, counts=Counts(kept=3), today=TODAY))
     assert kept == "  kept as stored: 3 values; to adopt the API's: python main.py settle artemis --days 28"
     assert settle_window(NOW, 28).start == window.start
 

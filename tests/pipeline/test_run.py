@@ -31,13 +31,13 @@ def job(api: FakeApi, *targets: Target, days: int) -> Job:
 def test_a_run_whose_other_place_is_lost_writes_nothing_more(allowed: int, database: Database, rows: Rows) -> None:
     held: list[datetime] = []
 
-    def hold() -> None:
+    def check_place() -> None:
         if len(held) == allowed:
             raise RunRefused("another scheduler is running")
         held.append(TODAY)
 
     with FakeApi() as api, pytest.raises(RunRefused, match="another scheduler"):
-        run(job(api, SOL, days=30), database, threading.Event(), str, Pace(0.0), hold=hold)
+        run(job(api, SOL, days=30), database, threading.Event(), str, Pace(0.0), check_place=check_place)
     assert rows("SELECT count(*), count(finished_at), count(failure) FROM pulls") == [(allowed, 0, 0)]
     assert rows("SELECT FROM metrics") == []
 

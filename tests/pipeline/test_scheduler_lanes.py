@@ -12,7 +12,7 @@ from model.errors import ConfigurationError, RunRefused
 from model.schedule import Schedule
 from model.values import DAY, Target, Verb
 from pipeline import scheduler
-from pipeline.due import Duty
+from pipeline.due import ScheduledRun
 from pipeline.plan import Job, make_job, pull_window
 from pipeline.run import Show
 from pipeline.scheduler import Scheduler
@@ -22,7 +22,7 @@ from sources.artemis import Artemis
 from tests.schedulers import service_manager
 from tests.tables import TODAY, Rows, until
 
-DUTY = Duty("artemis", Verb.PULL, Schedule(DAY, timedelta()))
+DUTY = ScheduledRun("artemis", Verb.PULL, Schedule(DAY, timedelta()))
 JOB = make_job(Artemis("key"), Verb.PULL, [Target("sol", "PRICE", "sol")], pull_window(TODAY, 7))
 RECORDED = "SELECT status, finished_at IS NOT NULL, failure FROM pulls"
 
@@ -31,14 +31,14 @@ def of(
     heartbeat: Heartbeat,
     run: Callable[[Job, Show], Summary],
     *,
-    hold: Callable[[], None] = lambda: None,
-    make_job: Callable[[Duty], Job] = lambda _: JOB,
+    check_place: Callable[[], None] = lambda: None,
+    make_job: Callable[[ScheduledRun], Job] = lambda _: JOB,
     notify: Notify | None = None,
 ) -> Scheduler:
     """A scheduler of one duty, whose runs are these."""
     return Scheduler(
         [DUTY], heartbeat, threading.Event(), notify or Notify({}), lambda text: text.replace("s3cret", "***"),
-        hold=hold, make_job=make_job, run=run,
+        check_place=check_place, make_job=make_job, run=run,
     )  # fmt: skip
 
 
@@ -47,29 +47,29 @@ def never(job: Job, show: Show) -> Summary:
     raise AssertionError(job, show)
 
 
-def refused(_: Duty) -> Job:
+def refused(_: ScheduledRun) -> Job:
     """The job of a config that is wrong."""
     raise ConfigurationError("defillama_config.csv:2: s3cret is wrong")
 
 
 def test_a_config_that_is_wrong_is_recorded_without_secrets_as_a_failed_try(heartbeat: Heartbeat, rows: Rows) -> None:
     made = of(heartbeat, never, make_job=refused)
-    made._look()
+    made._check()
     until(lambda: not made._lanes)
     assert rows(RECORDED) == [("error", True, "defillama_config.csv:2: *** is wrong")]
-    made._look()  # the next try has to wait
+    made._check()  # the next try has to wait
     assert (made._lanes, len(rows(RECORDED))) == ({}, 1)
 
 
 def test_nothing_is_recorded_where_the_place_has_been_lost(heartbeat: Heartbeat, rows: Rows) -> None:
     turns = iter([None, RunRefused("another scheduler is running")])
 
-    def hold() -> None:
+    def check_place() -> None:
         if lost := next(turns):
             raise lost
 
-    made = of(heartbeat, never, hold=hold, make_job=refused)
-    made._look()
+    made = of(heartbeat, never, check_place=check_place, make_job=refused)
+    made._check()
     until(lambda: not made._lanes)
     assert next(turns, "all were taken") == "all were taken"
     assert rows(RECORDED) == []
@@ -87,13 +87,13 @@ def test_a_run_whose_place_is_taken_is_left_alone_for_a_while(
         raise RunRefused("another pull artemis is running")
 
     made = of(heartbeat, run)
-    made._look()
+    made._check()
     until(lambda: tried)
     for _ in range(5):
-        made._look()
+        made._check()
     assert len(tried) == 1
     until(lambda: not made._lanes)
-    made._look()
+    made._check()
     until(lambda: len(tried) == 2)
     made._stop.set()
 
@@ -118,19 +118,19 @@ def test_a_run_that_moves_no_more_lets_the_watchdog_bite_and_is_told_once(
 
     with service_manager(tmp_path / "socket") as heard:
         made = of(heartbeat, run, notify=Notify({"NOTIFY_SOCKET": str(tmp_path / "socket")}))
-        made._look()
+        made._check()
         assert rows("SELECT doing <> 'idle' AND doing <> 'starting' FROM scheduler") == [(True,)]  # told at once
         until(lambda: heard.count("WATCHDOG=1") == 1)
         threading.Event().wait(0.3)
-        made._look()
-        made._look()
+        made._check()
+        made._check()
         goes_on.set()
         until(lambda: "3 of 10 calls, 7 points" in made._doing())
-        made._look()
+        made._check()
         until(lambda: heard.count("WATCHDOG=1") == 2)
         made._stop.set()
         ends.set()
         until(lambda: not made._lanes)
     told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert rows("SELECT doing FROM scheduler") == [("artemis pull: 3 of 10 calls, 7 points",)]
-    assert told == ["no movement for 0 minutes: artemis pull: 0 of 10 calls, 0 points"]
+    assert told == ["no progress for 0 minutes: artemis pull: 0 of 10 calls, 0 points"]

@@ -106,7 +106,7 @@ def test_a_manager_that_is_gone_is_told_once_and_ends_nothing(address: str, capl
     told.stopping()
     [record] = caplog.records
     assert record.levelno == logging.WARNING
-    assert record.getMessage().startswith("the service manager is not to be reached: [Errno 111]")
+    assert record.getMessage().startswith("the service manager cannot be reached: [Errno 111]")
 
 
 def test_a_manager_that_comes_back_is_told_again(address: str) -> None:
@@ -121,7 +121,7 @@ def test_an_address_that_no_socket_can_have_ends_nothing(caplog: pytest.LogCaptu
     told = notify("/" + "x" * 200)
     told.ready()
     assert [record.getMessage() for record in caplog.records] == [
-        "the service manager is not to be reached: AF_UNIX path too long"
+        "the service manager cannot be reached: AF_UNIX path too long"
     ]
 
 
@@ -137,4 +137,4 @@ def test_a_manager_that_does_not_listen_holds_nobody_up(address: str, caplog: py
                 assert sent < 100_000  # far more than a socket's queue holds
         finally:
             pool.shutdown(wait=False)
-    assert [record.getMessage() for record in caplog.records] == ["the service manager is not to be reached: timed out"]
+    assert [record.getMessage() for record in caplog.records] == ["the service manager cannot be reached: timed out"]

@@ -1,0 +1,128 @@
+"""The jobs that a command line or the schedule asks for; made, checked and announced before the first call."""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from model.errors import ConfigurationError
+from model.settings import ROOT, Settings
+from model.values import Verb
+from pipeline.plan import Job, Scope, backfill_window, choose, make_job, pull_window, settle_window
+from sources import SOURCES
+from sources.base import BaseSource
+from sources.config import read_targets
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The options of a run on the command line; the defaults are those of the scheduler's runs."""
+
+    assets: Sequence[str] = ()  # empty: all of the config
+    metrics: Sequence[str] = ()  # empty: all of the config
+    config: Path | None = None  # None: the source's own config file
+    start: datetime | None = None  # of a backfill; None: where the source's history starts
+    end: datetime | None = None  # of a backfill; None: today
+    days: int | None = None  # of a settle; None: the default of the source
+    scope: Scope = Scope.MISSING  # of a backfill
+
+
+DEFAULT_OPTIONS = RunOptions()
+
+
+def names_of(source: str, config: Path | None = None) -> list[str]:
+    """The sources of a command line; raises ConfigurationError where one config file is given for all sources."""
+    if config and source == "all":
+        raise ConfigurationError("--config goes with one source: name it in place of 'all'")
+    return list(SOURCES) if source == "all" else [source]
+
+
+def jobs_of(arguments: argparse.Namespace, settings: Settings) -> list[Job]:
+    """The jobs of a command line, of one source or of all. All are checked before any call is made."""
+    names, options = names_of(arguments.source, arguments.config), _options(arguments)
+    jobs = [job_of(name, arguments.verb, settings, options) for name in names]
+    for job in jobs:
+        need_series(job)
+        announce(job)
+    return jobs
+
+
+def job_of(name: str, verb: Verb, settings: Settings, options: RunOptions = DEFAULT_OPTIONS) -> Job:
+    """The job of a source; its series may be none. Raises ConfigurationError for a wrong config, key or option."""
+    source, now = SOURCES[name], datetime.now(UTC)
+    file = options.config or ROOT / source.CONFIG
+    every = read_targets(file, source)
+    key = needed_key(source, settings)
+    scope = Scope.FULL
+    if verb is Verb.PULL:
+        window = pull_window(now, source.PULL_DAYS)
+    elif verb is Verb.SETTLE:
+        window = settle_window(now, source.SETTLE_DAYS if options.days is None else options.days)
+    else:
+        window, scope = backfill_window(now, source.history_start(now), options.start, options.end), options.scope
+    targets = choose(every, options.assets, options.metrics, file.name)
+    return make_job(source(key, settings.url(source.BASE_URL_VARIABLE)), verb, targets, window, scope)
+
+
+def needed_key(source: type[BaseSource], settings: Settings) -> str:
+    """The API key of a source, which may be empty; raises ConfigurationError where the source needs one."""
+    key = settings.key(source.KEY_VARIABLE)
+    if source.KEY_REQUIRED and not key:
+        raise ConfigurationError(
+            f"{source.name} needs a key: write {source.KEY_VARIABLE}=… into .env or the environment"
+        )
+    return key
+
+
+def need_series(job: Job) -> None:
+    """Raise ConfigurationError where a job has no series."""
+    if not job.targets:
+        why = f"set {job.source.KEY_VARIABLE}" if job.without_key else _other_commands(job)
+        raise ConfigurationError(f"none of these series can be asked for in a {job.verb}: {why}")
+
+
+def announce(job: Job) -> None:
+    """Log how many series a job leaves out, and why."""
+    name = job.source.name
+    if job.without_key:
+        log.warning(
+            "%s: %d series are skipped: they need %s, which is not set",
+            name, job.without_key, job.source.KEY_VARIABLE,
+        )  # fmt: skip
+    if job.left_out:
+        why = "have a history only" if job.verb is Verb.PULL else "exist only live"
+        log.info("%s: %d series %s: %s", name, len(job.left_out), why, _other_commands(job))
+
+
+def _options(arguments: argparse.Namespace) -> RunOptions:
+    """The options of a command line; each verb has only some of them."""
+    given = vars(arguments)
+    return RunOptions(
+        assets=arguments.asset,
+        metrics=arguments.metric,
+        config=arguments.config,
+        start=given.get("start"),
+        end=given.get("end"),
+        days=given.get("days"),
+        scope=_scope(arguments) if arguments.verb is Verb.BACKFILL else Scope.FULL,
+    )
+
+
+def _scope(arguments: argparse.Namespace) -> Scope:
+    if arguments.retry_empty and not arguments.gaps:
+        full = ", not with --full, which asks for everything" if arguments.full else ": write both"
+        raise ConfigurationError(f"--retry-empty goes with --gaps{full}")
+    if arguments.gaps:
+        return Scope.EMPTY_GAPS if arguments.retry_empty else Scope.GAPS
+    return Scope.FULL if arguments.full else Scope.MISSING
+
+
+def _other_commands(job: Job) -> str:
+    """The commands that ask for the series which this job leaves out."""
+    verbs = {verb for target in job.left_out for verb in job.source.METRICS[target.metric].verbs}
+    first = [verb for verb in (Verb.PULL, Verb.BACKFILL) if verb in verbs]  # a settle needs one of these before it
+    return " or ".join(f"python main.py {verb} {job.source.name}" for verb in first)

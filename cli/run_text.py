@@ -1,0 +1,100 @@
+"""Plans and summaries of runs, as sentences for a terminal and for the log."""
+
+from collections.abc import Iterator
+
+from model.values import DAY, Verb, Window
+from pipeline.plan import Job, Plan, Scope
+from pipeline.summary import FAILURES_SHOWN, Summary
+from sources.base import Call
+
+CALLS_SHOWN = 3  # of those whose paths differ only in the last part
+WINDOWS_SHOWN = 8
+REASONS_SHOWN = 5  # why points were rejected
+
+
+def window_text(window: Window) -> str:
+    """A window as its first and last day."""
+    first, last = window.start.date(), (window.end - DAY).date()
+    return f"{first}" if first == last else f"{first} to {last}"
+
+
+def plan_lines(plan: Plan) -> Iterator[str]:
+    """How many calls a plan has, how long they take, which days they ask for, and examples of their paths."""
+    job, seconds = plan.job, plan.duration.total_seconds()
+    span = f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    yield f"{job}: {len(plan.calls):,} calls for {len(plan.series):,} series, at least {span}"
+    if others := len(set(job.targets) - plan.series):
+        yield f"  {_not_needed(job, others)}: nothing to ask"
+    for window in sorted(plan.windows)[:WINDOWS_SHOWN]:
+        calls = plan.windows[window]
+        series = {target for call in calls for target in call.targets}
+        yield f"  {window_text(window)}: {len(calls):,} calls for {len(series):,} series"
+    if len(plan.windows) > WINDOWS_SHOWN:
+        yield f"  and {len(plan.windows) - WINDOWS_SHOWN:,} more windows"
+    alike: dict[str, list[Call]] = {}
+    for call in plan.calls:
+        alike.setdefault(call.path.rstrip("/").rpartition("/")[0], []).append(call)
+    for folder, calls in alike.items():
+        shown = calls if len(calls) <= CALLS_SHOWN + 1 else calls[:CALLS_SHOWN]
+        yield from (f"    {call}" for call in shown)
+        if len(calls) > len(shown):
+            yield f"    and {len(calls) - len(shown):,} more of {folder}/…"
+
+
+def summary_line(summary: Summary) -> str:
+    """What a run did, in one line for the log."""
+    return "; ".join([_figures(summary), *(line.strip() for line in _failures(summary))])
+
+
+def summary_lines(summary: Summary) -> Iterator[str]:
+    """What a run did, for a person; and what to do about it."""
+    yield _figures(summary)
+    if not summary.plan.calls:
+        return
+    yield from _failures(summary)
+    if summary.status == "error":
+        yield "  what was received is stored; run it again for the rest"
+    job, counts = summary.plan.job, summary.counts
+    if counts.kept:
+        closed_days = ((summary.today or job.window.end) - job.window.start) // DAY
+        settle = f"python main.py settle {job.source.name} --days {closed_days}"
+        yield f"  kept as stored: {counts.kept:,} values; to adopt the API's: {settle}"
+    if counts.withdrawn:
+        yield f"  no longer at the API: {counts.withdrawn:,} days; the stored values are kept"
+    if summary.nulls:
+        yield f"  null in place of a value, so no data: {summary.nulls:,}"
+    if summary.rejected:
+        common = summary.rejected.most_common(REASONS_SHOWN)
+        reasons = ", ".join(f"{reason} ({number:,})" for reason, number in common)
+        yield f"  rejected as impossible: {summary.rejected.total():,}: {reasons}"
+
+
+def _figures(summary: Summary) -> str:
+    job, counts = summary.plan.job, summary.counts
+    if not summary.plan.calls:
+        none = f"no series of its config can be asked for in a {job.verb}"
+        why = f"all {_not_needed(job, len(job.targets))}" if job.targets else none
+        return f"{job}: nothing to ask: {why}; {summary.seconds:.1f} s"
+    kept = f", {counts.kept:,} stored with another value" if counts.kept else ""
+    changed = "restated" if job.verb is Verb.SETTLE else "changed"
+    return (
+        f"{job}: {summary.calls:,} calls, {summary.failed:,} failed; "
+        f"{summary.received:,} points received: {counts.new:,} new, {counts.changed:,} {changed}, "
+        f"{counts.unchanged:,} unchanged{kept}; "
+        f"{len(summary.without_data):,} of {len(summary.plan.series):,} series without data; {summary.seconds:.1f} s"
+    )
+
+
+def _failures(summary: Summary) -> Iterator[str]:
+    for message, number in summary.failures.most_common(FAILURES_SHOWN):
+        yield f"  failed{f' {number:,} times' if number > 1 else ''}: {message}"
+    if len(summary.failures) > FAILURES_SHOWN:
+        yield f"  failed in {len(summary.failures) - FAILURES_SHOWN:,} more ways: see the column pulls.failure"
+    if summary.not_made:
+        yield f"  stopped: {summary.not_made:,} calls were not made"
+
+
+def _not_needed(job: Job, number: int) -> str:
+    """Why a run makes no call for so many of its series."""
+    covered = job.scope is Scope.MISSING
+    return f"{number:,} series are {f'covered from {window_text(job.window)}' if covered else 'without such a gap'}"
