@@ -88,7 +88,7 @@ def copy(dsn: str, points: Sequence[DataPoint]) -> None:
 
 def load(database: Database, verb: Verb, points: Sequence[DataPoint]) -> None:
     """The way that a run takes."""
-    store = Store(database, "benchmark", verb, hold=lambda: None)
+    store = Store(database, "benchmark", verb)
     for first in range(0, len(points), BATCH):
         store.load(points[first : first + BATCH])
     store.close()

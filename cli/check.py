@@ -21,9 +21,8 @@ from cli.checks.environment import without_key
 from cli.checks.finding import Area, Finding, Severity, need_a_hand
 from cli.look import Look
 from cli.pull_backfill_settle import names_of
-from db.health import has_tables
 from db.rights import Rights, rights
-from db.setup import Database, has_schema
+from db.setup import Database, has_schema, has_tables
 from model.errors import ConfigurationError, PipelineError, SourceStopped
 from model.scrub import scrubbed
 from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, OWN_PACE_DIRECTORY, PACE_DIRECTORY, ROOT, Settings

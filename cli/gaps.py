@@ -9,7 +9,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 
 from cli.stored_sources import configured_series, each_source
 from db.coverage import SeriesMap, forget_lost, series_maps
-from db.setup import plain_errors
+from db.session import plain_errors
 from model.settings import Settings
 from model.values import midnight
 from pipeline.gaps import Look, as_json, in_rhythm, lost_for_good, report_lines

@@ -10,7 +10,8 @@ from cli.checks.series import Stored, read_stored
 from cli.process import open_database, until_stopped
 from cli.pull_backfill_settle import pace_of
 from db.coverage import Name
-from db.setup import Database, session_for
+from db.session import session_for
+from db.setup import Database
 from model.errors import DatabaseLost, PipelineError
 from model.settings import ROOT, Settings
 from sources import SOURCES

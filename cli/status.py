@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 from cli import status_screen as screen
 from cli.process import open_database, until_stopped
-from db.health import has_tables
-from db.setup import Database, need_schema, session_for
+from db.session import session_for
+from db.setup import Database, has_tables, need_schema
 from model.errors import ConfigurationError, DatabaseLost
 from model.scrub import scrubbed
 from model.settings import Settings

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from db.load import take_turn
-from db.setup import Database, session_for
+from db.session import session_for
+from db.setup import Database
+from db.statements import read_statements
 from model.errors import ConfigurationError
 from model.values import MAX_ASSET, MAX_METRIC, Target, Window
 
@@ -23,117 +25,7 @@ COLUMNS = ("table", "source", "asset", "metric_name", "pulled_at", "value", "at"
 METRICS, REVISIONS = "metrics", "revisions"
 LINES_A_COPY = 50_000
 
-SAVE = """
-COPY (
-    SELECT 'metrics', m.source, m.asset, m.metric_name, m.pulled_at, m.value, loads.loaded_at, loads.pull_id
-    FROM metrics m
-    LEFT JOIN unnest(%(assets)s::text[], %(metrics)s::text[], %(api_ids)s::text[]) AS again (asset, metric, api_id)
-        ON again.asset = m.asset AND again.metric = m.metric_name
-    LEFT JOIN LATERAL (
-        SELECT * FROM loads WHERE loads.source = m.source AND first_id <= m.id ORDER BY first_id DESC LIMIT 1
-    ) AS loads ON loads.last_id >= m.id
-    LEFT JOIN coverage c ON (c.source, c.asset, c.metric_name) = (m.source, m.asset, m.metric_name)
-    WHERE m.source = %(source)s AND (
-        again.asset IS NULL OR m.pulled_at < %(start)s::date OR m.pulled_at >= %(end)s::date
-        OR NOT coalesce(c.found, '{}') @> m.pulled_at::date  -- a live sample, or what the API has no more
-        OR NOT coalesce(c.answered, '{}') @> (%(end)s::date - 1)  -- it does not answer for it any more
-        OR c.api_id <> again.api_id  -- it answered for something else
-    )
-    UNION ALL (
-        SELECT 'revisions', source, asset, metric_name, pulled_at, value, replaced_at, pull_id
-        FROM revisions WHERE source = %(source)s ORDER BY id
-    )
-) TO STDOUT (FORMAT csv)
-"""
-CLEAR = """
-WITH cleared AS (
-    DELETE FROM metrics WHERE source = %(source)s RETURNING 1
-), others AS (
-    DELETE FROM coverage WHERE source = %(source)s
-), loaded AS (
-    DELETE FROM loads WHERE source = %(source)s
-), revised AS (
-    DELETE FROM revisions WHERE source = %(source)s
-)
-INSERT INTO pulls (source_name, kind, status, records_count, finished_at)
-SELECT %(source)s, 'fresh', 'success', count(*), now() FROM cleared RETURNING records_count
-"""
-
-STAGE = """
-CREATE TEMPORARY TABLE kept (
-    line INTEGER, kind TEXT, source TEXT, asset TEXT, metric_name TEXT, pulled_at TIMESTAMP, value DOUBLE PRECISION,
-    at TIMESTAMP, pull_id INTEGER
-) ON COMMIT DROP
-"""
-# In the order in which they were loaded first, so that each load of then is again a range of ids.
-RESTORE_METRICS = """
-WITH fitting AS (
-    SELECT DISTINCT ON (source, asset, metric_name, pulled_at) source, asset, metric_name, pulled_at, value, pull_id,
-        coalesce(at, statement_timestamp() AT TIME ZONE 'UTC') AS at
-    FROM kept WHERE kind = 'metrics' ORDER BY source, asset, metric_name, pulled_at, line
-), judged AS (
-    SELECT fitting.*, m.id IS NOT NULL AS stored, m.value IS DISTINCT FROM fitting.value AS differs
-    FROM fitting LEFT JOIN metrics m ON (m.source, m.asset, m.metric_name, m.pulled_at)
-        = (fitting.source, fitting.asset, fitting.metric_name, fitting.pulled_at)
-), written AS (
-    INSERT INTO metrics (source, asset, metric_name, pulled_at, value)
-    SELECT source, asset, metric_name, pulled_at, value FROM judged WHERE NOT stored
-    ORDER BY source, at, pull_id, asset, metric_name, pulled_at
-    ON CONFLICT (source, asset, metric_name, pulled_at) DO NOTHING
-    RETURNING id, source, asset, metric_name, pulled_at
-), placed AS (
-    SELECT written.*, at, pull_id FROM written JOIN fitting USING (source, asset, metric_name, pulled_at)
-), loaded AS (
-    INSERT INTO loads (source, first_id, last_id, loaded_at, pull_id)
-    SELECT source, min(id), max(id), at, pull_id FROM placed GROUP BY source, at, pull_id
-), covered AS (
-    INSERT INTO coverage AS c (source, asset, metric_name, answered, found, row_count, found_count)
-    SELECT source, asset, metric_name, days, days, number,
-        (SELECT coalesce(sum(upper(part) - lower(part)), 0) FROM unnest(days) AS part)
-    FROM (
-        SELECT source, asset, metric_name, count(*) AS number, coalesce(
-            range_agg(daterange(pulled_at::date, pulled_at::date + 1)) FILTER (WHERE live.metric IS NOT NULL), '{}'
-        ) AS days
-        FROM placed LEFT JOIN unnest(%(live_sources)s::text[], %(live_only)s::text[]) AS live (origin, metric)
-            ON live.origin = source AND live.metric = metric_name
-        GROUP BY source, asset, metric_name
-    ) AS series ORDER BY source, asset, metric_name
-    ON CONFLICT (source, asset, metric_name) DO UPDATE SET answered = c.answered + excluded.answered,
-        found = c.found + excluded.found, row_count = c.row_count + excluded.row_count,
-        found_count = (SELECT coalesce(sum(upper(part) - lower(part)), 0) FROM unnest(c.found + excluded.found) AS part)
-)
-SELECT (SELECT count(*) FROM written), count(*) FILTER (WHERE stored AND NOT differs),
-    count(*) FILTER (WHERE stored AND differs)
-FROM judged
-"""
-# The revisions of a point that have been made since get new numbers, behind the ones before them. Each of both keeps
-# its order, so it counts as no later than any that follows it there.
-RESTORE_REVISIONS = """
-WITH fitting AS (
-    SELECT source, asset, metric_name, pulled_at, value, at AS replaced_at, pull_id, min(line) AS place
-    FROM kept WHERE kind = 'revisions' GROUP BY source, asset, metric_name, pulled_at, value, at, pull_id
-), back AS MATERIALIZED (
-    SELECT * FROM fitting WHERE NOT EXISTS (
-        SELECT FROM revisions r
-        WHERE (r.source, r.asset, r.metric_name, r.pulled_at, r.replaced_at)
-            = (fitting.source, fitting.asset, fitting.metric_name, fitting.pulled_at, fitting.replaced_at)
-            AND r.value IS NOT DISTINCT FROM fitting.value
-    )
-), since AS (
-    DELETE FROM revisions r USING (SELECT DISTINCT source, asset, metric_name, pulled_at FROM back) AS point
-    WHERE (r.source, r.asset, r.metric_name, r.pulled_at)
-        = (point.source, point.asset, point.metric_name, point.pulled_at)
-    RETURNING r.source, r.asset, r.metric_name, r.pulled_at, r.value, r.replaced_at, r.pull_id, r.id
-), written AS (
-    INSERT INTO revisions (source, asset, metric_name, pulled_at, value, replaced_at, pull_id)
-    SELECT source, asset, metric_name, pulled_at, value, replaced_at, pull_id
-    FROM (SELECT 0 AS part, * FROM back UNION ALL SELECT 1, * FROM since) AS each
-    ORDER BY min(replaced_at) OVER (
-        PARTITION BY source, asset, metric_name, pulled_at, part ORDER BY place DESC
-    ), part, place
-)
-SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM fitting) - (SELECT count(*) FROM back)
-"""
+SQL = read_statements("archive.sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +57,7 @@ def save(database: Database, source: str, again: Sequence[Target], window: Windo
                 with gzip.open(raw, "wb", compresslevel=6) as packed:
                     packed.write(f"{','.join(COLUMNS)}\n".encode())
                     cursor.execute("SET LOCAL datestyle = 'ISO'")
-                    cursor.copy_expert(cursor.mogrify(SAVE, values).decode(), packed)
+                    cursor.copy_expert(cursor.mogrify(SQL["save"], values).decode(), packed)
                 rows: int = cursor.rowcount
                 raw.flush()
                 os.fsync(raw.fileno())
@@ -184,7 +76,7 @@ def clear(database: Database, source: str) -> int:
     with session_for(database, f"clear {source}") as session:
         with session, session.cursor() as cursor:
             take_turn(cursor, source)
-            cursor.execute(CLEAR, {"source": source})
+            cursor.execute(SQL["clear"], {"source": source})
             rows = int((cursor.fetchone() or (0,))[0])
         session.autocommit = True
         session.cursor().execute("VACUUM metrics")  # so that the refill takes the place of what was there
@@ -200,13 +92,13 @@ def restore(database: Database, file: Path, live_only: Mapping[str, Collection[s
     pairs = [(source, metric) for source, metrics in live_only.items() for metric in metrics]
     values = {"live_sources": [source for source, _ in pairs], "live_only": [metric for _, metric in pairs]}
     with session_for(database, f"restore {file.name}") as session, session, session.cursor() as cursor:
-        cursor.execute(STAGE)
+        cursor.execute(SQL["stage"])
         sources = _copy(cursor, file, live_only)
         for source in sorted(sources):
             take_turn(cursor, source)
-        cursor.execute(RESTORE_METRICS, values)
+        cursor.execute(SQL["restore_metrics"], values)
         new, unchanged, kept = cursor.fetchone() or (0, 0, 0)
-        cursor.execute(RESTORE_REVISIONS)
+        cursor.execute(SQL["restore_revisions"])
         revised, revised_before = cursor.fetchone() or (0, 0)
     return Restored(new, unchanged, kept, revised, revised_before)
 

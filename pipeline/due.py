@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from db import heartbeat
+from db import pulls
 from model.schedule import Schedule
 from model.values import Verb
 
@@ -99,10 +99,10 @@ def due(
 
 def read_history(cursor: Any, duties: Sequence[Duty], now: datetime, started: datetime, first_pull_id: int) -> History:
     """What pulls says of the latest slot of each duty of a scheduler that started then."""
-    first_runs = heartbeat.first_runs(cursor, sorted({duty.source for duty in duties}))
+    first_runs = pulls.first_runs(cursor, sorted({duty.source for duty in duties}))
     slots = [(duty, slot_of(duty, now, started, first_runs.get(duty.source))) for duty in duties]
     wanted = [(duty, slot) for duty, slot in slots if slot is not None]
-    rows = heartbeat.tries(cursor, [(duty.source, duty.verb.value, slot) for duty, slot in wanted], first_pull_id)
+    rows = pulls.tries(cursor, [(duty.source, duty.verb.value, slot) for duty, slot in wanted], first_pull_id)
     tries: dict[tuple[Duty, datetime], list[Try]] = {}
     for index, ended, done, ours in rows:
         tries.setdefault(wanted[index], []).append(Try(ended, done, ours))

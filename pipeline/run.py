@@ -74,7 +74,7 @@ def run(
 
 def plan_alone(database: Database, job: Job) -> Plan:
     """The calls that a run of the job would make now."""
-    with closing(Store(database, job.source.name, job.verb, hold=lambda: None)) as store:
+    with closing(Store(database, job.source.name, job.verb)) as store:
         return plan_in(store, job)
 
 

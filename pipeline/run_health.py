@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from db.health import LastRuns
+from db.pulls import LastRuns
 from pipeline.due import Duty, History, next_try, slot_of
 
 OVERDUE = timedelta(minutes=15)  # since a slot that nothing has been done for

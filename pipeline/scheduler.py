@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 
-from db.heartbeat import Heartbeat, disown
+from db import pulls
+from db.heartbeat import Heartbeat
 from model.errors import ConfigurationError, DatabaseLost, PipelineError, RunRefused
 from model.memory import give_memory_back
 from model.values import Verb
@@ -117,7 +118,7 @@ class Scheduler:
     def _history(self, now: datetime) -> History:
         """The runs for the latest slot of each duty."""
         started = self._heartbeat.started
-        self._heartbeat.do(lambda cursor: disown(cursor, sorted({duty.source for duty in self._duties}), now))
+        self._heartbeat.do(lambda cursor: pulls.disown(cursor, sorted({duty.source for duty in self._duties}), now))
         return self._heartbeat.do(
             lambda cursor: read_history(cursor, self._duties, now, started.started_at, started.first_pull_id)
         )
@@ -181,6 +182,7 @@ class Scheduler:
         """Record what has no row of its own, so that it counts as a failed try."""
         try:
             self._hold()
-            self._heartbeat.refuse(duty.source, duty.verb.value, slot, self._scrub(str(error)))
+            failure = self._scrub(str(error))
+            self._heartbeat.do(lambda cursor: pulls.refuse(cursor, duty.source, duty.verb.value, slot, failure))
         except (DatabaseLost, ConfigurationError, RunRefused) as lost:
             log.info("%s: not recorded: %s", duty, lost)

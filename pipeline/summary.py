@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from db.load import Counts
-from db.store import STOPPED, RunEnd
+from db.pulls import STOPPED, RunEnd
 from model.values import DAY, Target, Verb
 from pipeline.plan import Plan
 

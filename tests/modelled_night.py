@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from db.health import Age, LastRuns
+from db.points import Age
+from db.pulls import LastRuns
 from model.values import DAY, Rhythm, Target, Verb, midnight
 from pipeline.due import Duty, History, Try, due
 from pipeline.freshness import freshness

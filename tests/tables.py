@@ -12,7 +12,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 
 from db.points import of_series
 from db.points import points as asked_points
-from db.store import RunEnd, Store
+from db.pulls import RunEnd
+from db.store import Store
 from model.errors import ConfigurationError
 from model.values import DAY, Answered, DataPoint, Series, Verb, Window, midnight
 from sources.defillama import DefiLlama

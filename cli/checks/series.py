@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from cli.checks.finding import Finding, Severity, few
 from db.coverage import Name, known_series
-from db.health import Age, LastRuns, ages, last_runs
+from db.points import Age, ages
+from db.pulls import LastRuns, last_runs
 from model.values import Rhythm, Target, Verb
 from pipeline.freshness import QUARTER_LATE
 from pipeline.run_health import moment

@@ -12,7 +12,8 @@ from cli.checks.database import LITTLE_SPACE, Tables, space_findings, table_find
 from cli.checks.finding import Area, Finding, Severity, need_a_hand
 from cli.checks.identifiers import Catalogue, Match, listed_findings, merged, missing_findings
 from cli.checks.series import Stored, left_findings, run_findings, series_findings
-from db.health import Age, LastRuns
+from db.points import Age
+from db.pulls import LastRuns
 from db.rights import Rights
 from model.settings import Settings
 from model.values import Target, Verb

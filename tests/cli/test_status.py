@@ -15,10 +15,10 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
-from db import health
 from db.embedded import EmbeddedServer
 from db.heartbeat import Heartbeat
-from db.lock import SCHEDULER, SessionLock
+from db.lock import SCHEDULER, SessionLock, Sessions, sessions
+from db.pulls import last_runs
 from db.setup import Database
 from db.store import Store
 from model.values import Verb
@@ -178,7 +178,7 @@ def test_a_run_that_fails_is_exit_code_1_with_its_reason_cut_on_the_screen_and_w
 
 @pytest.mark.usefixtures("scheduler")
 def test_a_series_that_is_stale_is_told_with_its_newest_day(database_url: str, database: Database, rows: Rows) -> None:
-    with closing(Store(database, "artemis", Verb.BACKFILL, hold=lambda: None)) as store:
+    with closing(Store(database, "artemis", Verb.BACKFILL)) as store:
         store.load([point("sol", metric="PRICE")])
     assert report(database_url)["sources"][0]["series"]["awaited"] == 1  # the scheduler has just started
     rows("UPDATE scheduler SET started_at = now() - interval '3 years'")
@@ -274,7 +274,7 @@ def test_a_real_scheduler_is_alive_then_stopped_without_a_failure_then_hung_then
         assert report(database_url)["scheduler"]["state"] == "dead"
         assert rows("SELECT failure LIKE 'stopped before %%' FROM pulls WHERE kind = 'pull'") == [(True,)]
         with closing(database.connect("look")) as session, session.cursor() as cursor:
-            last = health.last_runs(cursor, [("defillama", "pull")])["defillama", "pull"]
+            last = last_runs(cursor, [("defillama", "pull")])["defillama", "pull"]
         assert (last.failures, last.failed, last.ended is None) == (0, None, False)
         with start("scheduler.py --source defillama", env=env) as process:
             until(lambda: rows("SELECT FROM scheduler WHERE pid = %s AND doing <> 'starting'", process.pid))
@@ -302,7 +302,7 @@ def test_a_scheduler_that_holds_the_place_and_has_not_told_of_itself_yet_is_star
 @pytest.mark.usefixtures("scheduler")
 def test_the_sessions_of_schedulers_and_the_start_of_the_server_are_seen(session: Connection) -> None:
     with session.cursor() as cursor:
-        found = health.sessions(cursor, SCHEDULER, None)
+        found = sessions(cursor, SCHEDULER, None)
         cursor.execute("SELECT pg_postmaster_start_time()")
         (started,) = cursor.fetchone() or (None,)
-    assert found == health.Sessions(another=True, server_started=started)
+    assert found == Sessions(another=True, server_started=started)

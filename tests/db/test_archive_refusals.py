@@ -104,7 +104,7 @@ def test_a_database_that_is_read_only_or_goes_away_is_told_in_one_line(
          "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;"
          "CREATE TRIGGER die BEFORE INSERT OR DELETE ON metrics EXECUTE FUNCTION die()")  # fmt: skip
     for work in writing:
-        with pytest.raises(DatabaseLost, match=rf"^{database}: server closed the connection unexpectedly$"):
+        with pytest.raises(DatabaseLost, match=rf"^{database} went away: server closed the connection unexpectedly$"):
             work()
 
 

@@ -55,7 +55,7 @@ def test_rows_that_stood_there_before_an_upgrade_are_known_from_it_on(
     before = now(rows)
     assert ensure_schema(database, always=True)
     after = now(rows)
-    with closing(Store(database, "defillama", SETTLE, hold=lambda: None)) as store:
+    with closing(Store(database, "defillama", SETTLE)) as store:
         store.load([point(value=2.0), point(day=50)])
         assert store.missing([Target("solana", "TVL", "solana")], Window(START, START + DAY)) != {}
     latest = now(rows)
@@ -104,7 +104,7 @@ def stores(database: Database) -> Iterator[list[tuple[str, Verb, Store]]]:
     """A store for each source and verb."""
     with ExitStack() as stack:
         yield [
-            (source, verb, stack.enter_context(closing(Store(database, source, verb, hold=lambda: None))))
+            (source, verb, stack.enter_context(closing(Store(database, source, verb))))
             for source in SOURCES
             for verb in Verb
         ]

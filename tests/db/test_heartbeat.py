@@ -2,7 +2,8 @@
 
 import pytest
 
-from db.heartbeat import Heartbeat, disown
+from db.heartbeat import Heartbeat
+from db.pulls import disown
 from model.schedule import hourly
 from model.values import Verb
 from pipeline.due import Duty, read_history

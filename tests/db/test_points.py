@@ -1,13 +1,17 @@
 """Questions about points: whole series, the latest of each, those of a day; now, and as they were known."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
 from db import points as ask
 from db.reader import Reader
-from model.values import DAY, Series, Verb, Window
+from db.setup import Database
+from db.store import Store
+from model.values import DAY, Answered, Series, Verb, Window
 from query.dates import window
 from query.frames import decode
 from tests.tables import DONE, START, Opener, Rows, now, point, points
@@ -111,3 +115,42 @@ def test_what_another_source_has_loaded_makes_nothing_known(
     wanted = [Series("defillama", name, "TVL") for name in ("a", "late")]
     for question in (ask.latest(wanted, between), ask.of_series(wanted, day, between)):
         assert [number for number, *_ in reader.rows(*question)] == [0]
+
+
+def test_the_age_of_a_series_is_its_newest_point_and_the_last_day_that_was_answered(
+    database: Database, session: Connection
+) -> None:
+    with closing(Store(database, "artemis", Verb.BACKFILL)) as store:
+        pull_id = store.begin_run()
+        answered = [Answered("a", "TVL", Window(START, START + timedelta(days=9)))]
+        store.load([point("a", 1), point("a", 2), point("b", 5), point("a", 7, metric="FEES")], answered)
+        store.end_run(pull_id, DONE)
+    with session.cursor() as cursor:
+        found = ask.ages(cursor, "artemis", [("b", "TVL"), ("a", "TVL"), ("c", "TVL")])
+    assert found == [
+        ask.Age("b", "TVL", START + timedelta(days=5), None),
+        ask.Age("a", "TVL", START + timedelta(days=2), date(2024, 1, 9)),
+        ask.Age("c", "TVL", None, None),
+    ]
+
+
+@pytest.mark.parametrize("statistics", ["missing", "of an empty table", "good"])
+def test_the_newest_point_of_a_series_is_found_by_its_own_index_whatever_the_statistics(
+    session: Connection, rows: Rows, statistics: str
+) -> None:
+    if statistics == "of an empty table":
+        rows("ANALYZE metrics")
+    rows(
+        "INSERT INTO metrics (source, asset, metric_name, pulled_at, value) SELECT 'artemis', a::text, 'TVL', "
+        "timestamp '2024-01-01' + d * interval '1 day', 1 FROM generate_series(1, 500) a, generate_series(1, 40) d"
+    )
+    if statistics == "good":
+        rows("ANALYZE metrics")
+    assets = [str(number) for number in range(500)]
+    values = {"source": "artemis", "assets": assets, "metrics": ["TVL"] * len(assets)}
+    with session.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (COSTS off) {ask.SQL['ages']}", values)
+        plan = "\n".join(line for (line,) in cursor)
+    assert "Index Only Scan Backward using idx_metrics_unique on metrics" in plan
+    assert "idx_metrics_cross_section" not in plan
+    assert "Sort" not in plan

@@ -5,8 +5,8 @@ from datetime import date, datetime, timedelta
 import pytest
 
 from cli.status_screen import span
-from db.health import Sessions
 from db.heartbeat import Beat
+from db.lock import Sessions
 from model.values import DAY, Target, Verb
 from pipeline.freshness import SeriesState
 from pipeline.health import Health, Life, life_of
