@@ -1,4 +1,4 @@
-"""Rows kept in a compressed CSV file before they are cleared, and brought back."""
+"""Rows saved in a compressed CSV file before a fresh start clears them, and restored from it."""
 
 import csv
 import gzip
@@ -20,7 +20,7 @@ from db.statements import read_statements
 from model.errors import ConfigurationError
 from model.values import MAX_ASSET, MAX_METRIC, Target, Window
 
-# `at` is when a row of metrics was loaded, and when a value of revisions was replaced; `pull_id` the run that did it.
+# `at` is when a row of metrics was loaded or a value of revisions was replaced; `pull_id` is the run that did it.
 COLUMNS = ("table", "source", "asset", "metric_name", "pulled_at", "value", "at", "pull_id")
 METRICS, REVISIONS = "metrics", "revisions"
 LINES_A_COPY = 50_000
@@ -30,21 +30,21 @@ SQL = read_statements("archive.sql")
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a file brought back: rows of metrics, and revisions."""
+    """How many rows of metrics, and how many revisions, a file had."""
 
-    new: int
+    new: int  # restored
     unchanged: int
-    kept: int  # stored with another value, which stays
+    kept: int  # stored with another value, which was kept
     revisions: int
     revisions_unchanged: int
 
 
 def save(database: Database, source: str, again: Sequence[Target], window: Window, file: Path) -> int:
-    """Write the rows of a source into a file, all its revisions too; how many rows. Takes its place when it is whole.
+    """Write the rows of a source and all its revisions into a file; how many rows. The file appears when it is whole.
 
-    Left out are the points that a refill gets again: those of the series in `again`, on the days of `window` for which
-    the API had data when last asked; but of a series for which it has not answered up to the end of `window`, nothing.
-    Raises ConfigurationError where the file can't be written or the tables not be read, DatabaseLost.
+    Points that a refill will fetch again are left out: those of the series in `again`, on the days of `window` for
+    which the API last had data. But a series for which the API has not answered up to the end of `window` is saved
+    completely. Raises ConfigurationError if the file can't be written or the tables can't be read, DatabaseLost.
     """
     values = {"source": source, "start": window.start.date(), "end": window.end.date()}
     values |= {"assets": [target.asset for target in again], "metrics": [target.metric for target in again]}
@@ -69,9 +69,9 @@ def save(database: Database, source: str, again: Sequence[Target], window: Windo
 
 
 def clear(database: Database, source: str) -> int:
-    """Delete all that is stored of a source but the log of its runs, where this is entered; how many points.
+    """Delete everything stored of a source except its rows in pulls, where this is recorded; how many points.
 
-    Raises ConfigurationError where the tables can't be written, DatabaseLost.
+    Raises ConfigurationError if the tables can't be written, DatabaseLost.
     """
     with session_for(database, f"clear {source}") as session:
         with session, session.cursor() as cursor:
@@ -79,15 +79,15 @@ def clear(database: Database, source: str) -> int:
             cursor.execute(SQL["clear"], {"source": source})
             rows = int((cursor.fetchone() or (0,))[0])
         session.autocommit = True
-        session.cursor().execute("VACUUM metrics")  # so that the refill takes the place of what was there
+        session.cursor().execute("VACUUM metrics")  # so that the refill can use the space
     return rows
 
 
 def restore(database: Database, file: Path, live_only: Mapping[str, Collection[str]]) -> Restored:
-    """Bring the rows of a file back, in one transaction; those that are there already stay as they are.
+    """Restore the rows of a file in one transaction; rows that are stored already stay as they are.
 
-    `live_only` names, by source, the metrics that exist only live. Raises ConfigurationError, with the line, where
-    the file is none that `save` writes, or where the tables can't be written; DatabaseLost. Then nothing is written.
+    `live_only` names, by source, the metrics that exist only live. Raises ConfigurationError, with the line, if the
+    file was not written by `save`, or if the tables can't be written; DatabaseLost. Then nothing is written.
     """
     pairs = [(source, metric) for source, metrics in live_only.items() for metric in metrics]
     values = {"live_sources": [source for source, _ in pairs], "live_only": [metric for _, metric in pairs]}
@@ -104,7 +104,7 @@ def restore(database: Database, file: Path, live_only: Mapping[str, Collection[s
 
 
 def _sync(folder: Path) -> None:
-    """Have the names in a folder on the disk, so that a power cut leaves them."""
+    """Write the file names of a folder to the disk, so that they survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -113,7 +113,7 @@ def _sync(folder: Path) -> None:
 
 
 def _copy(cursor: Any, file: Path, known: Collection[str]) -> set[str]:
-    """Put the checked lines of a file on the stage; the sources they name."""
+    """Copy the lines of a file, once checked, into the stage; the sources that they name."""
     sources: set[str] = set()
     chunk = io.StringIO()
     writer = csv.writer(chunk)
@@ -156,7 +156,7 @@ def _rows(file: Path, known: Collection[str]) -> Iterator[tuple[int, list[str]]]
 
 
 def _check(row: Sequence[str], known: Collection[str]) -> None:
-    """Raise ValueError where a line can't have been written by `save`."""
+    """Raise ValueError if a line can't have been written by `save`."""
     if len(row) != len(COLUMNS):
         raise ValueError(f"{len(row)} fields in place of {len(COLUMNS)}")
     table, source, asset, metric, pulled_at, value, at, pull_id = row

@@ -1,4 +1,4 @@
-"""One load: points into metrics, and in the same transaction what they replace, cover and tell of time."""
+"""One load: in one transaction, points are written into metrics, and loads, revisions and coverage are updated."""
 
 import io
 import struct
@@ -21,16 +21,13 @@ HEADER, ROW, TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), struct.Struct("!hiiiiiq
 
 SQL = read_statements("load.sql")
 FINAL_VALUES = filled_in(SQL["final_values"], names=SQL["names"])
-KEY = "(source, asset, metric_name, pulled_at)"
-CHANGE = "DO UPDATE SET value = excluded.value WHERE metrics.value IS DISTINCT FROM excluded.value"
-NEW = "judged.stored IS NULL"
-UPSERT, INSERT_NEW, INSERT_SEEN_NEW = (
-    filled_in(SQL["load"], names=SQL["names"], wanted=wanted, conflict=conflict, revises=revises)
-    for wanted, conflict, revises in (
-        (f"({NEW} OR differs)", f"ON CONFLICT {KEY} {CHANGE}", "true"),
-        (NEW, f"ON CONFLICT {KEY} DO NOTHING", "false"),
-        (NEW, "", "false"),
-    )
+LOAD = filled_in(SQL["load"], names=SQL["names"])
+UPSERT = filled_in(
+    LOAD, wanted="(judged.stored IS NULL OR differs)", conflict=SQL["on_conflict_update"], revises="true"
+)
+INSERT_NEW, INSERT_SEEN_NEW = (
+    filled_in(LOAD, wanted="judged.stored IS NULL", conflict=conflict, revises="false")
+    for conflict in (SQL["on_conflict_nothing"], "")
 )
 # ON CONFLICT costs a quarter of the time, and the rows have just been seen to be new. So a backfill first does without
 # it. If a writer that takes no turns came in between, the unique index refuses the load, and it is repeated with it.
@@ -39,27 +36,27 @@ LOADS = {Verb.PULL: (UPSERT,), Verb.BACKFILL: (INSERT_SEEN_NEW, INSERT_NEW), Ver
 
 @dataclass(slots=True)
 class Counts:
-    """Points of a load, one for each key: new in the table, changed there, or there already."""
+    """What a load did with its points, one for each key."""
 
     new: int = 0
     changed: int = 0
     unchanged: int = 0
-    kept: int = 0  # there with another value, which a backfill keeps
-    withdrawn: int = 0  # days of series for which the API had data once, and has none now
+    kept: int = 0  # stored with another value, which a backfill keeps
+    withdrawn: int = 0  # days of series for which the API once had data and now has none
 
     def add(self, other: "Counts") -> None:
-        """Count another load in."""
+        """Add the counts of another load."""
         for name in self.__slots__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 def take_turn(cursor: Any, source: str) -> None:
-    """Wait until no other transaction writes what is stored of a source; until the end of this one none will."""
+    """Wait until no other transaction writes data of a source; until this transaction ends, no other one can."""
     cursor.execute(SQL["take_turn"], (LOAD_LOCKS, zlib.crc32(source.encode()) & 0x7FFF_FFFF))
 
 
 class Load:
-    """What one load brings, encoded once, so that it can be repeated."""
+    """The points and answers of one load, encoded once, so that the load can be repeated."""
 
     def __init__(self, source: str, verb: Verb, points: Sequence[DataPoint], answered: Sequence[Answered]) -> None:
         self._source, self._verb = source, verb
@@ -80,7 +77,7 @@ class Load:
         }
 
     def write(self, session: Connection, pull_id: int | None, latest_day: date) -> Counts:
-        """Write it in one transaction; values replaced before `latest_day`, or before today, become revisions."""
+        """Write it in one transaction; replaced values of days before `latest_day` or before today become revisions."""
         first, *again = LOADS[self._verb]
         values = {**self._values, "pull_id": pull_id, "latest_day": latest_day}
         try:

@@ -1,4 +1,4 @@
-"""What the role of a session may do with the tables, as far as runs need it."""
+"""The rights on the tables that runs need, and those that the role of a session lacks."""
 
 from typing import Any, NamedTuple
 
@@ -7,7 +7,7 @@ SELECT current_setting('server_version'), current_user, current_setting('transac
     coalesce(has_schema_privilege(current_schema(), 'CREATE'), false),
     has_database_privilege(current_database(), 'TEMPORARY')
 """
-# A fresh start deletes; of a run and of the scheduler nothing ever is.
+# A fresh start deletes rows, but never from pulls and scheduler.
 DENIED = """
 WITH wanted AS (
     SELECT name, privilege FROM unnest('{pulls,metrics,coverage,loads,revisions,scheduler}'::text[]) AS name,
@@ -27,11 +27,11 @@ ORDER BY 1
 
 
 class Rights(NamedTuple):
-    """Who a session is, and what it may not do."""
+    """The role of a session, and what it may do."""
 
     server: str  # its version
     role: str
-    read_only: bool  # the server, the database or the role takes no writes at all
+    read_only: bool  # no writes at all are allowed, by the server, the database or the role
     may_create: bool  # tables, which `setup` does
     may_stage: bool  # temporary tables, which each load does
     denied: list[str]  # such as "INSERT on metrics"
