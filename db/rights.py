@@ -2,28 +2,10 @@
 
 from typing import Any, NamedTuple
 
-RIGHTS = """
-SELECT current_setting('server_version'), current_user, current_setting('transaction_read_only') = 'on',
-    coalesce(has_schema_privilege(current_schema(), 'CREATE'), false),
-    has_database_privilege(current_database(), 'TEMPORARY')
-"""
-# A fresh start deletes rows, but never from pulls and scheduler.
-DENIED = """
-WITH wanted AS (
-    SELECT name, privilege FROM unnest('{pulls,metrics,coverage,loads,revisions,scheduler}'::text[]) AS name,
-        unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS privilege
-    WHERE privilege <> 'DELETE' OR name NOT IN ('pulls', 'scheduler')
-), serial AS (
-    SELECT pg_get_serial_sequence(name, number) AS name
-    FROM (VALUES ('pulls', 'pull_id'), ('metrics', 'id')) AS numbered (name, number)
-    WHERE to_regclass(name) IS NOT NULL
-)
-SELECT privilege || ' on ' || name FROM wanted
-WHERE to_regclass(name) IS NOT NULL AND NOT has_table_privilege(to_regclass(name), privilege)
-UNION ALL
-SELECT 'USAGE on ' || name FROM serial WHERE name IS NOT NULL AND NOT has_sequence_privilege(name, 'USAGE')
-ORDER BY 1
-"""
+from db.session import fetch, fetch_one
+from db.statements import read_statements
+
+SQL = read_statements("rights.sql")
 
 
 class Rights(NamedTuple):
@@ -39,7 +21,5 @@ class Rights(NamedTuple):
 
 def rights(cursor: Any) -> Rights:
     """What the role may do."""
-    cursor.execute(RIGHTS)
-    known = cursor.fetchone()
-    cursor.execute(DENIED)
-    return Rights._make([*known, [privilege for (privilege,) in cursor]])
+    denied = [privilege for (privilege,) in fetch(cursor, SQL["denied"])]
+    return Rights._make([*fetch_one(cursor, SQL["role"]), denied])

@@ -205,10 +205,9 @@ class KeptSession:
         return self.session
 
     def close(self) -> None:
-        """End the session."""
-        with self._turn:
-            if self.session:
-                self.session.close()
+        """End the session; it does not wait for its turn, so that a stop does not wait for a database that is away."""
+        if self.session:
+            self.session.close()
 
     def do_once(self, work: Callable[[Connection], T]) -> T:
         """Do some work; if the last work has lost the session, on a new one. Raises as `named_error` names."""
