@@ -1,4 +1,4 @@
-"""The archive: rows kept in a file before they are cleared come back as they were, and a bad file brings nothing."""
+"""The archive: rows saved before they are cleared are restored as they were, and a bad file restores nothing."""
 
 import csv
 import gzip
@@ -269,5 +269,5 @@ def test_a_file_is_whole_or_absent(file: Path, database: Database, open_store: O
 
 def test_a_file_that_can_t_be_written_is_refused(tmp_path: Path, database: Database) -> None:
     (tmp_path / "saved").write_text("no folder")
-    told = refusal(lambda: save(database, "defillama", (), NOTHING, tmp_path / "saved" / "x.csv.gz"))
-    assert told.startswith(f"{tmp_path / 'saved' / 'x.csv.gz'}: can't be written: ")
+    message = refusal(lambda: save(database, "defillama", (), NOTHING, tmp_path / "saved" / "x.csv.gz"))
+    assert message.startswith(f"{tmp_path / 'saved' / 'x.csv.gz'}: can't be written: ")

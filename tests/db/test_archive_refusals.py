@@ -1,4 +1,4 @@
-"""A file that a fresh start has not written, and a database that takes none, are refused in one line."""
+"""An error of one line for a file that no fresh start has written, and for a database that can't be written."""
 
 import csv
 import gzip
@@ -86,7 +86,7 @@ def test_a_bad_file_is_refused_with_its_line_and_nothing_is_written(
     assert [rows(f"TABLE {name}") for name in TABLES] == [[]] * 4
 
 
-def test_a_database_that_is_read_only_or_goes_away_is_told_in_one_line(
+def test_a_database_that_is_read_only_or_goes_away_gives_an_error_of_one_line(
     file: Path, database: Database, open_store: Opener, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_store(BACKFILL).load([point()])
@@ -98,8 +98,8 @@ def test_a_database_that_is_read_only_or_goes_away_is_told_in_one_line(
     with monkeypatch.context() as patch:
         patch.setenv("PGOPTIONS", "-c default_transaction_read_only=on")
         for work in writing:
-            told = refusal(work)
-            assert re.fullmatch(rf"{database} can't be written: cannot execute .* in a read-only transaction", told)
+            message = refusal(work)
+            assert re.fullmatch(rf"{database} can't be written: cannot execute .* in a read-only transaction", message)
     rows("CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS "
          "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;"
          "CREATE TRIGGER die BEFORE INSERT OR DELETE ON metrics EXECUTE FUNCTION die()")  # fmt: skip
@@ -109,5 +109,5 @@ def test_a_database_that_is_read_only_or_goes_away_is_told_in_one_line(
 
 
 def test_a_missing_file_is_refused(tmp_path: Path, database: Database) -> None:
-    told = refusal(lambda: restore(database, tmp_path / "x.csv.gz", LIVE_ONLY))
-    assert told == f"{tmp_path / 'x.csv.gz'}: there is no such file"
+    message = refusal(lambda: restore(database, tmp_path / "x.csv.gz", LIVE_ONLY))
+    assert message == f"{tmp_path / 'x.csv.gz'}: there is no such file"

@@ -80,7 +80,9 @@ def test_as_of_every_instant_is_what_a_naive_model_knew_then(
             rows(AGE, hours, hours)
     _is_as_the_model_says(history, session, rows)
     for source, table in _states(history, rows)[-1][1].items():  # tomorrow, what is stored of today is known, too
-        assert told(session, source, TODAY + DAY) == {key: table[key] for key in table if key[2] < TODAY + DAY}
+        assert points_known_at(session, source, TODAY + DAY) == {
+            key: table[key] for key in table if key[2] < TODAY + DAY
+        }
 
 
 def test_as_of_every_instant_is_what_a_naive_model_knew_then_where_loads_went_on_at_once(
@@ -124,7 +126,7 @@ def load(chance: random.Random, source: str, verb: Verb, store: Store, *, last_d
     return Load(source, verb, points, pull_id, store.load(points))
 
 
-def told(session: Connection, source: str, as_of: datetime) -> dict[Point, float | None]:
+def points_known_at(session: Connection, source: str, as_of: datetime) -> dict[Point, float | None]:
     """All that was known of a source at an instant."""
     with session.cursor() as cursor:
         return {
@@ -162,7 +164,7 @@ def _is_as_the_model_says(history: Sequence[Load], session: Connection, rows: Ro
         known = states[bisect_right([at for at, _ in states], instant) - 1][1]
         for source in SOURCES:
             closed = {key: value for key, value in known[source].items() if key[2] < midnight(instant)}
-            assert told(session, source, instant) == closed, instant
+            assert points_known_at(session, source, instant) == closed, instant
     assert len(times) > 20
     assert rows("SELECT count(*) > 10, count(DISTINCT source) FROM revisions") == [(True, 2)]
     assert sum(each.counts is None for each in history) > 3

@@ -1,4 +1,4 @@
-"""The scheduler's row and its look at pulls, on a real database."""
+"""The scheduler's row, and the runs that count for its slots, on a real database."""
 
 import pytest
 

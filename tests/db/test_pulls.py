@@ -11,7 +11,7 @@ from tests.tables import Rows
 KINDS = [(name, verb.value) for name in ("artemis", "defillama") for verb in (Verb.PULL, Verb.SETTLE, Verb.BACKFILL)]
 
 
-def test_how_runs_last_went_is_told_for_each_kind(session: Connection, rows: Rows) -> None:
+def test_last_runs_are_given_for_each_kind(session: Connection, rows: Rows) -> None:
     at = datetime(2026, 11, 25, tzinfo=UTC)
     runs = [  # hours since `at`, of begin and end; status, failure, whether it is scheduled
         ("pull", 0, 1, "success", None, True),
