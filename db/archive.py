@@ -9,12 +9,13 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from db.load import take_turn
-from db.session import session_for
+from db.session import fetch_one, session_for
 from db.setup import Database
 from db.statements import read_statements
 from model.errors import ConfigurationError
@@ -76,11 +77,10 @@ def clear(database: Database, source: str) -> int:
     with session_for(database, f"clear {source}") as session:
         with session, session.cursor() as cursor:
             take_turn(cursor, source)
-            cursor.execute(SQL["clear"], {"source": source})
-            rows = int((cursor.fetchone() or (0,))[0])
+            (rows,) = fetch_one(cursor, SQL["clear"], {"source": source})
         session.autocommit = True
         session.cursor().execute("VACUUM metrics")  # so that the refill can use the space
-    return rows
+    return int(rows)
 
 
 def restore(database: Database, file: Path, live_only: Mapping[str, Collection[str]]) -> Restored:
@@ -96,11 +96,9 @@ def restore(database: Database, file: Path, live_only: Mapping[str, Collection[s
         sources = _copy(cursor, file, live_only)
         for source in sorted(sources):
             take_turn(cursor, source)
-        cursor.execute(SQL["restore_metrics"], values)
-        new, unchanged, kept = cursor.fetchone() or (0, 0, 0)
-        cursor.execute(SQL["restore_revisions"])
-        revised, revised_before = cursor.fetchone() or (0, 0)
-    return Restored(new, unchanged, kept, revised, revised_before)
+        metrics = fetch_one(cursor, SQL["restore_metrics"], values)
+        revisions = fetch_one(cursor, SQL["restore_revisions"])
+    return Restored(*metrics, *revisions)
 
 
 def _sync(folder: Path) -> None:
@@ -115,21 +113,13 @@ def _sync(folder: Path) -> None:
 def _copy(cursor: Any, file: Path, known: Collection[str]) -> set[str]:
     """Copy the lines of a file, once checked, into the stage; the sources that they name."""
     sources: set[str] = set()
-    chunk = io.StringIO()
-    writer = csv.writer(chunk)
-
-    def flush() -> None:
+    rows = _rows(file, known)
+    while some := list(islice(rows, LINES_A_COPY)):
+        chunk = io.StringIO()
+        csv.writer(chunk).writerows([number, *row] for number, row in some)
         chunk.seek(0)
         cursor.copy_expert("COPY kept FROM STDIN (FORMAT csv)", chunk)
-        chunk.seek(0)
-        chunk.truncate()
-
-    for number, row in _rows(file, known):
-        sources.add(row[1])
-        writer.writerow([number, *row])
-        if number % LINES_A_COPY == 0:
-            flush()
-    flush()
+        sources |= {source for _, (_, source, *_) in some}
     return sources
 
 
@@ -140,7 +130,7 @@ def _rows(file: Path, known: Collection[str]) -> Iterator[tuple[int, list[str]]]
             reader = csv.reader(text, strict=True)
             for row in reader:
                 if not line and tuple(row) != COLUMNS:
-                    raise ValueError(f"the header is {','.join(row)[:80]!r}: {','.join(COLUMNS)} would be right")
+                    raise ValueError(f"the header is {','.join(row)[:80]!r} instead of {','.join(COLUMNS)}")
                 if line:
                     _check(row, known)
                     yield line, row
@@ -148,7 +138,7 @@ def _rows(file: Path, known: Collection[str]) -> Iterator[tuple[int, list[str]]]
     except FileNotFoundError:
         raise ConfigurationError(f"{file}: there is no such file") from None
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise ConfigurationError(f"{file}: no whole file that a fresh start has written: {error}") from None
+        raise ConfigurationError(f"{file}: not a complete file written by a fresh start: {error}") from None
     except (ValueError, csv.Error) as error:
         raise ConfigurationError(f"{file}:{line + 1}: {error}") from None
     if not line:
@@ -158,10 +148,10 @@ def _rows(file: Path, known: Collection[str]) -> Iterator[tuple[int, list[str]]]
 def _check(row: Sequence[str], known: Collection[str]) -> None:
     """Raise ValueError if a line can't have been written by `save`."""
     if len(row) != len(COLUMNS):
-        raise ValueError(f"{len(row)} fields in place of {len(COLUMNS)}")
+        raise ValueError(f"{len(row)} fields instead of {len(COLUMNS)}")
     table, source, asset, metric, pulled_at, value, at, pull_id = row
     if table not in (METRICS, REVISIONS):
-        raise ValueError(f"table {table!r}: {METRICS} or {REVISIONS} would be right")
+        raise ValueError(f"table {table!r}: write {METRICS} or {REVISIONS}")
     if source not in known:
         raise ValueError(f"unknown source {source!r}: known are {', '.join(sorted(known))}")
     if not (0 < len(asset) <= MAX_ASSET and 0 < len(metric) <= MAX_METRIC) or "\0" in asset + metric:
@@ -170,9 +160,9 @@ def _check(row: Sequence[str], known: Collection[str]) -> None:
         if text or name == "pulled_at" or table == REVISIONS:
             _time(name, text)
     if value and not _finite(value):
-        raise ValueError(f"value {value[:40]!r} is no finite number")
+        raise ValueError(f"value {value[:40]!r} is not a finite number")
     if pull_id and not (re.fullmatch("[0-9]{1,10}", pull_id) and int(pull_id) < 2**31):
-        raise ValueError(f"pull_id {pull_id[:40]!r} is no whole number")
+        raise ValueError(f"pull_id {pull_id[:40]!r} is not a whole number below 2147483648")
 
 
 def _time(name: str, text: str) -> None:
@@ -181,7 +171,7 @@ def _time(name: str, text: str) -> None:
             raise ValueError
         datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"{name} {text[:40]!r} is no time such as 2026-01-31 00:00:00") from None
+        raise ValueError(f"{name} {text[:40]!r} is not a time such as 2026-01-31 00:00:00") from None
 
 
 def _finite(text: str) -> bool:

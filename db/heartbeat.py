@@ -48,8 +48,8 @@ class Heartbeat:
 
     def beat(self, doing: str) -> datetime:
         """Write that the scheduler is alive and what it is doing; the time, by the clock that dates all runs."""
-        (now,) = self.do(lambda cursor: fetch_one(cursor, SQL["beat"], {"doing": doing}))
-        return now  # type: ignore[no-any-return]  # a datetime, by the type of the column
+        now: datetime = self.do(lambda cursor: fetch_one(cursor, SQL["beat"], {"doing": doing}))[0]
+        return now
 
     def close(self) -> None:
         """End the session."""
