@@ -11,8 +11,8 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
+from db.session import fetch_one
 from db.statements import filled_in, read_statements
-from model.errors import DatabaseLost
 from model.values import Answered, DataPoint, Verb
 
 LOAD_LOCKS = 0x6372_7973  # the first key of the advisory locks of loads
@@ -22,16 +22,10 @@ HEADER, ROW, TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), struct.Struct("!hiiiiiq
 SQL = read_statements("load.sql")
 FINAL_VALUES = filled_in(SQL["final_values"], names=SQL["names"])
 LOAD = filled_in(SQL["load"], names=SQL["names"])
-UPSERT = filled_in(
-    LOAD, wanted="(judged.stored IS NULL OR differs)", conflict=SQL["on_conflict_update"], revises="true"
-)
-INSERT_NEW, INSERT_SEEN_NEW = (
-    filled_in(LOAD, wanted="judged.stored IS NULL", conflict=conflict, revises="false")
-    for conflict in (SQL["on_conflict_nothing"], "")
-)
-# ON CONFLICT costs a quarter of the time, and the rows have just been seen to be new. So a backfill first does without
-# it. If a writer that takes no turns came in between, the unique index refuses the load, and it is repeated with it.
-LOADS = {Verb.PULL: (UPSERT,), Verb.BACKFILL: (INSERT_SEEN_NEW, INSERT_NEW), Verb.SETTLE: (UPSERT,)}
+UPSERT = filled_in(LOAD, wanted="(judged.stored IS NULL OR differs)", conflict=SQL["do_update"], revises="true")
+INSERT = filled_in(LOAD, wanted="judged.stored IS NULL", revises="false")
+INSERT_OR_SKIP = filled_in(INSERT, conflict=SQL["do_nothing"])
+INSERT_OR_FAIL = filled_in(INSERT, conflict="")
 
 
 @dataclass(slots=True)
@@ -78,14 +72,15 @@ class Load:
 
     def write(self, session: Connection, pull_id: int | None, latest_day: date) -> Counts:
         """Write it in one transaction; replaced values of days before `latest_day` or before today become revisions."""
-        first, *again = LOADS[self._verb]
         values = {**self._values, "pull_id": pull_id, "latest_day": latest_day}
+        if self._verb is not Verb.BACKFILL:
+            return self._write(session, UPSERT, values)
+        # ON CONFLICT costs a quarter of the time, and the rows have just been seen to be new. It is needed only if a
+        # writer that takes no turns has come in between: then the unique index refuses the load, which is repeated.
         try:
-            return self._write(session, first, values)
+            return self._write(session, INSERT_OR_FAIL, values)
         except psycopg2.errors.UniqueViolation:
-            if not again:
-                raise
-            return self._write(session, again[0], values)
+            return self._write(session, INSERT_OR_SKIP, values)
 
     def _write(self, session: Connection, statement: str, values: dict[str, Any]) -> Counts:
         with session, session.cursor() as cursor:
@@ -94,11 +89,7 @@ class Load:
             take_turn(cursor, self._source)
             if self._verb is Verb.SETTLE:
                 cursor.execute(FINAL_VALUES, values)
-            cursor.execute(statement, values)
-            row = cursor.fetchone()
-        if row is None:
-            raise DatabaseLost
-        points, new, changed, differing, withdrawn = row
+            points, new, changed, differing, withdrawn = fetch_one(cursor, statement, values)
         kept = differing if self._verb is Verb.BACKFILL else 0
         return Counts(new, changed, points - new - changed - kept, kept, withdrawn)
 

@@ -157,9 +157,9 @@ SELECT (SELECT count(*) FROM point), count(*) FILTER (WHERE inserted), count(*) 
     (SELECT coalesce(sum(upper(days) - lower(days)), 0)::int FROM answer, unnest(withdrawn) AS days)
 FROM written
 
--- name: on_conflict_update
+-- name: do_update
 ON CONFLICT (source, asset, metric_name, pulled_at)
     DO UPDATE SET value = excluded.value WHERE metrics.value IS DISTINCT FROM excluded.value
 
--- name: on_conflict_nothing
+-- name: do_nothing
 ON CONFLICT (source, asset, metric_name, pulled_at) DO NOTHING

@@ -243,9 +243,10 @@ class KeptSession:
         except DatabaseLost:  # of the session that holds the caller's place
             session.close()
             raise
-        except ConfigurationError:  # likewise, unless it is ours
-            alive(session)
-            raise
+        except ConfigurationError as error:  # likewise, if ours is lost too
+            if alive(session):
+                raise
+            raise DatabaseLost(f"{self._database} went away") from error
 
     def _reconnected(self) -> Connection:
         deadline = time.monotonic() + self._patience
