@@ -25,7 +25,7 @@ CREATE UNIQUE INDEX idx_metrics_unique ON metrics (source, asset, metric_name, p
 CREATE INDEX idx_metrics_cross_section ON metrics (source, metric_name, pulled_at);
 """
 
-# Of one day in a hundred the API had nothing.
+# For one day in a hundred the API had nothing.
 FILL = """
 CREATE TABLE series AS
 SELECT number, 'asset-' || lpad((number / %(per_asset)s)::text, 6, '0') AS asset,
@@ -50,7 +50,7 @@ COUNTED = "UPDATE coverage SET found_count = (SELECT sum(upper(part) - lower(par
 
 @contextmanager
 def filled(series: int, days: int, metrics: int) -> Iterator[str]:
-    """The DATABASE_URL of a server with so many series, so many metrics an asset: asset-000000 METRIC_0 and on."""
+    """The DATABASE_URL of a server with this many series and metrics for each asset, from asset-000000 METRIC_0 on."""
     values = {"source": SOURCE, "series": series, "days": days, "per_asset": metrics}
     values["today"] = datetime.now(UTC).date()
     with tempfile.TemporaryDirectory() as directory:

@@ -1,4 +1,4 @@
-"""How long the map of all series takes, beside a count of their rows and the straightforward query.
+"""How long the map of all series takes, compared with a count of their rows and with the straightforward query.
 
 python -m benchmarks.gaps [SERIES DAYS]
 """
@@ -12,11 +12,11 @@ from typing import Any
 import psycopg2
 
 from benchmarks.filled_tables import COUNTED, SOURCE, VACUUM, filled
-from db.coverage import MAP, SeriesMap, series_maps
+from db.coverage import SQL, SeriesMap, series_maps
 from model.values import midnight
 
 ROUNDS = 2
-# Of one series in a hundred: days lost, a window never asked for, or a live row of yesterday that no history has yet.
+# One series in a hundred gets a gap: lost days, a window never requested, or a live row of yesterday without history.
 SPRINKLE = """
 DELETE FROM metrics m USING series
 WHERE number %% 300 = 0 AND (source, m.asset, metric_name) = (%(source)s, series.asset, metric)
@@ -61,7 +61,7 @@ ORDER BY asset, metric_name
 
 
 def main() -> None:
-    """Print seconds and ratios; then again with a live row of yesterday everywhere."""
+    """Print seconds and ratios; then the same with a live row of yesterday in every series."""
     series, days = (int(word) for word in sys.argv[1:] or ("10000", "2000"))
     today = midnight(datetime.now(UTC))
     values = {"source": SOURCE, "series": series, "today": today.date(), "one_in": 300}
@@ -79,14 +79,17 @@ def main() -> None:
 
 
 def report(cursor: Any, today: datetime, values: dict[str, Any]) -> None:
-    """Each way in turn, a few times; then what the map says."""
+    """Measure each way a few times in turn; then print a summary of the map."""
     found: list[SeriesMap] = []
     for _ in range(ROUNDS):
         counting = in_database(cursor, COUNT, values)
         began = time.perf_counter()
         found = series_maps(cursor, SOURCE, today, {})
         ways = {"series_maps": time.perf_counter() - began}
-        ways |= {"its SQL": in_database(cursor, MAP, values), "range_agg": in_database(cursor, STRAIGHT, values)}
+        ways |= {
+            "its SQL": in_database(cursor, SQL["series_maps"], values),
+            "range_agg": in_database(cursor, STRAIGHT, values),
+        }
         print(f"  count(*) {counting:.2f} s", end="")
         for name, seconds in ways.items():
             print(f"; {name} {seconds:.2f} s, {seconds / counting:.1f} counts", end="")
@@ -96,7 +99,7 @@ def report(cursor: Any, today: datetime, values: dict[str, Any]) -> None:
 
 
 def in_database(cursor: Any, query: str, values: dict[str, Any]) -> float:
-    """Seconds until the answer to a query is here, as text that nobody has read."""
+    """Seconds until the whole answer to a query has arrived; it is not decoded."""
     began = time.perf_counter()
     cursor.execute(query, values)
     return time.perf_counter() - began

@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def make_points(number: int) -> list[DataPoint]:
-    """So many points, series by series as answers give them, in no order of the series."""
+    """This number of points, series by series as in answers; the series are in random order."""
     random.seed(1)
     first = datetime(2019, 1, 1, tzinfo=UTC)
     days = [first + timedelta(days=day) for day in range(DAYS)]
@@ -59,7 +59,7 @@ def make_points(number: int) -> list[DataPoint]:
 
 
 def measure(dsn: str, work: Callable[[], None], *, empty: bool) -> float:
-    """Seconds that some work takes, after a checkpoint, on an empty table or on the one left before."""
+    """Seconds that some work takes after a checkpoint, on an empty table or on the table as it is."""
     with psycopg2.connect(dsn) as session, session.cursor() as cursor:
         if empty:
             cursor.execute("TRUNCATE metrics")
@@ -73,7 +73,7 @@ def measure(dsn: str, work: Callable[[], None], *, empty: bool) -> float:
 
 
 def copy(dsn: str, points: Sequence[DataPoint]) -> None:
-    """The limit: text rows, a transaction for each batch, nothing looked up."""
+    """The upper limit: text rows, a transaction for each batch, no comparison with stored rows."""
     with psycopg2.connect(dsn) as session, session.cursor() as cursor:
         for first in range(0, len(points), BATCH):
             rows = "".join(
@@ -87,8 +87,8 @@ def copy(dsn: str, points: Sequence[DataPoint]) -> None:
 
 
 def load(database: Database, verb: Verb, points: Sequence[DataPoint]) -> None:
-    """The way that a run takes."""
-    store = Store(database, "benchmark", verb, hold=lambda: None)
+    """Load the points as a run does."""
+    store = Store(database, "benchmark", verb)
     for first in range(0, len(points), BATCH):
         store.load(points[first : first + BATCH])
     store.close()

@@ -13,7 +13,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 from cli.run_text import window_text
 from cli.stored_sources import configured_series, each_source
 from db.coverage import SeriesMap, forget_lost, series_maps
-from db.setup import plain_errors
+from db.session import plain_errors
 from model.settings import Settings
 from model.text import first_of
 from model.values import DAY, Window, midnight

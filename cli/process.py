@@ -9,7 +9,8 @@ from concurrent.futures import wait
 from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
-from db.setup import Database, session_for
+from db.session import session_for
+from db.setup import Database
 from model.background import in_background
 from model.errors import DatabaseLost
 from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, Settings

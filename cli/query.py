@@ -15,7 +15,6 @@ from typing import NamedTuple
 from cli.process import ended_by_sigterm
 from cli.query_screen import Screen, Shown, newest_shown, points_shown
 from db.points import latest as newest
-from db.setup import aware
 from model.errors import ConfigurationError
 from model.files import atomic_write
 from model.settings import Settings
@@ -86,7 +85,7 @@ def latest(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[s
         series = sorted(set(session.names().many(arguments.metric, arguments.asset or None, arguments.source)))
         metric, source = series[0].metric, series[0].source
         answer = session.reader().rows(*newest(series, as_of))
-    rows = [(series[number].asset, aware(at), value if value == value else None) for number, at, value in answer]
+    rows = [(series[number].asset, at, value if value == value else None) for number, at, value in answer]
     title = f"{source} {metric}{_then(as_of)}"
     if form == TABLE:
         _show(newest_shown(metric, rows, as_of or datetime.now(UTC), _screen()), title)

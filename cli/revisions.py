@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 
 from cli.stored_sources import each_source
-from db.revisions import Restated, Revision, restated, revisions
+from db.revisions import RevisedSeries, Revision, revised_series, revisions
 from model.settings import Settings
 
 
@@ -12,10 +12,10 @@ def show_revisions(arguments: argparse.Namespace, settings: Settings, scrub: Cal
     """Show how often and by how much the values of each series were replaced; for one series, show each revision."""
     del scrub
     wanted = arguments.asset or None, arguments.metric or None
-    found: list[tuple[str, list[Restated], list[Revision]]] = []
+    found: list[tuple[str, list[RevisedSeries], list[Revision]]] = []
     for name, session in each_source(arguments, settings):
         with session, session.cursor() as cursor:
-            series = restated(cursor, name, *wanted)
+            series = revised_series(cursor, name, *wanted)
             found.append((name, series, revisions(cursor, name, *wanted) if all(wanted) else []))
     for name, series, listed in found:
         print(f"{name}: {sum(each.revisions for each in series):,} revisions of {len(series):,} series")
@@ -26,7 +26,7 @@ def show_revisions(arguments: argparse.Namespace, settings: Settings, scrub: Cal
     return 0
 
 
-def _restated_line(each: Restated) -> str:
+def _restated_line(each: RevisedSeries) -> str:
     size = f"by {each.median:.2%} (median), {each.largest:.2%} at most; " if each.median is not None else ""
     return (
         f"{each.asset} {each.metric}: {each.revisions:,} revisions of {each.points:,} of {each.stored:,} points, "

@@ -11,8 +11,7 @@ from typing import Any
 
 from cli import status_screen as screen
 from cli.process import ask_database, open_database
-from db.health import has_tables
-from db.setup import Database, need_schema
+from db.setup import Database, has_tables, need_schema
 from model.errors import ConfigurationError, DatabaseLost
 from model.scrub import scrubbed
 from model.settings import Settings

@@ -1,14 +1,15 @@
 """The embedded database: a PostgreSQL server in a directory of ours, shared by any number of processes.
 
-`<directory>/data` holds the cluster, its socket and `server.log`. Two flocks stand beside it, and the kernel
-drops both even after `kill -9`: `gate` lets one process at a time start or stop; `holders` is shared by all
-who use the server, so the one who gets it exclusively is the last. The killed stop nothing: after them the
-server stays until the next holder leaves.
+`<directory>/data` holds the cluster, its socket and `server.log`. Beside it are two files that processes flock. With
+`gate`, one process at a time starts or stops the server. With `holders`, all users of the server hold a shared lock, so
+whoever gets it exclusively is the last user, and stops the server. The kernel drops both locks even after `kill -9`.
+A killed process stops nothing: the server then runs until the next user leaves.
 """
 
 import atexit
 import contextlib
 import errno
+import fcntl
 import hashlib
 import logging
 import os
@@ -18,7 +19,6 @@ import shutil
 import socket
 import stat
 import subprocess
-import sys
 import time
 from io import FileIO
 from pathlib import Path
@@ -28,18 +28,15 @@ import psycopg2
 from db.postgres_programs import REMEDY, START_SECONDS, Account, complaint, program_directories, run
 from model.errors import ConfigurationError
 
-if sys.platform != "win32":  # absent there, and this module must still import to say so
-    import fcntl
-
 log = logging.getLogger(__name__)
 
 NAME = "metrics"  # the database, its superuser and the stem of socket directories
 PORT = 5432  # part of the socket's file name; nothing listens on TCP
 SOCKET = f".s.PGSQL.{PORT}"
 SOCKET_PATH_BYTES = 103  # sun_path on macOS; Linux has 107
-SILENT_SECONDS = 60  # for a server that lives but doesn't answer
-STOP_SECONDS = 60
-LEAVE_SECONDS = 10
+ANSWER_SECONDS = 60  # for a server that runs but does not answer
+SHUTDOWN_SECONDS = 60
+GATE_SECONDS = 10  # how long a process that leaves waits for the gate
 POLL_SECONDS = 0.02
 LOG_BYTES = 1_000_000
 READY, REFUSING, ABSENT = 0, 1, -1  # the first two are exit codes of pg_isready, as is 2: no answer
@@ -54,7 +51,7 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
-    "log_min_error_statement": "fatal",  # a failed statement may carry a page of rows; its client has it
+    "log_min_error_statement": "fatal",  # a failed statement may hold a page of rows; its client reports it
 }
 
 
@@ -76,10 +73,8 @@ class EmbeddedServer:
     def acquire(cls, directory: Path) -> "EmbeddedServer":
         """Start the server or attach to it, until release() or the end of the process.
 
-        Raises ConfigurationError, in one line, where there can be no server in `directory`.
+        Raises ConfigurationError, in one line, if no server can run in `directory`.
         """
-        if sys.platform == "win32":
-            raise ConfigurationError("the embedded database runs on Linux and macOS only: set DATABASE_URL")
         directory = directory.resolve()
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -98,21 +93,21 @@ class EmbeddedServer:
         return server
 
     def release(self) -> None:
-        """Let go of the server; the last one to leave stops it. Further calls do nothing."""
+        """Leave the server; the last one to leave stops it. Further calls do nothing."""
         atexit.unregister(self.release)
         if self._holder.closed:
             return
         try:
-            with _lock(self.directory / "gate", fcntl.LOCK_EX, LEAVE_SECONDS) as gate:
+            with _lock(self.directory / "gate", fcntl.LOCK_EX, GATE_SECONDS) as gate:
                 self._leave(gate)
         except (OSError, subprocess.TimeoutExpired, ConfigurationError) as error:
-            # Who holds the gate that long starts the server for itself, and stops it when it leaves.
+            # A process that holds the gate that long is starting the server for itself, and will stop it.
             log.warning("left the embedded database in %s running: %s", self.directory, error)
         finally:
             self._holder.close()
 
     def _leave(self, gate: FileIO) -> None:
-        self._holder.close()  # not unlocked: a forked child shares the lock, and goes on holding it
+        self._holder.close()  # not unlocked: a forked child shares the lock, and still needs it
         try:
             last = _lock(self.directory / "holders", fcntl.LOCK_EX, 0)
         except TimeoutError:
@@ -124,19 +119,21 @@ class EmbeddedServer:
     def _start_or_attach(self, gate: FileIO) -> None:
         began = time.monotonic()
         while (state := self._state()) != READY or not self._connects():
-            # The processes of a killed server outlive it a little, and two servers must not share the files.
+            # The processes of a killed server end a little later than it, and two servers must not share the files.
             pids = _server_processes(self._data)
             if state == ABSENT and not pids and self._start(gate):
                 continue
-            if time.monotonic() - began > (START_SECONDS if state == REFUSING else SILENT_SECONDS):
-                told = self._refusal or f"end its processes ({', '.join(map(str, pids)) or 'none in sight'})"
-                raise ConfigurationError(f"the embedded database in {self.directory} does not answer: {told}, {REMEDY}")
+            if time.monotonic() - began > (START_SECONDS if state == REFUSING else ANSWER_SECONDS):
+                remedy = self._refusal or f"end its processes ({', '.join(map(str, pids)) or 'none found'})"
+                raise ConfigurationError(
+                    f"the embedded database in {self.directory} does not answer: {remedy}, {REMEDY}"
+                )
             time.sleep(POLL_SECONDS)
 
     def _state(self) -> int:
         with socket.socket(socket.AF_UNIX) as probe:
             probe.setblocking(False)
-            # Refused by the kernel: nobody listens. A server that is merely too busy to answer accepts this.
+            # The kernel refuses this only if no process listens. A server too busy to answer accepts it.
             refusal = probe.connect_ex(os.fsencode(self._sockets / SOCKET))
         if refusal in (errno.ECONNREFUSED, errno.ENOENT):
             return ABSENT
@@ -146,7 +143,7 @@ class EmbeddedServer:
     def _connects(self) -> bool:
         try:
             connection = psycopg2.connect(self.dsn)
-        except psycopg2.OperationalError as error:  # it is stopping just now, or has too many clients
+        except psycopg2.OperationalError as error:  # the server is stopping, or has too many clients
             self._refusal = " ".join(str(error).split())
             return False
         self.version = str(connection.get_parameter_status("server_version")).split()[0]
@@ -154,7 +151,7 @@ class EmbeddedServer:
         return True
 
     def _start(self, gate: FileIO) -> bool:
-        """Start a server where none runs; False while another one still goes down or comes up."""
+        """Start a server; False while another one is still stopping or starting."""
         programs = self._matching_programs()
         if not (self._data / "PG_VERSION").exists():
             self._create(programs, gate)
@@ -165,17 +162,17 @@ class EmbeddedServer:
         server_log = self._data / "server.log"
         if server_log.exists() and server_log.stat().st_size > LOG_BYTES:
             server_log.replace(self._data / "server.log.1")
-        told = server_log.stat().st_size if server_log.exists() else 0
+        logged_before = server_log.stat().st_size if server_log.exists() else 0
         settings = {**SETTINGS, "unix_socket_directories": str(self._sockets)}
         options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
-        # pg_ctl gives its paths to a shell in double quotes: PGDATA and a relative log keep ours out of it.
+        # pg_ctl puts its paths into a shell command, in double quotes: so ours come as PGDATA and a relative log.
         pg_ctl = (programs / "pg_ctl", "start", "-w", "-t", str(START_SECONDS), "-l", "server.log")
-        # The shell keeps the gate, should we be killed, until pg_ctl is done; the server must not inherit it.
+        # If we are killed, the shell holds the gate until pg_ctl has ended; the server must not inherit the gate.
         keep = ("sh", "-c", '"$@" </dev/null; exit $?', "sh")
         result = self._account.run(*keep, *pg_ctl, "-o", options, data=self._data, gate=gate)
         if result.returncode == 0:
             return True
-        logged = server_log.read_bytes()[told:].decode("utf-8", "replace") if server_log.exists() else ""
+        logged = server_log.read_bytes()[logged_before:].decode("utf-8", "replace") if server_log.exists() else ""
         reason = complaint(logged or result.stdout)
         if "still in use" in reason or "already exists" in reason:
             return False
@@ -200,7 +197,7 @@ class EmbeddedServer:
         )
 
     def _create(self, programs: Path, gate: FileIO) -> None:
-        """Make the cluster under another name, so that `data` is whole or not there."""
+        """Create the cluster under another name, so that `data` is either complete or absent."""
         fresh = self.directory / "data.new"
         if fresh.exists():
             shutil.rmtree(fresh)
@@ -210,11 +207,12 @@ class EmbeddedServer:
         initdb = (programs / "initdb", "-U", NAME, "-A", "trust", "-E", "UTF8", "--locale=C")
         single = ("sh", "-c", f'echo CREATE DATABASE {NAME} | "$0" --single postgres', programs / "postgres")
         for command in (initdb, single):
-            # They inherit the gate: should we be killed, nobody comes in before they have ended too.
+            # They inherit the gate: if we are killed, no other process starts before they have ended too.
             result = self._account.run(*command, data=fresh, gate=gate)
             if result.returncode or "ERROR:" in result.stdout:
                 shutil.rmtree(fresh)
-                raise ConfigurationError(f"PostgreSQL made no database in {self.directory}: {complaint(result.stdout)}")
+                reason = complaint(result.stdout)
+                raise ConfigurationError(f"PostgreSQL created no database in {self.directory}: {reason}")
         fresh.rename(self._data)
         parent = os.open(self.directory, os.O_RDONLY)
         os.fsync(parent)
@@ -231,14 +229,14 @@ class EmbeddedServer:
             raise ConfigurationError(f"{self._sockets} is not private to uid {self._account.uid}: remove it")
 
     def _stop(self, gate: FileIO) -> None:
-        # Only a server that answers has a pid file to be trusted; a dead one's pid may be anybody's by now.
+        # pg_ctl uses the pid file. If the server does not answer, another process may have that pid by now.
         if self._state() not in (READY, REFUSING):
             return
         pg_ctl = self._programs[0] / "pg_ctl"
         self._account.reach(self._programs[0] / "postgres", self._data)
-        # It inherits the gate: should we be killed, nobody attaches to a server that is about to stop.
+        # pg_ctl inherits the gate: if we are killed, no process attaches to a server that is about to stop.
         result = self._account.run(
-            pg_ctl, "stop", "-m", "fast", "-w", "-t", str(STOP_SECONDS), data=self._data, gate=gate
+            pg_ctl, "stop", "-m", "fast", "-w", "-t", str(SHUTDOWN_SECONDS), data=self._data, gate=gate
         )
         if result.returncode:
             log.warning("PostgreSQL in %s did not stop: %s", self.directory, complaint(result.stdout))
@@ -266,7 +264,7 @@ def _lock(path: Path, mode: int, seconds: float) -> FileIO:
 
 
 def _socket_directory(data: Path, uid: int) -> Path:
-    # Commas, quotes and the like mean something in a DSN or in unix_socket_directories.
+    # In a DSN and in unix_socket_directories, characters such as commas and quotes have a meaning.
     if len(os.fsencode(data / SOCKET)) <= SOCKET_PATH_BYTES and re.fullmatch(r"[\w /.+=:~-]+", _text(data)):
         return data
     digest = hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
@@ -274,15 +272,15 @@ def _socket_directory(data: Path, uid: int) -> Path:
 
 
 def _text(path: Path) -> str:
-    """The path as UTF-8 text, the same for every process whatever its locale."""
+    """The path as UTF-8 text, which is the same in every process, whatever its locale."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _server_processes(data: Path) -> list[int]:
-    """The PostgreSQL processes at work in `data`; without /proc PostgreSQL's own check has to do."""
+    """The PostgreSQL processes that run in `data`; without /proc none are found, and PostgreSQL's own check decides."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended, or belongs to somebody else
+        with contextlib.suppress(OSError):  # it has ended, or belongs to another user
             program = (process / "exe").readlink().name
             if program.startswith("postgres") and (process / "cwd").readlink() == data:
                 found.append(int(process.name))

@@ -1,31 +1,32 @@
-"""Places that one process at a time can hold: that of the run of a source and kind, that of the scheduler."""
+"""Places that one process at a time can hold: one for each source and kind of run, and one for the scheduler."""
 
 import threading
 import time
 import zlib
+from datetime import datetime
+from typing import NamedTuple
 
-import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from db.setup import Database, alive, reason
+from db.heartbeat import Beat
+from db.session import alive, fetch, fetch_one, plain_errors, session_name
+from db.setup import Database
+from db.statements import read_statements
 from model.errors import DatabaseLost, RunRefused
 
+SQL = read_statements("lock.sql")
 PLACES = 0x6372_7972  # the first key of the advisory locks of places
 SCHEDULER = "scheduler"  # the place that the one scheduler of a database holds
 RELEASE_SECONDS = 10.0  # how long the server may take to see that a session of ours has ended
-RELEASE_PAUSE = 0.5  # seconds between two tries
+RELEASE_PAUSE = 0.5  # seconds between two attempts
 
-TRY_LOCK = "SELECT pg_try_advisory_lock(%s, %s)"
-UNLOCK = "SELECT pg_advisory_unlock(%s, %s)"
-HOLDER = """
-SELECT pid, application_name, coalesce(  -- no other role may see when a session began
-    to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS UTC'), 'an unknown time'
-)
-FROM pg_locks JOIN pg_stat_activity USING (pid)
-WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND objsubid = 2 AND granted
-    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-"""
+
+class Sessions(NamedTuple):
+    """Whose sessions for a place the server sees, and since when the server itself has been running."""
+
+    another: bool  # a session of another process than the one that wrote the beat, and none of that one
+    server_started: datetime
 
 
 def place_of_run(source: str, verb: str) -> str:
@@ -35,66 +36,71 @@ def place_of_run(source: str, verb: str) -> str:
 
 def is_held(cursor: Cursor, place: str) -> bool:
     """Whether any process holds a place."""
-    cursor.execute(HOLDER, _keys(place))
-    return cursor.fetchone() is not None
+    return bool(fetch(cursor, SQL["holder"], lock_keys(place)))
 
 
-def _keys(place: str) -> tuple[int, int]:
+def lock_keys(place: str) -> tuple[int, int]:
+    """The keys of the advisory lock of a place."""
     return PLACES, zlib.crc32(place.encode()) & 0x7FFF_FFFF
 
 
+def sessions(cursor: Cursor, place: str, beat: Beat | None) -> Sessions:
+    """Whose sessions for a place the server sees, compared with the process that wrote the last beat."""
+    whose, _, _ = session_name(place, 0, "").rpartition(" ")
+    names, started = zip(*fetch(cursor, SQL["sessions"], (f"{whose} %",)), strict=True)
+    own = session_name(place, beat.pid, beat.host) if beat else None
+    return Sessions(any(names) and own not in names, started[0])
+
+
 class SessionLock:
-    """A place, taken by a lock on a session of its own, which dies with its process; thread-safe."""
+    """A place, held by an advisory lock on a session of its own, which ends with its process; thread-safe."""
 
     def __init__(self, database: Database, place: str, stop: threading.Event | None = None) -> None:
-        """Take the place, called as in "another pull artemis is running"; raises as `take` does."""
-        self._database, self._what = database, place
+        """Take the place, named as in "another pull artemis is running"; raises as `take` does."""
+        self._database, self._place = database, place
         self._stop = stop or threading.Event()
         self._turn = threading.Lock()
-        self._keys = _keys(place)
         self._session: Connection | None = None
-        self._pid = -1  # of the server's process for it, known after its end
+        self._pid = -1  # of the server's process for the session; kept when the session was lost
         self.take()
 
     def take(self) -> None:
-        """Take the place, or make sure of it after the database went away.
+        """Take the place; if it is held already, check that, and take it again if the database went away.
 
-        Raises RunRefused, naming the holder, where it is taken; DatabaseAway or DatabaseLost where none can tell.
+        Raises RunRefused, naming the holder, if another process holds it; DatabaseAway or DatabaseLost if the database
+        does not answer.
         """
         with self._turn:
             if self._session:
                 if alive(self._session):
                     return
                 self._database.reopen()
-            try:
-                self._take()
-            except psycopg2.Error as error:
-                raise DatabaseLost(f"{self._database}: {reason(error)}") from error
+            self._session = self._database.connect(self._place)
+            self._session.autocommit = True
+            with plain_errors(self._session, self._database), self._session.cursor() as cursor:
+                former, self._pid = self._pid, self._session.info.backend_pid
+                self._wait_for_lock(self._session, cursor, former)
 
-    def _take(self) -> None:
-        self._session = self._database.connect(self._what)
-        self._session.autocommit = True
-        former, self._pid = self._pid, self._session.info.backend_pid
+    def _wait_for_lock(self, session: Connection, cursor: Cursor, former: int) -> None:
+        """Take the lock; wait while only our own lost session holds it, whose end the server has yet to notice."""
         deadline = time.monotonic() + RELEASE_SECONDS
-        with self._session.cursor() as cursor:
-            while not self._free(cursor):
-                cursor.execute(HOLDER, self._keys)
-                pid, name, since = cursor.fetchone() or (0, "another session", "just now")
-                if pid != former or time.monotonic() > deadline:
-                    self._session.close()
-                    raise RunRefused(f"another {self._what} is running: {name}, since {since}")
-                if self._stop.is_set():
-                    self._session.close()
-                    raise DatabaseLost(f"{self._database} still holds a session that it has lost, and we are to stop")
-                self._stop.wait(RELEASE_PAUSE)  # our own former session, which the server has yet to bury
-
-    def _free(self, cursor: Cursor) -> bool:
-        cursor.execute(TRY_LOCK, self._keys)
-        return cursor.fetchone() == (True,)
+        while fetch_one(cursor, SQL["try_lock"], lock_keys(self._place)) != (True,):
+            holders = fetch(cursor, SQL["holder"], lock_keys(self._place))
+            late = time.monotonic() > deadline
+            if not holders and not late:  # it was released since the attempt
+                continue
+            pid, name, since = holders[0] if holders else (0, "another session", "just now")
+            if pid != former or late:
+                session.close()
+                raise RunRefused(f"another {self._place} is running: {name}, since {since}")
+            if self._stop.is_set():
+                session.close()
+                raise DatabaseLost(f"{self._database} still holds our lost session, and the program is to stop")
+            self._stop.wait(RELEASE_PAUSE)
 
     def close(self) -> None:
-        """Give the place up; at once, where the server would take a while to see that the session has ended."""
+        """Give the place up at once, by an unlock; the server might see the end of the session only later."""
         if self._session and alive(self._session):
-            self._session.cursor().execute(UNLOCK, self._keys)
+            self._session.cursor().execute(SQL["unlock"], lock_keys(self._place))
         if self._session:
             self._session.close()

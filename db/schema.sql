@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS pulls (
     records_count INTEGER DEFAULT 0
 );
 
--- A run is an error until it has ended otherwise: finished_at stays NULL while it runs, and where it was killed.
+-- A run counts as an error until it ends well. finished_at is NULL while it runs, and stays so if it is killed.
 ALTER TABLE pulls
     ADD COLUMN IF NOT EXISTS kind VARCHAR(20),             -- 'pull', 'backfill', 'settle', 'fresh'
     ADD COLUMN IF NOT EXISTS finished_at TIMESTAMP,
@@ -17,18 +17,18 @@ ALTER TABLE pulls
     ADD COLUMN IF NOT EXISTS points_received BIGINT,       -- records_count of them were new or changed
     ADD COLUMN IF NOT EXISTS failure TEXT,                 -- what failed, without secrets
     ADD COLUMN IF NOT EXISTS points_differing BIGINT,      -- stored with another value: adopted, or kept by a backfill
-    ADD COLUMN IF NOT EXISTS slot TIMESTAMP;               -- of the schedule, for which it was made; NULL by hand
+    ADD COLUMN IF NOT EXISTS slot TIMESTAMP;               -- of the schedule, that the run is for; NULL for a manual run
 CREATE INDEX IF NOT EXISTS idx_pulls_source ON pulls (source_name, pulled_at);
 CREATE INDEX IF NOT EXISTS idx_pulls_slot ON pulls (source_name, kind, slot);
 
--- The scheduler, or the last one that there was.
+-- The one scheduler, or the last one.
 CREATE TABLE IF NOT EXISTS scheduler (
     only_row BOOLEAN PRIMARY KEY DEFAULT true CHECK (only_row),
     host TEXT NOT NULL,
     pid INTEGER NOT NULL,
     sources TEXT[] NOT NULL,                -- that it serves
     started_at TIMESTAMP NOT NULL,
-    beaten_at TIMESTAMP NOT NULL,           -- the last time that it told of itself
+    beaten_at TIMESTAMP NOT NULL,           -- when it last updated this row
     doing TEXT NOT NULL,
     first_pull_id INTEGER NOT NULL,         -- the last run before it started
     fresh_after INTEGER                     -- the last run before the first of the latest starts with --fresh
@@ -47,7 +47,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS idx_metrics_unique ON metrics (source, asset, 
 -- One metric of all assets at one date.
 CREATE INDEX IF NOT EXISTS idx_metrics_cross_section ON metrics (source, metric_name, pulled_at);
 
--- Which days of a series the API has been asked for and has answered. A row stands here for every series ever asked.
+-- The days of a series for which the API has answered. Every series ever requested has a row here.
 CREATE TABLE IF NOT EXISTS coverage (
     source VARCHAR(100) NOT NULL,
     asset VARCHAR(100) NOT NULL,
@@ -55,12 +55,12 @@ CREATE TABLE IF NOT EXISTS coverage (
     answered DATEMULTIRANGE NOT NULL DEFAULT '{}',  -- with data or without
     found DATEMULTIRANGE NOT NULL DEFAULT '{}',     -- with data when last asked: metrics has a row for each of them
     row_count BIGINT NOT NULL DEFAULT 0,            -- rows that loads have put into metrics
-    found_count BIGINT NOT NULL DEFAULT 0,          -- days of found, so that a change by other hands shows
+    found_count BIGINT NOT NULL DEFAULT 0,          -- days in found, so that a change made by hand is noticed
     PRIMARY KEY (source, asset, metric_name)
 );
-ALTER TABLE coverage ADD COLUMN IF NOT EXISTS api_id TEXT;  -- by which the API was asked; NULL where that is not known
+ALTER TABLE coverage ADD COLUMN IF NOT EXISTS api_id TEXT;  -- the identifier in the request; NULL if it is not known
 
--- When rows came into metrics. The loads of one source take turns, so the ids of each are a range of their own.
+-- When rows were written into metrics. The loads of one source take turns, so each load has its own range of ids.
 CREATE TABLE IF NOT EXISTS loads (
     source VARCHAR(100) NOT NULL,
     first_id BIGINT NOT NULL,
@@ -70,7 +70,7 @@ CREATE TABLE IF NOT EXISTS loads (
     PRIMARY KEY (source, first_id)
 );
 
--- Values of closed days that were replaced by others.
+-- Old values of closed days that were replaced.
 CREATE TABLE IF NOT EXISTS revisions (
     source VARCHAR(100) NOT NULL,
     asset VARCHAR(100) NOT NULL,
@@ -81,8 +81,8 @@ CREATE TABLE IF NOT EXISTS revisions (
     pull_id INTEGER                         -- the run that replaced it
 );
 
--- The revisions of a point are in the order of their ids: where a clock was ahead, their times are not. Those from
--- before they had ids are in the order of their times.
+-- The revisions of a point are ordered by id: if a clock was ahead, their times are out of order. Revisions older than
+-- the ids are ordered by their times.
 DO $$ BEGIN
     IF to_regclass('idx_revisions_point') IS NOT NULL THEN
         CLUSTER revisions USING idx_revisions_point;
@@ -92,7 +92,7 @@ END $$;
 ALTER TABLE revisions ADD COLUMN IF NOT EXISTS id BIGINT GENERATED ALWAYS AS IDENTITY;
 CREATE UNIQUE INDEX IF NOT EXISTS idx_revisions_order ON revisions (source, asset, metric_name, pulled_at, id);
 
--- What was stored before these tables existed is known from now on.
+-- For as_of questions, what was stored before these tables existed counts as known from now on.
 INSERT INTO loads (source, first_id, last_id, loaded_at)
 SELECT source, min(id), max(id), clock_timestamp() AT TIME ZONE 'UTC' FROM metrics
 WHERE NOT EXISTS (SELECT FROM loads) GROUP BY source;

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from db import heartbeat
+from db import pulls
 from model.schedule import Schedule
 from model.values import Verb
 
@@ -101,10 +101,10 @@ def read_history(
     cursor: Any, schedule: Sequence[ScheduledRun], now: datetime, started: datetime, first_pull_id: int
 ) -> History:
     """The history, for the latest slot of each scheduled run, of a scheduler that started at this time."""
-    first_runs = heartbeat.first_runs(cursor, sorted({each.source for each in schedule}))
+    first_runs = pulls.first_runs(cursor, sorted({each.source for each in schedule}))
     slots = [(each, slot_of(each, now, started, first_runs.get(each.source))) for each in schedule]
     wanted = [(each, slot) for each, slot in slots if slot is not None]
-    rows = heartbeat.tries(cursor, [(each.source, each.verb.value, slot) for each, slot in wanted], first_pull_id)
+    rows = pulls.tries(cursor, [(each.source, each.verb.value, slot) for each, slot in wanted], first_pull_id)
     attempts: dict[tuple[ScheduledRun, datetime], list[Attempt]] = {}
     for index, ended, done, ours in rows:
         attempts.setdefault(wanted[index], []).append(Attempt(ended, done, ours))

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from db.coverage import Name
-from db.health import Age
+from db.points import Age
 from model.values import DAY, Rhythm, Target, Verb
 from pipeline.run_health import RUN_ALLOWED, RunHealth
 from sources.base import BaseSource

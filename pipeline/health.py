@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from db.health import Sessions, ages, last_day, last_runs, sessions
 from db.heartbeat import Beat, last_beat
-from db.lock import SCHEDULER, is_held, place_of_run
+from db.lock import SCHEDULER, Sessions, is_held, place_of_run, sessions
+from db.points import ages
+from db.pulls import calls_of_last_day, last_runs
 from model.settings import ROOT, Settings
 from model.values import Target
 from pipeline.due import ScheduledRun, read_history
@@ -117,4 +118,4 @@ def _source_health(
     since = max(started, changed) if changed < now else started
     series = ages(cursor, name, [(each.asset, each.metric) for each in targets])
     fresh = freshness(SOURCES[name], targets, series, now, runs, since)
-    return SourceHealth(name, tuple(runs), fresh, *last_day(cursor, name))
+    return SourceHealth(name, tuple(runs), fresh, *calls_of_last_day(cursor, name))

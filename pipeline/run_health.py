@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from db.health import LastRuns
+from db.pulls import LastRuns
 from pipeline.due import History, ScheduledRun, next_attempt, slot_of
 
 START_ALLOWED = timedelta(minutes=15)  # from a slot until its run has started

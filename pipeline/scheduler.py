@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 
+from db import pulls
 from db.coverage import Name
-from db.heartbeat import Heartbeat, disown
+from db.heartbeat import Heartbeat
 from model.errors import ConfigurationError, DatabaseLost, PipelineError, RunRefused
 from model.memory import give_memory_back
 from model.values import Verb
@@ -118,7 +119,7 @@ class Scheduler:
     def _history(self, now: datetime) -> History:
         """The attempts at the latest slot of each scheduled run."""
         started = self._heartbeat.started
-        self._heartbeat.do(lambda cursor: disown(cursor, sorted({each.source for each in self._schedule}), now))
+        self._heartbeat.do(lambda cursor: pulls.disown(cursor, sorted({each.source for each in self._schedule}), now))
         return self._heartbeat.do(
             lambda cursor: read_history(cursor, self._schedule, now, started.started_at, started.first_pull_id)
         )
@@ -182,6 +183,8 @@ class Scheduler:
         """Record a run that could not begin as a failed attempt."""
         try:
             self._check_place()
-            self._heartbeat.refuse(scheduled.source, scheduled.verb.value, slot, self._scrub(str(error)))
+            failure = self._scrub(str(error))
+            kind = scheduled.verb.value
+            self._heartbeat.do(lambda cursor: pulls.refuse(cursor, scheduled.source, kind, slot, failure))
         except (DatabaseLost, ConfigurationError, RunRefused) as lost:
             log.info("%s: not recorded: %s", scheduled, lost)

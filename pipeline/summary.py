@@ -7,7 +7,7 @@ from datetime import datetime
 
 from db.coverage import Name
 from db.load import Counts
-from db.store import STOPPED, RunEnd
+from db.pulls import STOPPED, RunEnd
 from model.values import Target
 from pipeline.plan import Plan
 

@@ -10,7 +10,6 @@ import pandas as pd
 
 from db import points as ask
 from db.reader import Reader, Table
-from db.setup import aware
 from model.errors import BadQuestion
 from model.values import DAY, Series, Window, midnight
 from query.dates import LATEST
@@ -75,7 +74,7 @@ def on_day(reader: Reader, source: str, metric: str, day: datetime, as_of: datet
         raise BadQuestion(f"{day.date()} is no day that can have points") from None
     rows = reader.rows(*ask.on_day(source, metric, span, as_of))
     if own_times:  # a row at midnight was dated so by a pull, and comes before what was observed
-        rows.sort(key=lambda row: (aware(row[1]) != midnight(aware(row[1])), row[1]))
+        rows.sort(key=lambda row: (row[1] != midnight(row[1]), row[1]))
     return by_asset({asset: (asset, value, at) for asset, at, value in rows}.values())
 
 

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from db.catalogue import Stored
+from db.coverage import StoredSeries
 from model.errors import BadQuestion
 from model.text import nearest
 from model.values import Series
@@ -31,7 +31,7 @@ class Names:
     name that is unknown, with the nearest ones, and for one that may mean several things, with all of them.
     """
 
-    def __init__(self, load: Callable[[Wanted], Sequence[Stored]], configs: Configs) -> None:
+    def __init__(self, load: Callable[[Wanted], Sequence[StoredSeries]], configs: Configs) -> None:
         self._load, self._configs = load, configs
         self._entities = {
             (source, row.asset): row.entity for source, rows in configs.items() for row in rows if row.entity
@@ -120,13 +120,15 @@ class Names:
             raise BadQuestion(f"no source has {' or '.join(wanted)} of {entity!r}: {has}")
         return sorted(found, key=lambda each: (each.source, wanted.index(each.metric), each.asset))
 
-    def every(self, source: str | None = None, asset: str | None = None, metric: str | None = None) -> list[Stored]:
+    def every(
+        self, source: str | None = None, asset: str | None = None, metric: str | None = None
+    ) -> list[StoredSeries]:
         """All series that were asked for or that a config has, of this source, asset and metric if told; sorted."""
         source = self.source(source)
         stored = {each.series: each for each in self._load(Wanted(source))}
         for series in _configured(self._configs):
             if source in (None, series.source):
-                stored.setdefault(series, Stored(series, 0, answered=False))
+                stored.setdefault(series, StoredSeries(series, 0, answered=False))
         found = sorted(stored.values())
         if asset is not None:
             named = Book([each.series for each in found], self._entities).find(_text(asset, "asset"))

@@ -6,11 +6,12 @@ from typing import TypeVar
 
 import pandas as pd
 
-from db import health as health_of
 from db import revisions as replaced
-from db.catalogue import Stored
-from db.coverage import SeriesMap, series_maps
+from db.coverage import SeriesMap, StoredSeries, series_maps
+from db.points import ages
+from db.pulls import NEWEST_RUNS
 from db.reader import Reader
+from db.session import clock
 from model.errors import BadQuestion
 from model.settings import Settings
 from model.values import DAY, Series, Target, midnight
@@ -26,7 +27,7 @@ SERIES = dict.fromkeys(("source", "asset", "metric"), object)
 Key = TypeVar("Key", bound=Hashable)
 
 
-def sources(every: Iterable[Stored]) -> pd.DataFrame:
+def sources(every: Iterable[StoredSeries]) -> pd.DataFrame:
     """Assets, metrics, series and points of each source that has points."""
     rows = []
     for source, of in _grouped(every, lambda series: series.source).items():
@@ -36,7 +37,7 @@ def sources(every: Iterable[Stored]) -> pd.DataFrame:
     return table(rows, columns).set_index("source")
 
 
-def assets(every: Iterable[Stored], configs: Configs) -> pd.DataFrame:
+def assets(every: Iterable[StoredSeries], configs: Configs) -> pd.DataFrame:
     """Each asset that has points: kinds, name and entity as the configs have them, number of metrics, points."""
     named: dict[tuple[str, str], list[Asset]] = defaultdict(list)
     for source, rows in configs.items():
@@ -52,7 +53,7 @@ def assets(every: Iterable[Stored], configs: Configs) -> pd.DataFrame:
     return table(found, {**texts, "metrics": int, "points": int})
 
 
-def metrics(every: Iterable[Stored]) -> pd.DataFrame:
+def metrics(every: Iterable[StoredSeries]) -> pd.DataFrame:
     """Each metric that has points: unit, number of assets, points."""
     found = [
         (source, metric, unit_of([of[0].series]), len(of), sum(each.points for each in of))
@@ -61,10 +62,10 @@ def metrics(every: Iterable[Stored]) -> pd.DataFrame:
     return table(sorted(found), {"source": object, "metric": object, "unit": object, "assets": int, "points": int})
 
 
-def coverage(reader: Reader, every: Sequence[Stored], configs: Configs) -> pd.DataFrame:
+def coverage(reader: Reader, every: Sequence[StoredSeries], configs: Configs) -> pd.DataFrame:
     """Days of each series ever asked for: stored, never asked for, empty, lost; and the span that was asked for."""
     wanted, configured = {each.series for each in every}, _targets(configs)
-    today = midnight(reader.do(health_of.clock))
+    today = midnight(reader.do(clock))
     rows = []
     for name, assets_, metrics_ in _by_source(wanted):
         source = SOURCES.get(name)  # None where its module is gone
@@ -77,15 +78,15 @@ def coverage(reader: Reader, every: Sequence[Stored], configs: Configs) -> pd.Da
     return table(rows, {**SERIES, **days, "asked_from": TIME, "asked_to": TIME})
 
 
-def freshness(reader: Reader, every: Sequence[Stored], settings: Settings) -> pd.DataFrame:
+def freshness(reader: Reader, every: Sequence[StoredSeries], settings: Settings) -> pd.DataFrame:
     """How old each series is, and what that means."""
     names = list(dict.fromkeys(each.series.source for each in every))
     health = reader.do(lambda cursor: diagnose(cursor, settings, [name for name in names if name in SOURCES]))
     states = {(each.source, *name): state for each in health.sources for name, state in each.freshness.states.items()}
-    now, rows = reader.do(health_of.clock), []
+    now, rows = reader.do(clock), []
     for name in names:
         pairs = [each.series[1:] for each in every if each.series.source == name]
-        for age in reader.do(lambda cursor: health_of.ages(cursor, name, pairs)):  # noqa: B023
+        for age in reader.do(lambda cursor: ages(cursor, name, pairs)):  # noqa: B023
             series = Series(name, age.asset, age.metric)
             since = None if age.newest is None else now - age.newest
             state = states.get(series)
@@ -98,10 +99,10 @@ def pulls(reader: Reader, source: str | None, kind: str | None, status: str | No
     if last < 1:
         raise BadQuestion(f"last={last}: write how many runs, from 1 on")
     only = {"source": source, "kind": kind, "status": status, "last": last}
-    return any_table(reader.table(health_of.RUNS, only)).set_index("pull_id")
+    return any_table(reader.table(NEWEST_RUNS, only)).set_index("pull_id")
 
 
-def revisions(reader: Reader, every: Sequence[Stored]) -> pd.DataFrame:
+def revisions(reader: Reader, every: Sequence[StoredSeries]) -> pd.DataFrame:
     """Each replaced value of these series."""
     wanted = {each.series for each in every}
     rows = []
@@ -112,9 +113,9 @@ def revisions(reader: Reader, every: Sequence[Stored]) -> pd.DataFrame:
     return table(rows, {**SERIES, "at": TIME, **values, "replaced_at": TIME, "pull_id": "Int64"})
 
 
-def _grouped(every: Iterable[Stored], key: Callable[[Series], Key]) -> dict[Key, list[Stored]]:
+def _grouped(every: Iterable[StoredSeries], key: Callable[[Series], Key]) -> dict[Key, list[StoredSeries]]:
     """The series that have points, by a part of their names."""
-    found: dict[Key, list[Stored]] = defaultdict(list)
+    found: dict[Key, list[StoredSeries]] = defaultdict(list)
     for each in every:
         if each.points:
             found[key(each.series)].append(each)

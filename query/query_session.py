@@ -8,10 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from db.catalogue import Stored, stored_series
-from db.health import has_tables
+from db.coverage import StoredSeries, stored_series
 from db.reader import Reader
-from db.setup import Database, need_schema
+from db.setup import Database, has_tables, need_schema
 from model.errors import ConfigurationError
 from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, ROOT, Settings
 from model.values import Series
@@ -46,10 +45,10 @@ class QuerySession:
         """The names of what is stored and configured."""
         return Names(self.stored, configs())
 
-    def stored(self, wanted: Wanted) -> list[Stored]:
+    def stored(self, wanted: Wanted) -> list[StoredSeries]:
         """The series that were ever asked for, of a source, of assets of about these names, of these metrics."""
         sources = None if wanted.source is None else [wanted.source]
-        return stored_series(self.reader(), sources, wanted.assets, wanted.metrics)
+        return self.reader().do(lambda cursor: stored_series(cursor, sources, wanted.assets, wanted.metrics))
 
     def batches(self, series: Sequence[Series], points: int) -> Iterator[list[Series]]:
         """The same series in order, some together that have about so many points, each once at least."""

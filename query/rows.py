@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from db import points as ask
-from db.setup import aware
 from model.values import DAY, Series, Window
 from query.names import Wanted
 from query.query_session import QuerySession, batched
@@ -81,7 +80,7 @@ def _points(
     """The points of each series, sorted by time."""
     found: list[Points] = [[] for _ in series]
     for number, at, value in session.reader().rows(*ask.of_series(series, span, as_of, most)):
-        found[number].append((aware(at), value if value == value else None))
+        found[number].append((at, value if value == value else None))
     for points in found:
         points.sort()  # nearly always they are, but SQL promises no order here
     return found

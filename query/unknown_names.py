@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from db.catalogue import Stored
+from db.coverage import StoredSeries
 from model.errors import BadQuestion
 from model.text import close_names, first_of, nearest
 from model.values import Series, Verb
@@ -19,7 +19,7 @@ def unknown_asset(
     source: str | None,
     having: Mapping[str, Sequence[Series]],
     asked: Mapping[str, Sequence[Series]],
-    every: Sequence[Stored],
+    every: Sequence[StoredSeries],
     configs: Mapping[str, Sequence[Asset]],
 ) -> BadQuestion:
     """Why there is no such metric of an asset, or no such asset: `having` is what has points of it, by source."""
@@ -44,7 +44,7 @@ def unknown_asset(
 
 
 def unknown_metric(
-    metric: str, source: str | None, every: Sequence[Stored], configs: Mapping[str, Sequence[Asset]]
+    metric: str, source: str | None, every: Sequence[StoredSeries], configs: Mapping[str, Sequence[Asset]]
 ) -> BadQuestion:
     """Why there is no such metric."""
     for name, rows in configs.items():

@@ -68,23 +68,26 @@ def empty_url(server: EmbeddedServer) -> Iterator[str]:
 
 
 @pytest.fixture
-def session(database_url: str) -> Iterator[Connection]:
-    """A session of the test's own on its database, each statement in its own transaction."""
-    with closing(psycopg2.connect(database_url)) as session:
+def session(database: Database) -> Iterator[Connection]:
+    """A session as the project opens it, on the test's database; each statement in its own transaction."""
+    with closing(database.connect("test")) as session:
         session.autocommit = True
         yield session
 
 
 @pytest.fixture
-def rows(session: Connection) -> Rows:
-    """A function that runs a query on the test's database and gives all its rows."""
+def rows(database_url: str) -> Iterator[Rows]:
+    """A function that runs a query on the test's database and gives all its rows, with naive times."""
+    session = psycopg2.connect(database_url)
+    session.autocommit = True
 
     def fetch(query: str, *values: object) -> list[tuple[Any, ...]]:
         with session.cursor() as cursor:
             cursor.execute(query, values or None)
             return [] if cursor.description is None else cursor.fetchall()
 
-    return fetch
+    yield fetch
+    session.close()
 
 
 @pytest.fixture
@@ -93,7 +96,7 @@ def open_store(database: Database) -> Iterator[Opener]:
     stores = []
 
     def opened(verb: Verb) -> Store:
-        stores.append(Store(database, "defillama", verb, hold=lambda: None))
+        stores.append(Store(database, "defillama", verb))
         return stores[-1]
 
     yield opened
@@ -104,7 +107,7 @@ def open_store(database: Database) -> Iterator[Opener]:
 @pytest.fixture
 def load_artemis(database: Database) -> Iterator[Callable[..., object]]:
     """A function that loads points of Artemis, as a backfill does."""
-    with closing(Store(database, "artemis", Verb.BACKFILL, hold=lambda: None)) as store:
+    with closing(Store(database, "artemis", Verb.BACKFILL)) as store:
         yield lambda *points: store.load(points)
 
 

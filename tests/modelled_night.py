@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 from cli.health_text import Problem, source_problems
-from db.health import Age, LastRuns
+from db.points import Age
+from db.pulls import LastRuns
 from model.values import DAY, Rhythm, Target, Verb, midnight
 from pipeline.due import Attempt, History, ScheduledRun, due
 from pipeline.freshness import freshness

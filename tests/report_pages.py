@@ -10,8 +10,9 @@ from subprocess import CompletedProcess
 import psycopg2
 
 from db.embedded import EmbeddedServer
+from db.pulls import RunEnd
 from db.setup import Database
-from db.store import RunEnd, Store
+from db.store import Store
 from model.values import DAY, DataPoint, Verb
 from tests.commands import environment, run
 from tests.tables import START, asked, point, points
@@ -74,17 +75,17 @@ def fresh_url(server: EmbeddedServer) -> Iterator[str]:
 def fill(url: str, directory: Path) -> None:
     """Series with days lost, never asked for and empty; revisions; runs that failed; names that do harm."""
     database = Database(url, directory)
-    with closing(Store(database, "artemis", Verb.BACKFILL, hold=lambda: None)) as store:
+    with closing(Store(database, "artemis", Verb.BACKFILL)) as store:
         there = [day for day in range(60) if day not in (10, 11) and not 40 <= day < 45]
         answered = [asked(first, end, "sol", "PRICE") for first, end in ((0, 40), (45, 60))]
         store.load([DataPoint("sol", "PRICE", START + day * DAY, 1e9 + day) for day in there], answered)
         for name in (EVIL, SECRET, LONG):
             store.load(points(*range(200), asset=name, metric="FEES"), [asked(0, 200, name, "FEES")])
-    with closing(Store(database, "artemis", Verb.SETTLE, hold=lambda: None)) as store:
+    with closing(Store(database, "artemis", Verb.SETTLE)) as store:
         number = store.begin_run()
         store.load([point("sol", 5, 3e9, "PRICE"), point(LONG, 6, 1.5, "FEES")])
         store.end_run(number, RunEnd("success", records=2, calls=1, failed=0, received=2, failure=None))
-    with closing(Store(database, "defillama", Verb.BACKFILL, hold=lambda: None)) as store:
+    with closing(Store(database, "defillama", Verb.BACKFILL)) as store:
         store.load(points(*range(100), asset="aave", metric="TVL"), [asked(0, 100, "aave", "TVL")])
     with closing(psycopg2.connect(url)) as session, session, session.cursor() as cursor:
         cursor.execute("DELETE FROM metrics WHERE asset = 'sol' AND pulled_at = '2024-01-31'")

@@ -1,4 +1,4 @@
-"""What the tests of the database share: points to load, the types of its fixtures, and ways to look and wait."""
+"""What the tests of the database share: points to load, the types of its fixtures, and helpers that query and wait."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 
 from db.points import of_series
 from db.points import points as asked_points
-from db.store import RunEnd, Store
+from db.pulls import RunEnd
+from db.store import Store
 from model.errors import ConfigurationError
 from model.values import DAY, Answered, DataPoint, Series, Verb, Window, midnight
 from sources.defillama import DefiLlama
@@ -47,7 +48,7 @@ def days(first: float, end: float) -> Window:
 def asked(
     first: float, end: float, asset: str = "solana", metric: str = "TVL", shift: timedelta | None = None
 ) -> Answered:
-    """An answer for a series, for these days; its points shifted as DefiLlama's are, unless told."""
+    """An answer for a series, for these days; points have DefiLlama's shift unless one is given."""
     return Answered(asset, metric, days(first, end), OWN_TIMES.get(metric, timedelta()) if shift is None else shift)
 
 
@@ -69,7 +70,7 @@ def as_role(url: str, role: str) -> str:
 
 
 def refusal(work: Callable[[], object], *hidden: str) -> str:
-    """The one line in which a configuration is refused, without what must stay hidden."""
+    """The one line that refuses a configuration; it must not show any of the `hidden` words."""
     with pytest.raises(ConfigurationError) as caught:
         work()
     text = str(caught.value)
@@ -80,7 +81,7 @@ def refusal(work: Callable[[], object], *hidden: str) -> str:
 
 
 def until(happened: Callable[[], object], seconds: float = 30) -> None:
-    """Wait for something another process does."""
+    """Wait until another process has done something."""
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, "it did not happen"
@@ -88,12 +89,12 @@ def until(happened: Callable[[], object], seconds: float = 30) -> None:
 
 
 def end(rows: Rows, name: str) -> None:
-    """End the sessions of an application_name from the server's side, and wait for it."""
+    """Have the server end the sessions with an application_name, and wait until it has."""
     rows("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name LIKE %s", f"%{name}%")
 
 
 def run_row(rows: Rows, pull_id: int) -> tuple[object, ...]:
-    """What pulls says of a run, without its times."""
+    """The row of a run in pulls, without its times."""
     columns = "source_name, kind, status, records_count, calls, failed_calls, points_received, failure"
     return rows(f"SELECT {columns} FROM pulls WHERE pull_id = %s", pull_id)[0]  # noqa: S608 - our own columns
 
@@ -107,7 +108,7 @@ def now(rows: Rows) -> datetime:
 def points_of_series(
     cursor: Any, source: str, asset: str, metric: str, start: datetime, end: datetime, as_of: datetime | None = None
 ) -> list[tuple[datetime, float | None]]:
-    """The points of one series in [start, end), as they were known at an instant if told."""
+    """The points of one series in [start, end), as they were known at an instant if `as_of` is given."""
     asked = of_series([Series(source, asset, metric)], Window(start, end), as_of)
     return [(at, value) for _, at, value in asked_points(cursor, asked)]
 

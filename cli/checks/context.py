@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from cli.process import ask_database
 from db.coverage import Name, known_series
-from db.health import Age, LastRuns, ages, last_runs
+from db.points import Age, ages
+from db.pulls import LastRuns, last_runs
 from db.setup import Database
 from model.settings import ROOT, Settings
 from model.values import Target, Verb

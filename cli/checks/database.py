@@ -6,9 +6,8 @@ from enum import Enum
 from cli.checks.context import CheckContext
 from cli.checks.finding import Area, Finding, Severity, few
 from cli.process import ask_database, open_database
-from db.health import has_tables
 from db.rights import Rights, rights
-from db.setup import has_schema
+from db.setup import has_schema, has_tables
 from model.settings import EMBEDDED_DIRECTORY
 
 SETUP = "python main.py setup"

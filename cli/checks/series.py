@@ -7,7 +7,8 @@ from cli.checks.context import CheckContext, SourceRecords
 from cli.checks.finding import Area, Finding, Severity, few
 from cli.time_text import moment
 from db.coverage import Name
-from db.health import Age, LastRuns
+from db.points import Age
+from db.pulls import LastRuns
 from model.values import Rhythm, Target, Verb
 from pipeline.freshness import QUARTER_REPORTED_AFTER
 from sources import SOURCES

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import groupby, pairwise
 from statistics import median
 
-from db.catalogue import Stored
+from db.coverage import StoredSeries
 from db.points import of_series, points
 from db.reader import Reader
 from model.errors import BadQuestion
@@ -72,7 +72,7 @@ def _live_only(series: Series) -> bool:
     return known is not None and known.live_only
 
 
-def _in_turns(every: Iterable[Stored]) -> list[Stored]:
+def _in_turns(every: Iterable[StoredSeries]) -> list[StoredSeries]:
     """By points, the most first; but sources take turns, and of each the first of a metric before the second of any."""
     of_metric, ranked = Counter[tuple[str, str]](), []
     for each in sorted(every, key=lambda each: (-each.points, each.series)):

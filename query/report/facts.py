@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from db.report import Lately, Restatement
+from db.pulls import RecentRuns
+from db.revisions import LargeRevision
 from model.values import Series
 from pipeline.freshness import SeriesState, Stale
 from query.report.months import Line
@@ -37,7 +38,7 @@ class SourceFacts(NamedTuple):
     fresh: tuple[Fresh, ...]  # a metric each, those first that need a look
     stale: tuple[Stale, ...]  # the oldest first
     covers: tuple[Cover, ...]  # a metric each
-    revisions: tuple[Restatement, ...]  # the largest
+    revisions: tuple[LargeRevision, ...]  # the largest
     revised: int  # how many there are in all
 
     def state(self, state: SeriesState) -> int:
@@ -81,4 +82,4 @@ class Report(NamedTuple):
     chosen: str  # how the charts were
     charts: tuple[Chart, ...]
     days: int  # that the following goes back
-    lately: Lately
+    lately: RecentRuns

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from db import health
-from db.catalogue import Stored
-from db.coverage import Name, series_maps
+from db.coverage import Name, StoredSeries, series_maps
 from db.lock import is_held, place_of_run
+from db.points import ages
+from db.pulls import recent_runs, under_way
 from db.reader import Reader
-from db.report import largest_revisions, lately, under_way
+from db.revisions import largest_revisions
+from db.session import clock
 from model.values import Series, Target, Verb, midnight
 from pipeline.freshness import Freshness, SeriesState, Stale
 from pipeline.gaps import in_rhythm
@@ -36,7 +37,7 @@ class Asked(NamedTuple):
 
 def gather(
     reader: Reader,
-    stored: Sequence[Stored],
+    stored: Sequence[StoredSeries],
     asked: Mapping[str, Asked],
     charted: tuple[Sequence[Series], str],
 ) -> Report:
@@ -44,7 +45,7 @@ def gather(
 
     `stored` is what there is of all sources that are wanted, `charted` what is to be drawn and how that was chosen.
     """
-    now = reader.do(health.clock)
+    now = reader.do(clock)
     names, since = list(asked), now - timedelta(days=DAYS)
     running = reader.do(lambda cursor: under_way(cursor, _held(cursor, names)))
     sources = tuple(
@@ -60,7 +61,7 @@ def gather(
         chosen=chosen,
         charts=draw(reader, series, midnight(now)),
         days=DAYS,
-        lately=reader.do(lambda cursor: lately(cursor, names, since, running)),
+        lately=reader.do(lambda cursor: recent_runs(cursor, names, since, running)),
     )
 
 
@@ -69,7 +70,7 @@ def _held(cursor: Any, names: Sequence[str]) -> list[tuple[str, str]]:
     return [(name, verb.value) for name in names for verb in Verb if is_held(cursor, place_of_run(name, verb))]
 
 
-def _source(reader: Reader, name: str, stored: Sequence[Stored], asked: Asked, now: datetime) -> SourceFacts:
+def _source(reader: Reader, name: str, stored: Sequence[StoredSeries], asked: Asked, now: datetime) -> SourceFacts:
     fresh, stale = _freshness(reader, name, stored, asked.freshness.states)
     revisions, revised = reader.do(lambda cursor: largest_revisions(cursor, name, REVISIONS_SHOWN))
     return SourceFacts(
@@ -85,13 +86,13 @@ def _source(reader: Reader, name: str, stored: Sequence[Stored], asked: Asked, n
 
 
 def _freshness(
-    reader: Reader, name: str, stored: Sequence[Stored], known: Mapping[Name, SeriesState]
+    reader: Reader, name: str, stored: Sequence[StoredSeries], known: Mapping[Name, SeriesState]
 ) -> tuple[tuple[Fresh, ...], tuple[Stale, ...]]:
     """By metric, how old the series are; and those that are stale."""
     asked = list(dict.fromkeys([*known, *((each.series.asset, each.series.metric) for each in stored)]))
     states: dict[str, Counter[SeriesState]] = defaultdict(Counter)
     left, newest, stale = Counter[str](), dict[str, datetime](), []
-    for age in reader.do(lambda cursor: health.ages(cursor, name, asked)):
+    for age in reader.do(lambda cursor: ages(cursor, name, asked)):
         if age.newest:
             newest[age.metric] = max(age.newest, newest.get(age.metric, age.newest))
         state = known.get((age.asset, age.metric))

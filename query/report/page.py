@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from itertools import compress
 from pathlib import Path
 
-from db.report import Failure, Restatement
+from db.pulls import Failure
+from db.revisions import LargeRevision
 from model.scrub import scrubbed
 from model.text import counted
 from model.values import Series, midnight
@@ -37,7 +38,7 @@ def page(report: Report, scrub: Callable[[str], str]) -> str:
         element("meta", name="referrer", content="no-referrer"),
         element("meta", name="color-scheme", content="light dark"),
         element("link", rel="icon", href="data:,"),
-        element("title", f"Stored metrics, {minute(report.at)} UTC"),
+        element("title", f"StoredSeries metrics, {minute(report.at)} UTC"),
         element("style", Html(css)),
     )
     body = element(
@@ -65,7 +66,7 @@ def _header(report: Report) -> Html:
     foreign = f"; also stored, of sources without a module: {', '.join(report.foreign)}" if report.foreign else ""
     return element(
         "header",
-        element("h1", "Stored metrics"),
+        element("h1", "StoredSeries metrics"),
         element("p", at, f": {names}{foreign}"),
         element("p", report.database, class_="soft"),
         element("nav", element("ul", *_glances(report), class_="glance"), aria_label="At a glance"),
@@ -206,7 +207,7 @@ def _revisions(report: Report) -> Html:
     return section("revisions", "Largest revisions", *parts)
 
 
-def _revision_row(source: str, each: Restatement) -> Html:
+def _revision_row(source: str, each: LargeRevision) -> Html:
     unit_ = unit_of([Series(source, each.asset, each.metric)])
     near = min(NEAR, abs(each.new - each.old) / max(abs(each.new), abs(each.old)) / 10)  # so that the two differ
     change = "from zero" if each.old == 0 else _percent((each.new - each.old) / abs(each.old))

@@ -126,7 +126,7 @@ def test_a_metric_that_the_api_does_not_list_for_an_asset_is_shown_once(
     root: Path, database: Database, database_url: str
 ) -> None:
     replace(root, "artemis_config.csv", "PRICE FEES", "PRICE FEES EBITDA")
-    with closing(Store(database, "artemis", BACKFILL, hold=lambda: None)) as store:
+    with closing(Store(database, "artemis", BACKFILL)) as store:
         store.load([], [Answered("btc", "EBITDA", Window(TODAY - timedelta(days=90), TODAY))])
     with FakeApi() as api:
         areas = found(check(root, "artemis --json", database_url, api))
@@ -169,7 +169,7 @@ def test_tables_that_somebody_has_changed_are_shown_with_the_command_that_repair
     root: Path, database_url: str, rows: Rows, harm: str
 ) -> None:
     rows(harm)
-    expected = "the tables are not those of this version, or not all of them"
+    expected = "tables or columns of this version are missing"
     areas = found(check(root, "--offline --json", database_url))
     assert expected in str(areas) or "value" in harm  # check reads no values
     for command in ("main.py query sol PRICE", "main.py report --out -"):
@@ -301,7 +301,7 @@ def test_series_that_never_had_a_value_have_none_any_more_or_are_left_over_are_s
 ) -> None:
     days = Window(TODAY - timedelta(days=90), TODAY)
     old = [DataPoint("btc", "PRICE", days.start, 1.0)]
-    with closing(Store(database, "artemis", BACKFILL, hold=lambda: None)) as store:
+    with closing(Store(database, "artemis", BACKFILL)) as store:
         store.load(old, [Answered("btc", metric, days) for metric in ("PRICE", "FEES")])
         store.load([point(asset="ftm")], [])
     done = check(root, "artemis --offline", database_url)

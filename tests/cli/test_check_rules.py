@@ -16,7 +16,8 @@ from cli.checks.finding import Area, Finding, Severity, need_attention
 from cli.checks.identifiers import ApiLists, listed_findings, unknown_findings, unlisted_rows
 from cli.checks.series import run_findings, series_findings, unconfigured_findings
 from cli.listed_assets import compare
-from db.health import Age, LastRuns
+from db.points import Age
+from db.pulls import LastRuns
 from db.rights import Rights
 from model.settings import Settings
 from model.values import Target, Verb

@@ -111,7 +111,7 @@ def lived(database: Database) -> dict[str, Table]:
         asked = Window(at, midnight(datetime.now(UTC)))
         points = [DataPoint(asset, live, at, 5.0), DataPoint("left", again, NOON, 0.0)]
         for verb, value in ((Verb.PULL, -1.0), (Verb.SETTLE, -2.0)):
-            with closing(Store(database, source, verb, hold=lambda: None)) as store:
+            with closing(Store(database, source, verb)) as store:
                 corrected = DataPoint({"artemis": "sol"}.get(source, asset), again, at, value)
                 store.load([*points, corrected], [Answered(corrected.asset, again, asked)])
         kept[source] = {(each.asset, each.metric, each.at.replace(tzinfo=None)): each.value for each in points}

@@ -51,7 +51,7 @@ def empty_days(start: date, end: date) -> list[str]:
 
 
 def test_the_report_has_every_gap_and_says_how_to_fill_it(database: Database, database_url: str, rows: Rows) -> None:
-    with closing(Store(database, "artemis", BACKFILL, hold=lambda: None)) as store:
+    with closing(Store(database, "artemis", BACKFILL)) as store:
         store.load(points(*range(2, 20), asset="btc", metric="PRICE"), [asked(0, 30, "btc", "PRICE")])
         store.load(points(*range(4), asset="eq-coin", metric="PRICE"), [asked(0, 14, "eq-coin", "PRICE")])
         store.load(points(89, asset="eq-coin", metric="EBITDA"), [asked(0, 300, "eq-coin", "EBITDA")])
@@ -136,7 +136,7 @@ def reader(database_url: str, rows: Rows) -> Iterator[str]:
 
 
 def test_a_look_needs_no_right_to_write_and_what_does_is_refused(database: Database, reader: str, rows: Rows) -> None:
-    with closing(Store(database, "artemis", BACKFILL, hold=lambda: None)) as store:
+    with closing(Store(database, "artemis", BACKFILL)) as store:
         store.load(points(0, 1, asset="gone", metric="PRICE"), [asked(0, 2, "gone", "PRICE")])
     for command in ("gaps", "revisions"):
         done = run(f"main.py {command} artemis", env=environment(reader))
@@ -150,7 +150,7 @@ def test_a_look_needs_no_right_to_write_and_what_does_is_refused(database: Datab
 def test_a_look_that_is_read_slowly_holds_no_writer_up_and_a_broken_off_one_has_forgotten(
     database: Database, database_url: str, rows: Rows
 ) -> None:
-    with closing(Store(database, "defillama", BACKFILL, hold=lambda: None)) as store:
+    with closing(Store(database, "defillama", BACKFILL)) as store:
         store.load(grid(3000, 1), [asked(0, 1, f"asset-{number}") for number in range(3000)])
     rows("DELETE FROM metrics WHERE asset = 'asset-2999'")  # more than a pipe holds is told before it
     line, looks = "main.py gaps defillama", "application_name LIKE '% read %' AND datname = current_database()"
@@ -167,7 +167,7 @@ def test_a_look_that_is_read_slowly_holds_no_writer_up_and_a_broken_off_one_has_
 def test_what_was_lost_of_a_series_that_left_the_config_can_be_claimed_no_longer(
     database: Database, database_url: str, rows: Rows
 ) -> None:
-    with closing(Store(database, "artemis", BACKFILL, hold=lambda: None)) as store:
+    with closing(Store(database, "artemis", BACKFILL)) as store:
         for asset in ("btc", "gone"):
             store.load(points(0, 1, 2, asset=asset, metric="PRICE"), [asked(0, 3, asset, "PRICE")])
     rows("DELETE FROM metrics WHERE pulled_at = '2024-01-02'")
@@ -188,7 +188,7 @@ def test_a_look_by_another_config_goes_by_its_rhythms_its_series_and_its_name(
 ) -> None:
     config = tmp_path / "my own.csv"
     config.write_text("asset,metrics,id\nnvidia,PRICE,eq-nvda\nbitcoin,PRICE,btc\n")
-    with closing(Store(database, "artemis", BACKFILL, hold=lambda: None)) as store:
+    with closing(Store(database, "artemis", BACKFILL)) as store:
         store.load(points(0, asset="nvidia", metric="PRICE"), [asked(0, 9, "nvidia", "PRICE")])
     env = environment(database_url)
     (series,) = json.loads(run("main.py gaps artemis --json --config", config, env=env).stdout)
@@ -215,7 +215,7 @@ def test_a_look_by_another_config_goes_by_its_rhythms_its_series_and_its_name(
     ],
 )
 def test_what_is_used_wrongly_is_refused(line: str, said: str, database: Database, database_url: str) -> None:
-    with closing(Store(database, "artemis", PULL, hold=lambda: None)) as store:
+    with closing(Store(database, "artemis", PULL)) as store:
         store.load(points(0, asset="sol", metric="PRICE"))
     done = run(f"main.py {line}", env=environment(database_url))
     assert (done.returncode, done.stdout, said in done.stderr) == (2, "", True), done.stdout + done.stderr

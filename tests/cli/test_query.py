@@ -24,11 +24,11 @@ AT_20_SECONDS_TO = START + DAY - DAY / 4320
 @pytest.fixture
 def url(database: Database, database_url: str) -> str:
     """A database with some series of both sources."""
-    with closing(Store(database, "artemis", BACKFILL, hold=lambda: None)) as store:
+    with closing(Store(database, "artemis", BACKFILL)) as store:
         store.load([point("sol", day, day + ODD, "PRICE") for day in range(4)])
         store.load([point("sol", day, 1e6 * day, "FEES") for day in (1, 3, 5)])
         store.load([point("btc", day, 1e5 + day, "PRICE") for day in range(2)])
-    with closing(Store(database, "defillama", BACKFILL, hold=lambda: None)) as store:
+    with closing(Store(database, "defillama", BACKFILL)) as store:
         store.load([DataPoint("solana", "PRICE", AT_20_SECONDS_TO, 7.0), point("solana", 0, -0.0, "TVL")])
     return database_url
 

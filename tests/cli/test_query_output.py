@@ -40,7 +40,7 @@ sys.exit(code)
 @pytest.fixture
 def url(database: Database, database_url: str) -> str:
     """A database with a few points of two metrics."""
-    with closing(Store(database, "artemis", BACKFILL, hold=lambda: None)) as store:
+    with closing(Store(database, "artemis", BACKFILL)) as store:
         store.load([point("sol", day, float(day % 50), "TVL") for day in range(100)])
         store.load(points(*range(0, 100, 2), asset="sol", metric="FEES"))
     return database_url

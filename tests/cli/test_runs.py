@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from db.lock import HOLDER, SessionLock
+from db.lock import SQL, SessionLock, lock_keys
+from db.pulls import RunEnd
 from db.setup import Database
-from db.store import RunEnd, Store
+from db.store import Store
 from model.errors import RunRefused
 from model.values import Verb
 from tests.tables import BACKFILL, DONE, PULL, Opener, Rows, as_role, point, run_row, until
@@ -115,7 +116,7 @@ def test_times_of_runs_are_utc_whatever_the_time_zone_of_the_server(
 ) -> None:
     rows(f"ALTER DATABASE {rows('SELECT current_database()')[0][0]} SET timezone = 'Asia/Kathmandu'")
     monkeypatch.setenv("PGTZ", "America/St_Johns")
-    with closing(Store(database, "artemis", PULL, hold=lambda: None)) as store:
+    with closing(Store(database, "artemis", PULL)) as store:
         store.end_run(store.begin_run(), DONE)
     now = datetime.now(UTC).replace(tzinfo=None)
     for (at,) in rows("SELECT unnest(ARRAY[pulled_at, finished_at]) FROM pulls"):
@@ -160,7 +161,7 @@ def test_a_place_given_up_is_free(database: Database, rows: Rows) -> None:
 def test_a_holder_is_looked_for_in_the_same_database(database: Database, empty_url: str, rows: Rows) -> None:
     elsewhere = SessionLock(Database(empty_url, Path()), "pull artemis")
     lock = SessionLock(database, "pull artemis")
-    assert [row[0] for row in rows(HOLDER, *lock._keys)] == [lock._pid]
+    assert [row[0] for row in rows(SQL["holder"], *lock_keys("pull artemis"))] == [lock._pid]
     for held in (elsewhere, lock):
         held.close()
 
@@ -203,7 +204,7 @@ def test_of_twenty_runs_started_at_once_one_holds_the_place(holder: Callable[[],
 def test_a_load_takes_the_place_again_after_its_session_was_ended(database: Database, rows: Rows) -> None:
     with (
         closing(SessionLock(database, "pull defillama")) as lock,
-        closing(Store(database, "defillama", PULL, hold=lock.take)) as store,
+        closing(Store(database, "defillama", PULL, check_place=lock.take)) as store,
     ):
         rows("SELECT pg_terminate_backend(%s, 10000)", lock._pid)
         assert store.load([point()]).new == 1
@@ -213,7 +214,7 @@ def test_a_load_takes_the_place_again_after_its_session_was_ended(database: Data
 
 def test_a_load_without_the_place_is_refused_and_stores_nothing(database: Database, rows: Rows) -> None:
     lock = SessionLock(database, "pull defillama")
-    with closing(Store(database, "defillama", PULL, hold=lock.take)) as store:
+    with closing(Store(database, "defillama", PULL, check_place=lock.take)) as store:
         rows("SELECT pg_terminate_backend(%s, 10000)", lock._pid)
         with closing(SessionLock(database, "pull defillama")), pytest.raises(RunRefused):
             store.load([point()])

@@ -19,7 +19,7 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
 from db.heartbeat import Heartbeat
-from db.lock import SCHEDULER, TRY_LOCK, _keys
+from db.lock import SCHEDULER, SQL, lock_keys
 from db.setup import Database, ensure_schema
 from pipeline.due import History
 from tests.commands import ROOT, Rows, environment, until
@@ -181,7 +181,7 @@ def test_a_scheduler_whose_place_was_taken_while_the_database_was_away_exits_wit
         _command(admin, CONNECTIONS.format(name=name, allowed="false"))
         rows("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
              "WHERE datname = current_database() AND pid <> pg_backend_pid()")  # fmt: skip
-        assert rows(TRY_LOCK, *_keys(SCHEDULER)) == [(True,)]
+        assert rows(SQL["try_lock"], *lock_keys(SCHEDULER)) == [(True,)]
         written = rows(WRITTEN)
         _command(admin, CONNECTIONS.format(name=name, allowed="true"))
         assert scheduler.process.wait(30) == 3
@@ -198,7 +198,12 @@ def test_a_scheduler_whose_place_was_taken_exits_with_3_though_a_run_of_it_does_
         blocker.cursor().execute("LOCK TABLE metrics IN ACCESS EXCLUSIVE MODE")  # so that storing takes for ever
         with Running(home, environment(database_url, api), "", "pipeline.scheduler.CHECK_SECONDS = 1.0") as scheduler:
             until(lambda: rows("SELECT FROM pg_locks WHERE NOT granted AND relation = 'metrics'::regclass"))
-            until(lambda: rows(PLACE, "crypto-metrics scheduler %") and rows(TRY_LOCK, *_keys(SCHEDULER)) == [(True,)])
+            until(
+                lambda: (
+                    rows(PLACE, "crypto-metrics scheduler %")
+                    and rows(SQL["try_lock"], *lock_keys(SCHEDULER)) == [(True,)]
+                )
+            )
             assert scheduler.process.wait(30) == 3, scheduler.said()
         blocker.rollback()
     assert "another scheduler is running" in scheduler.complained()

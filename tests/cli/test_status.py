@@ -15,10 +15,10 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
-from db import health
 from db.embedded import EmbeddedServer
 from db.heartbeat import Heartbeat
-from db.lock import SCHEDULER, SessionLock
+from db.lock import SCHEDULER, SessionLock, Sessions, sessions
+from db.pulls import last_runs
 from db.setup import Database
 from db.store import Store
 from model.values import Verb
@@ -187,7 +187,7 @@ def test_a_secret_that_would_be_wrapped_is_hidden_whole(database_url: str, rows:
 
 @pytest.mark.usefixtures("scheduler")
 def test_a_series_that_is_stale_is_shown_with_its_newest_day(database_url: str, database: Database, rows: Rows) -> None:
-    with closing(Store(database, "artemis", Verb.BACKFILL, hold=lambda: None)) as store:
+    with closing(Store(database, "artemis", Verb.BACKFILL)) as store:
         store.load([point("sol", metric="PRICE")])
     assert report(database_url)["sources"][0]["series"]["awaited"] == 1  # the scheduler has just started
     rows("UPDATE scheduler SET started_at = now() - interval '3 years'")
@@ -285,7 +285,7 @@ def test_a_real_scheduler_is_alive_then_stopped_without_a_failure_then_hung_then
         assert report(database_url)["scheduler"]["state"] == "dead"
         assert rows("SELECT failure LIKE 'stopped before %%' FROM pulls WHERE kind = 'pull'") == [(True,)]
         with closing(database.connect("test")) as session, session.cursor() as cursor:
-            last = health.last_runs(cursor, [("defillama", "pull")])["defillama", "pull"]
+            last = last_runs(cursor, [("defillama", "pull")])["defillama", "pull"]
         assert (last.failures, last.failed, last.ended is None) == (0, None, False)
         with start("scheduler.py --source defillama", env=env) as process:
             until(lambda: rows("SELECT FROM scheduler WHERE pid = %s AND doing <> 'starting'", process.pid))
@@ -313,7 +313,7 @@ def test_a_scheduler_that_holds_the_place_and_has_sent_no_heartbeat_yet_is_start
 @pytest.mark.usefixtures("scheduler")
 def test_the_sessions_of_schedulers_and_the_start_of_the_server_are_seen(session: Connection) -> None:
     with session.cursor() as cursor:
-        found = health.sessions(cursor, SCHEDULER, None)
+        found = sessions(cursor, SCHEDULER, None)
         cursor.execute("SELECT pg_postmaster_start_time()")
         (started,) = cursor.fetchone() or (None,)
-    assert found == health.Sessions(another=True, server_started=started)
+    assert found == Sessions(another=True, server_started=started)

@@ -1,4 +1,4 @@
-"""The archive: rows kept in a file before they are cleared come back as they were, and a bad file brings nothing."""
+"""The archive: rows saved before they are cleared are restored as they were, and a bad file restores nothing."""
 
 import csv
 import gzip
@@ -140,7 +140,7 @@ def test_at_every_instant_before_the_clearing_the_same_was_known_as_before(
 ) -> None:
     chance = random.Random(2)  # noqa: S311 - repeatable numbers
     instants: list[datetime] = []
-    with closing(Store(database, "artemis", BACKFILL, hold=lambda: None)) as other:
+    with closing(Store(database, "artemis", BACKFILL)) as other:
         for _ in range(12):
             days = chance.sample(range(30), 6)
             store = open_store(chance.choice(list(Verb)))
@@ -176,7 +176,7 @@ def test_left_out_is_what_the_refill_gets_again_and_nothing_else(
     again = [point(day=day) for day in (2, 3.5, 4, 4.999)] + [point("bitcoin", 3)]
     open_store(PULL).load(kept)
     open_store(BACKFILL).load(again, [Answered(asset, "TVL", days(2, 5)) for asset in ("solana", "bitcoin")])
-    with closing(Store(database, "artemis", BACKFILL, hold=lambda: None)) as other:
+    with closing(Store(database, "artemis", BACKFILL)) as other:
         other.load([point(metric="FEES_24H")])
     targets = [Target("solana", "TVL", "id"), Target("bitcoin", "TVL", "id"), Target("bitcoin", "FEES", "id")]
     assert save(database, "defillama", targets, days(2, 5), file) == len(kept)
@@ -230,7 +230,7 @@ def test_the_name_of_a_file_is_on_the_disk_before_it_is_relied_on(
 
 def test_clearing_leaves_other_sources_and_the_log_of_runs(database: Database, rows: Rows) -> None:
     for source in LIVE_ONLY:
-        with closing(Store(database, source, PULL, hold=lambda: None)) as store:
+        with closing(Store(database, source, PULL)) as store:
             store.begin_run()
             for value in (1.0, 2.0):
                 store.load([point(value=value)], [Answered("solana", "TVL", days(0, 1))])
@@ -269,5 +269,5 @@ def test_a_file_is_whole_or_absent(file: Path, database: Database, open_store: O
 
 def test_a_file_that_can_t_be_written_is_refused(tmp_path: Path, database: Database) -> None:
     (tmp_path / "saved").write_text("no folder")
-    told = refusal(lambda: save(database, "defillama", (), NOTHING, tmp_path / "saved" / "x.csv.gz"))
-    assert told.startswith(f"{tmp_path / 'saved' / 'x.csv.gz'}: can't be written: ")
+    message = refusal(lambda: save(database, "defillama", (), NOTHING, tmp_path / "saved" / "x.csv.gz"))
+    assert message.startswith(f"{tmp_path / 'saved' / 'x.csv.gz'}: can't be written: ")

@@ -1,4 +1,4 @@
-"""A file that a fresh start has not written, and a database that takes none, are refused in one line."""
+"""An error of one line for a file that no fresh start has written, and for a database that can't be written."""
 
 import csv
 import gzip
@@ -48,33 +48,33 @@ NOISE = packed(*(GOOD.replace("solana", str(random.Random(number).random())) for
     ("content", "said"),
     [
         (b"", ":1: the file is empty"),
-        (b"no gzip at all", ": no whole file that a fresh start has written: Not a gzipped file"),
-        (WHOLE[:-12], ": no whole file that a fresh start has written: Compressed file ended before"),
-        (WHOLE[:-8] + bytes(8), ": no whole file that a fresh start has written: CRC check failed"),
-        (NOISE[:900] + bytes(200) + NOISE[1100:], ": no whole file that a fresh start has written: "),
-        (packed(header="asset,value"), ":1: the header is 'asset,value': table,source,asset,"),
-        (packed(GOOD + ",more"), ":3: 9 fields in place of 8"),
-        (packed("metrics,defillama"), ":3: 2 fields in place of 8"),
+        (b"no gzip at all", ": not a complete file written by a fresh start: Not a gzipped file"),
+        (WHOLE[:-12], ": not a complete file written by a fresh start: Compressed file ended before"),
+        (WHOLE[:-8] + bytes(8), ": not a complete file written by a fresh start: CRC check failed"),
+        (NOISE[:900] + bytes(200) + NOISE[1100:], ": not a complete file written by a fresh start: "),
+        (packed(header="asset,value"), ":1: the header is 'asset,value' instead of table,source,asset,"),
+        (packed(GOOD + ",more"), ":3: 9 fields instead of 8"),
+        (packed("metrics,defillama"), ":3: 2 fields instead of 8"),
         (packed('"'), ":3: unexpected end of data"),
-        (packed("\udcff"), ": no whole file that a fresh start has written: 'utf-8' codec can't decode"),
-        (changed(0, "pulls"), ":3: table 'pulls': metrics or revisions would be right"),
+        (packed("\udcff"), ": not a complete file written by a fresh start: 'utf-8' codec can't decode"),
+        (changed(0, "pulls"), ":3: table 'pulls': write metrics or revisions"),
         (changed(1, "defilama"), ":3: unknown source 'defilama': known are artemis, defillama"),
         (changed(2, ""), ":3: asset '' or metric 'TVL' does not fit its column"),
         (changed(2, "a\0b"), ":3: asset 'a\\x00b' or metric 'TVL'"),
         (changed(3, "M" * 201), ":3: asset 'solana' or metric 'MMMM"),
-        (changed(4, ""), ":3: pulled_at '' is no time such as 2026-01-31 00:00:00"),
-        (changed(4, "2024-02-30 00:00:00"), ":3: pulled_at '2024-02-30 00:00:00' is no time"),
-        (changed(4, "2024-01-01 00:00:00+02"), ":3: pulled_at '2024-01-01 00:00:00+02' is no time"),
-        (changed(4, "2024-W01-1"), ":3: pulled_at '2024-W01-1' is no time"),
-        (changed(6, "yesterday"), ":3: at 'yesterday' is no time"),
-        (changed(5, "NaN"), ":3: value 'NaN' is no finite number"),
-        (changed(5, "-Infinity"), ":3: value '-Infinity' is no finite number"),
-        (changed(5, "1,5"), ":3: value '1,5' is no finite number"),
-        (changed(5, "1_000"), ":3: value '1_000' is no finite number"),
-        (changed(5, "1e-999"), ":3: value '1e-999' is no finite number"),
-        (changed(7, "-1"), ":3: pull_id '-1' is no whole number"),
+        (changed(4, ""), ":3: pulled_at '' is not a time such as 2026-01-31 00:00:00"),
+        (changed(4, "2024-02-30 00:00:00"), ":3: pulled_at '2024-02-30 00:00:00' is not a time"),
+        (changed(4, "2024-01-01 00:00:00+02"), ":3: pulled_at '2024-01-01 00:00:00+02' is not a time"),
+        (changed(4, "2024-W01-1"), ":3: pulled_at '2024-W01-1' is not a time"),
+        (changed(6, "yesterday"), ":3: at 'yesterday' is not a time"),
+        (changed(5, "NaN"), ":3: value 'NaN' is not a finite number"),
+        (changed(5, "-Infinity"), ":3: value '-Infinity' is not a finite number"),
+        (changed(5, "1,5"), ":3: value '1,5' is not a finite number"),
+        (changed(5, "1_000"), ":3: value '1_000' is not a finite number"),
+        (changed(5, "1e-999"), ":3: value '1e-999' is not a finite number"),
+        (changed(7, "-1"), ":3: pull_id '-1' is not a whole number"),
         (changed(7, "9999999999"), ":3: pull_id '9999999999'"),
-        (changed(7, "\u0667"), ":3: pull_id '\u0667' is no whole number"),
+        (changed(7, "\u0667"), ":3: pull_id '\u0667' is not a whole number"),
     ],
 )  # fmt: skip
 def test_a_bad_file_is_refused_with_its_line_and_nothing_is_written(
@@ -86,7 +86,7 @@ def test_a_bad_file_is_refused_with_its_line_and_nothing_is_written(
     assert [rows(f"TABLE {name}") for name in TABLES] == [[]] * 4
 
 
-def test_a_database_that_is_read_only_or_goes_away_is_told_in_one_line(
+def test_a_database_that_is_read_only_or_goes_away_gives_an_error_of_one_line(
     file: Path, database: Database, open_store: Opener, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_store(BACKFILL).load([point()])
@@ -98,16 +98,16 @@ def test_a_database_that_is_read_only_or_goes_away_is_told_in_one_line(
     with monkeypatch.context() as patch:
         patch.setenv("PGOPTIONS", "-c default_transaction_read_only=on")
         for work in writing:
-            told = refusal(work)
-            assert re.fullmatch(rf"{database} can't be written: cannot execute .* in a read-only transaction", told)
+            message = refusal(work)
+            assert re.fullmatch(rf"{database} can't be written: cannot execute .* in a read-only transaction", message)
     rows("CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS "
          "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;"
          "CREATE TRIGGER die BEFORE INSERT OR DELETE ON metrics EXECUTE FUNCTION die()")  # fmt: skip
     for work in writing:
-        with pytest.raises(DatabaseLost, match=rf"^{database}: server closed the connection unexpectedly$"):
+        with pytest.raises(DatabaseLost, match=rf"^{database} went away: server closed the connection unexpectedly$"):
             work()
 
 
 def test_a_missing_file_is_refused(tmp_path: Path, database: Database) -> None:
-    told = refusal(lambda: restore(database, tmp_path / "x.csv.gz", LIVE_ONLY))
-    assert told == f"{tmp_path / 'x.csv.gz'}: there is no such file"
+    message = refusal(lambda: restore(database, tmp_path / "x.csv.gz", LIVE_ONLY))
+    assert message == f"{tmp_path / 'x.csv.gz'}: there is no such file"

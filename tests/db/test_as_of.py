@@ -55,7 +55,7 @@ def test_rows_that_stood_there_before_an_upgrade_are_known_from_it_on(
     before = now(rows)
     assert ensure_schema(database, always=True)
     after = now(rows)
-    with closing(Store(database, "defillama", SETTLE, hold=lambda: None)) as store:
+    with closing(Store(database, "defillama", SETTLE)) as store:
         store.load([point(value=2.0), point(day=50)])
         assert store.missing([Target("solana", "TVL", "solana")], Window(START, START + DAY)) != {}
     latest = now(rows)
@@ -80,7 +80,9 @@ def test_as_of_every_instant_is_what_a_naive_model_knew_then(
             rows(AGE, hours, hours)
     _is_as_the_model_says(history, session, rows)
     for source, table in _states(history, rows)[-1][1].items():  # tomorrow, what is stored of today is known, too
-        assert told(session, source, TODAY + DAY) == {key: table[key] for key in table if key[2] < TODAY + DAY}
+        assert points_known_at(session, source, TODAY + DAY) == {
+            key: table[key] for key in table if key[2] < TODAY + DAY
+        }
 
 
 def test_as_of_every_instant_is_what_a_naive_model_knew_then_where_loads_went_on_at_once(
@@ -104,7 +106,7 @@ def stores(database: Database) -> Iterator[list[tuple[str, Verb, Store]]]:
     """A store for each source and verb."""
     with ExitStack() as stack:
         yield [
-            (source, verb, stack.enter_context(closing(Store(database, source, verb, hold=lambda: None))))
+            (source, verb, stack.enter_context(closing(Store(database, source, verb))))
             for source in SOURCES
             for verb in Verb
         ]
@@ -124,7 +126,7 @@ def load(chance: random.Random, source: str, verb: Verb, store: Store, *, last_d
     return Load(source, verb, points, pull_id, store.load(points))
 
 
-def told(session: Connection, source: str, as_of: datetime) -> dict[Point, float | None]:
+def points_known_at(session: Connection, source: str, as_of: datetime) -> dict[Point, float | None]:
     """All that was known of a source at an instant."""
     with session.cursor() as cursor:
         return {
@@ -162,7 +164,7 @@ def _is_as_the_model_says(history: Sequence[Load], session: Connection, rows: Ro
         known = states[bisect_right([at for at, _ in states], instant) - 1][1]
         for source in SOURCES:
             closed = {key: value for key, value in known[source].items() if key[2] < midnight(instant)}
-            assert told(session, source, instant) == closed, instant
+            assert points_known_at(session, source, instant) == closed, instant
     assert len(times) > 20
     assert rows("SELECT count(*) > 10, count(DISTINCT source) FROM revisions") == [(True, 2)]
     assert sum(each.counts is None for each in history) > 3

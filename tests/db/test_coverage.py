@@ -70,7 +70,7 @@ def test_what_is_missing_is_what_was_wanted_and_not_answered(open_store: Opener)
 
 def test_what_is_covered_of_one_source_is_missing_of_another(open_store: Opener, database: Database) -> None:
     open_store(BACKFILL).load([], [asked(0, 5)])
-    other = Store(database, "artemis", BACKFILL, hold=lambda: None)
+    other = Store(database, "artemis", BACKFILL)
     assert other.missing([TVL], days(0, 5)) == {TVL[:2]: [days(0, 5)]}
     other.close()
 
@@ -105,7 +105,7 @@ def test_loads_of_one_source_at_once_lose_nothing_of_each_others_coverage(databa
     barrier = threading.Barrier(WRITERS)
 
     def write(number: int) -> None:
-        store = Store(database, "defillama", (BACKFILL, PULL)[number % 2], hold=lambda: None)
+        store = Store(database, "defillama", (BACKFILL, PULL)[number % 2])
         barrier.wait()
         for day in range(number, WRITERS * LOADS, WRITERS):
             store.load([point(day=day), point(f"own-{number}", day)], [asked(day, day + 1)])
@@ -201,7 +201,7 @@ def test_what_a_clock_that_was_ahead_has_claimed_is_dropped_with_a_warning(
     store = open_store(BACKFILL)
     store.begin_run(["MCAP"])
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "defillama: 2 series were covered beyond yesterday" in caplog.text
+    assert "had marked days after yesterday as covered, for 2 series" in caplog.text
     kept = rows("SELECT metric_name, upper(answered) - %s::date, upper(found) - %s::date FROM coverage", now, now)
     assert sorted(kept) == [("MCAP", 1, 1), ("TVL", 0, 0)]
     assert store.missing([TVL], window) == {TVL[:2]: [Window(now, now + 3 * DAY)]}
@@ -213,7 +213,7 @@ def test_what_a_clock_that_was_ahead_has_claimed_is_dropped_with_a_warning(
 def test_a_run_forgets_nothing_of_another_source(open_store: Opener, database: Database, rows: Rows) -> None:
     answered = [Answered("solana", "TVL", Window(START, START + 10_000 * DAY))]
     open_store(BACKFILL).load([], answered)
-    other = Store(database, "artemis", BACKFILL, hold=lambda: None)
+    other = Store(database, "artemis", BACKFILL)
     other.load([], answered)
     other.begin_run()
     other.close()

@@ -37,12 +37,12 @@ def test_a_session_lost_in_the_middle_is_replaced_and_the_load_repeated_whole(
 ) -> None:
     rows(DEADLY.format(times=1))
     seen = []
-    with closing(Store(database, "defillama", verb, hold=lambda: seen.append(values()))) as store:
+    with closing(Store(database, "defillama", verb, check_place=lambda: seen.append(values()))) as store:
         assert store.load([point("alive"), point("deadly"), point("zombie")]) == Counts(new=3)
     assert seen == [{}, {}, {}]  # before the load, after the reconnect, before the load is repeated
     assert len(values()) == 3
     (message,) = caplog.messages
-    assert message == f"{database} went away (server closed the connection unexpectedly): reconnecting"
+    assert message == f"{database} went away: server closed the connection unexpectedly: trying once more"
 
 
 def test_a_session_lost_twice_is_given_up_in_one_line_with_nothing_half_stored(
@@ -50,11 +50,11 @@ def test_a_session_lost_twice_is_given_up_in_one_line_with_nothing_half_stored(
 ) -> None:
     rows(DEADLY.format(times=2))
     with (
-        closing(Store(database, "defillama", PULL, hold=lambda: None)) as store,
+        closing(Store(database, "defillama", PULL)) as store,
         pytest.raises(DatabaseLost) as lost,
     ):
         store.load([point("alive"), point("deadly")])
-    assert str(lost.value) == f"{database} went away again: server closed the connection unexpectedly"
+    assert str(lost.value) == f"{database} went away: server closed the connection unexpectedly"
     assert values() == {}
 
 
@@ -91,7 +91,7 @@ def test_a_database_that_does_not_come_back_is_given_up(
 ) -> None:
     monkeypatch.setattr("db.store.RECONNECT_SECONDS", 0.0)
     name = database_url.split("dbname=")[1]
-    with closing(Store(database, "defillama", PULL, hold=lambda: None)) as store:
+    with closing(Store(database, "defillama", PULL)) as store:
         with closing(psycopg2.connect(database_url.replace(name, "postgres"))) as session:
             session.autocommit = True
             session.cursor().execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
@@ -110,7 +110,7 @@ def locks(rows: Rows) -> list[int]:
 def test_the_place_lost_with_the_database_is_taken_again(database: Database, rows: Rows) -> None:
     lock = SessionLock(database, "pull artemis")
     first = locks(rows)
-    with closing(Store(database, "artemis", PULL, hold=lock.take)) as store:
+    with closing(Store(database, "artemis", PULL, check_place=lock.take)) as store:
         end(rows, "pull artemis")
         assert locks(rows) == []
         assert store.load([point()]) == Counts(new=1)
@@ -122,8 +122,9 @@ def test_the_place_lost_with_the_database_is_taken_again(database: Database, row
 def test_the_place_is_kept_where_only_the_stores_session_was_lost(database: Database, rows: Rows) -> None:
     lock = SessionLock(database, "pull artemis")
     first = locks(rows)
-    with closing(Store(database, "artemis", PULL, hold=lock.take)) as store:
-        rows("SELECT pg_terminate_backend(%s, 10000)", store._session.info.backend_pid)
+    with closing(Store(database, "artemis", PULL, check_place=lock.take)) as store:
+        assert store._kept.session
+        rows("SELECT pg_terminate_backend(%s, 10000)", store._kept.session.info.backend_pid)
         assert store.load([point()]) == Counts(new=1)
     assert locks(rows) == first
     lock.close()
@@ -139,7 +140,7 @@ def test_a_place_taken_by_another_run_in_between_stops_this_one_with_nothing_wri
         others.append(SessionLock(database, "pull defillama"))
         lock.take()
 
-    with closing(Store(database, "defillama", PULL, hold=another_comes_first)) as store:
+    with closing(Store(database, "defillama", PULL, check_place=another_comes_first)) as store:
         end(rows, "pull defillama")
         with pytest.raises(RunRefused, match="another pull defillama is running: "):
             store.load([point()])
@@ -183,7 +184,7 @@ def test_a_stop_ends_the_wait_for_our_own_former_session_as_one_for_the_database
         with socket.socket(fileno=os.dup(lock._session.fileno())) as line:
             line.shutdown(socket.SHUT_RDWR)
         stop.set()
-        with pytest.raises(DatabaseLost, match="we are to stop"):
+        with pytest.raises(DatabaseLost, match="the program is to stop"):
             lock.take()
     finally:
         os.kill(former, signal.SIGCONT)
@@ -199,7 +200,7 @@ def test_a_load_goes_on_where_only_the_session_that_holds_its_place_was_lost(
         if lost := next(turns):
             raise lost
 
-    with closing(Store(database, "defillama", PULL, hold=hold)) as store:
+    with closing(Store(database, "defillama", PULL, check_place=hold)) as store:
         assert store.load([point()]) == Counts(new=1)
     assert len(values()) == 1
 
@@ -230,7 +231,7 @@ def test_a_server_that_many_threads_reopen_at_once_stops_with_the_last_to_leave(
 
 def test_lost_sessions_can_be_closed_without_an_error(database: Database, rows: Rows) -> None:
     lock = SessionLock(database, "pull artemis")
-    store = Store(database, "artemis", PULL, hold=lock.take)
+    store = Store(database, "artemis", PULL, check_place=lock.take)
     end(rows, "pull artemis")
     store.close()
     lock.close()
@@ -244,7 +245,7 @@ def test_an_embedded_server_that_crashes_is_started_again_and_the_run_goes_on(
     database = Database("", tmp_path / "postgres")
     ensure_schema(database)
     lock = SessionLock(database, "pull artemis")
-    store = Store(database, "artemis", PULL, hold=lock.take)
+    store = Store(database, "artemis", PULL, check_place=lock.take)
     pull_id = store.begin_run()
     store.load([point("before")])
     postmaster = int((tmp_path / "postgres" / "data" / "postmaster.pid").read_text(encoding="utf-8").split()[0])

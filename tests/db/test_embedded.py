@@ -355,9 +355,9 @@ def test_it_runs_for_an_ordinary_user() -> None:
     try:
         os.chown(place, nobody.pw_uid, nobody.pw_gid)
         command = [python, "-c", HOLD, str(place / "postgres")]
-        told = subprocess.run(command, stdin=subprocess.DEVNULL, **options)  # noqa: S603 - our own script
-        assert told.returncode == 0
-        assert told.stdout.startswith(f"host='{place}/postgres/data'")
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, **options)  # noqa: S603 - our own script
+        assert done.returncode == 0
+        assert done.stdout.startswith(f"host='{place}/postgres/data'")
         assert (place / "postgres" / "data").stat().st_uid == nobody.pw_uid
         # And root comes to the same directory as its owner.
         server = EmbeddedServer.acquire(place / "postgres")

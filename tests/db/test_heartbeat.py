@@ -1,8 +1,9 @@
-"""The scheduler's row and its look at pulls, on a real database."""
+"""The scheduler's row, and the runs that count for its slots, on a real database."""
 
 import pytest
 
-from db.heartbeat import Heartbeat, disown
+from db.heartbeat import Heartbeat
+from db.pulls import disown
 from model.schedule import hourly
 from model.values import Verb
 from pipeline.due import ScheduledRun, read_history

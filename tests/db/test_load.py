@@ -1,6 +1,6 @@
 """What a load costs, and loads at once.
 
-The number of index entries read tells a look-up of one key from a walk over all assets of a date.
+The number of index entries read shows whether one key was looked up or all assets of a date were read.
 """
 
 import random
@@ -20,7 +20,7 @@ from tests.tables import BACKFILL, PULL, START, Opener, Rows, Values, grid, poin
 
 
 def spent(rows: Rows, store: Store, verb: Verb = PULL) -> dict[str, int]:
-    """Index entries read so far, by index, told by the session's end."""
+    """Index entries read so far, by index; the session reports them when it ends."""
     store.close()
     until(lambda: not rows("SELECT FROM pg_stat_activity WHERE application_name LIKE %s", f"%{verb} defillama%"))
     return dict(rows("SELECT indexrelname, idx_tup_read FROM pg_stat_user_indexes WHERE relname = 'metrics'"))
@@ -101,7 +101,7 @@ def test_a_sample_and_a_former_last_record_of_a_day_both_get_its_final_value(
     assert list(values().values()) == [2.0, 2.0]
 
 
-def test_the_day_of_a_former_last_record_is_told_by_the_times_of_its_own_points(
+def test_the_day_of_a_former_last_record_follows_from_the_times_of_its_own_points(
     open_store: Opener, values: Values
 ) -> None:
     answered = [Answered("solana", "TVL", Window(START, START + 2 * DAY), DAY / 2)]

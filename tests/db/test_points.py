@@ -1,13 +1,17 @@
 """Questions about points: whole series, the latest of each, those of a day; now, and as they were known."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
 from db import points as ask
 from db.reader import Reader
-from model.values import DAY, Series, Verb, Window
+from db.setup import Database
+from db.store import Store
+from model.values import DAY, Answered, Series, Verb, Window
 from query.dates import window
 from query.frames import decode
 from tests.tables import DONE, START, Opener, Rows, now, point, points
@@ -32,7 +36,7 @@ def instants(open_store: Opener, rows: Rows) -> list[datetime | None]:
     return [*found, None]
 
 
-def told(reader: Reader, question: ask.Question) -> list[tuple[str, datetime, float]]:
+def answer(reader: Reader, question: ask.Question) -> list[tuple[str, datetime, float]]:
     found = sorted(reader.rows(*question), key=lambda row: row[0])  # of each series the order is the database's
     return [(NAMES[number], at.replace(tzinfo=UTC), value) for number, at, value in found]
 
@@ -41,7 +45,7 @@ def test_a_question_for_many_series_is_answered_as_one_for_each(
     reader: Reader, instants: list[datetime | None]
 ) -> None:
     for as_of in instants:
-        together = told(reader, ask.of_series(WANTED, ALWAYS, as_of))
+        together = answer(reader, ask.of_series(WANTED, ALWAYS, as_of))
         alone = [
             (name, at.replace(tzinfo=UTC), value)
             for name, each in zip(NAMES, WANTED, strict=True)
@@ -51,15 +55,15 @@ def test_a_question_for_many_series_is_answered_as_one_for_each(
 
 
 def test_values_are_those_that_were_known(reader: Reader, instants: list[datetime | None]) -> None:
-    values = [[value for *_, value in told(reader, ask.of_series(WANTED, ALWAYS, as_of))] for as_of in instants]
+    values = [[value for *_, value in answer(reader, ask.of_series(WANTED, ALWAYS, as_of))] for as_of in instants]
     assert values == [[], [1, 1, 1, 1], [1, 1, 1, 1, 1, 1, 1], [9, 9.5, 1, 7, 8, 1, 1, 1]]
 
 
 def test_the_latest_is_the_last_of_the_whole_series(reader: Reader, instants: list[datetime | None]) -> None:
     for as_of in instants:
-        every = told(reader, ask.of_series(WANTED, ALWAYS, as_of))
+        every = answer(reader, ask.of_series(WANTED, ALWAYS, as_of))
         last = {name: (name, at, value) for name, at, value in every}
-        assert told(reader, ask.latest(WANTED, as_of)) == list(last.values())
+        assert answer(reader, ask.latest(WANTED, as_of)) == list(last.values())
 
 
 def test_the_points_of_a_day_are_those_of_all_series(reader: Reader, instants: list[datetime | None]) -> None:
@@ -72,8 +76,8 @@ def test_the_points_of_a_day_are_those_of_all_series(reader: Reader, instants: l
             assert sorted(reader.rows(*ask.on_day("defillama", "TVL", span, as_of))) == wanted
 
 
-def test_the_first_so_many_of_each_series_are_told(reader: Reader, instants: list[datetime | None]) -> None:
-    found = told(reader, ask.of_series(WANTED, ALWAYS, instants[-1], most=2))
+def test_most_limits_the_points_of_each_series(reader: Reader, instants: list[datetime | None]) -> None:
+    found = answer(reader, ask.of_series(WANTED, ALWAYS, instants[-1], most=2))
     assert [(name, at) for name, at, _ in found] == [
         ("b", START + DAY), ("b", START + 2 * DAY), ("a", START), ("a", START + DAY), ("c", START), ("c", START + DAY),
     ]  # fmt: skip
@@ -85,10 +89,10 @@ def test_a_copy_says_the_same_as_rows(reader: Reader, instants: list[datetime | 
         copied = decode(reader.copy(*question))
         at = [datetime.fromtimestamp(each / 1e6, UTC) for each in copied.at.tolist()]
         numbers = [NAMES[number] for number in copied.series.tolist()]
-        assert list(zip(numbers, at, copied.value.tolist(), strict=True)) == told(reader, question)
+        assert list(zip(numbers, at, copied.value.tolist(), strict=True)) == answer(reader, question)
 
 
-def test_a_time_before_1970_and_one_of_microseconds_is_told_exactly(reader: Reader, rows: Rows) -> None:
+def test_a_time_before_1970_and_one_of_microseconds_is_exact(reader: Reader, rows: Rows) -> None:
     times = [datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), datetime(2024, 1, 1, 0, 0, 0, 1, tzinfo=UTC)]
     for at in times:
         rows("INSERT INTO metrics (source, asset, metric_name, pulled_at, value) VALUES ('x', 'a', 'M', %s, 'NaN')", at)
@@ -111,3 +115,42 @@ def test_what_another_source_has_loaded_makes_nothing_known(
     wanted = [Series("defillama", name, "TVL") for name in ("a", "late")]
     for question in (ask.latest(wanted, between), ask.of_series(wanted, day, between)):
         assert [number for number, *_ in reader.rows(*question)] == [0]
+
+
+def test_the_age_of_a_series_is_its_newest_point_and_the_last_day_that_was_answered(
+    database: Database, session: Connection
+) -> None:
+    with closing(Store(database, "artemis", Verb.BACKFILL)) as store:
+        pull_id = store.begin_run()
+        answered = [Answered("a", "TVL", Window(START, START + timedelta(days=9)))]
+        store.load([point("a", 1), point("a", 2), point("b", 5), point("a", 7, metric="FEES")], answered)
+        store.end_run(pull_id, DONE)
+    with session.cursor() as cursor:
+        found = ask.ages(cursor, "artemis", [("b", "TVL"), ("a", "TVL"), ("c", "TVL")])
+    assert found == [
+        ask.Age("b", "TVL", START + timedelta(days=5), None),
+        ask.Age("a", "TVL", START + timedelta(days=2), date(2024, 1, 9)),
+        ask.Age("c", "TVL", None, None),
+    ]
+
+
+@pytest.mark.parametrize("statistics", ["missing", "of an empty table", "good"])
+def test_the_newest_point_of_a_series_is_found_by_its_own_index_whatever_the_statistics(
+    session: Connection, rows: Rows, statistics: str
+) -> None:
+    if statistics == "of an empty table":
+        rows("ANALYZE metrics")
+    rows(
+        "INSERT INTO metrics (source, asset, metric_name, pulled_at, value) SELECT 'artemis', a::text, 'TVL', "
+        "timestamp '2024-01-01' + d * interval '1 day', 1 FROM generate_series(1, 500) a, generate_series(1, 40) d"
+    )
+    if statistics == "good":
+        rows("ANALYZE metrics")
+    assets = [str(number) for number in range(500)]
+    values = {"source": "artemis", "assets": assets, "metrics": ["TVL"] * len(assets)}
+    with session.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (COSTS off) {ask.SQL['ages']}", values)
+        plan = "\n".join(line for (line,) in cursor)
+    assert "Index Only Scan Backward using idx_metrics_unique on metrics" in plan
+    assert "idx_metrics_cross_section" not in plan
+    assert "Sort" not in plan

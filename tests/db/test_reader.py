@@ -1,4 +1,4 @@
-"""The one read-only session: kept, shared by threads, opened anew, and ended by Ctrl-C."""
+"""The one read-only session: kept, shared by threads, replaced when lost, and interrupted by Ctrl-C."""
 
 import os
 import signal
@@ -60,14 +60,14 @@ def test_a_statement_that_is_refused_leaves_the_session_as_it_was(reader: Reader
     assert rows("SELECT state FROM pg_stat_activity WHERE pid = %s", before[0][0]) == [("idle",)]
 
 
-def test_a_session_that_was_ended_is_opened_anew_without_a_word(reader: Reader, rows: Rows) -> None:
+def test_a_session_that_was_ended_is_replaced_without_a_message(reader: Reader, rows: Rows) -> None:
     (before,) = reader.rows("SELECT pg_backend_pid()")
     end(rows, "query")
     (after,) = reader.rows("SELECT pg_backend_pid()")
     assert before != after
 
 
-def test_a_session_that_is_ended_at_each_question_is_told_as_lost(reader: Reader) -> None:
+def test_a_session_that_is_ended_at_each_question_is_an_error(reader: Reader) -> None:
     with pytest.raises(DatabaseLost, match="went away"):
         reader.rows("SELECT pg_terminate_backend(pg_backend_pid())")
     assert reader.rows("SELECT 1") == [(1,)]

@@ -9,7 +9,7 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
 from db.load import Counts
-from db.revisions import Restated, Revision, restated, revisions
+from db.revisions import RevisedSeries, Revision, revised_series, revisions
 from db.setup import Database, ensure_schema
 from db.store import Store
 from model.values import DAY, Answered, DataPoint, Verb, Window
@@ -119,7 +119,7 @@ def test_what_replaced_a_value_is_what_the_next_revision_replaced_or_what_is_sto
     store = open_store(SETTLE)
     for series in ([4.0, 0.0, 5.0], [5.0, 1.0, 5.0], [2.0, 1.0, 5.0]):
         store.load([point(day=day, value=value) for day, value in enumerate(series)])
-    with closing(Store(database, "artemis", PULL, hold=lambda: None)) as other:
+    with closing(Store(database, "artemis", PULL)) as other:
         for value in (0.0, 1.0):
             store.load([point("bitcoin", value=value)])
             other.load([point(value=value)])
@@ -132,10 +132,10 @@ def test_what_replaced_a_value_is_what_the_next_revision_replaced_or_what_is_sto
             Revision("solana", "TVL", START + DAY, 0.0, 1.0, times[0], None),
         ]
         assert times[0] < times[1]
-        solana, bitcoin = restated(cursor, "defillama")
-        assert solana == Restated("solana", "TVL", 3, 2, 3, (0.25 + 0.6) / 2, 0.6, times[1])
+        solana, bitcoin = revised_series(cursor, "defillama")
+        assert solana == RevisedSeries("solana", "TVL", 3, 2, 3, (0.25 + 0.6) / 2, 0.6, times[1])
         assert bitcoin[:7] == ("bitcoin", "TVL", 1, 1, 1, None, None)
-        assert restated(cursor, "defillama", None, ["FEES"]) == []
+        assert revised_series(cursor, "defillama", None, ["FEES"]) == []
 
 
 def test_the_command_shows_how_often_and_by_how_much(open_store: Opener, database_url: str) -> None:

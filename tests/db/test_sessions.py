@@ -1,4 +1,4 @@
-"""Which database is used, what is said where it can't be, and the sessions on it."""
+"""Which database is used, the error if it can't be, and the sessions on it."""
 
 import re
 import secrets
@@ -33,9 +33,9 @@ def guarded(server: EmbeddedServer) -> Iterator[tuple[str, str]]:
 
 def test_a_missing_database_is_named(server: EmbeddedServer) -> None:
     url = server.dsn.replace("dbname=metrics", "dbname=nowhere")
-    told = refusal(lambda: Database(url, Path()).connect("test"))
-    assert 'database "nowhere" does not exist' in told
-    assert told.endswith(": check DATABASE_URL and that the server runs")
+    message = refusal(lambda: Database(url, Path()).connect("test"))
+    assert 'database "nowhere" does not exist' in message
+    assert message.endswith(": check DATABASE_URL and that the server runs")
 
 
 def test_a_port_where_nobody_listens_is_named() -> None:
@@ -43,15 +43,15 @@ def test_a_port_where_nobody_listens_is_named() -> None:
         bound.bind(("127.0.0.1", 0))
         port = bound.getsockname()[1]
         url = f"postgresql://me:s3cret@127.0.0.1:{port}/db"
-        told = refusal(lambda: Database(url, Path()).connect("test"), "s3cret")
-    assert f"db on 127.0.0.1:{port}: " in told
-    assert "Connection refused" in told
+        message = refusal(lambda: Database(url, Path()).connect("test"), "s3cret")
+    assert f"db on 127.0.0.1:{port}: " in message
+    assert "Connection refused" in message
 
 
 def test_a_host_that_does_not_exist_is_named() -> None:
     url = "postgresql://me:s3cret@no-such-host.invalid/db"
-    told = refusal(lambda: Database(url, Path()).connect("test"), "s3cret")
-    assert 'could not translate host name "no-such-host.invalid"' in told
+    message = refusal(lambda: Database(url, Path()).connect("test"), "s3cret")
+    assert 'could not translate host name "no-such-host.invalid"' in message
 
 
 def test_a_right_password_is_taken_and_a_wrong_one_refused_unprinted(
@@ -62,8 +62,8 @@ def test_a_right_password_is_taken_and_a_wrong_one_refused_unprinted(
     place = as_role(server.dsn, role)
     Database(f"{place} password='{written}'", Path()).connect("test").close()
     wrong = Database(f"{place} password='x{written}x'", Path())
-    told = refusal(lambda: wrong.connect("test"), *re.findall(r"\w{8,}", password), password)
-    assert 'password authentication failed for user "guarded"' in told
+    message = refusal(lambda: wrong.connect("test"), *re.findall(r"\w{8,}", password), password)
+    assert 'password authentication failed for user "guarded"' in message
     unset = Database(place, Path())
     assert "no password supplied" in refusal(lambda: unset.connect("test"))
 
@@ -90,7 +90,7 @@ def test_what_is_no_database_url_is_refused_without_showing_it(url: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "message"),
     [
         ("postgresql://me:s3cret@host:6543/db", "db on host:6543"),
         ("postgres://me:p%40ss@host/db", "db on host:5432"),
@@ -100,8 +100,8 @@ def test_what_is_no_database_url_is_refused_without_showing_it(url: str) -> None
         ("user=me password=s3cret", "me on the local socket:5432"),
     ],
 )
-def test_a_database_is_called_by_its_name_and_place_and_never_by_its_password(url: str, told: str) -> None:
-    assert str(Database(url, Path())) == told
+def test_a_database_is_called_by_its_name_and_place_and_never_by_its_password(url: str, message: str) -> None:
+    assert str(Database(url, Path())) == message
 
 
 def test_without_a_url_the_embedded_server_is_used_and_named(server: EmbeddedServer) -> None:

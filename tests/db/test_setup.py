@@ -1,4 +1,4 @@
-"""The schema: from nothing, from older tables, and where it can't be made."""
+"""The schema: from nothing, from older tables, and where it can't be created."""
 
 import subprocess
 import sys
@@ -61,7 +61,7 @@ def indexes(url: str) -> dict[str, str]:
 
 
 def works(url: str) -> None:
-    store = Store(Database(url, Path()), "defillama", Verb.PULL, hold=lambda: None)
+    store = Store(Database(url, Path()), "defillama", Verb.PULL)
     store.begin_run()
     assert store.load([point("solana"), point("bitcoin")]).new > 0
     store.close()
@@ -87,7 +87,7 @@ def test_the_tables_have_three_indexes_beside_the_specified_ones(empty_url: str,
     }
 
 
-def test_setup_runs_once_unless_it_is_told_to(empty_url: str) -> None:
+def test_setup_runs_once_unless_always_is_given(empty_url: str) -> None:
     database = Database(empty_url, Path())
     assert ensure_schema(database)
     assert not ensure_schema(database)
@@ -145,7 +145,7 @@ def test_eight_processes_may_set_up_at_once(empty_url: str) -> None:
 )
 def test_tables_that_cannot_be_upgraded_are_named_and_left_as_they_are(empty_url: str, statement: str) -> None:
     ask(empty_url, statement)
-    assert "the tables can't be made: " in refusal(lambda: ensure_schema(Database(empty_url, Path())))
+    assert "the tables can't be created: " in refusal(lambda: ensure_schema(Database(empty_url, Path())))
     assert ask(empty_url, "SELECT count(*) FROM information_schema.columns WHERE column_name = 'finished_at'") == [(0,)]
 
 
@@ -168,10 +168,10 @@ def test_a_database_that_goes_away_during_setup_is_lost_and_not_misconfigured(em
         ensure_schema(Database(empty_url, Path()))
 
 
-def test_a_role_without_rights_is_told_so(role: str, empty_url: str, database_url: str) -> None:
-    told = refusal(lambda: ensure_schema(Database(as_role(empty_url, role), Path())))
-    assert told.endswith("the tables can't be made: permission denied for schema public")
-    store = Store(Database(as_role(database_url, role), Path()), "defillama", Verb.PULL, hold=lambda: None)
+def test_a_role_without_rights_gets_an_error_that_says_so(role: str, empty_url: str, database_url: str) -> None:
+    message = refusal(lambda: ensure_schema(Database(as_role(empty_url, role), Path())))
+    assert message.endswith("the tables can't be created: permission denied for schema public")
+    store = Store(Database(as_role(database_url, role), Path()), "defillama", Verb.PULL)
     assert "can't be written: permission denied for table" in refusal(store.begin_run)
     assert "can't be written: permission denied for table" in refusal(lambda: store.load([point()]))
     store.close()
@@ -185,7 +185,7 @@ def test_a_role_that_may_write_needs_no_right_to_set_up(role: str, database_url:
     ask(database_url, f"DROP OWNED BY {role}")
 
 
-def test_a_read_only_database_is_told_so(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_database_gives_an_error_that_says_so(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGOPTIONS", "-c default_transaction_read_only=on")
-    told = refusal(lambda: ensure_schema(Database(empty_url, Path())))
-    assert told.endswith("the tables can't be made: cannot execute CREATE TABLE in a read-only transaction")
+    message = refusal(lambda: ensure_schema(Database(empty_url, Path())))
+    assert message.endswith("the tables can't be created: cannot execute CREATE TABLE in a read-only transaction")

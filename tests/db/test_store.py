@@ -155,7 +155,7 @@ def test_names_do_not_depend_on_the_encoding_of_the_environment(
     database: Database, values: Values, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
-    store = Store(database, "defillama", PULL, hold=lambda: None)
+    store = Store(database, "defillama", PULL)
     store.load([point("币安")])
     store.close()
     assert [asset for asset, _, _ in values()] == ["币安"]
@@ -164,7 +164,7 @@ def test_names_do_not_depend_on_the_encoding_of_the_environment(
 def test_series_that_share_an_asset_or_a_metric_or_a_source_are_kept_apart(database: Database, rows: Rows) -> None:
     points = [point(asset, metric=metric) for asset in ("a", "b") for metric in ("A", "B")]
     for source in ("artemis", "defillama"):
-        store = Store(database, source, PULL, hold=lambda: None)
+        store = Store(database, source, PULL)
         assert store.load(points) == Counts(new=4)
         assert store.load([*points[:3], point("b", 0, 5.0, "B")]) == Counts(changed=1, unchanged=3)
         store.close()
@@ -188,7 +188,7 @@ def test_a_database_that_became_read_only_is_refused_and_nothing_is_stored(
     database: Database, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGOPTIONS", "-c default_transaction_read_only=on")
-    store = Store(database, "defillama", PULL, hold=lambda: None)
+    store = Store(database, "defillama", PULL)
     with pytest.raises(ConfigurationError, match=r"can't be written: cannot execute .* in a read-only transaction"):
         store.begin_run()
     with pytest.raises(ConfigurationError, match=r"can't be written: cannot execute .* in a read-only transaction"):
@@ -209,7 +209,7 @@ def test_a_run_whose_clock_was_far_ahead_closes_no_open_day(verb: Verb, open_sto
 
 
 def test_a_server_that_is_too_old_is_refused_in_one_line(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("db.setup.OLDEST", 99)
+    monkeypatch.setattr("db.session.OLDEST", 99)
     for work in (lambda: database.connect("test"), lambda: ensure_schema(database)):
         assert re.fullmatch(rf"{database} is PostgreSQL \d+: 99 or newer is needed", refusal(work))
 

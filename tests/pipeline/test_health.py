@@ -6,8 +6,8 @@ import pytest
 
 from cli.health_text import Problem, scheduler_problem
 from cli.time_text import span
-from db.health import Sessions
 from db.heartbeat import Beat
+from db.lock import Sessions
 from model.values import DAY, Target, Verb
 from pipeline.freshness import SeriesState
 from pipeline.health import Health, SchedulerState, scheduler_state

@@ -50,7 +50,7 @@ def test_an_answer_with_nothing_for_several_series_and_over_a_week_is_asked_for_
         made = job(api, *UNKNOWN[:number], days=days)
         summary = run(made, database, threading.Event(), str, Pace(0.0))
         assert (summary.status, len(api.requests)) == ("no_data", 1)
-    with closing(Store(database, "artemis", PULL, hold=lambda: None)) as store:
+    with closing(Store(database, "artemis", PULL)) as store:
         missing = store.missing(made.targets, made.window)
     assert missing == ({} if believed else {(each.asset, each.metric): [made.window] for each in made.targets})
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from db.catalogue import Stored
+from db.coverage import StoredSeries
 from model.errors import BadQuestion
 from model.text import nearest
 from model.values import Series
@@ -47,11 +47,11 @@ CONFIGS = {
 }
 
 
-def load(wanted: Wanted) -> list[Stored]:
+def load(wanted: Wanted) -> list[StoredSeries]:
     """As the database does, exactly: more than is wanted may come, and less must not matter."""
     folded = None if wanted.assets is None else {name.casefold() for name in wanted.assets}
     return [
-        Stored(Series(source, name, metric), points, answered=True)
+        StoredSeries(Series(source, name, metric), points, answered=True)
         for source, name, metric, points in STORED
         if wanted.source in (None, source)
         and (folded is None or name.casefold() in folded)
@@ -166,13 +166,13 @@ def test_an_entity_is_the_same_thing_in_all_sources() -> None:
 
 
 def test_an_asset_of_the_same_name_in_another_source_is_no_part_of_an_entity() -> None:
-    stored = [Stored(Series(source, "twin", "PRICE"), 9, answered=True) for source in ("artemis", "defillama")]
+    stored = [StoredSeries(Series(source, "twin", "PRICE"), 9, answered=True) for source in ("artemis", "defillama")]
     names = Names(lambda _: stored, {"artemis": [asset("twin", "PRICE", "one")], "defillama": []})
     assert names.of_entity("one", ["PRICE"]) == [("artemis", "twin", "PRICE")]
 
 
 def test_a_series_that_was_asked_for_in_vain_is_told_from_one_that_was_not() -> None:
-    stored = [Stored(Series("artemis", "sol", "DAU"), 0, answered=answered) for answered in (True, False)]
+    stored = [StoredSeries(Series("artemis", "sol", "DAU"), 0, answered=answered) for answered in (True, False)]
     told = []
     for each in stored:
         with pytest.raises(BadQuestion) as caught:
@@ -183,7 +183,7 @@ def test_a_series_that_was_asked_for_in_vain_is_told_from_one_that_was_not() -> 
 
 
 def test_a_name_that_has_nothing_is_not_suggested_for_itself() -> None:
-    names = Names(lambda _: [Stored(Series("artemis", "sol", "DAU"), 0, answered=False)], {})
+    names = Names(lambda _: [StoredSeries(Series("artemis", "sol", "DAU"), 0, answered=False)], {})
     with pytest.raises(BadQuestion) as caught:
         names.one("sol", "DAU")
     assert "did you mean" not in str(caught.value)
@@ -232,7 +232,7 @@ def test_a_metric_that_one_asset_has_not_is_refused_with_the_asset() -> None:
 
 
 def test_several_sources_are_told_in_order_whatever_name_each_has_for_it() -> None:
-    stored = [Stored(Series(*each, "TVL"), 9, answered=True) for each in (("artemis", "x"), ("defillama", "y"))]
+    stored = [StoredSeries(Series(*each, "TVL"), 9, answered=True) for each in (("artemis", "x"), ("defillama", "y"))]
     names = Names(lambda _: stored, {"artemis": [], "defillama": [asset("y", "TVL", "x", "protocol")]})
     with pytest.raises(BadQuestion) as caught:
         names.one("x", "TVL")

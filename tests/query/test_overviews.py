@@ -162,7 +162,7 @@ def test_a_kind_that_two_rows_of_a_config_have_is_told_once(tmp_path: Path, monk
 
 
 def test_weekends_are_no_holes_in_the_coverage_of_an_equity(database: Database) -> None:
-    with closing(Store(database, "artemis", Verb.BACKFILL, hold=lambda: None)) as store:
+    with closing(Store(database, "artemis", Verb.BACKFILL)) as store:
         week = points(0, 1, 2, 3, 4, asset="eq-x", metric="PRICE")  # from a Monday on
         store.load(week, [asked(0, 7, "eq-x", "PRICE", timedelta())])
     assert records(q.coverage("artemis", "eq-x"), "days", "empty", "lost") == [(5, 0, 0)]

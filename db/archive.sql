@@ -1,0 +1,126 @@
+-- Statements of db/archive.py.
+
+-- name: save
+-- The rows that a refill would not give again, with the load that wrote each; and all revisions.
+COPY (
+    SELECT 'metrics', m.source, m.asset, m.metric_name, m.pulled_at, m.value, loads.loaded_at, loads.pull_id
+    FROM metrics m
+    LEFT JOIN unnest(%(assets)s::text[], %(metrics)s::text[], %(api_ids)s::text[]) AS again (asset, metric, api_id)
+        ON again.asset = m.asset AND again.metric = m.metric_name
+    LEFT JOIN LATERAL (
+        SELECT * FROM loads WHERE loads.source = m.source AND first_id <= m.id ORDER BY first_id DESC LIMIT 1
+    ) AS loads ON loads.last_id >= m.id
+    LEFT JOIN coverage c ON (c.source, c.asset, c.metric_name) = (m.source, m.asset, m.metric_name)
+    WHERE m.source = %(source)s AND (
+        again.asset IS NULL OR m.pulled_at < %(start)s::date OR m.pulled_at >= %(end)s::date
+        OR NOT coalesce(c.found, '{}') @> m.pulled_at::date  -- a live sample, or a day that the API no longer has
+        OR NOT coalesce(c.answered, '{}') @> (%(end)s::date - 1)  -- the API no longer answers for the series
+        OR c.api_id <> again.api_id  -- the API answered for another identifier
+    )
+    UNION ALL (
+        SELECT 'revisions', source, asset, metric_name, pulled_at, value, replaced_at, pull_id
+        FROM revisions WHERE source = %(source)s ORDER BY id
+    )
+) TO STDOUT (FORMAT csv)
+
+-- name: clear
+WITH cleared AS (
+    DELETE FROM metrics WHERE source = %(source)s RETURNING 1
+), others AS (
+    DELETE FROM coverage WHERE source = %(source)s
+), loaded AS (
+    DELETE FROM loads WHERE source = %(source)s
+), revised AS (
+    DELETE FROM revisions WHERE source = %(source)s
+)
+INSERT INTO pulls (source_name, kind, status, records_count, finished_at)
+SELECT %(source)s, 'fresh', 'success', count(*), now() FROM cleared RETURNING records_count
+
+-- name: stage
+CREATE TEMPORARY TABLE kept (
+    line INTEGER, kind TEXT, source TEXT, asset TEXT, metric_name TEXT, pulled_at TIMESTAMP, value DOUBLE PRECISION,
+    at TIMESTAMP, pull_id INTEGER
+) ON COMMIT DROP
+
+-- name: restore_metrics
+WITH
+-- the points of the file, one for each key
+fitting AS (
+    SELECT DISTINCT ON (source, asset, metric_name, pulled_at) source, asset, metric_name, pulled_at, value, pull_id,
+        coalesce(at, statement_timestamp() AT TIME ZONE 'UTC') AS at
+    FROM kept WHERE kind = 'metrics' ORDER BY source, asset, metric_name, pulled_at, line
+),
+-- each beside what is stored
+judged AS (
+    SELECT fitting.*, m.id IS NOT NULL AS stored, m.value IS DISTINCT FROM fitting.value AS differs
+    FROM fitting LEFT JOIN metrics m ON (m.source, m.asset, m.metric_name, m.pulled_at)
+        = (fitting.source, fitting.asset, fitting.metric_name, fitting.pulled_at)
+),
+-- in the order in which they were first loaded, so that each load of that time is one range of ids again
+written AS (
+    INSERT INTO metrics (source, asset, metric_name, pulled_at, value)
+    SELECT source, asset, metric_name, pulled_at, value FROM judged WHERE NOT stored
+    ORDER BY source, at, pull_id, asset, metric_name, pulled_at
+    ON CONFLICT (source, asset, metric_name, pulled_at) DO NOTHING
+    RETURNING id, source, asset, metric_name, pulled_at
+),
+placed AS (
+    SELECT written.*, at, pull_id FROM written JOIN fitting USING (source, asset, metric_name, pulled_at)
+),
+loaded AS (
+    INSERT INTO loads (source, first_id, last_id, loaded_at, pull_id)
+    SELECT source, min(id), max(id), at, pull_id FROM placed GROUP BY source, at, pull_id
+),
+-- only days of values that exist only live count as answered; a backfill requests all others again
+covered AS (
+    INSERT INTO coverage AS c (source, asset, metric_name, answered, found, row_count, found_count)
+    SELECT source, asset, metric_name, days, days, number, days_in(days)
+    FROM (
+        SELECT source, asset, metric_name, count(*) AS number, coalesce(
+            range_agg(daterange(pulled_at::date, pulled_at::date + 1)) FILTER (WHERE live.metric IS NOT NULL), '{}'
+        ) AS days
+        FROM placed LEFT JOIN unnest(%(live_sources)s::text[], %(live_only)s::text[]) AS live (origin, metric)
+            ON live.origin = source AND live.metric = metric_name
+        GROUP BY source, asset, metric_name
+    ) AS series ORDER BY source, asset, metric_name
+    ON CONFLICT (source, asset, metric_name) DO UPDATE SET answered = c.answered + excluded.answered,
+        found = c.found + excluded.found, row_count = c.row_count + excluded.row_count,
+        found_count = days_in(c.found + excluded.found)
+)
+SELECT (SELECT count(*) FROM written), count(*) FILTER (WHERE stored AND NOT differs),
+    count(*) FILTER (WHERE stored AND differs)
+FROM judged
+
+-- name: restore_revisions
+-- Revisions made since the file was written get new ids, after those of the file. Both groups keep their own order,
+-- so each revision counts as no later than any that follows it there.
+WITH
+-- the revisions of the file, and those of them that are not stored
+fitting AS (
+    SELECT source, asset, metric_name, pulled_at, value, at AS replaced_at, pull_id, min(line) AS place
+    FROM kept WHERE kind = 'revisions' GROUP BY source, asset, metric_name, pulled_at, value, at, pull_id
+),
+back AS MATERIALIZED (
+    SELECT * FROM fitting WHERE NOT EXISTS (
+        SELECT FROM revisions r
+        WHERE (r.source, r.asset, r.metric_name, r.pulled_at, r.replaced_at)
+            = (fitting.source, fitting.asset, fitting.metric_name, fitting.pulled_at, fitting.replaced_at)
+            AND r.value IS NOT DISTINCT FROM fitting.value
+    )
+),
+-- the stored revisions of the same points, taken out and written again after them
+since AS (
+    DELETE FROM revisions r USING (SELECT DISTINCT source, asset, metric_name, pulled_at FROM back) AS point
+    WHERE (r.source, r.asset, r.metric_name, r.pulled_at)
+        = (point.source, point.asset, point.metric_name, point.pulled_at)
+    RETURNING r.source, r.asset, r.metric_name, r.pulled_at, r.value, r.replaced_at, r.pull_id, r.id
+),
+written AS (
+    INSERT INTO revisions (source, asset, metric_name, pulled_at, value, replaced_at, pull_id)
+    SELECT source, asset, metric_name, pulled_at, value, replaced_at, pull_id
+    FROM (SELECT 0 AS part, * FROM back UNION ALL SELECT 1, * FROM since) AS each
+    ORDER BY min(replaced_at) OVER (
+        PARTITION BY source, asset, metric_name, pulled_at, part ORDER BY place DESC
+    ), part, place
+)
+SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM fitting) - (SELECT count(*) FROM back)

@@ -1,0 +1,114 @@
+-- Statements of db/coverage.py.
+
+-- name: missing
+-- What was answered for another identifier of the API does not count; of old rows the identifier is not known.
+SELECT name.asset, name.metric, lower(days), upper(days)
+FROM unnest(%(assets)s::text[], %(metrics)s::text[], %(api_ids)s::text[]) AS name (asset, metric, api_id)
+LEFT JOIN coverage ON (coverage.source, coverage.asset, metric_name) = (%(source)s, name.asset, name.metric)
+        AND coalesce(coverage.api_id = name.api_id, true),
+    unnest(datemultirange(daterange(%(start)s::date, %(end)s::date)) - coalesce(answered, '{}')) AS days
+ORDER BY 1, 2, 3
+
+-- name: forget_future
+-- No answer covers a day that is still open, except for values that exist only live: those cover today. Coverage of
+-- later days was claimed by a clock that was ahead of this one.
+WITH beyond AS (
+    SELECT asset, metric_name, datemultirange(daterange(
+        (clock_timestamp() AT TIME ZONE 'UTC')::date + CASE WHEN metric_name = ANY(%(live_only)s) THEN 1 ELSE 0 END,
+        NULL
+    )) AS days FROM coverage WHERE source = %(source)s
+)
+UPDATE coverage c SET answered = answered - beyond.days, found = found - beyond.days,
+    found_count = days_in(found - beyond.days)
+FROM beyond
+WHERE source = %(source)s AND c.asset = beyond.asset AND c.metric_name = beyond.metric_name AND answered && beyond.days
+
+-- name: forget_lost
+UPDATE coverage SET found = kept.days, found_count = days_in(kept.days)
+FROM (
+    SELECT lost.asset, metric, found - range_agg(daterange(first, last)) AS days
+    FROM unnest(%(assets)s::text[], %(metrics)s::text[], %(firsts)s::date[], %(lasts)s::date[])
+        AS lost (asset, metric, first, last)
+    JOIN coverage ON (coverage.source, coverage.asset, metric_name) = (%(source)s, lost.asset, lost.metric)
+    GROUP BY lost.asset, metric, found
+) AS kept
+WHERE coverage.source = %(source)s AND coverage.asset = kept.asset AND metric_name = kept.metric
+
+-- name: known_series
+SELECT asset, metric_name FROM coverage WHERE source = %s
+
+-- name: stored_series
+SELECT source, asset, metric_name, row_count, NOT isempty(answered) FROM coverage
+WHERE (%(sources)s::text[] IS NULL OR source = ANY(%(sources)s))
+    AND (%(metrics)s::text[] IS NULL OR metric_name = ANY(%(metrics)s))
+    AND (%(assets)s::text[] IS NULL OR lower(asset) = ANY(%(assets)s))
+ORDER BY source, asset, metric_name
+
+-- name: series_maps
+-- Which days of each series are in metrics, and why others are not. Reading every row of a series costs as much as
+-- counting them ten times. So rows are counted, and read one by one only for a series in doubt: metrics has not as many
+-- rows as the loads have written; or not one row for each day found, plus those of live values; or `found` is not as
+-- the loads have left it; or the points have times of their own.
+WITH
+-- the metrics of which no row is missing; a count over a whole metric is quick, in the small index
+whole AS MATERIALIZED (
+    SELECT metric_name FROM (
+        SELECT metric_name, count(*) AS rows FROM metrics
+        WHERE source = %(source)s AND %(assets)s::text[] IS NULL
+            AND (%(metrics)s::text[] IS NULL OR metric_name = ANY(%(metrics)s))
+        GROUP BY metric_name
+    ) AS held JOIN (
+        SELECT metric_name, sum(row_count) AS rows FROM coverage WHERE source = %(source)s GROUP BY metric_name
+    ) AS put USING (metric_name, rows)
+),
+-- what coverage claims for each series, and how many rows metrics has; `open` counts what is not of a closed day
+series AS MATERIALIZED (
+    SELECT c.source, c.asset, c.metric_name, own.metric IS NOT NULL AS own_times, coalesce(own.shift, '0') AS shift,
+        c.answered * past AS answered, c.found * past AS found, row_count, found_count,
+        days_in(c.found) AS claimed, days_in(c.found - past) AS claimed_open,
+        CASE WHEN whole.metric_name IS NOT NULL THEN row_count ELSE (
+            SELECT count(*) FROM metrics m
+            WHERE m.source = c.source AND m.asset = c.asset AND m.metric_name = c.metric_name
+        ) END AS rows, (
+            SELECT count(*) FROM metrics m WHERE m.source = c.source AND m.asset = c.asset
+                AND m.metric_name = c.metric_name AND m.pulled_at >= %(today)s::date
+        ) AS open_rows
+    FROM coverage c CROSS JOIN (SELECT datemultirange(daterange(NULL, %(today)s::date)) AS past) AS past
+    LEFT JOIN whole USING (metric_name)
+    LEFT JOIN unnest(%(own_times)s::text[], %(shifts)s::interval[]) AS own (metric, shift)
+        ON own.metric = c.metric_name
+    WHERE c.source = %(source)s AND (%(assets)s::text[] IS NULL OR c.asset = ANY(%(assets)s))
+        AND (%(metrics)s::text[] IS NULL OR c.metric_name = ANY(%(metrics)s))
+),
+-- `more`: closed rows beyond one for each day found; `sound`: the claims of the series agree with the counts
+judged AS MATERIALIZED (
+    SELECT series.*, rows - open_rows - claimed + claimed_open AS more,
+        NOT own_times AND rows = row_count AND claimed = found_count AS sound
+    FROM series
+),
+-- the days that metrics has: those found, plus live rows beside them (`beside`), else read from the rows themselves
+held AS MATERIALIZED (
+    SELECT judged.*, CASE WHEN sound AND more = 0 THEN found WHEN sound AND more = beside.rows THEN found + beside.days
+    ELSE (
+        SELECT coalesce(range_agg(daterange(day, day + 1)), '{}') FROM (
+            SELECT DISTINCT day_of(m.pulled_at, shift) AS day FROM metrics m
+            WHERE m.source = judged.source AND m.asset = judged.asset AND m.metric_name = judged.metric_name
+        ) AS each WHERE day < %(today)s
+    ) END AS days
+    FROM judged LEFT JOIN LATERAL (
+        SELECT count(*) AS rows, range_agg(daterange(day, day + 1)) AS days
+        FROM unnest(datemultirange(daterange(NULL, %(today)s::date)) - found) AS part, LATERAL (
+            SELECT m.pulled_at::date AS day FROM metrics m WHERE m.source = judged.source AND m.asset = judged.asset
+                AND m.metric_name = judged.metric_name
+                AND m.pulled_at >= coalesce(lower(part), '-infinity') AND m.pulled_at < upper(part)
+        ) AS row WHERE sound AND more > 0
+    ) AS beside ON true
+)
+-- answered days; stored days; gaps since the first known day that were never requested; gaps that the API left empty;
+-- gaps that it once filled
+SELECT asset, metric_name, answered, days_in(days)::int,
+    CASE WHEN isempty(answered + days) THEN '{}'
+    ELSE datemultirange(daterange(lower(answered + days), %(today)s::date)) END - answered - days,
+    answered * datemultirange(daterange(lower(days + found), NULL)) - found - days,
+    found - days
+FROM held ORDER BY asset, metric_name

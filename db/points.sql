@@ -1,0 +1,75 @@
+-- Statements of db/points.py. {wanted}, {known}, {since}, {value} and {then} are filled in there: without `as_of` by
+-- what is stored now, with it by the statements that begin with "then_".
+
+-- name: wanted
+unnest(%(sources)s::text[], %(assets)s::text[], %(metrics)s::text[])
+    WITH ORDINALITY AS wanted (source, asset, metric, number)
+
+-- name: of_series
+-- The points of each series are a span of keys in the order of idx_metrics_unique. No other index serves that, whatever
+-- the planner's statistics say: see db/load.sql. A value that somebody has set to NULL is given as NaN, so that all
+-- rows of a binary COPY have one length.
+SELECT number::int - 1, point.pulled_at, coalesce(point.value, 'NaN') FROM {wanted}, LATERAL (
+    SELECT m.pulled_at, {value} AS value FROM metrics m {since}
+    WHERE m.source = wanted.source
+        AND (m.asset, m.metric_name, m.pulled_at) >= (wanted.asset, wanted.metric, %(start)s::timestamp)
+        AND (m.asset, m.metric_name, m.pulled_at) < (wanted.asset, wanted.metric, %(end)s::timestamp) AND {then}
+    ORDER BY m.asset, m.metric_name, m.pulled_at LIMIT %(most)s
+) AS point
+
+-- name: latest
+-- The last row of the same span.
+SELECT number::int - 1, point.pulled_at, point.value FROM {wanted}, LATERAL (
+    SELECT m.pulled_at, {value} AS value FROM metrics m {since}
+    WHERE m.source = wanted.source
+        AND (m.asset, m.metric_name, m.pulled_at) >= (wanted.asset, wanted.metric, '-infinity'::timestamp)
+        AND (m.asset, m.metric_name, m.pulled_at) <= (wanted.asset, wanted.metric, 'infinity'::timestamp) AND {then}
+    ORDER BY m.asset DESC, m.metric_name DESC, m.pulled_at DESC LIMIT 1
+) AS point ORDER BY number
+
+-- name: on_day
+SELECT m.asset, m.pulled_at, {value} FROM metrics m {since} {known}
+WHERE m.source = %(source)s AND m.metric_name = %(metric)s
+    AND m.pulled_at >= %(start)s::timestamp AND m.pulled_at < %(end)s::timestamp AND {then}
+ORDER BY m.pulled_at, m.asset
+
+-- name: then_known
+-- The rows that were stored at an instant: each load has written one range of ids.
+WITH known AS MATERIALIZED (
+    SELECT source, range_agg(int8range(first_id, last_id, '[]')) AS ids FROM loads
+    WHERE loaded_at <= %(as_of)s::timestamp GROUP BY source
+)
+
+-- name: then_since
+-- The first revision of a point after that instant; what it replaced was the value then. Revisions count in the order
+-- of their ids: their times are not in order if a clock was ahead and was corrected.
+LEFT JOIN LATERAL (
+    SELECT r.id, r.value FROM revisions r
+    WHERE (r.source, r.asset, r.metric_name, r.pulled_at) = (m.source, m.asset, m.metric_name, m.pulled_at)
+        AND r.id > coalesce((
+            SELECT max(u.id) FROM revisions u
+            WHERE (u.source, u.asset, u.metric_name, u.pulled_at) = (m.source, m.asset, m.metric_name, m.pulled_at)
+                AND u.replaced_at <= %(as_of)s::timestamp
+        ), 0)
+    ORDER BY r.id LIMIT 1
+) AS since ON true
+
+-- name: then_value
+CASE WHEN since.id IS NULL THEN m.value ELSE since.value END
+
+-- name: then_stored
+-- Values of a day that was open at that instant are left out: a live pull overwrites them, and keeps no revision.
+known.ids @> m.id::bigint AND m.pulled_at < %(as_of)s::timestamp::date
+
+-- name: ages
+-- The time of the newest point (as in `latest`), and the last day for which the API has answered.
+SELECT wanted.asset, wanted.metric, (
+    SELECT pulled_at FROM metrics m WHERE m.source = %(source)s
+        AND (m.asset, m.metric_name, m.pulled_at) >= (wanted.asset, wanted.metric, '-infinity'::timestamp)
+        AND (m.asset, m.metric_name, m.pulled_at) <= (wanted.asset, wanted.metric, 'infinity'::timestamp)
+    ORDER BY m.asset DESC, m.metric_name DESC, m.pulled_at DESC LIMIT 1
+), (
+    SELECT upper(answered) - 1 FROM coverage c
+    WHERE c.source = %(source)s AND c.asset = wanted.asset AND c.metric_name = wanted.metric
+)
+FROM unnest(%(assets)s::text[], %(metrics)s::text[]) AS wanted (asset, metric)

@@ -1,0 +1,150 @@
+"""The table pulls, which has a row for each run: written by runs, read by the scheduler, status and reports.
+
+All times are aware UTC. A pair (source, kind) names a kind of run, such as ("artemis", "pull").
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+from db.session import fetch, fetch_one
+from db.statements import filled_in, read_statements
+
+SQL = read_statements("pulls.sql")
+NEWEST_RUNS = SQL["newest_runs"]  # for a frame: its columns are those of the table
+STOPPED = "stopped before"  # the failure of a run that was stopped, and in which nothing failed, begins so
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How a run ended, for its row in pulls."""
+
+    status: str
+    records: int
+    calls: int
+    failed: int
+    received: int
+    failure: str | None
+    differing: int = 0
+
+
+class LastRuns(NamedTuple):
+    """How the runs of a source and kind last went."""
+
+    began_well: datetime | None = None  # when the last successful one began
+    succeeded: datetime | None = None  # when it ended
+    failed: datetime | None = None  # when the last one began that failed or was killed
+    failure: str | None = None
+    failures: int = 0  # of scheduled runs, in a row since the last success
+    failing_since: datetime | None = None  # when the first of these began
+    running_since: datetime | None = None  # when the latest one began, if it has no end; it may have been killed
+    ended: datetime | None = None  # when the last one ended, successful or not
+
+
+class Failure(NamedTuple):
+    """Runs of one kind that failed, or that were killed and so have no end."""
+
+    source: str
+    kind: str | None
+    endless: bool
+    failure: str | None  # of the last
+    times: int
+    first: datetime
+    last: datetime
+    pull_id: int  # of the last
+
+
+class RecentRuns(NamedTuple):
+    """How the runs since some time went."""
+
+    runs: int  # that have ended or were killed
+    failed: int
+    under_way: int
+    failures: tuple[Failure, ...]  # one for each kind of run, the newest first
+
+
+def begin_run(cursor: Any, source: str, kind: str, slot: datetime | None) -> int:
+    """Enter a run, which counts as failed until it ends; its pull_id. `slot` is None for a manual run."""
+    (pull_id,) = fetch_one(cursor, SQL["begin_run"], {"source": source, "kind": kind, "slot": slot})
+    return int(pull_id)
+
+
+def latest_day(cursor: Any, source: str) -> tuple[date, date, date]:
+    """The latest day on which a source had a run, as far as it can be believed, and as it is stored; and today."""
+    credible, stored, today = fetch_one(cursor, SQL["latest_day"], {"source": source})
+    return credible, stored, today
+
+
+def end_run(cursor: Any, pull_id: int, end: RunEnd) -> None:
+    """Complete the row of a run."""
+    values = asdict(end) | {"pull_id": pull_id}
+    if end.failure:  # it may quote an answer with characters that PostgreSQL can't store as text
+        values["failure"] = end.failure.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    cursor.execute(SQL["end_run"], values)
+
+
+def refuse(cursor: Any, source: str, kind: str, slot: datetime, failure: str) -> None:
+    """Enter a run of a slot that failed before it began."""
+    cursor.execute(SQL["refuse"], {"source": source, "kind": kind, "slot": slot, "failure": failure})
+
+
+def disown(cursor: Any, sources: Sequence[str], now: datetime) -> None:
+    """Take the slot from runs that are dated after now, by a clock that was ahead: their slots are still to come."""
+    cursor.execute(SQL["disown"], {"sources": list(sources), "now": now})
+
+
+def first_runs(cursor: Any, sources: Sequence[str]) -> dict[str, datetime]:
+    """When the first run of each of these sources began; nothing for a source that never had one."""
+    return {name: at for name, at in fetch(cursor, SQL["first_runs"], {"sources": list(sources)}) if at}
+
+
+def tries(
+    cursor: Any, slots: Sequence[tuple[str, str, datetime]], first_pull_id: int
+) -> list[tuple[int, datetime | None, bool, bool]]:
+    """The runs for these slots (source, kind, slot), in the order in which they began.
+
+    Each row is the index of the slot, when the run ended (None while it runs, or if it was killed), whether it
+    succeeded and its source was not cleared since, and whether its pull_id is greater than `first_pull_id`.
+    """
+    values = {
+        "sources": [source for source, _, _ in slots],
+        "kinds": [kind for _, kind, _ in slots],
+        "slots": [slot for _, _, slot in slots],
+        "first_pull_id": first_pull_id,
+    }
+    return [(index, ended, done, ours) for index, ended, done, ours in fetch(cursor, SQL["tries"], values)]
+
+
+def cleared(cursor: Any, after: int | None) -> frozenset[str]:
+    """The sources that a fresh start has cleared since the run with this pull_id."""
+    return frozenset(name for (name,) in fetch(cursor, SQL["cleared"], {"after": after}))
+
+
+def last_runs(cursor: Any, kinds: Sequence[tuple[str, str]]) -> dict[tuple[str, str], LastRuns]:
+    """How the runs of these sources and kinds last went."""
+    values = _pairs(kinds) | {"stopped": f"{STOPPED} %"}
+    return {(name, kind): LastRuns._make(row) for name, kind, *row in fetch(cursor, SQL["last_runs"], values)}
+
+
+def calls_of_last_day(cursor: Any, source: str) -> tuple[int, int]:
+    """How many calls the runs of a source made in the last 24 hours, and how many of them failed."""
+    calls, failed = fetch_one(cursor, SQL["calls_of_last_day"], {"source": source})
+    return calls, failed
+
+
+def under_way(cursor: Any, held: Sequence[tuple[str, str]]) -> list[int]:
+    """The runs that are under way, given the sources and kinds of which some process holds the place."""
+    return [pull_id for (pull_id,) in fetch(cursor, SQL["under_way"], _pairs(held))]
+
+
+def recent_runs(cursor: Any, sources: Sequence[str], since: datetime, under_way: Sequence[int]) -> RecentRuns:
+    """How the runs of sources that began since a time went, without those under way."""
+    values = {"sources": list(sources), "since": since, "under_way": list(under_way), "stopped": f"{STOPPED} %"}
+    runs, failed = fetch_one(cursor, filled_in(SQL["recent_numbers"], recent=SQL["recent"]), values)
+    failures = fetch(cursor, filled_in(SQL["recent_failures"], recent=SQL["recent"]), values)
+    return RecentRuns(runs, failed, len(under_way), tuple(map(Failure._make, failures)))
+
+
+def _pairs(kinds: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    return {"sources": [source for source, _ in kinds], "kinds": [kind for _, kind in kinds]}
