@@ -16,20 +16,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from db import points as ask
 from model.errors import BadQuestion
 from model.settings import Settings
 from model.values import midnight
-from query.dates import instant, window
 from query.query_session import QuerySession, configs
+from query.question import Question, portions
+from query.table_rows import newest_of_each
+from query.time_arguments import instant, window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from query.dates import When
+    from model.values import Series
+    from query.series_names import Names
+    from query.time_arguments import When
 
 CHUNK = 200_000  # points
 
@@ -47,13 +50,8 @@ def series(
     daily: bool = False,
 ) -> pd.DataFrame:
     """The points of one series in [start, end): a column `value`."""
-    from query import frames
-
-    span, then = window(start, end), instant(as_of)
-    found = [_session.names().one(asset, metric, source)]
-    points = frames.points(_session.reader(), found, span, then, daily=daily)
-    asked = {"asset": asset, "metric": metric, "source": source, "start": start, "end": end}
-    return frames.described(frames.one(points), found, then, asked)
+    question = _question(lambda names: [names.one(asset, metric, source)], start, end, as_of, daily=daily)
+    return _frame(question, None, asset=asset, metric=metric, source=source, start=start, end=end)
 
 
 def panel(
@@ -67,14 +65,9 @@ def panel(
     daily: bool = False,
 ) -> pd.DataFrame:
     """One metric of many assets of one source, of all that have it unless told: a column for each asset."""
-    from query import frames
-
-    span, then, named = window(start, end), instant(as_of), _listed(assets)
-    found = _session.names().many(metric, named, source)
-    points = frames.points(_session.reader(), found, span, then, daily=daily)
-    made = frames.wide(points, [each.asset for each in found], "asset")
-    asked = {"metric": metric, "assets": named, "source": source, "start": start, "end": end}
-    return frames.described(made, found, then, asked)
+    named = _listed(assets)
+    question = _question(lambda names: names.many(metric, named, source), start, end, as_of, daily=daily)
+    return _frame(question, "asset", metric=metric, assets=named, source=source, start=start, end=end)
 
 
 def frame(
@@ -88,14 +81,9 @@ def frame(
     daily: bool = False,
 ) -> pd.DataFrame:
     """Many metrics of one asset of one source, all of them unless told: a column for each metric."""
-    from query import frames
-
-    span, then, named = window(start, end), instant(as_of), _listed(metrics)
-    found = _session.names().of_asset(asset, named, source)
-    points = frames.points(_session.reader(), found, span, then, daily=daily)
-    made = frames.wide(points, [each.metric for each in found], "metric")
-    asked = {"asset": asset, "metrics": named, "source": source, "start": start, "end": end}
-    return frames.described(made, found, then, asked)
+    named = _listed(metrics)
+    question = _question(lambda names: names.of_asset(asset, named, source), start, end, as_of, daily=daily)
+    return _frame(question, "metric", asset=asset, metrics=named, source=source, start=start, end=end)
 
 
 def compare(
@@ -112,13 +100,9 @@ def compare(
     Where sources call the metric otherwise, give all its names: `compare("solana", ["TVL", "CHAIN_TVL"])`; where they
     have other times, `daily=True` lets the days meet.
     """
-    from query import frames
-
-    span, then, named = window(start, end), instant(as_of), _listed(metric) or []
-    found = _session.names().of_entity(entity, named)
-    points = frames.points(_session.reader(), found, span, then, daily=daily)
-    made = frames.wide(points, [str(each) for each in found], "series")
-    return frames.described(made, found, then, {"entity": entity, "metric": named, "start": start, "end": end})
+    named = _listed(metric) or []
+    question = _question(lambda names: names.of_entity(entity, named), start, end, as_of, daily=daily)
+    return _frame(question, "series", entity=entity, metric=named, start=start, end=end)
 
 
 def latest(
@@ -127,11 +111,10 @@ def latest(
     """The newest value of a metric of each asset of one source: columns `value` and `pulled_at`, by asset."""
     from query import frames
 
-    then, named = instant(as_of), _listed(assets)
-    found = _session.names().many(metric, named, source)
-    rows = _session.reader().rows(*ask.latest(found, then))
-    made = frames.by_asset((found[number].asset, value, at) for number, at, value in rows)
-    return frames.described(made, found, then, {"metric": metric, "assets": named, "source": source})
+    named = _listed(assets)
+    question = _question(lambda names: names.many(metric, named, source), as_of=as_of)
+    made = frames.by_asset(newest_of_each(_session.reader(), question))
+    return frames.described(made, question, {"metric": metric, "assets": named, "source": source})
 
 
 def cross_section(metric: str, date: When, source: str | None = None, as_of: When = None) -> pd.DataFrame:
@@ -141,12 +124,12 @@ def cross_section(metric: str, date: When, source: str | None = None, as_of: Whe
     """
     from query import frames
 
-    at, then = instant(date), instant(as_of)
-    if at is None:
-        raise BadQuestion("no date is given: say which day is meant")
-    one = _session.names().many(metric, None, source)[0]._replace(asset="")
-    made = frames.on_day(_session.reader(), one.source, one.metric, midnight(at), then)
-    return frames.described(made, [one], then, {"metric": metric, "date": date, "source": source})
+    day = instant(date)
+    if day is None:
+        raise BadQuestion("no date is given: write which day is meant")
+    question = _question(lambda names: [names.many(metric, None, source)[0]._replace(asset="")], as_of=as_of)
+    made = frames.cross_section(_session.reader(), question.series[0], midnight(day), question.as_of)
+    return frames.described(made, question, {"metric": metric, "date": date, "source": source})
 
 
 def chunks(
@@ -160,33 +143,32 @@ def chunks(
     """What a panel would hold, however much it is, as frames of some 200,000 rows: `asset`, `metric`, `value`."""
     from query import frames
 
-    span, then, named = window(start, end), instant(as_of), _listed(assets)
-    found = _session.names().many(metric, named, source)
+    named = _listed(assets)
+    question = _question(lambda names: names.many(metric, named, source), start, end, as_of)
     asked = {"metric": metric, "assets": named, "source": source, "start": start, "end": end}
-    for batch in _session.batches(found, CHUNK):
-        made = frames.long(frames.points(_session.reader(), batch, span, then), batch)
-        yield frames.described(made, batch, then, asked)
+    for part, columns in portions(_session.reader(), question, CHUNK):
+        yield frames.described(frames.long(frames.sorted_points(columns), part.series), part, asked)
 
 
 def sources() -> pd.DataFrame:
     """The sources that have points: number of assets, metrics, series and points of each."""
-    from query import overviews
+    from query import overview_frames
 
-    return overviews.sources(_session.names().every())
+    return overview_frames.sources(_session.names().every())
 
 
 def assets(source: str | None = None, metric: str | None = None) -> pd.DataFrame:
     """The assets that have points, of this metric if told: what the configs call each, its metrics and points."""
-    from query import overviews
+    from query import overview_frames
 
-    return overviews.assets(_session.names().every(source, metric=metric), configs())
+    return overview_frames.assets(_session.names().every(source, metric=metric), configs())
 
 
 def metrics(source: str | None = None, asset: str | None = None) -> pd.DataFrame:
     """The metrics that have points, of this asset if told: the unit of each as far as it is known, assets, points."""
-    from query import overviews
+    from query import overview_frames
 
-    return overviews.metrics(_session.names().every(source, asset))
+    return overview_frames.metrics(_session.names().every(source, asset))
 
 
 def coverage(source: str | None = None, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
@@ -195,9 +177,9 @@ def coverage(source: str | None = None, asset: str | None = None, metric: str | 
     `days` are stored; of those since the first one, so many were `never` asked for, `empty` (the API had nothing) or
     `lost` on our side. Days on which such a series has no point, as weekends of equities, are none of them.
     """
-    from query import overviews
+    from query import overview_frames
 
-    return overviews.coverage(_session.reader(), _session.names().every(source, asset, metric), configs())
+    return overview_frames.coverage(_session.reader(), _session.names().every(source, asset, metric), configs())
 
 
 def freshness(source: str | None = None, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
@@ -207,25 +189,25 @@ def freshness(source: str | None = None, asset: str | None = None, metric: str |
     answered for, with data or without. `state` is fresh, quiet, awaited, stale or never seen, as `main.py status`
     counts; or not asked for, where no config has the series or its key is missing.
     """
-    from query import overviews
+    from query import overview_frames
 
-    return overviews.freshness(_session.reader(), _session.names().every(source, asset, metric), Settings.read())
+    return overview_frames.freshness(_session.reader(), _session.names().every(source, asset, metric), Settings.read())
 
 
 def pulls(
     source: str | None = None, kind: str | None = None, status: str | None = None, last: int = 1000
 ) -> pd.DataFrame:
     """The last so many runs, the newest first, under their `pull_id`: see the table `pulls` in README."""
-    from query import overviews
+    from query import overview_frames
 
-    return overviews.pulls(_session.reader(), _session.names().source(source), kind, status, last)
+    return overview_frames.pulls(_session.reader(), _session.names().source(source), kind, status, last)
 
 
 def revisions(source: str | None = None, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
     """The values of closed days that were replaced: source, asset, metric, at, old, new, replaced_at, pull_id."""
-    from query import overviews
+    from query import overview_frames
 
-    return overviews.revisions(_session.reader(), _session.names().every(source, asset, metric))
+    return overview_frames.revisions(_session.reader(), _session.names().every(source, asset, metric))
 
 
 def sql(query: str, params: Any = None) -> pd.DataFrame:
@@ -258,6 +240,28 @@ def plot(
     from query import plots
 
     return plots.plot(data, log=log, title=title, unit=unit, ax=ax)
+
+
+def _question(
+    find: Callable[[Names], list[Series]],
+    start: When = None,
+    end: When = None,
+    as_of: When = None,
+    *,
+    daily: bool = False,
+) -> Question:
+    """The question for the series that `find` gets from the names; times that are wrong are refused first."""
+    span, known_at = window(start, end), instant(as_of)
+    return Question(find(_session.names()), span, known_at, daily)
+
+
+def _frame(question: Question, label: str | None, **asked: Any) -> pd.DataFrame:
+    """The answer, with a column for each series labelled so; of one series, without a label, the column `value`."""
+    from query import frames
+
+    points = frames.points(_session.reader(), question)
+    made = frames.wide(points, question.series, label) if label else frames.one(points)
+    return frames.described(made, question, asked)
 
 
 def _listed(names: str | Iterable[str] | None) -> list[str] | None:

@@ -10,12 +10,12 @@ from model.settings import Settings
 from model.text import counted
 from pipeline.freshness import SeriesState
 from pipeline.health import asked_for, diagnose
-from query.names import Wanted
 from query.query_session import QuerySession, fill
 from query.report.charts import choose
 from query.report.facts import Report
 from query.report.gather import Asked, gather
 from query.report.page import page
+from query.series_names import Wanted
 from sources import SOURCES
 
 

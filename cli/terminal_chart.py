@@ -7,7 +7,7 @@ from math import isfinite, log10
 from statistics import median
 
 from model.values import DAY
-from query.amounts import amount
+from query.amount_text import amount
 
 ROWS = 8
 LONGEST_STEP = 5  # usual steps of a series: beyond it no line joins two points, as in a plot

@@ -1,10 +1,10 @@
 """Points out of metrics: whole series, the latest of each, those of one day; now, and as they were known before."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from db.setup import aware, naive
+from db.setup import naive
 from model.values import Series, Window
 
 WANTED = """unnest(%(sources)s::text[], %(assets)s::text[], %(metrics)s::text[])
@@ -46,7 +46,7 @@ SELECT number::int - 1, point.pulled_at, coalesce(point.value, 'NaN') FROM {want
 ) AS point
 """
 LATEST = """
-SELECT number::int - 1, point.pulled_at, point.value FROM {wanted}, LATERAL (
+SELECT number::int - 1, point.pulled_at, coalesce(point.value, 'NaN') FROM {wanted}, LATERAL (
     SELECT m.pulled_at, {value} AS value FROM metrics m {since}
     WHERE m.source = wanted.source
         AND (m.asset, m.metric_name, m.pulled_at) >= (wanted.asset, wanted.metric, '-infinity'::timestamp)
@@ -62,55 +62,40 @@ ORDER BY m.pulled_at, m.asset
 """
 
 
-class Point(NamedTuple):
-    """One point of one of the series that were asked for; the time in aware UTC."""
-
-    number: int  # of the series, as they were asked for
-    at: datetime
-    value: float | None
-
-
-class Question(NamedTuple):
+class Statement(NamedTuple):
     """A statement with its values."""
 
-    statement: str
+    text: str
     values: dict[str, Any]
 
 
 def of_series(
     series: Sequence[Series], window: Window, as_of: datetime | None = None, most: int | None = None
-) -> Question:
+) -> Statement:
     """Every point of these series in a window: (number of the series, time, value), of each series sorted by time.
 
     With `as_of`, as they were known at that instant: a point that had not been stored, or whose day was still open,
     is absent. With `most`, the first so many of each series. A value that is NULL comes as NaN.
     """
     span = {"start": naive(window.start), "end": naive(window.end), "most": most}
-    return _question(SERIES, as_of, _wanted(series) | span)
+    return _statement(SERIES, as_of, _wanted(series) | span)
 
 
-def latest(series: Sequence[Series], as_of: datetime | None = None) -> Question:
-    """The newest point of each of these series that has any: (number of the series, time, value)."""
-    return _question(LATEST, as_of, _wanted(series))
+def latest(series: Sequence[Series], as_of: datetime | None = None) -> Statement:
+    """The newest point of each of these series that has any: (number of the series, time, value), NaN for NULL."""
+    return _statement(LATEST, as_of, _wanted(series))
 
 
-def on_day(source: str, metric: str, window: Window, as_of: datetime | None = None) -> Question:
+def on_day(source: str, metric: str, window: Window, as_of: datetime | None = None) -> Statement:
     """The points of a metric in a short window, all assets: (asset, time, value), sorted by time."""
     span = {"start": naive(window.start), "end": naive(window.end)}
-    return _question(ON_DAY, as_of, {"source": source, "metric": metric} | span)
+    return _statement(ON_DAY, as_of, {"source": source, "metric": metric} | span)
 
 
-def points(cursor: Any, question: Question) -> Iterator[Point]:
-    """What a cursor gives for a question of series, series by series."""
-    cursor.execute(*question)
-    for number, at, value in sorted(cursor, key=lambda row: row[0]):  # mostly they are, but SQL promises no order
-        yield Point(number, aware(at), value)
-
-
-def _question(template: str, as_of: datetime | None, values: dict[str, Any]) -> Question:
+def _statement(template: str, as_of: datetime | None, values: dict[str, Any]) -> Statement:
     if as_of is None:
         parts = {"wanted": WANTED, "value": "m.value", "since": "", "then": "true", "known": ""}
-        return Question(template.format(**parts), values)
+        return Statement(template.format(**parts), values)
     parts = {
         "wanted": f"{WANTED} JOIN known USING (source)",
         "value": VALUE_THEN,
@@ -118,7 +103,7 @@ def _question(template: str, as_of: datetime | None, values: dict[str, Any]) -> 
         "then": THEN,
         "known": "JOIN known ON known.source = m.source",
     }
-    return Question(KNOWN + template.format(**parts), values | {"as_of": naive(as_of)})
+    return Statement(KNOWN + template.format(**parts), values | {"as_of": naive(as_of)})
 
 
 def _wanted(series: Sequence[Series]) -> dict[str, Any]:

@@ -3,10 +3,8 @@
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
 
 from db.catalogue import Stored, stored_series
 from db.health import has_tables
@@ -14,13 +12,11 @@ from db.reader import Reader
 from db.setup import Database, need_schema
 from model.errors import ConfigurationError
 from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, ROOT, Settings
-from model.values import Series
-from query.names import Names, Wanted
+from query.series_names import Names, Wanted
 from sources import SOURCES
 from sources.config import Asset, sound_rows
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 class QuerySession:
@@ -50,26 +46,6 @@ class QuerySession:
         """The series that were ever asked for, of a source, of assets of about these names, of these metrics."""
         sources = None if wanted.source is None else [wanted.source]
         return stored_series(self.reader(), sources, wanted.assets, wanted.metrics)
-
-    def batches(self, series: Sequence[Series], points: int) -> Iterator[list[Series]]:
-        """The same series in order, some together that have about so many points, each once at least."""
-        metrics = tuple({each.metric for each in series})
-        counts = {each.series: each.points for each in self.stored(Wanted(metrics=metrics))}
-        yield from batched(series, lambda each: counts.get(each, 0), points)
-
-
-def batched(items: Iterable[T], points: Callable[[T], int], most: int) -> Iterator[list[T]]:
-    """The same items in order, so many together as have no more points, each once at least."""
-    batch, held = list[T](), 0
-    for item in items:
-        size = points(item)
-        if batch and held + size > most:
-            yield batch
-            batch, held = [], 0
-        batch.append(item)
-        held += size
-    if batch:
-        yield batch
 
 
 def configs() -> dict[str, list[Asset]]:

@@ -3,23 +3,23 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import groupby, pairwise
 from statistics import median
 
 from db.catalogue import Stored
-from db.points import of_series, points
 from db.reader import Reader
 from model.errors import BadQuestion
-from model.values import Series, Window
-from query.names import Names
+from model.values import Series
+from query.question import Question, portions, time_of
 from query.report.facts import Chart, Extent
+from query.series_names import Names
 from sources import metric_of, unit_of
 
 UNASKED = 8  # charts where nobody says of what
 MOST = 24
 COLUMNS = 300  # of a chart, each with the lowest and the highest of its points
-EVER = Window(datetime(1900, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
+HELD = 50_000  # points read at once
 
 
 def choose(names: Names, source: str | None, assets: Sequence[str], metrics: Sequence[str]) -> tuple[list[Series], str]:
@@ -49,22 +49,24 @@ def choose(names: Names, source: str | None, assets: Sequence[str], metrics: Seq
 def draw(reader: Reader, series: Sequence[Series], today: datetime) -> tuple[Chart, ...]:
     """The charts of these series, as far as they have points, in the same order.
 
-    Of the open day only what exists live is drawn: a flow of half a day beside whole ones would look like a fall.
+    Values of the open day are left out, except where a metric exists only live: half a day's flow beside those of whole
+    days would look like a fall.
     """
-    rows = reader.do(lambda cursor: list(points(cursor, of_series(series, EVER)))) if series else []
+    points: dict[Series, list[tuple[datetime, float]]] = {each: [] for each in series}
+    for part, columns in portions(reader, Question(series), HELD) if series else ():
+        for number, at, value in columns.rows():
+            if math.isfinite(value):
+                points[part.series[number]].append((time_of(at), value))
     charts = []
-    for number, of in groupby(rows, key=lambda point: point.number):
-        end = datetime.max.replace(tzinfo=UTC) if _live_only(series[number]) else today
-        told = [(each.at, each.value) for each in of if each.value is not None and math.isfinite(each.value)]
-        told = [(at, value) for at, value in told if at < end]
-        if told:
-            values = [value for _, value in told]
-            extent = Extent(len(told), told[0][0], told[-1][0], values[-1], min(values), max(values))
-            line = [(at.timestamp(), value) for at, value in told]
-            steps = [later[0] - earlier[0] for earlier, later in pairwise(line)]
-            thin, step = tuple(_thinned(line)), median(steps) if steps else 0.0
-            charts.append((number, Chart(series[number], unit_of([series[number]]), extent, thin, step)))
-    return tuple(chart for _, chart in sorted(charts))
+    for each, found in points.items():
+        closed = sorted(point for point in found if point[0] < today or _live_only(each))
+        if closed:
+            values = [value for _, value in closed]
+            extent = Extent(len(closed), closed[0][0], closed[-1][0], values[-1], min(values), max(values))
+            line = [(at.timestamp(), value) for at, value in closed]
+            step = median([later - earlier for (earlier, _), (later, _) in pairwise(line)] or [0.0])
+            charts.append(Chart(each, unit_of([each]), extent, tuple(_thinned(line)), step))
+    return tuple(charts)
 
 
 def _live_only(series: Series) -> bool:

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from html import escape
 
-from query.amounts import amount
+from query.amount_text import amount
 
 NEAR = 0.005  # of a value, that what is written of it may be beside it
 VOID = frozenset({"link", "meta"})  # elements without an end tag

@@ -6,7 +6,7 @@ from db.catalogue import Stored
 from model.errors import BadQuestion
 from model.text import nearest
 from model.values import Series
-from query.names import Names, Wanted
+from query.series_names import Names, Wanted
 from query.unknown_names import some
 from sources.config import Asset
 

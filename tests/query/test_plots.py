@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 import query_data
 from model.values import Verb
-from query.amounts import amount
+from query.amount_text import amount
 from query.plots import MOST_LINES, MOST_NAMED
 from tests.commands import ROOT
 from tests.tables import START, Opener, point, points, refusal

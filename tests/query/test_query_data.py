@@ -229,7 +229,7 @@ def test_a_day_at_the_ends_of_the_calendar_has_no_points_or_is_refused(open_stor
         try:
             assert q.cross_section(metric, date).empty
         except BadQuestion as error:
-            assert str(error) == f"{date} is no day that can have points"  # noqa: PT017 - or none, as the metric is
+            assert str(error) == f"no series can have points on {date}: give a date from 2000 on"  # noqa: PT017 - or none, as the metric is
     assert q.series("coin", "PRICE", start="1999-01-01", end="9999-12-31", daily=True)["value"].tolist() == [1.0]
 
 

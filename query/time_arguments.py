@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     When = date | datetime | np.datetime64 | str | None  # a pandas Timestamp is a datetime
 
 LATEST = datetime(9999, 12, 31, tzinfo=UTC)
+ALWAYS = Window(EARLIEST, LATEST)
 
 
 def instant(when: "When") -> datetime | None:

@@ -17,7 +17,7 @@ from model.values import DAY, Series, Target, midnight
 from pipeline.gaps import in_rhythm
 from pipeline.health import diagnose
 from query.frames import TIME, any_table, table
-from query.names import Configs
+from query.series_names import Configs
 from sources import SOURCES, unit_of
 from sources.config import Asset
 
