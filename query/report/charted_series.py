@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby, pairwise
 from statistics import median
+from typing import NamedTuple
 
 from db.catalogue import Stored
 from db.reader import Reader
 from model.errors import BadQuestion
 from model.values import Series
 from query.question import Question, portions, time_of
-from query.report.facts import Chart, Extent
+from query.report.contents import Chart
 from query.series_names import Names
 from sources import metric_of, unit_of
 
@@ -22,13 +23,20 @@ COLUMNS = 300  # of a chart, each with the lowest and the highest of its points
 HELD = 50_000  # points read at once
 
 
-def choose(names: Names, source: str | None, assets: Sequence[str], metrics: Sequence[str]) -> tuple[list[Series], str]:
-    """The series to draw, and how they were chosen; raises BadQuestion for a name of which nothing is stored."""
+class Charted(NamedTuple):
+    """The series to draw, and how they were chosen."""
+
+    series: list[Series]
+    how: str
+
+
+def choose(names: Names, source: str | None, assets: Sequence[str], metrics: Sequence[str]) -> Charted:
+    """The series that the user names, or some of all; raises BadQuestion for a name that has no stored points."""
     if not assets and not metrics:
         every = [each for each in names.every(source) if each.points]
         found = _in_turns(every)[:UNASKED]
         how = "those with the most points, sources in turn, each metric once before any comes twice"
-        return [each.series for each in found], f"{len(found)} of {len(every):,} series: {how}"
+        return Charted([each.series for each in found], f"{len(found)} of {len(every):,} series: {how}")
     of_assets = {name: set(names.every(source, name)) for name in assets}
     of_metrics = {name: set(names.every(source, metric=name)) for name in metrics}
     either = [set().union(*of.values()) for of in (of_assets, of_metrics) if of]
@@ -41,12 +49,13 @@ def choose(names: Names, source: str | None, assets: Sequence[str], metrics: Seq
         raise BadQuestion(f"nothing is stored of {name}")
     wanted = " and ".join(" or ".join(each) for each in (assets, metrics) if each)
     if len(asked) <= MOST:
-        return [each.series for each in asked], f"as asked for: {wanted}"
+        return Charted([each.series for each in asked], f"as asked for: {wanted}")
     most = sorted(asked, key=lambda each: -each.points)[:MOST]
-    return [each.series for each in most], f"of {len(asked):,} asked for ({wanted}) the {MOST} with the most points"
+    how = f"of {len(asked):,} asked for ({wanted}) the {MOST} with the most points"
+    return Charted([each.series for each in most], how)
 
 
-def draw(reader: Reader, series: Sequence[Series], today: datetime) -> tuple[Chart, ...]:
+def charts(reader: Reader, series: Sequence[Series], today: datetime) -> tuple[Chart, ...]:
     """The charts of these series, as far as they have points, in the same order.
 
     Values of the open day are left out, except where a metric exists only live: half a day's flow beside those of whole
@@ -57,16 +66,17 @@ def draw(reader: Reader, series: Sequence[Series], today: datetime) -> tuple[Cha
         for number, at, value in columns.rows():
             if math.isfinite(value):
                 points[part.series[number]].append((time_of(at), value))
-    charts = []
+    made = []
     for each, found in points.items():
         closed = sorted(point for point in found if point[0] < today or _live_only(each))
         if closed:
             values = [value for _, value in closed]
-            extent = Extent(len(closed), closed[0][0], closed[-1][0], values[-1], min(values), max(values))
             line = [(at.timestamp(), value) for at, value in closed]
             step = median([later - earlier for (earlier, _), (later, _) in pairwise(line)] or [0.0])
-            charts.append(Chart(each, unit_of([each]), extent, tuple(_thinned(line)), step))
-    return tuple(charts)
+            extremes = min(values), max(values)
+            extent = len(closed), closed[0][0], closed[-1][0], values[-1], *extremes
+            made.append(Chart(each, unit_of([each]), *extent, tuple(_thinned(line)), step))
+    return tuple(made)
 
 
 def _live_only(series: Series) -> bool:
