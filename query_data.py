@@ -1,15 +1,16 @@
 """Stored values in a notebook, as pandas DataFrames: `import query_data as q; q.series("sol", "PRICE")`.
 
-Values come under a UTC DatetimeIndex `pulled_at`, sorted and unique; nothing is filled in, summed or averaged. Dates
-are midnights, times without a zone are UTC, windows are half-open: [start, end). Names are found whatever their case;
-where an asset is asked for, the `entity` of the configs works too. `frame.attrs` says as text what was asked for, and
-what it was found to mean. With `as_of`, values are as they were known at that instant: those restated since as they
-were then, and no point that had not been stored, or whose day was still open. With `daily=True` there is one point a
-day, dated at its midnight, of the days whose midnights lie in the window: where times are the API's own, the last of
-the day.
+Values come under a UTC DatetimeIndex `pulled_at`, sorted and unique; nothing is filled in, summed or averaged. A date
+is its midnight, a time without a zone is UTC, a window is half-open: [start, end). Names may be in any case; the
+`entity` of the configs names an asset, too. `frame.attrs` says as text what was asked for, and which series were found.
 
-What can't be answered raises BadQuestion, a ValueError, that says what would be right; a database that can't be reached
-ConfigurationError. One read-only session is kept open; the functions may be called from several threads.
+With `as_of`, values are as they were known at that instant: a value that was restated later is the old one, and a point
+that was stored later, or whose day was still open, is absent. With `daily=True` there is one point a day, dated at its
+midnight, for the days whose midnights lie in the window; where the API gives times of its own, it is the last of the
+day.
+
+A question that can't be answered raises BadQuestion, a ValueError, whose message says what to change. A database that
+can't be reached raises ConfigurationError. One read-only session stays open; any thread may call these functions.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def series(
     *,
     daily: bool = False,
 ) -> pd.DataFrame:
-    """The points of one series in [start, end): a column `value`."""
+    """The points of one series in [start, end), in a column `value`."""
     question = _question(lambda names: [names.one(asset, metric, source)], start, end, as_of, daily=daily)
     return _frame(question, None, asset=asset, metric=metric, source=source, start=start, end=end)
 
@@ -64,7 +65,7 @@ def panel(
     *,
     daily: bool = False,
 ) -> pd.DataFrame:
-    """One metric of many assets of one source, of all that have it unless told: a column for each asset."""
+    """One metric of these assets of one source, or of all that have it, with a column for each asset."""
     named = _listed(assets)
     question = _question(lambda names: names.many(metric, named, source), start, end, as_of, daily=daily)
     return _frame(question, "asset", metric=metric, assets=named, source=source, start=start, end=end)
@@ -80,7 +81,7 @@ def frame(
     *,
     daily: bool = False,
 ) -> pd.DataFrame:
-    """Many metrics of one asset of one source, all of them unless told: a column for each metric."""
+    """These metrics of one asset of one source, or all of its metrics, with a column for each metric."""
     named = _listed(metrics)
     question = _question(lambda names: names.of_asset(asset, named, source), start, end, as_of, daily=daily)
     return _frame(question, "metric", asset=asset, metrics=named, source=source, start=start, end=end)
@@ -95,10 +96,10 @@ def compare(
     *,
     daily: bool = False,
 ) -> pd.DataFrame:
-    """The same thing in all sources that have the metric of it: a column for each source and series.
+    """An entity in all sources that have a metric of it, with a column for each series.
 
-    Where sources call the metric otherwise, give all its names: `compare("solana", ["TVL", "CHAIN_TVL"])`; where they
-    have other times, `daily=True` lets the days meet.
+    Where sources have different names for the metric, give all of them: `compare("solana", ["TVL", "CHAIN_TVL"])`.
+    Where their times differ, `daily=True` puts the points of one day into one row.
     """
     named = _listed(metric) or []
     question = _question(lambda names: names.of_entity(entity, named), start, end, as_of, daily=daily)
@@ -120,7 +121,7 @@ def latest(
 def cross_section(metric: str, date: When, source: str | None = None, as_of: When = None) -> pd.DataFrame:
     """The values of a metric on one UTC day, of every asset of one source: columns `value` and `pulled_at`, by asset.
 
-    Of several points of the day the last, as with daily=True.
+    Where an asset has several points on that day, it is the last one, as with daily=True.
     """
     from query import frames
 
@@ -140,7 +141,7 @@ def chunks(
     end: When = None,
     as_of: When = None,
 ) -> Iterator[pd.DataFrame]:
-    """What a panel would hold, however much it is, as frames of some 200,000 rows: `asset`, `metric`, `value`."""
+    """The points of a panel of any size, in frames of about 200,000 rows: `asset`, `metric`, `value`."""
     from query import frames
 
     named = _listed(assets)
@@ -151,31 +152,32 @@ def chunks(
 
 
 def sources() -> pd.DataFrame:
-    """The sources that have points: number of assets, metrics, series and points of each."""
+    """The sources that have points, with their numbers of assets, metrics, series and points."""
     from query import overview_frames
 
     return overview_frames.sources(_session.names().every())
 
 
 def assets(source: str | None = None, metric: str | None = None) -> pd.DataFrame:
-    """The assets that have points, of this metric if told: what the configs call each, its metrics and points."""
+    """The assets that have points, or points of this metric: their names in the configs, their metrics and points."""
     from query import overview_frames
 
     return overview_frames.assets(_session.names().every(source, metric=metric), configs())
 
 
 def metrics(source: str | None = None, asset: str | None = None) -> pd.DataFrame:
-    """The metrics that have points, of this asset if told: the unit of each as far as it is known, assets, points."""
+    """The metrics that have points, or points of this asset: their units as far as known, their assets and points."""
     from query import overview_frames
 
     return overview_frames.metrics(_session.names().every(source, asset))
 
 
 def coverage(source: str | None = None, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
-    """What is there of each series that was ever asked for, in days before today.
+    """The days of each series that was ever requested, as numbers of days before today.
 
-    `days` are stored; of those since the first one, so many were `never` asked for, `empty` (the API had nothing) or
-    `lost` on our side. Days on which such a series has no point, as weekends of equities, are none of them.
+    `days` are stored. Of the missing days since the first one, `never` were never requested, for `empty` ones the API
+    had nothing, and `lost` ones are lost here. Days on which no point is expected do not count, such as the weekends of
+    equities.
     """
     from query import overview_frames
 
@@ -183,11 +185,11 @@ def coverage(source: str | None = None, asset: str | None = None, metric: str | 
 
 
 def freshness(source: str | None = None, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
-    """How old each series is that was ever asked for or that a config has.
+    """The age of each series that was ever requested or that a config has.
 
-    `newest` is the time of its newest point, `age` how long ago that was, `answered` the last day that the API has
-    answered for, with data or without. `state` is fresh, quiet, awaited, stale or never seen, as `main.py status`
-    counts; or not asked for, where no config has the series or its key is missing.
+    `newest` is the time of its newest point, `age` how long ago that was, `answered` the last day for which the API has
+    answered, with data or without. `state` is fresh, quiet, awaited, stale or never seen, as `main.py status` counts
+    them, or "not asked for" where no config has the series or its key is missing.
     """
     from query import overview_frames
 
@@ -197,7 +199,7 @@ def freshness(source: str | None = None, asset: str | None = None, metric: str |
 def pulls(
     source: str | None = None, kind: str | None = None, status: str | None = None, last: int = 1000
 ) -> pd.DataFrame:
-    """The last so many runs, the newest first, under their `pull_id`: see the table `pulls` in README."""
+    """The last runs, the newest first, under their `pull_id`; README describes the columns of the table `pulls`."""
     from query import overview_frames
 
     return overview_frames.pulls(_session.reader(), _session.names().source(source), kind, status, last)
@@ -213,8 +215,8 @@ def revisions(source: str | None = None, asset: str | None = None, metric: str |
 def sql(query: str, params: Any = None) -> pd.DataFrame:
     """The rows of any query, with `%s` or `%(name)s` for its parameters; timestamps are UTC.
 
-    It runs in a transaction that only reads and is rolled back: a slip changes nothing. Against intent, connect as a
-    role that may only SELECT. Raises psycopg2.Error where PostgreSQL refuses it.
+    It runs in a read-only transaction that is rolled back, so a mistake changes nothing. To be safe from intent, too,
+    connect as a role that may only SELECT. Raises psycopg2.Error where PostgreSQL refuses the query.
     """
     from query import frames
 
@@ -232,10 +234,10 @@ def plot(
     unit: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw a frame of this module over its dates, a line for each column; the axes, to go on with.
+    """Draw a frame of this module over its dates, with a line for each column; returns the axes.
 
-    Amounts are shown as 1.5M or 2bn with the unit that the metric has. pandas keeps `attrs` through arithmetic: of a
-    ratio or a change, say the `unit` ("" for a plain number, "%") and the `title`.
+    Amounts are shown as 1.5M or 2bn with the unit of the metric. pandas keeps `attrs` through arithmetic: for a ratio
+    or a change, give the `unit` ("" for a plain number, "%") and the `title`.
     """
     from query import plots
 
@@ -250,13 +252,13 @@ def _question(
     *,
     daily: bool = False,
 ) -> Question:
-    """The question for the series that `find` gets from the names; times that are wrong are refused first."""
+    """The question for the series that `find` returns; wrong times are refused before it looks for names."""
     span, known_at = window(start, end), instant(as_of)
     return Question(find(_session.names()), span, known_at, daily)
 
 
 def _frame(question: Question, label: str | None, **asked: Any) -> pd.DataFrame:
-    """The answer, with a column for each series labelled so; of one series, without a label, the column `value`."""
+    """The answer as a frame: a column for each series, labelled so, or without a label the one column `value`."""
     from query import frames
 
     points = frames.points(_session.reader(), question)

@@ -25,7 +25,7 @@ ROW = np.dtype(
         "itemsize": ROW_BYTES,
     }
 )
-EPOCH_1970 = np.datetime64(EPOCH, "us").astype(np.int64)  # microseconds from 1970 to the epoch of Columns
+EPOCH_1970 = np.datetime64(EPOCH.replace(tzinfo=None), "us").astype(np.int64)  # from 1970, in microseconds
 DAY_LENGTH = DAY // MICROSECOND
 TIMESTAMP, NUMERIC = 1114, 1700  # PostgreSQL's oids; a timestamp is naive UTC in every table here
 TIME = "time"  # the type of a column of UTC times
@@ -54,7 +54,7 @@ def points(reader: Reader, question: Question) -> Points:
     if not question.daily:
         return found
     found = by_day(found, question.series)
-    start, end = ((each - aware(EPOCH)) // MICROSECOND for each in question.window)
+    start, end = ((each - EPOCH) // MICROSECOND for each in question.window)
     return found.chosen((found.at >= start) & (found.at < end))
 
 
@@ -88,10 +88,10 @@ def by_asset(rows: Iterable[tuple[str, datetime, float | None]]) -> pd.DataFrame
 
 
 def by_day(points: Points, series: Sequence[Series]) -> Points:
-    """One point a day, dated at its midnight: the last of those whose date, or the day it stands for, it is.
+    """One point a day, dated at its midnight: the last point of each day.
 
-    Histories with times of their own are dated as the source says (a price seen 20 s before midnight is that of the
-    midnight), and there a row at midnight itself, which a live pull has dated so, comes before all others of its day.
+    Where the API gives times of its own, the source says which day a time belongs to: a price seen 20 s before midnight
+    is the price of that midnight. There, a live pull has dated its row at midnight: an observed time comes after it.
     """
     own = [_own_times(each) for each in series]
     shifts = np.array([shift // MICROSECOND for shift, _ in own], dtype=np.int64)
@@ -116,8 +116,8 @@ def wide(points: Points, series: Sequence[Series], label: str) -> pd.DataFrame:
     times = np.unique(points.at)
     if len(times) * len(labels) > MOST_CELLS:
         raise BadQuestion(
-            f"a frame of {len(times):,} times and {len(labels):,} columns takes too much memory: ask for a window, for "
-            "fewer, with daily=True where times differ, or go through chunks()"
+            f"a frame of {len(times):,} times and {len(labels):,} columns takes too much memory: give a window, ask "
+            "for fewer series, use daily=True where times differ, or read chunks()"
         )
     cells = np.full((len(labels), len(times)), np.nan)
     cells[points.series, np.searchsorted(times, points.at)] = points.value
@@ -130,7 +130,7 @@ def one(points: Points) -> pd.DataFrame:
 
 
 def long(points: Points, series: Sequence[Series]) -> pd.DataFrame:
-    """A row for each point: asset, metric, value, under its time; sorted by series and time."""
+    """A row for each point under its time: asset, metric, value; sorted by series and time."""
     columns = {
         "asset": pd.Categorical.from_codes(*_codes(points.series, [each.asset for each in series])),
         "metric": pd.Categorical.from_codes(*_codes(points.series, [each.metric for each in series])),
@@ -139,7 +139,7 @@ def long(points: Points, series: Sequence[Series]) -> pd.DataFrame:
 
 
 def table(rows: Iterable[Sequence[Any]], columns: Mapping[str, Any]) -> pd.DataFrame:
-    """Rows as a frame whose columns have these types, TIME being that of UTC times, also where there is no row."""
+    """Rows as a frame whose columns have these types, even where there is no row; TIME is the type of UTC times."""
     frame = pd.DataFrame(list(rows), columns=list(columns))
     for name, kind in columns.items():
         frame[name] = _utc(frame[name]) if kind is TIME else frame[name].astype(kind)
@@ -147,7 +147,7 @@ def table(rows: Iterable[Sequence[Any]], columns: Mapping[str, Any]) -> pd.DataF
 
 
 def any_table(found: Table) -> pd.DataFrame:
-    """The rows of any query; its timestamps are UTC, its decimals floats."""
+    """The rows of any query, with timestamps as UTC and decimals as floats."""
     columns = [pd.Series([row[position] for row in found.rows]) for position in range(len(found.names))]
     typed = [_typed(column, kind) for column, kind in zip(columns, found.types, strict=True)]
     frame = pd.concat(typed, axis=1) if typed else pd.DataFrame()
@@ -190,6 +190,6 @@ def _codes(numbers: Integers, names: Sequence[str]) -> tuple[npt.NDArray[Any], p
 
 
 def _own_times(series: Series) -> tuple[timedelta, bool]:
-    """What is added to the time of a point before its date is taken as its day, and whether times are the API's own."""
+    """What is added to the time of a point to find its day, and whether the API gives times of its own."""
     metric = metric_of(series.source, series.metric)
     return (metric.shift, metric.own_times is not None) if metric else (timedelta(), False)

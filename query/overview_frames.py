@@ -21,13 +21,13 @@ from query.series_names import Configs
 from sources import SOURCES, unit_of
 from sources.config import Asset
 
-NOT_ASKED_FOR = "not asked for"  # in no config, or a key is missing
+NOT_ASKED_FOR = "not asked for"  # the state of a series that no config has, or whose key is missing
 SERIES = dict.fromkeys(("source", "asset", "metric"), object)
 Key = TypeVar("Key", bound=Hashable)
 
 
 def sources(every: Iterable[Stored]) -> pd.DataFrame:
-    """Assets, metrics, series and points of each source that has points."""
+    """The numbers of assets, metrics, series and points of each source that has points."""
     rows = []
     for source, of in _grouped(every, lambda series: series.source).items():
         assets, metrics = {each.series.asset for each in of}, {each.series.metric for each in of}
@@ -37,7 +37,7 @@ def sources(every: Iterable[Stored]) -> pd.DataFrame:
 
 
 def assets(every: Iterable[Stored], configs: Configs) -> pd.DataFrame:
-    """Each asset that has points: kinds, name and entity as the configs have them, number of metrics, points."""
+    """Each asset that has points: its kinds, name and entity in the configs, its numbers of metrics and points."""
     named: dict[tuple[str, str], list[Asset]] = defaultdict(list)
     for source, rows in configs.items():
         for row in rows:
@@ -53,7 +53,7 @@ def assets(every: Iterable[Stored], configs: Configs) -> pd.DataFrame:
 
 
 def metrics(every: Iterable[Stored]) -> pd.DataFrame:
-    """Each metric that has points: unit, number of assets, points."""
+    """Each metric that has points: its unit, its numbers of assets and points."""
     found = [
         (source, metric, unit_of([of[0].series]), len(of), sum(each.points for each in of))
         for (source, metric), of in _grouped(every, lambda series: (series.source, series.metric)).items()
@@ -62,7 +62,7 @@ def metrics(every: Iterable[Stored]) -> pd.DataFrame:
 
 
 def coverage(reader: Reader, every: Sequence[Stored], configs: Configs) -> pd.DataFrame:
-    """Days of each series ever asked for: stored, never asked for, empty, lost; and the span that was asked for."""
+    """The days of each series ever requested: stored, never requested, empty, lost; and the requested span."""
     wanted, configured = {each.series for each in every}, _targets(configs)
     today = midnight(reader.do(health_of.clock))
     rows = []
@@ -78,7 +78,7 @@ def coverage(reader: Reader, every: Sequence[Stored], configs: Configs) -> pd.Da
 
 
 def freshness(reader: Reader, every: Sequence[Stored], settings: Settings) -> pd.DataFrame:
-    """How old each series is, and what that means."""
+    """The age of each series, and its state."""
     names = list(dict.fromkeys(each.series.source for each in every))
     health = reader.do(lambda cursor: diagnose(cursor, settings, [name for name in names if name in SOURCES]))
     states = {(each.source, *name): state for each in health.sources for name, state in each.freshness.states.items()}
@@ -96,7 +96,7 @@ def freshness(reader: Reader, every: Sequence[Stored], settings: Settings) -> pd
 def pulls(reader: Reader, source: str | None, kind: str | None, status: str | None, last: int) -> pd.DataFrame:
     """The last runs, the newest first."""
     if last < 1:
-        raise BadQuestion(f"last={last}: write how many runs, from 1 on")
+        raise BadQuestion(f"last={last}: give a number of runs, at least 1")
     only = {"source": source, "kind": kind, "status": status, "last": last}
     return any_table(reader.table(health_of.RUNS, only)).set_index("pull_id")
 
@@ -113,7 +113,7 @@ def revisions(reader: Reader, every: Sequence[Stored]) -> pd.DataFrame:
 
 
 def _grouped(every: Iterable[Stored], key: Callable[[Series], Key]) -> dict[Key, list[Stored]]:
-    """The series that have points, by a part of their names."""
+    """The series that have points, grouped by a part of their names."""
     found: dict[Key, list[Stored]] = defaultdict(list)
     for each in every:
         if each.points:
@@ -122,7 +122,7 @@ def _grouped(every: Iterable[Stored], key: Callable[[Series], Key]) -> dict[Key,
 
 
 def _by_source(wanted: Iterable[Series]) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Each source with the assets and metrics that are wanted of it."""
+    """Each source with its assets and metrics among these series."""
     found: dict[str, list[Series]] = defaultdict(list)
     for each in wanted:
         found[each.source].append(each)
@@ -131,9 +131,7 @@ def _by_source(wanted: Iterable[Series]) -> Iterator[tuple[str, list[str], list[
 
 
 def _days(source: str, series: SeriesMap) -> tuple[object, ...]:
-    counts = [
-        sum((hole.end - hole.start) // DAY for hole in holes) for holes in (series.never, series.empty, series.lost)
-    ]
+    counts = [sum((gap.end - gap.start) // DAY for gap in gaps) for gaps in (series.never, series.empty, series.lost)]
     asked = (series.answered[0].start, series.answered[-1].end - DAY) if series.answered else (None, None)
     return source, series.asset, series.metric, series.days, *counts, *asked
 

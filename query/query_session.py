@@ -1,4 +1,4 @@
-"""The database as those see it who ask: one read-only session, and the names of what is there."""
+"""One read-only session for all questions, and the names of what is stored and configured."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from db.reader import Reader
 from db.setup import Database, need_schema
 from model.errors import ConfigurationError
 from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, ROOT, Settings
-from query.series_names import Names, Wanted
+from query.series_names import Names, SeriesFilter
 from sources import SOURCES
 from sources.config import Asset, sound_rows
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class QuerySession:
-    """Opened at the first question and kept; thread-safe. Another DATABASE_URL or a fork opens another one."""
+    """Opens a reader at the first question and keeps it; thread-safe. Another DATABASE_URL or a fork gets a new one."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
@@ -28,13 +28,13 @@ class QuerySession:
         self._opened_for: tuple[str, int] | None = None
 
     def reader(self) -> Reader:
-        """The session; raises ConfigurationError where there is no database, or nothing in it. None is made."""
+        """The reader; raises ConfigurationError where there is no database, or nothing in it. It creates none."""
         settings = Settings.read()
         wanted = settings.get(DATABASE_URL), os.getpid()
         with self._turn:
             if self._reader is None or self._opened_for != wanted:
                 if self._reader and self._opened_for and self._opened_for[1] == wanted[1]:
-                    self._reader.close()  # but not that of the process we are a fork of
+                    self._reader.close()  # a fork must not close the session of its parent
                 self._reader, self._opened_for = _open(settings), wanted
             return self._reader
 
@@ -42,14 +42,14 @@ class QuerySession:
         """The names of what is stored and configured."""
         return Names(self.stored, configs())
 
-    def stored(self, wanted: Wanted) -> list[Stored]:
-        """The series that were ever asked for, of a source, of assets of about these names, of these metrics."""
+    def stored(self, wanted: SeriesFilter) -> list[Stored]:
+        """The series that were ever requested and fit; see db.stored_series about names of assets."""
         sources = None if wanted.source is None else [wanted.source]
         return stored_series(self.reader(), sources, wanted.assets, wanted.metrics)
 
 
 def configs() -> dict[str, list[Asset]]:
-    """The right rows of each source's config file, as it is now; what is wrong with it is logged once."""
+    """The valid rows of each source's config file, as it is now; wrong rows are logged once."""
     found = {}
     for name, source in SOURCES.items():
         file = ROOT / source.CONFIG
@@ -68,7 +68,7 @@ def _config(name: str, file: Path, version: tuple[int, int] | None) -> list[Asse
 
 
 def fill(settings: Settings, source: str | None = None) -> str:
-    """The command that fetches what there is of a source, or of all that can be asked with the keys that are set."""
+    """The command that fills the tables from a source, or from all sources for which the keys are set."""
     if source:
         return f"python main.py backfill {source}"
     names = [name for name, source in SOURCES.items() if settings.get(source.KEY_VARIABLE) or not source.KEY_REQUIRED]

@@ -1,7 +1,7 @@
 """The one road out of the tables: a question names series, SQL answers as columns, at once or in portions."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import NamedTuple
 
@@ -9,13 +9,12 @@ from db.catalogue import stored_series
 from db.columns import Columns, copied
 from db.points import latest, of_series
 from db.reader import Reader
-from db.setup import aware
 from model.values import DAY, Series, Window
 from query.time_arguments import ALWAYS, LATEST
 from sources.base import EARLIEST
 
 POINTS_A_DAY = 24  # of a series at most, where it is estimated how many points a window has
-EPOCH = datetime(2000, 1, 1)  # noqa: DTZ001 - naive UTC, from which the times of Columns count
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # from which the times of Columns count
 MICROSECOND = timedelta(microseconds=1)
 
 
@@ -67,7 +66,7 @@ def portions(reader: Reader, question: Question, most: int) -> Iterator[tuple[Qu
 
 def time_of(microseconds: int) -> datetime:
     """A time of Columns, in aware UTC."""
-    return aware(EPOCH + timedelta(microseconds=microseconds))
+    return EPOCH + timedelta(microseconds=microseconds)
 
 
 def _whole_assets(reader: Reader, question: Question, most: int) -> Iterator[Question]:

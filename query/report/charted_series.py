@@ -1,4 +1,4 @@
-"""Which series the report draws, and with which points."""
+"""Which series the report draws, and their points."""
 
 import math
 from collections import Counter
@@ -17,8 +17,8 @@ from query.report.contents import Chart
 from query.series_names import Names
 from sources import metric_of, unit_of
 
-UNASKED = 8  # charts where nobody says of what
-MOST = 24
+UNNAMED = 8  # charts where the user names no series
+MOST = 24  # charts
 COLUMNS = 300  # of a chart, each with the lowest and the highest of its points
 HELD = 50_000  # points read at once
 
@@ -34,7 +34,7 @@ def choose(names: Names, source: str | None, assets: Sequence[str], metrics: Seq
     """The series that the user names, or some of all; raises BadQuestion for a name that has no stored points."""
     if not assets and not metrics:
         every = [each for each in names.every(source) if each.points]
-        found = _in_turns(every)[:UNASKED]
+        found = _in_turns(every)[:UNNAMED]
         how = "those with the most points, sources in turn, each metric once before any comes twice"
         return Charted([each.series for each in found], f"{len(found)} of {len(every):,} series: {how}")
     of_assets = {name: set(names.every(source, name)) for name in assets}
@@ -42,11 +42,11 @@ def choose(names: Names, source: str | None, assets: Sequence[str], metrics: Seq
     either = [set().union(*of.values()) for of in (of_assets, of_metrics) if of]
     asked = sorted(each for each in set.intersection(*either) if each.points)
     for name in [name for name, of in of_assets.items() if of.isdisjoint(asked)]:
-        names.of_asset(name, metrics or None, source)  # which says why there is nothing
-        raise BadQuestion(f"nothing is stored of {name}")
+        names.of_asset(name, metrics or None, source)  # raises with the reason
+        raise BadQuestion(f"no points of {name} are stored with the other names: name fewer")
     for name in [name for name, of in of_metrics.items() if of.isdisjoint(asked)]:
         names.many(name, assets or None, source)
-        raise BadQuestion(f"nothing is stored of {name}")
+        raise BadQuestion(f"no points of {name} are stored with the other names: name fewer")
     wanted = " and ".join(" or ".join(each) for each in (assets, metrics) if each)
     if len(asked) <= MOST:
         return Charted([each.series for each in asked], f"as asked for: {wanted}")
@@ -56,7 +56,7 @@ def choose(names: Names, source: str | None, assets: Sequence[str], metrics: Seq
 
 
 def charts(reader: Reader, series: Sequence[Series], today: datetime) -> tuple[Chart, ...]:
-    """The charts of these series, as far as they have points, in the same order.
+    """The charts of the series that have points, in the same order.
 
     Values of the open day are left out, except where a metric exists only live: half a day's flow beside those of whole
     days would look like a fall.
@@ -85,7 +85,7 @@ def _live_only(series: Series) -> bool:
 
 
 def _in_turns(every: Iterable[Stored]) -> list[Stored]:
-    """By points, the most first; but sources take turns, and of each the first of a metric before the second of any."""
+    """The series with the most points first; but sources take turns, and no metric comes twice before all came once."""
     of_metric, ranked = Counter[tuple[str, str]](), []
     for each in sorted(every, key=lambda each: (-each.points, each.series)):
         metric = each.series.source, each.series.metric
@@ -99,7 +99,7 @@ def _in_turns(every: Iterable[Stored]) -> list[Stored]:
 
 
 def _thinned(line: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:
-    """The points of a line that can be told apart when it is drawn: of each column the lowest and the highest."""
+    """The points of a line that one can see: the lowest and the highest in each column."""
     start, length = line[0][0], (line[-1][0] - line[0][0]) or 1
     for _, column in groupby(line, key=lambda point: int((point[0] - start) / length * COLUMNS)):
         within = list(column)

@@ -140,7 +140,7 @@ def test_of_an_earlier_instant_the_newest_value_is_that_of_then_and_what_has_non
         ("query sol PRICE TVL --source artemis", "TVL"),
         ("query sol PRICE --source artmis", "did you mean artemis?"),
         ("query sol PRICE --source artemis --start 2024-02-01 --end 2024-02-01", "the window is empty"),
-        ("query sol PRICE --source artemis --start yesterday", "'yesterday' is no instant"),
+        ("query sol PRICE --source artemis --start yesterday", "'yesterday' is not a time"),
         ("query sol PRICE --source artemis --out nowhere/x.csv", "nowhere/x.csv: can't be written: No such file"),
         ("query sol PRICE --source artemis --out . --format csv", ".: can't be written: it is no plain file"),
         (

@@ -90,7 +90,7 @@ def test_a_window_is_half_open_and_takes_dates_in_every_form(open_store: Opener,
     ids=repr,
 )
 def test_what_is_no_instant_is_refused_with_what_would_be_one(when: object) -> None:
-    wanted = "is no instant: write 2026-11-17 or 2026-11-17T09:00, or give a date, a datetime, a pandas"
+    wanted = "is not a time: write 2026-11-17 or 2026-11-17T09:00, or give a date, a datetime, a pandas"
     for name in ("start", "end", "as_of"):
         with pytest.raises(ValueError, match=wanted):
             q.series("solana", "TVL", **{name: when})  # type: ignore[arg-type]
@@ -398,7 +398,7 @@ def test_a_window_that_is_empty_without_an_end_or_a_start_says_ever() -> None:
 
 def test_an_instant_that_no_utc_time_can_be_is_none() -> None:
     when = "0001-01-01T00:00+02:00"
-    assert refused(lambda: q.panel("TVL", start=when)).startswith(f"{when!r} is no instant: write 2026-11-17")
+    assert refused(lambda: q.panel("TVL", start=when)).startswith(f"{when!r} is not a time: write 2026-11-17")
 
 
 def test_of_a_cross_section_the_last_of_a_day_counts_where_times_are_not_the_apis_own_too(open_store: Opener) -> None:
