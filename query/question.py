@@ -101,5 +101,6 @@ def _pieces(reader: Reader, question: Question, most: int) -> Iterator[tuple[Que
         reached = min((last for count, last in zip(counts, lasts, strict=True) if count == each), default=None)
         if reached is not None and max(lasts) > reached:
             columns = columns.until(reached)
-        yield part, columns
+        if columns.data or start == question.window.start:  # no empty part after the last point
+            yield part, columns
         start = None if reached is None else time_of(reached) + MICROSECOND

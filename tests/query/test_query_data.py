@@ -257,7 +257,7 @@ def test_what_would_not_fit_the_memory_is_refused_with_what_would(
     load(open_store, *points(*range(10)), *points(*range(10), asset="ethereum"))
     monkeypatch.setattr("query.frames.MOST_CELLS", 19)
     told = refused(lambda: q.panel("TVL"))
-    assert told.startswith("a frame of 10 times and 2 columns takes too much memory: ask for a window")
+    assert told.startswith("a frame of 10 times and 2 columns takes too much memory: give a window")
     assert len(q.panel("TVL", end="2024-01-05")) == 4
 
 
@@ -270,6 +270,14 @@ def test_chunks_hold_what_a_panel_would(open_store: Opener, monkeypatch: pytest.
     together = pd.concat(chunks)
     pivoted = together.reset_index().pivot(index="pulled_at", columns="asset", values="value")
     assert pivoted.to_dict() == q.panel("TVL", start="2024-01-02").to_dict()
+
+
+def test_a_series_larger_than_a_chunk_comes_in_pieces(open_store: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    load(open_store, *points(0, 1, 2, 3))
+    monkeypatch.setattr(q, "CHUNK", 2)
+    chunks = list(q.chunks("TVL"))
+    assert [len(chunk) for chunk in chunks] == [2, 2]
+    assert pd.concat(chunks)["value"].tolist() == q.series("solana", "TVL")["value"].tolist()
 
 
 def test_ten_thousand_assets_may_be_asked_at_once(open_store: Opener) -> None:
