@@ -6,20 +6,17 @@ plotille draws with braille, too, but it joins points across gaps, and has neith
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from math import isfinite, log10
-from statistics import median
+from math import log10, nan
 
 from model.values import DAY
 from query.amount_text import amount
+from query.joined_points import Point, runs, usual_step
 
 ROWS = 8
-LONGEST_STEP = 5  # usual steps of a series; points further apart are not joined, as in a plot
 BRAILLE = 0x2800
 DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # of a cell, by column and row from the top
 BLOCKS, PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-Point = tuple[float, float]  # seconds since 1970, UTC, and a value
 
 
 def chart(
@@ -37,8 +34,8 @@ def chart(
     Times are seconds since 1970, ascending. Points on both sides of a gap, or of a value that is not finite, are not
     joined. `plain` uses only ASCII. With `log` the scale is logarithmic, and values of 0 or less are left out.
     """
-    runs = _runs(times, values, log=log)
-    points = [point for run in runs for point in run]
+    joined = _runs(times, values, log=log)
+    points = [point for run in joined for point in run]
     if not points:
         return []
     low, high = (pick(value for _, value in points) for pick in (min, max))
@@ -54,7 +51,7 @@ def chart(
     tick, line = ("+", "|") if plain else ("┤", "│")
     drawn = [
         f"{marks.get(number, ''):>{indent - 2}} {tick if number in marks else line}{cells}"
-        for number, cells in enumerate(_dots(runs, max(width - indent, 1), rows, plain=plain, log=log))
+        for number, cells in enumerate(_dots(joined, max(width - indent, 1), rows, plain=plain, log=log))
     ]
     return [each.rstrip() for each in (*drawn, _dates(points, indent, width), _extremes(points, text, width))]
 
@@ -67,7 +64,7 @@ def sparkline(
     if not points:
         return ""
     start, length = points[0][0], points[-1][0] - points[0][0]
-    cells = min(width, round(length / _usual_step(points)) + 1) if length else 1
+    cells = min(width, round(length / usual_step(points)) + 1) if length else 1
     blocks = PLAIN_BLOCKS if plain else BLOCKS
     height = _heights([value for _, value in points], len(blocks), log=log)
     line = [" "] * cells
@@ -76,13 +73,13 @@ def sparkline(
     return "".join(line)
 
 
-def _dots(runs: Sequence[Sequence[Point]], columns: int, rows: int, *, plain: bool, log: bool) -> list[str]:
+def _dots(joined: Sequence[Sequence[Point]], columns: int, rows: int, *, plain: bool, log: bool) -> list[str]:
     """The lines of points that are joined, in a grid with two by four dots in a cell, or one in a cell of ASCII."""
     across, down = (1, 1) if plain else (2, 4)
-    start, length = runs[0][0][0], runs[-1][-1][0] - runs[0][0][0]
-    height = _heights([value for run in runs for _, value in run], rows * down, log=log)
+    start, length = joined[0][0][0], joined[-1][-1][0] - joined[0][0][0]
+    height = _heights([value for run in joined for _, value in run], rows * down, log=log)
     cells = [[0] * columns for _ in range(rows)]
-    for run in runs:
+    for run in joined:
         spots = [(_place(at, start, length, columns * across), height(value)) for at, value in run]
         for (x, y), (to_x, to_y) in pairwise([spots[0], *spots]):
             steps = max(abs(to_x - x), abs(to_y - y), 1)
@@ -119,23 +116,7 @@ def _moment(seconds: float, points: Sequence[Point]) -> str:
 
 def _runs(times: Sequence[float], values: Sequence[float], *, log: bool) -> list[list[Point]]:
     """The points that can be shown; those of one run are joined."""
-    points = list(zip(times, values, strict=True))
-    longest = _usual_step(points) * LONGEST_STEP
-    runs: list[list[Point]] = []
-    before: float | None = None
-    for at, value in points:
-        if not isfinite(value) or (log and value <= 0):
-            before = None
-            continue
-        if before is None or at - before > longest:
-            runs.append([])
-        runs[-1].append((at, value))
-        before = at
-    return runs
-
-
-def _usual_step(points: Sequence[Point]) -> float:
-    return median([other[0] - one[0] for one, other in pairwise(points)] or [0.0])
+    return runs([(at, value if value > 0 or not log else nan) for at, value in zip(times, values, strict=True)])
 
 
 def _place(at: float, start: float, length: float, cells: int) -> int:

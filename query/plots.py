@@ -12,6 +12,7 @@ import pandas as pd
 
 from model.errors import BadQuestion, ConfigurationError
 from model.values import DAY, Series
+from query.joined_points import LONGEST_STEP
 from sources import unit_of
 
 try:
@@ -38,7 +39,6 @@ STYLES = ("-", "--", ":")  # with the colours, 21 lines that one can tell apart
 GREY = "#C8C8C8"
 MOST_NAMED = 20  # entries of the legend
 MOST_LINES = 500
-LONGEST_STEP = 5  # usual steps of a series; two points further apart are not joined
 SIZE = (10.0, 4.5)  # inches
 NOW = "as known now"
 NO_POINTS = "no points in this window"

@@ -2,16 +2,16 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from itertools import groupby, pairwise
-from statistics import median
+from itertools import groupby
 from typing import NamedTuple
 
 from db.catalogue import Stored
 from db.reader import Reader
 from model.errors import BadQuestion
 from model.values import Series
+from query.joined_points import Point, runs
 from query.question import Question, portions, time_of
 from query.report.contents import Chart
 from query.series_names import Names
@@ -71,11 +71,10 @@ def charts(reader: Reader, series: Sequence[Series], today: datetime) -> tuple[C
         closed = sorted(point for point in found if point[0] < today or _live_only(each))
         if closed:
             values = [value for _, value in closed]
-            line = [(at.timestamp(), value) for at, value in closed]
-            step = median([later - earlier for (earlier, _), (later, _) in pairwise(line)] or [0.0])
+            joined = runs([(at.timestamp(), value) for at, value in closed])
             extremes = min(values), max(values)
             extent = len(closed), closed[0][0], closed[-1][0], values[-1], *extremes
-            made.append(Chart(each, unit_of([each]), *extent, tuple(_thinned(line)), step))
+            made.append(Chart(each, unit_of([each]), *extent, _thinned(joined)))
     return tuple(made)
 
 
@@ -98,10 +97,14 @@ def _in_turns(every: Iterable[Stored]) -> list[Stored]:
     return [each for _, each in sorted(found, key=lambda pair: pair[0])]
 
 
-def _thinned(line: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:
-    """The points of a line that one can see: the lowest and the highest in each column."""
-    start, length = line[0][0], (line[-1][0] - line[0][0]) or 1
-    for _, column in groupby(line, key=lambda point: int((point[0] - start) / length * COLUMNS)):
-        within = list(column)
-        low, high = (pick(within, key=lambda point: point[1]) for pick in (min, max))
-        yield from sorted({low, high, within[-1]} if within[-1] == line[-1] else {low, high})
+def _thinned(joined: Sequence[Sequence[Point]]) -> tuple[tuple[Point, ...], ...]:
+    """The points of lines that one can see: the lowest and the highest in each column, and the ends of a line."""
+    start, length = joined[0][0][0], (joined[-1][-1][0] - joined[0][0][0]) or 1
+    found = []
+    for run in joined:
+        seen = {run[0], run[-1]}
+        for _, column in groupby(run, key=lambda point: int((point[0] - start) / length * COLUMNS)):
+            points = list(column)
+            seen |= {pick(points, key=lambda point: point[1]) for pick in (min, max)}
+        found.append(tuple(sorted(seen)))
+    return tuple(found)

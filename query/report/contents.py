@@ -6,6 +6,7 @@ from typing import NamedTuple
 from db.report import Lately, Restatement
 from model.values import Series
 from pipeline.freshness import SeriesState, Stale
+from query.joined_points import Point
 from query.report.coverage_by_month import DaysByMonth
 
 LEFT = "left"  # the state of stored series that no config asks for
@@ -83,8 +84,7 @@ class Chart(NamedTuple):
     latest: float  # the value at the last time
     low: float
     high: float
-    line: tuple[tuple[float, float], ...]  # (seconds since 1970, value), by time; of many points only those one can see
-    step: float  # seconds between two points, as a rule
+    runs: tuple[tuple[Point, ...], ...]  # lines of joined points; where there are many points, only those one can see
 
     @property
     def log_scale(self) -> bool:

@@ -48,6 +48,7 @@ def page(report: Report, scrub: Callable[[str], str]) -> str:
         "day": _day,
         "failure_text": _failure_text,
         "first_of": first_of,
+        "grouped": "{:,}".format,
         "minute": _minute,
         "old_and_new": _old_and_new,
         "plot_path": plot_path,

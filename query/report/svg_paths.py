@@ -13,7 +13,6 @@ PLOT_SIZE = PLOT_WIDTH, PLOT_HEIGHT = 600, 160
 STACKED = ("there", "lost", "never", "empty")  # from below
 YEAR_WIDTH = 28  # of its text
 LEAST_HEIGHT = 2  # of a kind of days that is there at all
-LONGEST_STEP = 5  # usual steps of a series; points further apart are not joined
 
 
 class Months(NamedTuple):
@@ -59,24 +58,20 @@ class Months(NamedTuple):
 
 
 def plot_path(chart: Chart) -> str:
-    """The line of a chart, from its lowest to its highest value; broken where points are missing."""
-    start, end = chart.line[0][0], chart.line[-1][0]
+    """The lines of a chart, from its lowest to its highest value."""
+    start, end = chart.runs[0][0][0], chart.runs[-1][-1][0]
     scale = log if chart.log_scale else _half
     low, high = scale(chart.low), scale(chart.high)
-    places = [
-        (
-            round((at - start) / (end - start) * PLOT_WIDTH) if end > start else PLOT_WIDTH // 2,
-            round((high - scale(value)) / (high - low) * PLOT_HEIGHT) if high > low else PLOT_HEIGHT // 2,
-        )
-        for at, value in chart.line
-    ]
-    far = max(LONGEST_STEP * chart.step, (end - start) / PLOT_WIDTH * 4)
-    path = "M{} {}h0".format(*places[0])
-    for (earlier, later), (before, after) in zip(pairwise(places), pairwise(chart.line), strict=True):
-        if after[0] - before[0] > far:
-            path += "M{} {}h0".format(*later)
-        else:
-            path += f"l{later[0] - earlier[0]} {later[1] - earlier[1]}"
+
+    def place(at: float, value: float) -> tuple[int, int]:
+        across = round((at - start) / (end - start) * PLOT_WIDTH) if end > start else PLOT_WIDTH // 2
+        return across, round((high - scale(value)) / (high - low) * PLOT_HEIGHT) if high > low else PLOT_HEIGHT // 2
+
+    path = ""
+    for run in chart.runs:
+        places = [place(*point) for point in run]
+        path += "M{} {}h0".format(*places[0])
+        path += "".join(f"l{to_x - x} {to_y - y}" for (x, y), (to_x, to_y) in pairwise(places))
     return path
 
 
