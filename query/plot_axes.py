@@ -38,21 +38,21 @@ class Amounts(Formatter):
         self._within = float(steps.min()) / 100 if steps.size else 0.0
         return [self(value) for value in values]
 
-    def write(self, place: Text, words: str) -> None:
+    def write(self, place: Text, text: str) -> None:
         """Write a title or a label, unless the caller has written another text there."""
         if place.get_text() in ("", self._written.get(place)):
-            place.set_text(words)
+            place.set_text(text)
             place.set_parse_math(False)  # an asset's name may have dollars
-            self._written[place] = words
+            self._written[place] = text
 
-    def show_message(self, axes: Axes, words: str) -> None:
+    def show_message(self, axes: Axes, text: str) -> None:
         """Write in the middle, in place of ticks, why nothing is drawn; an empty text takes the message away."""
         if self._message is not None:
             self._message.remove()
             self._message = None
             axes.tick_params(bottom=True, labelbottom=True, left=True, labelleft=True)
-        if words:
-            self._message = axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center")
+        if text:
+            self._message = axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
             axes.tick_params(which="both", bottom=False, labelbottom=False, left=False, labelleft=False)
 
 
