@@ -1,35 +1,39 @@
-"""Stored values in a notebook, as pandas DataFrames: `import query_data as q; q.series("sol", "PRICE")`.
+"""StoredSeries values in a notebook, as pandas DataFrames: `import query_data as q; q.series("sol", "PRICE")`.
 
-Values come under a UTC DatetimeIndex `pulled_at`, sorted and unique; nothing is filled in, summed or averaged. Dates
-are midnights, times without a zone are UTC, windows are half-open: [start, end). Names are found whatever their case;
-where an asset is asked for, the `entity` of the configs works too. `frame.attrs` says as text what was asked for, and
-what it was found to mean. With `as_of`, values are as they were known at that instant: those restated since as they
-were then, and no point that had not been stored, or whose day was still open. With `daily=True` there is one point a
-day, dated at its midnight, of the days whose midnights lie in the window: where times are the API's own, the last of
-the day.
+Values come under a UTC DatetimeIndex `pulled_at`, sorted and unique; nothing is filled in, summed or averaged. A date
+is its midnight, a time without a zone is UTC, a window is half-open: [start, end). Names may be in any case; the
+`entity` of the configs names an asset, too. `frame.attrs` says as text what was asked for, and which series were found.
 
-What can't be answered raises BadQuestion, a ValueError, that says what would be right; a database that can't be reached
-ConfigurationError. One read-only session is kept open; the functions may be called from several threads.
+With `as_of`, values are as they were known at that instant: a value that was restated later is the old one, and a point
+that was stored later, or whose day was still open, is absent. With `daily=True` there is one point a day, dated at its
+midnight, for the days whose midnights lie in the window; where the API gives times of its own, it is the last of the
+day.
+
+A question that can't be answered raises BadQuestion, a ValueError, whose message says what to change. A database that
+can't be reached raises ConfigurationError. One read-only session stays open; any thread may call these functions.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from db import points as ask
 from model.errors import BadQuestion
 from model.settings import Settings
 from model.values import midnight
-from query.dates import instant, window
 from query.query_session import QuerySession, configs
+from query.question import Question, portions
+from query.table_rows import newest_of_each
+from query.time_arguments import instant, window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from query.dates import When
+    from model.values import Series
+    from query.series_names import Names
+    from query.time_arguments import When
 
 CHUNK = 200_000  # points
 
@@ -46,14 +50,9 @@ def series(
     *,
     daily: bool = False,
 ) -> pd.DataFrame:
-    """The points of one series in [start, end): a column `value`."""
-    from query import frames
-
-    span, then = window(start, end), instant(as_of)
-    found = [_session.names().one(asset, metric, source)]
-    points = frames.points(_session.reader(), found, span, then, daily=daily)
-    asked = {"asset": asset, "metric": metric, "source": source, "start": start, "end": end}
-    return frames.described(frames.one(points), found, then, asked)
+    """The points of one series in [start, end), in a column `value`."""
+    question = _question(lambda names: [names.one(asset, metric, source)], start, end, as_of, daily=daily)
+    return _frame(question, None, asset=asset, metric=metric, source=source, start=start, end=end)
 
 
 def panel(
@@ -66,15 +65,10 @@ def panel(
     *,
     daily: bool = False,
 ) -> pd.DataFrame:
-    """One metric of many assets of one source, of all that have it unless told: a column for each asset."""
-    from query import frames
-
-    span, then, named = window(start, end), instant(as_of), _listed(assets)
-    found = _session.names().many(metric, named, source)
-    points = frames.points(_session.reader(), found, span, then, daily=daily)
-    made = frames.wide(points, [each.asset for each in found], "asset")
-    asked = {"metric": metric, "assets": named, "source": source, "start": start, "end": end}
-    return frames.described(made, found, then, asked)
+    """One metric of these assets of one source, or of all that have it, with a column for each asset."""
+    named = _listed(assets)
+    question = _question(lambda names: names.many(metric, named, source), start, end, as_of, daily=daily)
+    return _frame(question, "asset", metric=metric, assets=named, source=source, start=start, end=end)
 
 
 def frame(
@@ -87,15 +81,10 @@ def frame(
     *,
     daily: bool = False,
 ) -> pd.DataFrame:
-    """Many metrics of one asset of one source, all of them unless told: a column for each metric."""
-    from query import frames
-
-    span, then, named = window(start, end), instant(as_of), _listed(metrics)
-    found = _session.names().of_asset(asset, named, source)
-    points = frames.points(_session.reader(), found, span, then, daily=daily)
-    made = frames.wide(points, [each.metric for each in found], "metric")
-    asked = {"asset": asset, "metrics": named, "source": source, "start": start, "end": end}
-    return frames.described(made, found, then, asked)
+    """These metrics of one asset of one source, or all of its metrics, with a column for each metric."""
+    named = _listed(metrics)
+    question = _question(lambda names: names.of_asset(asset, named, source), start, end, as_of, daily=daily)
+    return _frame(question, "metric", asset=asset, metrics=named, source=source, start=start, end=end)
 
 
 def compare(
@@ -107,18 +96,14 @@ def compare(
     *,
     daily: bool = False,
 ) -> pd.DataFrame:
-    """The same thing in all sources that have the metric of it: a column for each source and series.
+    """An entity in all sources that have a metric of it, with a column for each series.
 
-    Where sources call the metric otherwise, give all its names: `compare("solana", ["TVL", "CHAIN_TVL"])`; where they
-    have other times, `daily=True` lets the days meet.
+    Where sources have different names for the metric, give all of them: `compare("solana", ["TVL", "CHAIN_TVL"])`.
+    Where their times differ, `daily=True` puts the points of one day into one row.
     """
-    from query import frames
-
-    span, then, named = window(start, end), instant(as_of), _listed(metric) or []
-    found = _session.names().of_entity(entity, named)
-    points = frames.points(_session.reader(), found, span, then, daily=daily)
-    made = frames.wide(points, [str(each) for each in found], "series")
-    return frames.described(made, found, then, {"entity": entity, "metric": named, "start": start, "end": end})
+    named = _listed(metric) or []
+    question = _question(lambda names: names.of_entity(entity, named), start, end, as_of, daily=daily)
+    return _frame(question, "series", entity=entity, metric=named, start=start, end=end)
 
 
 def latest(
@@ -127,26 +112,25 @@ def latest(
     """The newest value of a metric of each asset of one source: columns `value` and `pulled_at`, by asset."""
     from query import frames
 
-    then, named = instant(as_of), _listed(assets)
-    found = _session.names().many(metric, named, source)
-    rows = _session.reader().rows(*ask.latest(found, then))
-    made = frames.by_asset((found[number].asset, value, at) for number, at, value in rows)
-    return frames.described(made, found, then, {"metric": metric, "assets": named, "source": source})
+    named = _listed(assets)
+    question = _question(lambda names: names.many(metric, named, source), as_of=as_of)
+    made = frames.by_asset(newest_of_each(_session.reader(), question))
+    return frames.described(made, question, {"metric": metric, "assets": named, "source": source})
 
 
 def cross_section(metric: str, date: When, source: str | None = None, as_of: When = None) -> pd.DataFrame:
     """The values of a metric on one UTC day, of every asset of one source: columns `value` and `pulled_at`, by asset.
 
-    Of several points of the day the last, as with daily=True.
+    Where an asset has several points on that day, it is the last one, as with daily=True.
     """
     from query import frames
 
-    at, then = instant(date), instant(as_of)
-    if at is None:
-        raise BadQuestion("no date is given: say which day is meant")
-    one = _session.names().many(metric, None, source)[0]._replace(asset="")
-    made = frames.on_day(_session.reader(), one.source, one.metric, midnight(at), then)
-    return frames.described(made, [one], then, {"metric": metric, "date": date, "source": source})
+    day = instant(date)
+    if day is None:
+        raise BadQuestion("no date is given: write which day is meant")
+    question = _question(lambda names: [names.many(metric, None, source)[0]._replace(asset="")], as_of=as_of)
+    made = frames.cross_section(_session.reader(), question.series[0], midnight(day), question.as_of)
+    return frames.described(made, question, {"metric": metric, "date": date, "source": source})
 
 
 def chunks(
@@ -157,82 +141,82 @@ def chunks(
     end: When = None,
     as_of: When = None,
 ) -> Iterator[pd.DataFrame]:
-    """What a panel would hold, however much it is, as frames of some 200,000 rows: `asset`, `metric`, `value`."""
+    """The points of a panel of any size, in frames of about 200,000 rows: `asset`, `metric`, `value`."""
     from query import frames
 
-    span, then, named = window(start, end), instant(as_of), _listed(assets)
-    found = _session.names().many(metric, named, source)
+    named = _listed(assets)
+    question = _question(lambda names: names.many(metric, named, source), start, end, as_of)
     asked = {"metric": metric, "assets": named, "source": source, "start": start, "end": end}
-    for batch in _session.batches(found, CHUNK):
-        made = frames.long(frames.points(_session.reader(), batch, span, then), batch)
-        yield frames.described(made, batch, then, asked)
+    for part, columns in portions(_session.reader(), question, CHUNK):
+        yield frames.described(frames.long(frames.sorted_points(columns), part.series), part, asked)
 
 
 def sources() -> pd.DataFrame:
-    """The sources that have points: number of assets, metrics, series and points of each."""
-    from query import overviews
+    """The sources that have points, with their numbers of assets, metrics, series and points."""
+    from query import overview_frames
 
-    return overviews.sources(_session.names().every())
+    return overview_frames.sources(_session.names().every())
 
 
 def assets(source: str | None = None, metric: str | None = None) -> pd.DataFrame:
-    """The assets that have points, of this metric if told: what the configs call each, its metrics and points."""
-    from query import overviews
+    """The assets that have points, or points of this metric: their names in the configs, their metrics and points."""
+    from query import overview_frames
 
-    return overviews.assets(_session.names().every(source, metric=metric), configs())
+    return overview_frames.assets(_session.names().every(source, metric=metric), configs())
 
 
 def metrics(source: str | None = None, asset: str | None = None) -> pd.DataFrame:
-    """The metrics that have points, of this asset if told: the unit of each as far as it is known, assets, points."""
-    from query import overviews
+    """The metrics that have points, or points of this asset: their units as far as known, their assets and points."""
+    from query import overview_frames
 
-    return overviews.metrics(_session.names().every(source, asset))
+    return overview_frames.metrics(_session.names().every(source, asset))
 
 
 def coverage(source: str | None = None, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
-    """What is there of each series that was ever asked for, in days before today.
+    """The days of each series that was ever requested, as numbers of days before today.
 
-    `days` are stored; of those since the first one, so many were `never` asked for, `empty` (the API had nothing) or
-    `lost` on our side. Days on which such a series has no point, as weekends of equities, are none of them.
+    `days` are stored. Of the missing days since the first one, `never` were never requested, for `empty` ones the API
+    had nothing, and `lost` ones are lost here. Days on which no point is expected do not count, such as the weekends of
+    equities.
     """
-    from query import overviews
+    from query import overview_frames
 
-    return overviews.coverage(_session.reader(), _session.names().every(source, asset, metric), configs())
+    return overview_frames.coverage(_session.reader(), _session.names().every(source, asset, metric), configs())
 
 
 def freshness(source: str | None = None, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
-    """How old each series is that was ever asked for or that a config has.
+    """The age of each series that was ever requested or that a config has.
 
-    `newest` is the time of its newest point, `age` how long ago that was, `answered` the last day that the API has
-    answered for, with data or without. `state` is fresh, quiet, awaited, stale or never seen, as `main.py status`
-    counts; or not asked for, where no config has the series or its key is missing.
+    `newest` is the time of its newest point, `age` how long ago that was, `answered` the last day for which the API has
+    answered, with data or without. `state` is fresh, quiet, awaited, stale or never seen, as `main.py status` counts
+    them, or "not asked for" where no config has the series or its key is missing.
     """
-    from query import overviews
+    from query import overview_frames
 
-    return overviews.freshness(_session.reader(), _session.names().every(source, asset, metric), Settings.read())
+    return overview_frames.freshness(_session.reader(), _session.names().every(source, asset, metric), Settings.read())
 
 
 def pulls(
     source: str | None = None, kind: str | None = None, status: str | None = None, last: int = 1000
 ) -> pd.DataFrame:
-    """The last so many runs, the newest first, under their `pull_id`: see the table `pulls` in README."""
-    from query import overviews
+    """The last runs, the newest first, under their `pull_id`; README describes the columns of the table `pulls`."""
+    from query import overview_frames
 
-    return overviews.pulls(_session.reader(), _session.names().source(source), kind, status, last)
+    return overview_frames.pulls(_session.reader(), _session.names().source(source), kind, status, last)
 
 
 def revisions(source: str | None = None, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
     """The values of closed days that were replaced: source, asset, metric, at, old, new, replaced_at, pull_id."""
-    from query import overviews
+    from query import overview_frames
 
-    return overviews.revisions(_session.reader(), _session.names().every(source, asset, metric))
+    return overview_frames.revisions(_session.reader(), _session.names().every(source, asset, metric))
 
 
 def sql(query: str, params: Any = None) -> pd.DataFrame:
     """The rows of any query, with `%s` or `%(name)s` for its parameters; timestamps are UTC.
 
-    It runs in a transaction that only reads and is rolled back: a slip changes nothing. Against intent, connect as a
-    role that may only SELECT. Raises psycopg2.Error where PostgreSQL refuses it.
+    It runs in a read-only transaction that is rolled back, so a mistake changes nothing. To be safe from intent, too,
+    connect as a role that may only SELECT. Raises psycopg2.Error where PostgreSQL refuses the query.
     """
     from query import frames
 
@@ -250,14 +234,36 @@ def plot(
     unit: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw a frame of this module over its dates, a line for each column; the axes, to go on with.
+    """Draw a frame of this module over its dates, with a line for each column; returns the axes.
 
-    Amounts are shown as 1.5M or 2bn with the unit that the metric has. pandas keeps `attrs` through arithmetic: of a
-    ratio or a change, say the `unit` ("" for a plain number, "%") and the `title`.
+    Amounts are shown as 1.5M or 2bn with the unit of the metric. pandas keeps `attrs` through arithmetic: for a ratio
+    or a change, give the `unit` ("" for a plain number, "%") and the `title`.
     """
     from query import plots
 
     return plots.plot(data, log=log, title=title, unit=unit, ax=ax)
+
+
+def _question(
+    find: Callable[[Names], list[Series]],
+    start: When = None,
+    end: When = None,
+    as_of: When = None,
+    *,
+    daily: bool = False,
+) -> Question:
+    """The question for the series that `find` returns; wrong times are refused before it looks for names."""
+    span, known_at = window(start, end), instant(as_of)
+    return Question(find(_session.names()), span, known_at, daily)
+
+
+def _frame(question: Question, label: str | None, **asked: Any) -> pd.DataFrame:
+    """The answer as a frame: a column for each series, labelled so, or without a label the one column `value`."""
+    from query import frames
+
+    points = frames.points(_session.reader(), question)
+    made = frames.wide(points, question.series, label) if label else frames.one(points)
+    return frames.described(made, question, asked)
 
 
 def _listed(names: str | Iterable[str] | None) -> list[str] | None:

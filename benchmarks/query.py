@@ -13,10 +13,11 @@ import psycopg2
 
 import query_data as q
 from benchmarks.filled_tables import SOURCE, filled
-from db import points as ask
 from model.settings import DATABASE_URL
-from query.names import Wanted
 from query.query_session import QuerySession
+from query.question import Question
+from query.series_names import SeriesFilter
+from query.table_rows import newest_of_each
 
 ROUNDS = 5
 METRICS = 5  # an asset
@@ -45,8 +46,8 @@ def main() -> None:
         report("a cross-section", lambda: q.cross_section("METRIC_1", middle))
         report("the latest of a metric", lambda: q.latest("METRIC_1"))
         asking = QuerySession()
-        every = [each.series for each in asking.stored(Wanted())]
-        report(f"the latest of {len(every):,} series", lambda: asking.reader().rows(*ask.latest(every)))
+        every = [each.series for each in asking.stored(SeriesFilter())]
+        report(f"the latest of {len(every):,} series", lambda: newest_of_each(asking.reader(), Question(every)))
         report("a panel", lambda: q.panel("METRIC_1", assets), lambda: read(assets))
 
 

@@ -1,4 +1,4 @@
-"""What query and latest show a person: the last rows, or the greatest values, as many as fit, and small charts."""
+"""What query and latest print for a person: the last rows, or the greatest values, as many as fit, and small charts."""
 
 from array import array
 from collections import deque
@@ -9,67 +9,64 @@ from typing import NamedTuple
 from cli.table_text import number, table_lines
 from cli.terminal_chart import ROWS, chart, sparkline
 from cli.time_text import span
-from query.export import Cells
-from query.rows import Row
+from query.csv_and_json import Cells
 
 FEWEST_ROWS = 5  # of a table, however small the screen is
-SMALLEST = (40, 18)  # columns and lines of a screen with less than which a chart is one line
-AROUND = 5  # lines: the title, a table's header, what is said below it, the command and the next prompt
+SMALLEST = (40, 18)  # columns and lines of a screen; on a smaller one a chart is one line
+OTHER_LINES = 5  # the title, the header of the table, the line below it, the command and the next prompt
 ALL_OF_THEM = "--out FILE.csv or --format csv gives them all"
 
 
 class Screen(NamedTuple):
-    """Where it is shown."""
+    """The size of a terminal, and whether it has only the letters of ASCII."""
 
     width: int
     height: int
-    plain: bool  # it has no letters for charts beyond ASCII
+    plain: bool
 
 
 class Shown(NamedTuple):
-    """What is shown: the charts, the table, and what is said of it."""
+    """What is printed: the charts, the table, and the line below it."""
 
     charts: list[str]
     table: list[str]
     foot: str
-    rows: int  # how many there are, shown or not
+    rows: int  # all there are, printed or not
 
 
-class Line:
-    """The points of one metric, as a chart takes them; 16 bytes a point."""
+class Curve(NamedTuple):
+    """The points of one metric for a chart, those without a value left out; 16 bytes a point."""
 
-    def __init__(self, metric: str) -> None:
-        self.metric = metric
-        self.times, self.values = array("d"), array("d")
-
-    def add(self, at: datetime, value: float | None) -> None:
-        """What is absent is no point."""
-        if value is not None:
-            self.times.append(at.timestamp())
-            self.values.append(value)
+    metric: str
+    times: "array[float]"  # seconds since 1970
+    values: "array[float]"
 
 
 def points_shown(
-    rows: Iterable[Row], metrics: Sequence[str], screen: Screen, *, assets: bool, charted: bool, unit: str, log: bool
+    rows: Iterable[Cells], columns: Sequence[str], screen: Screen, *, chart_unit: str | None, log: bool
 ) -> Shown:
-    """The last rows, with a column for their assets, or with a chart: of several metrics one line each."""
-    lines = [Line(metric) for metric in metrics] if charted else []
-    small = len(lines) > 1 or screen.width < SMALLEST[0] or screen.height < SMALLEST[1]
-    taken = (len(lines) if small else ROWS + 2) + 1 if charted else 0
-    last, count = deque[Row](maxlen=max(screen.height - AROUND - taken, FEWEST_ROWS)), 0
+    """The last rows, and unless `chart_unit` is None a chart: one of a single metric, or a line for each of several.
+
+    With a chart, a row is a time and the values of the metrics.
+    """
+    curves = [Curve(metric, array("d"), array("d")) for metric in columns[1:] if chart_unit is not None]
+    small = len(curves) > 1 or screen.width < SMALLEST[0] or screen.height < SMALLEST[1]
+    chart_lines = (len(curves) if small else ROWS + 2) + 1 if curves else 0
+    last, count = deque[Cells](maxlen=max(screen.height - OTHER_LINES - chart_lines, FEWEST_ROWS)), 0
     for row in rows:
-        last.append(row)
         count += 1
-        for line, value in zip(lines, row.values, strict=False):
-            line.add(row.at, value)
-    cells: list[Cells] = [(asset, at, *values) if assets else (at, *values) for asset, at, values in last]
-    table = table_lines([*(["asset"] if assets else []), "pulled_at", *metrics], cells)
+        last.append(row)
+        for curve, value in zip(curves, row[1:], strict=False):
+            if isinstance(row[0], datetime) and isinstance(value, float):
+                curve.times.append(row[0].timestamp())
+                curve.values.append(value)
     foot = f"{count:,} rows{f', the last {len(last)} shown: {ALL_OF_THEM}' if count > len(last) else ''}"
-    if lines and not small:
-        drawn = chart(lines[0].times, lines[0].values, screen.width, unit=unit, plain=screen.plain, log=log)
+    if curves and not small:
+        _, times, values = curves[0]
+        drawn = chart(times, values, screen.width, unit=chart_unit or "", plain=screen.plain, log=log)
     else:
-        drawn = _sparklines(lines, screen, log=log)
-    return Shown(drawn, table, foot, count)
+        drawn = _sparklines(curves, screen, log=log)
+    return Shown(drawn, table_lines(columns, list(last)), foot, count)
 
 
 def newest_shown(
@@ -77,23 +74,22 @@ def newest_shown(
 ) -> Shown:
     """The greatest values with their ages."""
     ranked = sorted(rows, key=lambda row: (row[2] is None, -(row[2] or 0), row[0]))
-    shown = ranked[: max(screen.height - AROUND, FEWEST_ROWS)]
-    cells = [(asset, value, at, span(now - at)) for asset, at, value in shown]
-    more = f", the greatest {len(shown)} shown: {ALL_OF_THEM}" if len(rows) > len(shown) else ""
-    return Shown(
-        [], table_lines(["asset", metric, "pulled_at", "age"], cells), f"{len(rows):,} assets{more}", len(rows)
+    shown = ranked[: max(screen.height - OTHER_LINES, FEWEST_ROWS)]
+    table = table_lines(
+        ["asset", metric, "pulled_at", "age"], [(asset, value, at, span(now - at)) for asset, at, value in shown]
     )
+    more = f", the greatest {len(shown)} shown: {ALL_OF_THEM}" if len(rows) > len(shown) else ""
+    return Shown([], table, f"{len(rows):,} assets{more}", len(rows))
 
 
-def _sparklines(lines: Sequence[Line], screen: Screen, *, log: bool) -> list[str]:
+def _sparklines(curves: Sequence[Curve], screen: Screen, *, log: bool) -> list[str]:
     """A line for each metric: its name, its course, its last value."""
-    if not lines:
-        return []
-    lasts = [number(line.values[-1]) if line.values else "" for line in lines]
-    name_room, last_room = max(len(line.metric) for line in lines), max(map(len, lasts))
-    room = max(screen.width - name_room - last_room - 4, 1)
+    lasts = [number(curve.values[-1]) if curve.values else "" for curve in curves]
+    name_width = max((len(curve.metric) for curve in curves), default=0)
+    last_width = max(map(len, lasts), default=0)
+    width = max(screen.width - name_width - last_width - 4, 1)
+    courses = [sparkline(each.times, each.values, width, plain=screen.plain, log=log) for each in curves]
     return [
-        f"{line.metric:<{name_room}}  {sparkline(line.times, line.values, room, plain=screen.plain, log=log):<{room}}"
-        f"  {last:>{last_room}}"
-        for line, last in zip(lines, lasts, strict=True)
+        f"{curve.metric:<{name_width}}  {course:<{width}}  {last:>{last_width}}"
+        for curve, course, last in zip(curves, courses, lasts, strict=True)
     ]

@@ -9,51 +9,40 @@ from model.files import atomic_write
 from model.settings import Settings
 from model.text import counted
 from pipeline.freshness import SeriesState
-from pipeline.health import configured_targets, diagnose
-from query.names import Wanted
 from query.query_session import QuerySession, fill
-from query.report.charts import choose
-from query.report.facts import Report
-from query.report.gather import Asked, gather
-from query.report.page import page
+from query.report.charted_series import choose
+from query.report.contents import Report
+from query.report.gather_contents import gather_contents
+from query.report.render import page
+from query.series_names import SeriesFilter
 from sources import SOURCES
 
 
 def write_report(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
-    """Write the page into a file, or to standard output; nothing where nothing is stored."""
+    """Write the page to a file, or to standard output; refuses where nothing is stored."""
     if arguments.out is None:
-        print(_page(arguments, settings, scrub)[1], end="")
+        print(page(_report(arguments, settings), scrub), end="")
         return 0
     with ended_by_sigterm(), atomic_write(arguments.out) as part:
-        line, text = _page(arguments, settings, scrub)
+        report = _report(arguments, settings)
+        text = page(report, scrub)
         part.write_text(text, encoding="ascii")
-    print(scrub(f"{arguments.out}: {line}; {len(text) / 1024:,.0f} KB"))
+    print(scrub(f"{arguments.out}: {_summary(report)}; {len(text) / 1024:,.0f} KB"))
     return 0
-
-
-def _page(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> tuple[str, str]:
-    """What the page says in one line, and the page."""
-    report = _report(arguments, settings)
-    return _line(report), page(report, scrub)
 
 
 def _report(arguments: argparse.Namespace, settings: Settings) -> Report:
     source = None if arguments.source == "all" else arguments.source
     session = QuerySession()
-    stored = session.stored(Wanted(source))
+    stored = session.stored(SeriesFilter(source))
     if not stored:
         raise ConfigurationError(f"nothing is stored yet: {fill(settings, source)}")
     charted = choose(session.names(), source, arguments.asset, arguments.metric)
     names = [name for name in SOURCES if source in (None, name)]
-    health = session.reader().do(lambda cursor: diagnose(cursor, settings, names))
-    targets = {name: {(each.asset, each.metric): each for each in configured_targets(name, settings)} for name in names}
-    asked = {each.source: Asked(targets[each.source], each.freshness) for each in health.sources}
-    return gather(session.reader(), stored, asked, charted)
+    return gather_contents(session.reader(), settings, names, stored, charted)
 
 
-def _line(report: Report) -> str:
-    sources = report.sources
-    series, stale = sum(each.series for each in sources), sum(each.state(SeriesState.STALE) for each in sources)
-    lost, failed = sum(each.lost for each in sources), report.lately.failed
-    days, runs = counted(lost, "day"), counted(report.lately.runs, "run")
-    return f"{series:,} series, {stale:,} stale; {days} lost; {failed:,} of {runs} failed"
+def _summary(report: Report) -> str:
+    series, lost = (sum(getattr(each, name) for each in report.sources) for name in ("series", "lost"))
+    failed = f"{report.lately.failed:,} of {counted(report.lately.runs, 'run')} failed"
+    return f"{series:,} series, {report.total(SeriesState.STALE):,} stale; {counted(lost, 'day')} lost; {failed}"

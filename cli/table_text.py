@@ -1,4 +1,7 @@
-"""Rows as a table for a person: aligned, with as many digits as matter."""
+"""Rows as a table for a person: aligned, with six digits.
+
+rich draws tables, too, but it has no column of numbers with their points in one place, and cuts what is too wide.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,21 +9,21 @@ from math import floor, isfinite, log10
 
 from model.text import printable
 from model.values import midnight
-from query.export import Cell, Cells
+from query.csv_and_json import Cell, Cells
 
 DIGITS = 6  # significant ones of a number
-SMALLEST, LARGEST = 1e-6, 1e15  # beyond which a number is told with its exponent
+SMALLEST, LARGEST = 1e-6, 1e15  # smaller and larger numbers are written with an exponent
 
 
 def table_lines(columns: Sequence[str], rows: Sequence[Cells]) -> list[str]:
-    """The header and a line for each row: texts and times to the left, numbers with their points in one place."""
+    """The header and a line for each row: texts and times to the left, numbers with their points in one column."""
     by_column = [_column(name, [row[place] for row in rows]) for place, name in enumerate(columns)]
     return ["  ".join(cells).rstrip() for cells in zip(*by_column, strict=True)]
 
 
 def number(value: float) -> str:
-    """A number with six significant digits, no whole digit less, grouped by thousands."""
-    value += 0.0  # of a negative zero the sign goes
+    """A number with six significant digits and all of its whole digits, grouped by thousands."""
+    value += 0.0  # no sign for a negative zero
     size = abs(value)
     if not isfinite(value) or (size and not SMALLEST <= size < LARGEST):
         return f"{value:.{DIGITS}g}"
@@ -31,7 +34,9 @@ def number(value: float) -> str:
 
 def _column(name: str, cells: Sequence[Cell]) -> list[str]:
     if any(isinstance(cell, float) for cell in cells):
-        return _to_the_right(name, _aligned([number(cell) if isinstance(cell, float) else "" for cell in cells]))
+        numbers = _aligned([number(cell) if isinstance(cell, float) else "" for cell in cells])
+        width = max(map(len, [name, *numbers]))
+        return [text.rjust(width) for text in [name, *numbers]]
     if any(isinstance(cell, datetime) for cell in cells):
         texts = _times(cells)
     else:
@@ -40,20 +45,15 @@ def _column(name: str, cells: Sequence[Cell]) -> list[str]:
     return [text.ljust(width) for text in [name, *texts]]
 
 
-def _to_the_right(name: str, texts: Sequence[str]) -> list[str]:
-    width = max(map(len, [name, *texts]))
-    return [text.rjust(width) for text in [name, *texts]]
-
-
 def _aligned(texts: Sequence[str]) -> list[str]:
-    """Numbers of which each has as much room after its point as the longest needs."""
+    """Numbers padded after their points, so that all have the same length there."""
     parts = [text.partition(".") for text in texts]
-    room = max(len(point + rest) for _, point, rest in parts)
-    return [whole + (point + rest).ljust(room) for whole, point, rest in parts]
+    width = max(len(point + rest) for _, point, rest in parts)
+    return [whole + (point + rest).ljust(width) for whole, point, rest in parts]
 
 
 def _times(cells: Sequence[Cell]) -> list[str]:
-    """Times as dates where all are midnights."""
+    """Times; dates alone where all times are midnights."""
     times = [cell for cell in cells if isinstance(cell, datetime)]
     form = "%Y-%m-%d" if all(at == midnight(at) for at in times) else "%Y-%m-%d %H:%M:%SZ"
     return [f"{cell:{form}}" if isinstance(cell, datetime) else "" for cell in cells]

@@ -1,23 +1,22 @@
-"""A series as a small picture made of letters: braille dots, or what ASCII has, or one line of blocks."""
+"""A series as a small picture made of letters: braille dots or ASCII, or one line of blocks.
 
-from collections.abc import Callable, Iterator, Sequence
+plotille draws with braille, too, but it joins points across gaps, and has neither a log scale nor ASCII.
+"""
+
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from math import isfinite, log10
-from statistics import median
+from math import log10, nan
 
 from model.values import DAY
-from query.amounts import amount
+from query.amount_text import amount
+from query.joined_points import Point, runs, usual_step
 
 ROWS = 8
-LONGEST_STEP = 5  # usual steps of a series: beyond it no line joins two points, as in a plot
 BRAILLE = 0x2800
 DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # of a cell, by column and row from the top
 BLOCKS, PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-Point = tuple[float, float]  # seconds since 1970, UTC, and a value
-Spot = tuple[int, int]  # a dot, from the lower left
 
 
 def chart(
@@ -30,38 +29,42 @@ def chart(
     plain: bool = False,
     log: bool = False,
 ) -> list[str]:
-    """So many rows of dots, then a line of dates and one of values; nothing where there is no finite value.
+    """Rows of dots, then a line of dates and one of values; no line where there is no finite value.
 
-    Times are seconds since 1970, ascending. What lies on both sides of a gap, or of a value that is not finite, is not
-    joined. `plain` keeps to ASCII; with `log` the scale is logarithmic, and what is not above zero is left out.
+    Times are seconds since 1970, ascending. Points on both sides of a gap, or of a value that is not finite, are not
+    joined. `plain` uses only ASCII. With `log` the scale is logarithmic, and values of 0 or less are left out.
     """
-    runs = _runs(times, values, log=log)
-    if not runs:
+    joined = _runs(times, values, log=log)
+    points = [point for run in joined for point in run]
+    if not points:
         return []
-    shown = _Shown([point for run in runs for point in run], unit, plain=plain)
-    marks = {0: shown.amount(shown.high), rows - 1: shown.amount(shown.low)}
-    if shown.low == shown.high:
-        marks = {rows // 2: shown.amount(shown.low)}
-    room = max(map(len, marks.values()))
-    canvas = _Canvas(max(width - room - 2, 1), rows, plain=plain)
-    _draw(canvas, runs, shown, log=log)
+    low, high = (pick(value for _, value in points) for pick in (min, max))
+
+    def text(value: float) -> str:
+        """A value with enough digits to tell it from its neighbours."""
+        within = min(abs(value) / 2000, (high / 100 - low / 100) or abs(value) / 2000)
+        written = amount(value, unit, within)
+        return written.replace("\N{MINUS SIGN}", "-") if plain else written
+
+    marks = {0: text(high), rows - 1: text(low)} if low < high else {rows // 2: text(low)}
+    indent = max(map(len, marks.values())) + 2
     tick, line = ("+", "|") if plain else ("┤", "│")
-    drawn = (
-        f"{marks.get(number, ''):>{room}} {tick if number in marks else line}{cells}"
-        for number, cells in enumerate(canvas.lines())
-    )
-    return [each.rstrip() for each in (*drawn, shown.dates(room + 2, width), shown.told(width))]
+    drawn = [
+        f"{marks.get(number, ''):>{indent - 2}} {tick if number in marks else line}{cells}"
+        for number, cells in enumerate(_dots(joined, max(width - indent, 1), rows, plain=plain, log=log))
+    ]
+    return [each.rstrip() for each in (*drawn, _dates(points, indent, width), _extremes(points, text, width))]
 
 
 def sparkline(
     times: Sequence[float], values: Sequence[float], width: int, *, plain: bool = False, log: bool = False
 ) -> str:
-    """One line of blocks at most so wide, each the last value of its time; a space where there is none."""
+    """One line of blocks, at most so wide; each is the last value of its time, a space where there is none."""
     points = [point for run in _runs(times, values, log=log) for point in run]
     if not points:
         return ""
     start, length = points[0][0], points[-1][0] - points[0][0]
-    cells = min(width, round(length / _usual_step(points)) + 1) if length else 1
+    cells = min(width, round(length / usual_step(points)) + 1) if length else 1
     blocks = PLAIN_BLOCKS if plain else BLOCKS
     height = _heights([value for _, value in points], len(blocks), log=log)
     line = [" "] * cells
@@ -70,108 +73,62 @@ def sparkline(
     return "".join(line)
 
 
-class _Shown:
-    """The points of a picture, in words."""
-
-    def __init__(self, points: Sequence[Point], unit: str, *, plain: bool) -> None:
-        self.points, self._unit, self._plain = points, unit, plain
-        values = [value for _, value in points]
-        self.low, self.high = min(values), max(values)
-
-    def amount(self, value: float) -> str:
-        """A value with as many digits as tell it from its neighbours."""
-        within = min(abs(value) / 2000, (self.high / 100 - self.low / 100) or abs(value) / 2000)
-        text = amount(value, self._unit, within)
-        return text.replace("\N{MINUS SIGN}", "-") if self._plain else text
-
-    def dates(self, indent: int, width: int) -> str:
-        """The first time at the left and the last one, if it is another, at the right."""
-        first, last = (self._moment(at) for at in (self.points[0][0], self.points[-1][0]))
-        room = width - indent - len(first)
-        return " " * indent + (f"{first}{last:>{room}}" if last != first and room > len(last) else first)
-
-    def told(self, width: int) -> str:
-        """First, least, greatest and last value, as far as there is room."""
-        lowest = min(self.points, key=lambda point: point[1])
-        highest = max(self.points, key=lambda point: point[1])
-        first, low, high, last = (self.amount(point[1]) for point in (self.points[0], lowest, highest, self.points[-1]))
-        dated = f"min {low} on {self._moment(lowest[0])}, max {high} on {self._moment(highest[0])}"
-        texts = (f"first {first}, {dated}, last {last}", f"min {low}, max {high}, last {last}", f"last {last}", "")
-        return next(text for text in texts if len(text) <= width)
-
-    def _moment(self, seconds: float) -> str:
-        at = EPOCH + timedelta(seconds=seconds)
-        days = self.points[-1][0] - self.points[0][0] >= 2 * DAY.total_seconds()
-        return f"{at:%Y-%m-%d}" if days or seconds % DAY.total_seconds() == 0 else f"{at:%Y-%m-%d %H:%M}Z"
+def _dots(joined: Sequence[Sequence[Point]], columns: int, rows: int, *, plain: bool, log: bool) -> list[str]:
+    """The lines of points that are joined, in a grid with two by four dots in a cell, or one in a cell of ASCII."""
+    across, down = (1, 1) if plain else (2, 4)
+    start, length = joined[0][0][0], joined[-1][-1][0] - joined[0][0][0]
+    height = _heights([value for run in joined for _, value in run], rows * down, log=log)
+    cells = [[0] * columns for _ in range(rows)]
+    for run in joined:
+        spots = [(_place(at, start, length, columns * across), height(value)) for at, value in run]
+        for (x, y), (to_x, to_y) in pairwise([spots[0], *spots]):
+            steps = max(abs(to_x - x), abs(to_y - y), 1)
+            for step in range(steps + 1):
+                column, dot_x = divmod(x + round((to_x - x) * step / steps), across)
+                row, dot_y = divmod(rows * down - 1 - y - round((to_y - y) * step / steps), down)
+                cells[row][column] |= DOTS[dot_x][dot_y]
+    return ["".join(" " if not dots else "*" if plain else chr(BRAILLE + dots) for dots in row) for row in cells]
 
 
-class _Canvas:
-    """A grid of dots, two by four in a cell, or one in a cell of ASCII."""
+def _dates(points: Sequence[Point], indent: int, width: int) -> str:
+    """The first time at the left, and if it is another the last one at the right."""
+    first, last = (_moment(at, points) for at in (points[0][0], points[-1][0]))
+    space = width - indent - len(first)
+    return " " * indent + (f"{first}{last:>{space}}" if last != first and space > len(last) else first)
 
-    def __init__(self, columns: int, rows: int, *, plain: bool) -> None:
-        self._columns, self._rows, self._plain = columns, rows, plain
-        self._across, self._down = (1, 1) if plain else (2, 4)
-        self.width, self.height = columns * self._across, rows * self._down
-        self._cells = [[0] * columns for _ in range(rows)]
 
-    def join(self, one: Spot, other: Spot) -> None:
-        """Set the dots of a straight line."""
-        (x, y), (right, up) = one, (other[0] - one[0], other[1] - one[1])
-        steps = max(abs(right), abs(up), 1)
-        for step in range(steps + 1):
-            self._set(x + round(right * step / steps), y + round(up * step / steps))
+def _extremes(points: Sequence[Point], text: Callable[[float], str], width: int) -> str:
+    """The first, lowest, highest and last value, as many of them as fit the width."""
+    lowest, highest = (pick(points, key=lambda point: point[1]) for pick in (min, max))
+    first, low, high, last = (text(value) for _, value in (points[0], lowest, highest, points[-1]))
+    dated = f"min {low} on {_moment(lowest[0], points)}, max {high} on {_moment(highest[0], points)}"
+    texts = (f"first {first}, {dated}, last {last}", f"min {low}, max {high}, last {last}", f"last {last}", "")
+    return next(each for each in texts if len(each) <= width)
 
-    def _set(self, x: int, y: int) -> None:
-        row, down = divmod(self.height - 1 - y, self._down)
-        column, across = divmod(x, self._across)
-        self._cells[row][column] |= DOTS[across][down]
 
-    def lines(self) -> Iterator[str]:
-        for row in self._cells:
-            yield "".join(" " if not dots else "*" if self._plain else chr(BRAILLE + dots) for dots in row)
+def _moment(seconds: float, points: Sequence[Point]) -> str:
+    """A time as a date, or to the minute where the points are of less than two days."""
+    at, day = EPOCH + timedelta(seconds=seconds), DAY.total_seconds()
+    return (
+        f"{at:%Y-%m-%d}" if points[-1][0] - points[0][0] >= 2 * day or seconds % day == 0 else f"{at:%Y-%m-%d %H:%M}Z"
+    )
 
 
 def _runs(times: Sequence[float], values: Sequence[float], *, log: bool) -> list[list[Point]]:
-    """The points that can be shown, those together that are joined."""
-    points = list(zip(times, values, strict=True))
-    longest = _usual_step(points) * LONGEST_STEP
-    runs: list[list[Point]] = []
-    before: float | None = None
-    for at, value in points:
-        if not isfinite(value) or (log and value <= 0):
-            before = None
-            continue
-        if before is None or at - before > longest:
-            runs.append([])
-        runs[-1].append((at, value))
-        before = at
-    return runs
-
-
-def _usual_step(points: Sequence[Point]) -> float:
-    return median([other[0] - one[0] for one, other in pairwise(points)] or [0.0])
-
-
-def _draw(canvas: _Canvas, runs: Sequence[Sequence[Point]], shown: _Shown, *, log: bool) -> None:
-    start, length = shown.points[0][0], shown.points[-1][0] - shown.points[0][0]
-    height = _heights([shown.low, shown.high], canvas.height, log=log)
-    for run in runs:
-        spots = [(_place(at, start, length, canvas.width), height(value)) for at, value in run]
-        canvas.join(spots[0], spots[0])
-        for one, other in pairwise(spots):
-            canvas.join(one, other)
+    """The points that can be shown; those of one run are joined."""
+    return runs([(at, value if value > 0 or not log else nan) for at, value in zip(times, values, strict=True)])
 
 
 def _place(at: float, start: float, length: float, cells: int) -> int:
-    """Which of so many cells a time falls into; the middle one where there is no length."""
+    """The cell of a time, among so many; the middle one where there is only one time."""
     return round((at - start) / length * (cells - 1)) if length else (cells - 1) // 2
 
 
 def _heights(values: Sequence[float], steps: int, *, log: bool) -> Callable[[float], int]:
-    """On which of so many steps a value stands; all on the middle one where they are equal."""
+    """A function from a value to one of so many steps; to the middle one where all values are equal."""
 
     def scaled(value: float) -> float:
-        return log10(value) if log else value / 4  # so that no difference is beyond a float
+        return log10(value) if log else value / 4  # so that no difference is too large for a float
 
     low, high = scaled(min(values)), scaled(max(values))
 

@@ -3,7 +3,7 @@
 All times are aware UTC.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
@@ -14,18 +14,10 @@ from model.values import Series, Window
 SQL = read_statements("points.sql")
 
 
-class Point(NamedTuple):
-    """One point of one of the requested series."""
-
-    number: int  # of the series, in the order of the request
-    at: datetime
-    value: float | None
-
-
-class Question(NamedTuple):
+class Statement(NamedTuple):
     """A statement with its values."""
 
-    statement: str
+    text: str
     values: dict[str, Any]
 
 
@@ -40,32 +32,25 @@ class Age(NamedTuple):
 
 def of_series(
     series: Sequence[Series], window: Window, as_of: datetime | None = None, most: int | None = None
-) -> Question:
+) -> Statement:
     """Every point of these series in a window: (number of the series, time, value), of each series sorted by time.
 
     With `as_of`, as they were known at that instant: a point that was not stored then, or whose day was still open, is
     absent. With `most`, only so many of each series, the first ones. A value that is NULL is given as NaN.
     """
     span = {"start": window.start, "end": window.end, "most": most}
-    return _question("of_series", as_of, _wanted(series) | span)
+    return _statement("of_series", as_of, _wanted(series) | span)
 
 
-def latest(series: Sequence[Series], as_of: datetime | None = None) -> Question:
-    """The newest point of each of these series that has any: (number of the series, time, value)."""
-    return _question("latest", as_of, _wanted(series))
+def latest(series: Sequence[Series], as_of: datetime | None = None) -> Statement:
+    """The newest point of each of these series that has any: (number of the series, time, value), NaN for NULL."""
+    return _statement("latest", as_of, _wanted(series))
 
 
-def on_day(source: str, metric: str, window: Window, as_of: datetime | None = None) -> Question:
+def on_day(source: str, metric: str, window: Window, as_of: datetime | None = None) -> Statement:
     """The points of a metric in a short window, all assets: (asset, time, value), sorted by time."""
     span = {"start": window.start, "end": window.end}
-    return _question("on_day", as_of, {"source": source, "metric": metric} | span)
-
-
-def points(cursor: Any, question: Question) -> Iterator[Point]:
-    """What a cursor gives for a question of series, series by series."""
-    found = fetch(cursor, *question)
-    found.sort(key=lambda row: row[0])  # mostly they are sorted, but SQL promises no order
-    return map(Point._make, found)
+    return _statement("on_day", as_of, {"source": source, "metric": metric} | span)
 
 
 def ages(cursor: Any, source: str, series: Sequence[tuple[str, str]]) -> list[Age]:
@@ -74,10 +59,10 @@ def ages(cursor: Any, source: str, series: Sequence[tuple[str, str]]) -> list[Ag
     return list(map(Age._make, fetch(cursor, SQL["ages"], values)))
 
 
-def _question(name: str, as_of: datetime | None, values: dict[str, Any]) -> Question:
+def _statement(name: str, as_of: datetime | None, values: dict[str, Any]) -> Statement:
     if as_of is None:
         parts = {"value": "m.value", "since": "", "then": "true", "known": "", "wanted": SQL["wanted"]}
-        return Question(filled_in(SQL[name], **parts), values)
+        return Statement(filled_in(SQL[name], **parts), values)
     parts = {
         "wanted": f"{SQL['wanted']} JOIN known USING (source)",
         "value": SQL["then_value"],
@@ -85,7 +70,7 @@ def _question(name: str, as_of: datetime | None, values: dict[str, Any]) -> Ques
         "then": SQL["then_stored"],
         "known": "JOIN known ON known.source = m.source",
     }
-    return Question(f"{SQL['then_known']} {filled_in(SQL[name], **parts)}", values | {"as_of": as_of})
+    return Statement(f"{SQL['then_known']} {filled_in(SQL[name], **parts)}", values | {"as_of": as_of})
 
 
 def _wanted(series: Sequence[Series]) -> dict[str, Any]:

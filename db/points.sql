@@ -19,7 +19,7 @@ SELECT number::int - 1, point.pulled_at, coalesce(point.value, 'NaN') FROM {want
 
 -- name: latest
 -- The last row of the same span.
-SELECT number::int - 1, point.pulled_at, point.value FROM {wanted}, LATERAL (
+SELECT number::int - 1, point.pulled_at, coalesce(point.value, 'NaN') FROM {wanted}, LATERAL (
     SELECT m.pulled_at, {value} AS value FROM metrics m {since}
     WHERE m.source = wanted.source
         AND (m.asset, m.metric_name, m.pulled_at) >= (wanted.asset, wanted.metric, '-infinity'::timestamp)

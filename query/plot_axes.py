@@ -1,4 +1,4 @@
-"""The axes of a plot: dates in UTC, amounts with their unit, words where nobody has put others. Loads matplotlib."""
+"""The axes of a plot: dates in UTC, amounts with their unit, and labels that leave the caller's alone."""
 
 from collections.abc import Sequence
 from datetime import UTC
@@ -10,7 +10,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.text import Text
 from matplotlib.ticker import Formatter, LogLocator, MaxNLocator, NullFormatter
 
-from query.amounts import MARKS, amount
+from query.amount_text import MARKS, amount
 
 TICKS, STEPS = 6, (1, 2, 2.5, 5, 10)
 FEW_DECADES = 3
@@ -18,18 +18,18 @@ QUIET = "#595959"
 
 
 class Amounts(Formatter):
-    """The ticks of an axis as amounts, with as few digits as tell them apart; knows what is drawn on the axes."""
+    """Writes the ticks of an axis as amounts with few digits, and remembers what plots has drawn on these axes."""
 
     def __init__(self) -> None:
         self.unit = ""
-        self.drawn: list[Any] = []  # by query.plots
+        self.drawn: list[Any] = []  # plots.Drawn
         self._within = 0.0
         self._written: dict[Text, str] = {}
         self._message: Text | None = None
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         """A value as text, as exact as the ticks are."""
-        del pos  # it reads the same wherever it stands
+        del pos
         return amount(x, self.unit, self._within)
 
     def format_ticks(self, values: Sequence[float]) -> list[str]:
@@ -38,26 +38,26 @@ class Amounts(Formatter):
         self._within = float(steps.min()) / 100 if steps.size else 0.0
         return [self(value) for value in values]
 
-    def write(self, place: Text, words: str) -> None:
-        """Write into a place, unless the caller has written something there."""
+    def write(self, place: Text, text: str) -> None:
+        """Write a title or a label, unless the caller has written another text there."""
         if place.get_text() in ("", self._written.get(place)):
-            place.set_text(words)
+            place.set_text(text)
             place.set_parse_math(False)  # an asset's name may have dollars
-            self._written[place] = words
+            self._written[place] = text
 
-    def show_message(self, axes: Axes, words: str) -> None:
-        """Say in the middle, in place of any ticks, why nothing is drawn; with no words no more."""
+    def show_message(self, axes: Axes, text: str) -> None:
+        """Write in the middle, in place of ticks, why nothing is drawn; an empty text takes the message away."""
         if self._message is not None:
             self._message.remove()
             self._message = None
             axes.tick_params(bottom=True, labelbottom=True, left=True, labelleft=True)
-        if words:
-            self._message = axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center")
+        if text:
+            self._message = axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
             axes.tick_params(which="both", bottom=False, labelbottom=False, left=False, labelleft=False)
 
 
 class LogTicks(LogLocator):
-    """Decades; where these are few also 2 and 5 of each, and within one decade even steps."""
+    """Ticks at decades; of few decades also at 2 and 5, and within one decade at even steps."""
 
     def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
         """The ticks between two positive values."""
@@ -69,13 +69,13 @@ class LogTicks(LogLocator):
 
 
 def amounts_of(axes: Axes) -> Amounts:
-    """What is known of these axes."""
+    """The formatter of these axes, or a new one."""
     found = axes.yaxis.get_major_formatter()
     return found if isinstance(found, Amounts) else Amounts()
 
 
 def scale_axes(axes: Axes, amounts: Amounts, unit: str, *, log: bool) -> None:
-    """Few ticks that can be read, on a linear or a log scale; a unit that is no mark of a number beside the axis."""
+    """Set few readable ticks on a linear or a log scale; a unit that numbers do not carry stands beside the axis."""
     dates = AutoDateLocator(tz=UTC, minticks=3)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(dates)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(dates, tz=UTC))  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Frames of query_data as pictures: a line for each column over its dates. Loads pandas and matplotlib."""
+"""Draws frames of query_data: a line for each column over its dates. Loads pandas and matplotlib."""
 
 import sys
 import threading
@@ -12,6 +12,7 @@ import pandas as pd
 
 from model.errors import BadQuestion, ConfigurationError
 from model.values import DAY, Series
+from query.joined_points import LONGEST_STEP
 from sources import unit_of
 
 try:
@@ -25,12 +26,19 @@ except ImportError as absent:
         f"plots need matplotlib ({absent}): {sys.executable} -m pip install 'matplotlib>=3.9,<4'"
     ) from absent
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito's, less yellow
-STYLES = ("-", "--", ":")  # with the colours, 21 lines that are told apart
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+)  # of Okabe and Ito
+STYLES = ("-", "--", ":")  # with the colours, 21 lines that one can tell apart
 GREY = "#C8C8C8"
 MOST_NAMED = 20  # entries of the legend
 MOST_LINES = 500
-LONGEST_STEP = 5  # usual steps of a series; two points further apart are not joined
 SIZE = (10.0, 4.5)  # inches
 NOW = "as known now"
 NO_POINTS = "no points in this window"
@@ -45,13 +53,13 @@ class Drawn(NamedTuple):
 
     line: Line2D
     column: str
-    holds: tuple[str, str, str]  # what its frame is of, from where, and as known when
+    subject: tuple[str, str, str]  # of its frame: asset and metric, source, as known when
     unit: str
     last: float  # NaN where it has no point
     named: bool  # in the legend; others are grey
 
     def values(self) -> Floats:
-        """What it was given, NaN where there is nothing."""
+        """The values that the line was given, NaN in gaps."""
         return np.asarray(self.line.get_ydata(orig=True), dtype=float)
 
 
@@ -63,23 +71,23 @@ def plot(
     unit: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """A line for each column of a frame of query_data over its UTC dates; the axes, to go on with.
+    """Draw a line for each column of a frame of query_data over its UTC dates; returns the axes.
 
-    A line joins neighbouring points only: it is broken where a frame of days has NaN, and where two points are further
-    apart than five of its usual steps; a point without neighbours is a dot. Amounts have the unit that `attrs` names;
-    where columns differ in it, the legend has the units. pandas keeps `attrs` through arithmetic: of a ratio or a
-    change, say the `unit` ("" for a plain number, "%") and the `title`. On a log scale, values of 0 or less are left
-    out, and counted below. The legend has the twenty names of the largest last values. Without `ax`, the axes are those
-    of a new figure: pyplot's, for it to show once, or in another thread than the main one a figure of its own. Raises
-    BadQuestion for what can't be drawn, ConfigurationError where matplotlib is missing.
+    A line joins only neighbouring points: it is broken where a frame of days has NaN, and where two points are further
+    apart than five of its usual steps. A point without neighbours is a dot. Amounts have the unit that `attrs` names;
+    where columns have different units, the legend names them. pandas keeps `attrs` through arithmetic: for a ratio or a
+    change, give the `unit` ("" for a plain number, "%") and the `title`. On a log scale, values of 0 or less are left
+    out and counted below. The legend names the twenty lines with the largest last values. Without `ax`, the axes are
+    those of a new figure: one of pyplot, or in a thread other than the main one a figure of its own. Raises BadQuestion
+    for data that can't be drawn, ConfigurationError where matplotlib is missing.
     """
     frame = _checked(data)
     if ax is not None and not isinstance(ax, Axes):
-        raise BadQuestion(f"ax is no Axes of matplotlib, but {type(ax).__name__}: give one of them")
+        raise BadQuestion(f"ax is no Axes of matplotlib, but {type(ax).__name__}: give an Axes, such as plt.gca()")
     log = log or (ax is not None and ax.get_yscale() == "log")
     values = frame.to_numpy()
     if log and not (ax and ax.lines) and np.isfinite(values).any() and not (values > 0).any():
-        raise BadQuestion("no value is above 0, so a log scale has nothing to show: leave out log=True")
+        raise BadQuestion("no value is above 0, so a log scale shows nothing: leave out log=True")
     axes = ax or _new_axes()
     amounts = amounts_of(axes)
     drawn: list[Drawn] = amounts.drawn
@@ -87,7 +95,7 @@ def plot(
     scale_axes(axes, amounts, _only({each.unit for each in drawn}), log=log)
     _dot(drawn, log=log)
     _span(axes, drawn)
-    shared = [_only(set(parts)) for parts in zip(*(each.holds for each in drawn), strict=True)]
+    shared = [_only(set(parts)) for parts in zip(*(each.subject for each in drawn), strict=True)]
     amounts.write(axes.title, ", ".join(part for part in shared if part not in ("", NOW)))
     amounts.write(axes.xaxis.label, _left_out(drawn, log=log))
     if title is not None:
@@ -99,7 +107,7 @@ def plot(
 
 
 def _checked(data: Any) -> pd.DataFrame:
-    """The columns as floats under sorted UTC times without a zone; raises BadQuestion for what can't be drawn."""
+    """The columns as floats under sorted UTC times without a zone; raises BadQuestion where they can't be drawn."""
     frame = data.to_frame("value" if data.name is None else data.name) if isinstance(data, pd.Series) else data
     if not isinstance(frame, pd.DataFrame):
         raise BadQuestion(f"{type(data).__name__} can't be drawn: {GIVE}")
@@ -137,12 +145,13 @@ def _new_axes() -> Axes:
 
 def _draw(axes: Axes, drawn: list[Drawn], frame: pd.DataFrame, unit: str | None) -> None:
     """A line for each column, in their order; colours in the order of the last values."""
-    holds, values = _holds(frame), frame.to_numpy()
+    by_column, values = _series_by_column(frame.attrs), frame.to_numpy()
+    subject = _subject(frame, by_column)
     last = [_last(values[:, position]) for position in range(values.shape[1])]
     ranks = {position: rank for rank, position in enumerate(_largest_first(last))}
     taken = sum(each.named for each in drawn)
     times = pd.DatetimeIndex(frame.index)
-    own_times = bool((times != times.normalize()).any())  # of each column; NaN is then no gap
+    own_times = bool((times != times.normalize()).any())  # each column has its own times, and a NaN is no gap
     for position, column in enumerate(map(str, frame.columns)):
         there = np.isfinite(values[:, position]) | (not own_times)
         at, shown = _broken(times.to_numpy()[there], values[there, position])
@@ -153,12 +162,13 @@ def _draw(axes: Axes, drawn: list[Drawn], frame: pd.DataFrame, unit: str | None)
             line.set(color=COLOURS[number], linestyle=STYLES[step % len(STYLES)])
         else:
             line.set(color=GREY, linewidth=0.8, zorder=1.5)
-        of_column = _unit(column, frame.attrs) if unit is None else unit
-        drawn.append(Drawn(line, column, holds, of_column, last[position], named))
+        series = [by_column[column]] if column in by_column else []
+        own_unit = frame.attrs.get("unit") or unit_of(series) if unit is None else unit
+        drawn.append(Drawn(line, column, subject, own_unit, last[position], named))
 
 
 def _broken(times: Times, values: Floats) -> tuple[Times, Floats]:
-    """The same points, with a NaN between any two that are too far apart to be joined."""
+    """The same points, with a NaN between two points that are too far apart to be joined."""
     there = np.flatnonzero(np.isfinite(values))
     if there.size < 2:
         return times, values
@@ -179,7 +189,7 @@ def _dot(drawn: Iterable[Drawn], *, log: bool) -> None:
 
 
 def _span(axes: Axes, drawn: Iterable[Drawn]) -> None:
-    """A day on both sides of a single time; otherwise as matplotlib does."""
+    """Show a day on both sides of a single time; otherwise leave the limits to matplotlib."""
     times = {at for each in drawn for at in np.unique(np.asarray(each.line.get_xdata(orig=True)))[:2]}
     axes.autoscale(axis="x")
     if len(times) == 1:
@@ -188,12 +198,13 @@ def _span(axes: Axes, drawn: Iterable[Drawn]) -> None:
 
 
 def _left_out(drawn: Iterable[Drawn], *, log: bool) -> str:
-    """What has values and is not shown."""
+    """How many values are not shown, and why."""
     values = [each.values() for each in drawn]
     infinite = sum(int(np.isinf(each).sum()) for each in values)
     hidden = sum(int((np.isfinite(each) & (each <= 0)).sum()) for each in values) if log else 0
-    told = [f"not shown on a log scale: {hidden:,} of 0 or less"] if hidden else []
-    return "; ".join([*told, *([f"not shown: {infinite:,} infinite"] if infinite else [])])
+    texts = [f"not shown on a log scale: {hidden:,} of 0 or less"] if hidden else []
+    texts += [f"not shown: {infinite:,} infinite"] if infinite else []
+    return "; ".join(texts)
 
 
 def _legend(axes: Axes, drawn: Sequence[Drawn], shared: Sequence[str], *, units: bool) -> None:
@@ -203,7 +214,7 @@ def _legend(axes: Axes, drawn: Sequence[Drawn], shared: Sequence[str], *, units:
     entries = [(each.line, _entry(each, shared, unit=units)) for each in chosen]
     if more := len(drawn) - len(chosen):
         entries.append((Line2D([], [], color=GREY), f"and {more:,} more"))
-    # A layout engine makes room beside the axes.
+    # Only a layout engine leaves space for a legend beside the axes.
     place = (1.0, 1.0) if axes.figure.get_figure(root=True).get_layout_engine() else None
     lines, names = zip(*entries, strict=True)
     legend = axes.legend(lines, names, loc="upper left", bbox_to_anchor=place, fontsize="small", frameon=place is None)
@@ -212,11 +223,11 @@ def _legend(axes: Axes, drawn: Sequence[Drawn], shared: Sequence[str], *, units:
 
 
 def _entry(drawn: Drawn, shared: Sequence[str], *, unit: bool) -> str:
-    """What tells a line from the others: its column, with what its frame holds, and its unit, where these differ."""
-    told = [part for part, common in zip(drawn.holds, shared, strict=True) if part and not common]
-    if not told or (drawn.column != "value" and drawn.column not in drawn.holds[0].split(" ")):
-        told.insert(0, drawn.column)
-    name = ", ".join(told)
+    """The name of a line in the legend: its column, and the parts of its subject and the unit in which lines differ."""
+    parts = [part for part, common in zip(drawn.subject, shared, strict=True) if part and not common]
+    if not parts or (drawn.column != "value" and drawn.column not in drawn.subject[0].split(" ")):
+        parts.insert(0, drawn.column)
+    name = ", ".join(parts)
     if not np.isfinite(drawn.last):
         return f"{name} (no points)"
     return f"{name} ({drawn.unit})" if unit and drawn.unit else name
@@ -237,33 +248,25 @@ def _largest_first(last: Sequence[float]) -> list[int]:
     return sorted(range(len(last)), key=lambda position: (np.isnan(last[position]), -last[position]))
 
 
-def _holds(frame: pd.DataFrame) -> tuple[str, str, str]:
-    """The asset and metric that all of a frame of query_data is of, its source, and what as_of was."""
+def _subject(frame: pd.DataFrame, by_column: Mapping[str, Series]) -> tuple[str, str, str]:
+    """What all columns of a frame have in common: the asset and metric, the source, and the instant of as_of."""
     attrs = frame.attrs
-    names = [attrs.get("asset") or attrs.get("asked", {}).get("entity"), attrs.get("metric")]
-    if frame.shape[1] == 1:  # of a wide one, whose columns differ in it
-        names = [name or _part(frame.columns[0], attrs, part) for part, name in enumerate(names, start=1)]
+    only = by_column.get(str(frame.columns[0])) if frame.shape[1] == 1 else None
+    source, asset, metric = (attrs.get(name) or (only and getattr(only, name)) for name in Series._fields)
+    names = attrs.get("asked", {}).get("entity") or asset, metric
     as_of = attrs.get("as_of")
     return (
         " ".join(str(name) for name in names if name),
-        str(attrs.get("source") or ""),
+        str(source or ""),
         f"as known at {datetime.fromisoformat(as_of):%Y-%m-%d %H:%M} UTC" if as_of else NOW,
     )
 
 
-def _part(column: object, attrs: Mapping[Hashable, Any], part: int) -> str:
-    """The column, where it is this part of any of the series: its asset or its metric."""
-    each = (series.split(" ", 1) for series in attrs.get("series", "").split("; ") if series)
-    parts = ((source, *rest.rsplit(" ", 1)) for source, rest in each)
-    return str(column) if any(of[part] == column for of in parts) else ""
-
-
-def _unit(column: str, attrs: Mapping[Hashable, Any]) -> str:
-    """The unit that all of a frame has, or else that of the series in this column, where it can be told."""
-    if attrs.get("unit"):
-        return str(attrs["unit"])
-    words = column.split(" ")
-    if "entity" in attrs.get("asked", {}) and len(words) == len(Series._fields):
-        return unit_of([Series(*words)])
-    source, metric = attrs.get("source"), attrs.get("metric")
-    return unit_of([(source, "", metric or column)]) if source else ""
+def _series_by_column(attrs: Mapping[Hashable, Any]) -> dict[str, Series]:
+    """The series of a frame of query_data, by the names that its columns may have: asset, metric, or all three."""
+    found: dict[str, Series] = {}
+    for text in filter(None, attrs.get("series", "").split("; ")):
+        source, _, rest = text.partition(" ")
+        series = Series(source, *rest.rsplit(" ", 1))
+        found |= dict.fromkeys((series.metric, series.asset, text), series)
+    return found

@@ -1,29 +1,25 @@
-"""The database as those see it who ask: one read-only session, and the names of what is there."""
+"""One read-only session for all questions, and the names of what is stored and configured."""
 
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
 
 from db.coverage import StoredSeries, stored_series
 from db.reader import Reader
 from db.setup import Database, has_tables, need_schema
 from model.errors import ConfigurationError
 from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, ROOT, Settings
-from model.values import Series
-from query.names import Names, Wanted
+from query.series_names import Names, SeriesFilter
 from sources import SOURCES
 from sources.config import Asset, valid_rows
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 class QuerySession:
-    """Opened at the first question and kept; thread-safe. Another DATABASE_URL or a fork opens another one."""
+    """Opens a reader at the first question and keeps it; thread-safe. Another DATABASE_URL or a fork gets a new one."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
@@ -31,13 +27,13 @@ class QuerySession:
         self._opened_for: tuple[str, int] | None = None
 
     def reader(self) -> Reader:
-        """The session; raises ConfigurationError where there is no database, or nothing in it. None is made."""
+        """The reader; raises ConfigurationError where there is no database, or nothing in it. It creates none."""
         settings = Settings.read()
         wanted = settings.get(DATABASE_URL), os.getpid()
         with self._turn:
             if self._reader is None or self._opened_for != wanted:
                 if self._reader and self._opened_for and self._opened_for[1] == wanted[1]:
-                    self._reader.close()  # but not that of the process we are a fork of
+                    self._reader.close()  # a fork must not close the session of its parent
                 self._reader, self._opened_for = _open(settings), wanted
             return self._reader
 
@@ -45,34 +41,14 @@ class QuerySession:
         """The names of what is stored and configured."""
         return Names(self.stored, configs())
 
-    def stored(self, wanted: Wanted) -> list[StoredSeries]:
-        """The series that were ever asked for, of a source, of assets of about these names, of these metrics."""
+    def stored(self, wanted: SeriesFilter) -> list[StoredSeries]:
+        """The series that were ever requested and fit; see db.coverage.stored_series about names of assets."""
         sources = None if wanted.source is None else [wanted.source]
         return self.reader().do(lambda cursor: stored_series(cursor, sources, wanted.assets, wanted.metrics))
 
-    def batches(self, series: Sequence[Series], points: int) -> Iterator[list[Series]]:
-        """The same series in order, some together that have about so many points, each once at least."""
-        metrics = tuple({each.metric for each in series})
-        counts = {each.series: each.points for each in self.stored(Wanted(metrics=metrics))}
-        yield from batched(series, lambda each: counts.get(each, 0), points)
-
-
-def batched(items: Iterable[T], points: Callable[[T], int], most: int) -> Iterator[list[T]]:
-    """The same items in order, so many together as have no more points, each once at least."""
-    batch, held = list[T](), 0
-    for item in items:
-        size = points(item)
-        if batch and held + size > most:
-            yield batch
-            batch, held = [], 0
-        batch.append(item)
-        held += size
-    if batch:
-        yield batch
-
 
 def configs() -> dict[str, list[Asset]]:
-    """The right rows of each source's config file, as it is now; what is wrong with it is logged once."""
+    """The valid rows of each source's config file, as it is now; wrong rows are logged once."""
     found = {}
     for name, source in SOURCES.items():
         file = ROOT / source.CONFIG
@@ -91,7 +67,7 @@ def _config(name: str, file: Path, version: tuple[int, int] | None) -> list[Asse
 
 
 def fill(settings: Settings, source: str | None = None) -> str:
-    """The command that fetches what there is of a source, or of all that can be asked with the keys that are set."""
+    """The command that fills the tables from a source, or from all sources for which the keys are set."""
     if source:
         return f"python main.py backfill {source}"
     names = [name for name, source in SOURCES.items() if settings.get(source.KEY_VARIABLE) or not source.KEY_REQUIRED]

@@ -1,4 +1,4 @@
-"""What to say of a name that is not found: the nearest ones, what there is in its place, or how to fetch it."""
+"""Errors for names that are not found: they name the nearest ones, what there is instead, or how to fetch it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -22,11 +22,14 @@ def unknown_asset(
     every: Sequence[StoredSeries],
     configs: Mapping[str, Sequence[Asset]],
 ) -> BadQuestion:
-    """Why there is no such metric of an asset, or no such asset: `having` is what has points of it, by source."""
+    """Why there is no such asset, or no such metric of it.
+
+    By source, `having` are its series that have points, `asked` those that the API was asked for.
+    """
     where = f"{source} has" if source else "there is"
     for name, series in asked.items():
         if any(each.metric == metric for each in series):
-            return BadQuestion(f"{name} was asked for {metric} of {asset!r}, and has had nothing so far")
+            return BadQuestion(f"{name} was asked for {metric} of {asset!r}, but has returned no point so far")
     if row := _configured(asset, metric, source, configs):
         return BadQuestion(
             f"nothing is stored yet of {' '.join(filter(None, (row[1].asset, metric)))}: {_fetch(*row, metric)}"
@@ -56,7 +59,7 @@ def unknown_metric(
 
 
 def some(names: Iterable[str], near: str = "") -> str:
-    """A few of these names, those most like the given one first."""
+    """A few of these names, those most like `near` first."""
     known = sorted(set(names))
     ordered = dict.fromkeys([*close_names(near, known, SHOWN), *known])
     return first_of(list(ordered), SHOWN)
@@ -65,7 +68,7 @@ def some(names: Iterable[str], near: str = "") -> str:
 def _configured(
     asset: str, metric: str | None, source: str | None, configs: Mapping[str, Sequence[Asset]]
 ) -> tuple[str, Asset] | None:
-    """The first row of a config that has it."""
+    """The first row of a config that has this asset and metric, with its source."""
     for name, rows in configs.items():
         for row in rows if source in (None, name) else ():
             called = asset.casefold() in (row.asset.casefold(), row.entity.casefold())

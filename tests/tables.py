@@ -11,7 +11,6 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
 from db.points import of_series
-from db.points import points as asked_points
 from db.pulls import RunEnd
 from db.store import Store
 from model.errors import ConfigurationError
@@ -110,7 +109,8 @@ def points_of_series(
 ) -> list[tuple[datetime, float | None]]:
     """The points of one series in [start, end), as they were known at an instant if `as_of` is given."""
     asked = of_series([Series(source, asset, metric)], Window(start, end), as_of)
-    return [(at, value) for _, at, value in asked_points(cursor, asked)]
+    cursor.execute(*asked)
+    return [(at, value) for _, at, value in sorted(cursor)]
 
 
 def known_at(session: Connection, as_of: datetime, source: str) -> list[float | None]:

@@ -38,7 +38,7 @@ def gaps(url: str, words: str = "artemis --json") -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def asked_for(api: FakeApi, since: int = 0) -> list[tuple[str, str]]:
+def configured_targets(api: FakeApi, since: int = 0) -> list[tuple[str, str]]:
     """First and last day of each request, sorted, from one of them on."""
     queries = [parse_qs(request.query) for request in api.requests[since:]]
     return sorted((query["startDate"][0], query["endDate"][0]) for query in queries)
@@ -97,7 +97,7 @@ def test_a_backfill_of_gaps_asks_only_for_what_was_never_asked_for(database_url:
         for window in ("--start 2024-01-10 --end 2024-02-01", "--start 2024-03-01 --end 2024-04-01"):
             backfill(api, database_url, window)
         backfill(api, database_url, "--gaps --end 2024-05-01")
-        assert asked_for(api, since=2) == [("2024-02-01", "2024-02-29"), ("2024-04-01", "2024-04-30")]
+        assert configured_targets(api, since=2) == [("2024-02-01", "2024-02-29"), ("2024-04-01", "2024-04-30")]
         done = backfill(api, database_url, "--gaps --end 2024-05-01")
         assert (len(api.requests), "nothing to ask: all 1 series are without such a gap" in done.stdout) == (4, True)
 
@@ -112,7 +112,7 @@ def test_with_retry_empty_it_asks_again_where_the_api_had_nothing(database_url: 
         assert len(api.requests) == 1
         backfill(api, database_url, f"--gaps --retry-empty {window}")
     assert len(empty) > 2
-    assert asked_for(api, since=1) == [(empty[0], empty[-1])]  # one call in place of one for each
+    assert configured_targets(api, since=1) == [(empty[0], empty[-1])]  # one call in place of one for each
 
 
 def test_the_command_that_the_report_names_asks_for_all_that_never_was(database_url: str) -> None:

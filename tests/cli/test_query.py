@@ -127,7 +127,7 @@ def test_the_newest_value_of_each_asset_by_asset_and_in_a_table_by_value(url: st
 def test_of_an_earlier_instant_the_newest_value_is_that_of_then_and_what_has_none_is_counted(url: str) -> None:
     done = asked(url, "latest PRICE --source artemis --as-of 2024-01-02")
     assert done.stdout == "asset,pulled_at,PRICE\n"
-    assert "of 2 assets 2 have no value of PRICE then" in done.stderr
+    assert "2 of 2 assets had no value of PRICE then" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_of_an_earlier_instant_the_newest_value_is_that_of_then_and_what_has_non
         ("query sol PRICE TVL --source artemis", "TVL"),
         ("query sol PRICE --source artmis", "did you mean artemis?"),
         ("query sol PRICE --source artemis --start 2024-02-01 --end 2024-02-01", "the window is empty"),
-        ("query sol PRICE --source artemis --start yesterday", "'yesterday' is no instant"),
+        ("query sol PRICE --source artemis --start yesterday", "'yesterday' is not a time"),
         ("query sol PRICE --source artemis --out nowhere/x.csv", "nowhere/x.csv: can't be written: No such file"),
         ("query sol PRICE --source artemis --out . --format csv", ".: can't be written: it is not a regular file"),
         (
@@ -149,7 +149,7 @@ def test_of_an_earlier_instant_the_newest_value_is_that_of_then_and_what_has_non
         ),
         ("query sol PRICE --source artemis --out x --format table", "--format table is for a screen"),
         ("query sol PRICE --source artemis --out x.xlsx", "--out x.xlsx: write a file that ends in .csv, .json, "),
-        ("query sol PRICE --out x.png --format csv --plot ./x.png", "--plot x.png: that is the file of --out"),
+        ("query sol PRICE --out x.png --format csv --plot ./x.png", "--plot x.png: --out writes to the same file"),
         ("query sol PRICE --source artemis --plot x.gif", "--plot x.gif: write a file that ends in .png"),
         ("query all PRICE FEES --source artemis --plot x.png", "--plot draws one metric of all assets"),
         ("latest PRISE", "did you mean PRICE?"),

@@ -234,7 +234,7 @@ def test_a_page_of_ten_times_as_many_series_is_hardly_larger(database_url: str, 
     rows(EVERY_OTHER_DAY, 300)
     text = written(database_url, tmp_path / "many.html", "artemis")
     assert len(text) < few + 1000 < 100_000
-    assert "The 10 series with the most holes, lost days first; the other 290:" in text
+    assert "The 10 series with the most gaps, lost days first; the other 290:" in text
 
 
 def test_a_metric_that_exists_only_live_has_its_days(open_store: Opener, database_url: str, tmp_path: Path) -> None:

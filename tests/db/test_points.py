@@ -8,12 +8,13 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
 from db import points as ask
+from db.columns import copied
 from db.reader import Reader
 from db.setup import Database
 from db.store import Store
 from model.values import DAY, Answered, Series, Verb, Window
-from query.dates import window
-from query.frames import decode
+from query.question import time_of
+from query.time_arguments import window
 from tests.tables import DONE, START, Opener, Rows, now, point, points
 
 ALWAYS = window(None, None)
@@ -36,7 +37,7 @@ def instants(open_store: Opener, rows: Rows) -> list[datetime | None]:
     return [*found, None]
 
 
-def answer(reader: Reader, question: ask.Question) -> list[tuple[str, datetime, float]]:
+def answer(reader: Reader, question: ask.Statement) -> list[tuple[str, datetime, float]]:
     found = sorted(reader.rows(*question), key=lambda row: row[0])  # of each series the order is the database's
     return [(NAMES[number], at.replace(tzinfo=UTC), value) for number, at, value in found]
 
@@ -86,10 +87,8 @@ def test_most_limits_the_points_of_each_series(reader: Reader, instants: list[da
 def test_a_copy_says_the_same_as_rows(reader: Reader, instants: list[datetime | None]) -> None:
     for as_of in instants:
         question = ask.of_series(WANTED, ALWAYS, as_of)
-        copied = decode(reader.copy(*question))
-        at = [datetime.fromtimestamp(each / 1e6, UTC) for each in copied.at.tolist()]
-        numbers = [NAMES[number] for number in copied.series.tolist()]
-        assert list(zip(numbers, at, copied.value.tolist(), strict=True)) == answer(reader, question)
+        found = sorted(copied(reader, question).rows())
+        assert [(NAMES[number], time_of(at), value) for number, at, value in found] == answer(reader, question)
 
 
 def test_a_time_before_1970_and_one_of_microseconds_is_exact(reader: Reader, rows: Rows) -> None:
@@ -97,7 +96,7 @@ def test_a_time_before_1970_and_one_of_microseconds_is_exact(reader: Reader, row
     for at in times:
         rows("INSERT INTO metrics (source, asset, metric_name, pulled_at, value) VALUES ('x', 'a', 'M', %s, 'NaN')", at)
     question = ask.of_series([Series("x", "a", "M")], Window(times[0], times[1] + DAY))
-    assert decode(reader.copy(*question)).at.tolist() == [-1, int(times[1].timestamp()) * 10**6 + 1]
+    assert [time_of(at) for _, at, _ in copied(reader, question).rows()] == times
 
 
 def test_what_another_source_has_loaded_makes_nothing_known(

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 import query_data
 from model.values import Verb
-from query.amounts import amount
+from query.amount_text import amount
 from query.plots import MOST_LINES, MOST_NAMED
 from tests.commands import ROOT
 from tests.tables import START, Opener, point, points, refusal
@@ -225,7 +225,7 @@ def test_ticks_are_few_and_told_apart(values: list[float], log: bool) -> None:
 
 def test_columns_of_different_units_have_them_in_the_legend() -> None:
     made = frame("", PRICE=[1, 2], EARNINGS_YIELD=[0.1, 0.2], DAU=[8, 9])
-    made.attrs |= {"asset": "sol", "metric": ""}
+    made.attrs |= {"asset": "sol", "metric": "", "series": "; ".join(f"artemis sol {column}" for column in made)}
     axes = query_data.plot(made)
     assert legend(axes) == ["DAU", "PRICE (USD)", "EARNINGS_YIELD (%)"]
     assert ticks(axes)[0] == "0"

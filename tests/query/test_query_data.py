@@ -90,7 +90,7 @@ def test_a_window_is_half_open_and_takes_dates_in_every_form(open_store: Opener,
     ids=repr,
 )
 def test_what_is_no_instant_is_refused_with_what_would_be_one(when: object) -> None:
-    wanted = "is no instant: write 2026-11-17 or 2026-11-17T09:00, or give a date, a datetime, a pandas"
+    wanted = "is not a time: write 2026-11-17 or 2026-11-17T09:00, or give a date, a datetime, a pandas"
     for name in ("start", "end", "as_of"):
         with pytest.raises(ValueError, match=wanted):
             q.series("solana", "TVL", **{name: when})  # type: ignore[arg-type]
@@ -229,7 +229,7 @@ def test_a_day_at_the_ends_of_the_calendar_has_no_points_or_is_refused(open_stor
         try:
             assert q.cross_section(metric, date).empty
         except BadQuestion as error:
-            assert str(error) == f"{date} is no day that can have points"  # noqa: PT017 - or none, as the metric is
+            assert str(error) == f"no series can have points on {date}: give a date from 2000 on"  # noqa: PT017 - or none, as the metric is
     assert q.series("coin", "PRICE", start="1999-01-01", end="9999-12-31", daily=True)["value"].tolist() == [1.0]
 
 
@@ -257,7 +257,7 @@ def test_what_would_not_fit_the_memory_is_refused_with_what_would(
     load(open_store, *points(*range(10)), *points(*range(10), asset="ethereum"))
     monkeypatch.setattr("query.frames.MOST_CELLS", 19)
     told = refused(lambda: q.panel("TVL"))
-    assert told.startswith("a frame of 10 times and 2 columns takes too much memory: ask for a window")
+    assert told.startswith("a frame of 10 times and 2 columns takes too much memory: give a window")
     assert len(q.panel("TVL", end="2024-01-05")) == 4
 
 
@@ -270,6 +270,14 @@ def test_chunks_hold_what_a_panel_would(open_store: Opener, monkeypatch: pytest.
     together = pd.concat(chunks)
     pivoted = together.reset_index().pivot(index="pulled_at", columns="asset", values="value")
     assert pivoted.to_dict() == q.panel("TVL", start="2024-01-02").to_dict()
+
+
+def test_a_series_larger_than_a_chunk_comes_in_pieces(open_store: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    load(open_store, *points(0, 1, 2, 3))
+    monkeypatch.setattr(q, "CHUNK", 2)
+    chunks = list(q.chunks("TVL"))
+    assert [len(chunk) for chunk in chunks] == [2, 2]
+    assert pd.concat(chunks)["value"].tolist() == q.series("solana", "TVL")["value"].tolist()
 
 
 def test_ten_thousand_assets_may_be_asked_at_once(open_store: Opener) -> None:
@@ -398,7 +406,7 @@ def test_a_window_that_is_empty_without_an_end_or_a_start_says_ever() -> None:
 
 def test_an_instant_that_no_utc_time_can_be_is_none() -> None:
     when = "0001-01-01T00:00+02:00"
-    assert refused(lambda: q.panel("TVL", start=when)).startswith(f"{when!r} is no instant: write 2026-11-17")
+    assert refused(lambda: q.panel("TVL", start=when)).startswith(f"{when!r} is not a time: write 2026-11-17")
 
 
 def test_of_a_cross_section_the_last_of_a_day_counts_where_times_are_not_the_apis_own_too(open_store: Opener) -> None:

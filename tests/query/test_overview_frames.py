@@ -123,7 +123,7 @@ def test_pulls_are_the_last_runs_the_newest_first(open_store: Opener) -> None:
     assert q.pulls(kind="pull", last=1).shape[0] == 1
     assert q.pulls("artemis").empty
     assert q.pulls(status="error").empty
-    with pytest.raises(BadQuestion, match="last=0: write how many runs, from 1 on"):
+    with pytest.raises(BadQuestion, match="last=0: give a number of runs, at least 1"):
         q.pulls(last=0)
 
 

@@ -6,7 +6,7 @@ from db.coverage import StoredSeries
 from model.errors import BadQuestion
 from model.text import nearest
 from model.values import Series
-from query.names import Names, Wanted
+from query.series_names import Names, SeriesFilter
 from query.unknown_names import some
 from sources.config import Asset
 
@@ -47,7 +47,7 @@ CONFIGS = {
 }
 
 
-def load(wanted: Wanted) -> list[StoredSeries]:
+def load(wanted: SeriesFilter) -> list[StoredSeries]:
     """As the database does, exactly: more than is wanted may come, and less must not matter."""
     folded = None if wanted.assets is None else {name.casefold() for name in wanted.assets}
     return [
@@ -114,7 +114,7 @@ def test_what_several_sources_have_is_refused_with_all_of_them() -> None:
         (("sol", "TVL"), "there is no TVL of 'sol': artemis has FEES, PRICE"),
         (("sol", "PRICE", "defilama"), "there is no source 'defilama': did you mean defillama?"),
         (("sol", "PRICE", "defillama"), "defillama has no asset 'sol': did you mean solana?"),
-        (("sol", "DAU"), "artemis was asked for DAU of 'sol', and has had nothing so far"),
+        (("sol", "DAU"), "artemis was asked for DAU of 'sol', but has returned no point so far"),
         (
             ("sol", "TXNS"),
             "nothing is stored yet of sol TXNS: python main.py backfill artemis --asset sol --metric TXNS",
@@ -140,7 +140,7 @@ def test_assets_asked_together_are_of_the_one_source_that_has_all_of_them() -> N
 
 def test_assets_of_different_sources_are_never_mixed() -> None:
     told = refused("FEES", ["sol", "uniswap-v2"], of="many")
-    assert told.startswith("no one source has FEES of all of these: sol in artemis, uniswap-v2 in defillama")
+    assert told.startswith("no source has FEES of all of these: sol in artemis, uniswap-v2 in defillama")
 
 
 def test_no_name_at_all_is_refused() -> None:
@@ -155,7 +155,7 @@ def test_an_asset_has_all_its_metrics_or_those_that_are_named_in_their_order() -
     assert NAMES.of_asset("uniswap", ["TVL"], "defillama") == [("defillama", "uniswap-v3", "TVL")]
     assert refused("sol", ["PRICE", "TVL"], of="of_asset") == "there is no TVL of 'sol': artemis has FEES, PRICE"
     told = refused("solana", ["FEES", "CHAIN_TVL"], of="of_asset")
-    assert told == "no one source has all of FEES, CHAIN_TVL of 'solana': ask for fewer"
+    assert told == "no source has all of FEES, CHAIN_TVL of 'solana': ask for fewer"
 
 
 def test_an_entity_is_the_same_thing_in_all_sources() -> None:
@@ -178,7 +178,7 @@ def test_a_series_that_was_asked_for_in_vain_is_told_from_one_that_was_not() -> 
         with pytest.raises(BadQuestion) as caught:
             Names(lambda _, each=each: [each], CONFIGS).one("sol", "DAU")  # type: ignore[misc]
         told.append(str(caught.value))
-    assert told[0] == "artemis was asked for DAU of 'sol', and has had nothing so far"
+    assert told[0] == "artemis was asked for DAU of 'sol', but has returned no point so far"
     assert told[1].startswith("nothing is stored yet of sol DAU: python main.py backfill artemis")
 
 

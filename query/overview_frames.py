@@ -6,29 +6,27 @@ from typing import TypeVar
 
 import pandas as pd
 
+from db import health as health_of
 from db import revisions as replaced
 from db.coverage import SeriesMap, StoredSeries, series_maps
-from db.points import ages
-from db.pulls import NEWEST_RUNS
 from db.reader import Reader
-from db.session import clock
 from model.errors import BadQuestion
 from model.settings import Settings
 from model.values import DAY, Series, Target, midnight
 from pipeline.gaps import in_rhythm
 from pipeline.health import diagnose
 from query.frames import TIME, any_table, table
-from query.names import Configs
+from query.series_names import Configs
 from sources import SOURCES, unit_of
 from sources.config import Asset
 
-NOT_ASKED_FOR = "not asked for"  # in no config, or a key is missing
+NOT_ASKED_FOR = "not asked for"  # the state of a series that no config has, or whose key is missing
 SERIES = dict.fromkeys(("source", "asset", "metric"), object)
 Key = TypeVar("Key", bound=Hashable)
 
 
 def sources(every: Iterable[StoredSeries]) -> pd.DataFrame:
-    """Assets, metrics, series and points of each source that has points."""
+    """The numbers of assets, metrics, series and points of each source that has points."""
     rows = []
     for source, of in _grouped(every, lambda series: series.source).items():
         assets, metrics = {each.series.asset for each in of}, {each.series.metric for each in of}
@@ -38,7 +36,7 @@ def sources(every: Iterable[StoredSeries]) -> pd.DataFrame:
 
 
 def assets(every: Iterable[StoredSeries], configs: Configs) -> pd.DataFrame:
-    """Each asset that has points: kinds, name and entity as the configs have them, number of metrics, points."""
+    """Each asset that has points: its kinds, name and entity in the configs, its numbers of metrics and points."""
     named: dict[tuple[str, str], list[Asset]] = defaultdict(list)
     for source, rows in configs.items():
         for row in rows:
@@ -54,7 +52,7 @@ def assets(every: Iterable[StoredSeries], configs: Configs) -> pd.DataFrame:
 
 
 def metrics(every: Iterable[StoredSeries]) -> pd.DataFrame:
-    """Each metric that has points: unit, number of assets, points."""
+    """Each metric that has points: its unit, its numbers of assets and points."""
     found = [
         (source, metric, unit_of([of[0].series]), len(of), sum(each.points for each in of))
         for (source, metric), of in _grouped(every, lambda series: (series.source, series.metric)).items()
@@ -63,9 +61,9 @@ def metrics(every: Iterable[StoredSeries]) -> pd.DataFrame:
 
 
 def coverage(reader: Reader, every: Sequence[StoredSeries], configs: Configs) -> pd.DataFrame:
-    """Days of each series ever asked for: stored, never asked for, empty, lost; and the span that was asked for."""
+    """The days of each series ever requested: stored, never requested, empty, lost; and the requested span."""
     wanted, configured = {each.series for each in every}, _targets(configs)
-    today = midnight(reader.do(clock))
+    today = midnight(reader.do(health_of.clock))
     rows = []
     for name, assets_, metrics_ in _by_source(wanted):
         source = SOURCES.get(name)  # None where its module is gone
@@ -79,14 +77,14 @@ def coverage(reader: Reader, every: Sequence[StoredSeries], configs: Configs) ->
 
 
 def freshness(reader: Reader, every: Sequence[StoredSeries], settings: Settings) -> pd.DataFrame:
-    """How old each series is, and what that means."""
+    """The age of each series, and its state."""
     names = list(dict.fromkeys(each.series.source for each in every))
     health = reader.do(lambda cursor: diagnose(cursor, settings, [name for name in names if name in SOURCES]))
     states = {(each.source, *name): state for each in health.sources for name, state in each.freshness.states.items()}
-    now, rows = reader.do(clock), []
+    now, rows = reader.do(health_of.clock), []
     for name in names:
         pairs = [each.series[1:] for each in every if each.series.source == name]
-        for age in reader.do(lambda cursor: ages(cursor, name, pairs)):  # noqa: B023
+        for age in reader.do(lambda cursor: health_of.ages(cursor, name, pairs)):  # noqa: B023
             series = Series(name, age.asset, age.metric)
             since = None if age.newest is None else now - age.newest
             state = states.get(series)
@@ -97,9 +95,9 @@ def freshness(reader: Reader, every: Sequence[StoredSeries], settings: Settings)
 def pulls(reader: Reader, source: str | None, kind: str | None, status: str | None, last: int) -> pd.DataFrame:
     """The last runs, the newest first."""
     if last < 1:
-        raise BadQuestion(f"last={last}: write how many runs, from 1 on")
+        raise BadQuestion(f"last={last}: give a number of runs, at least 1")
     only = {"source": source, "kind": kind, "status": status, "last": last}
-    return any_table(reader.table(NEWEST_RUNS, only)).set_index("pull_id")
+    return any_table(reader.table(health_of.RUNS, only)).set_index("pull_id")
 
 
 def revisions(reader: Reader, every: Sequence[StoredSeries]) -> pd.DataFrame:
@@ -114,7 +112,7 @@ def revisions(reader: Reader, every: Sequence[StoredSeries]) -> pd.DataFrame:
 
 
 def _grouped(every: Iterable[StoredSeries], key: Callable[[Series], Key]) -> dict[Key, list[StoredSeries]]:
-    """The series that have points, by a part of their names."""
+    """The series that have points, grouped by a part of their names."""
     found: dict[Key, list[StoredSeries]] = defaultdict(list)
     for each in every:
         if each.points:
@@ -123,7 +121,7 @@ def _grouped(every: Iterable[StoredSeries], key: Callable[[Series], Key]) -> dic
 
 
 def _by_source(wanted: Iterable[Series]) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Each source with the assets and metrics that are wanted of it."""
+    """Each source with its assets and metrics among these series."""
     found: dict[str, list[Series]] = defaultdict(list)
     for each in wanted:
         found[each.source].append(each)
@@ -132,9 +130,7 @@ def _by_source(wanted: Iterable[Series]) -> Iterator[tuple[str, list[str], list[
 
 
 def _days(source: str, series: SeriesMap) -> tuple[object, ...]:
-    counts = [
-        sum((hole.end - hole.start) // DAY for hole in holes) for holes in (series.never, series.empty, series.lost)
-    ]
+    counts = [sum((gap.end - gap.start) // DAY for gap in gaps) for gaps in (series.never, series.empty, series.lost)]
     asked = (series.answered[0].start, series.answered[-1].end - DAY) if series.answered else (None, None)
     return source, series.asset, series.metric, series.days, *counts, *asked
 

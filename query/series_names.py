@@ -1,4 +1,4 @@
-"""From what a person calls a series to the one that is meant: never a guess, never a mixture of sources."""
+"""Finds the series that a person names: it never guesses, and never mixes sources."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,35 +15,35 @@ from sources.config import Asset
 Configs = Mapping[str, Sequence[Asset]]  # the rows of each source
 
 
-class Wanted(NamedTuple):
-    """Which series are to be looked at: of all sources, assets or metrics where None is said."""
+class SeriesFilter(NamedTuple):
+    """Which series to load; None stands for all."""
 
     source: str | None = None
-    assets: tuple[str, ...] | None = None  # whatever their case
+    assets: tuple[str, ...] | None = None  # in any case
     metrics: tuple[str, ...] | None = None
 
 
 class Names:
-    """The names of what is stored, as `load` gives it, and of what the configs have.
+    """The names of the series that `load` finds in the tables, and of those in the configs.
 
-    An asset is called by its name in the table, whatever the case, or by the `entity` that the config has for it; what
-    is spelled exactly so comes first, then what differs in case, then the entity. The methods raise BadQuestion for a
-    name that is unknown, with the nearest ones, and for one that may mean several things, with all of them.
+    A name of an asset is its name in the table, or the `entity` that the config has for it, in any case. An exact match
+    is preferred, then one that differs in case, then the entity. The methods raise BadQuestion for an unknown name (it
+    lists the nearest names) and for a name that may mean several things (it lists all of them).
     """
 
-    def __init__(self, load: Callable[[Wanted], Sequence[StoredSeries]], configs: Configs) -> None:
+    def __init__(self, load: Callable[[SeriesFilter], Sequence[StoredSeries]], configs: Configs) -> None:
         self._load, self._configs = load, configs
         self._entities = {
             (source, row.asset): row.entity for source, rows in configs.items() for row in rows if row.entity
         }
 
     def source(self, name: str | None) -> str | None:
-        """A source by its name, whatever the case; None for None."""
+        """The source of this name, in any case; None for None."""
         if name is None:
             return None
         folded, known = _text(name, "source").casefold(), {source.casefold(): source for source in SOURCES}
-        if folded not in known:  # of a source that has no module any more, the table may still have something
-            known |= {each.series.source.casefold(): each.series.source for each in self._load(Wanted())}
+        if folded not in known:  # the table may have series of a source that has no module any more
+            known |= {each.series.source.casefold(): each.series.source for each in self._load(SeriesFilter())}
         if folded not in known:
             raise BadQuestion(
                 f"there is no source {name!r}: {nearest(name, known.values(), 'query_data.sources()', NEAREST)}"
@@ -51,21 +51,21 @@ class Names:
         return known[folded]
 
     def one(self, asset: str, metric: str, source: str | None = None) -> Series:
-        """The one series that is meant."""
+        """The series with this asset and metric."""
         return self.many(metric, [asset], source)[0]
 
     def many(self, metric: str, assets: Sequence[str] | None = None, source: str | None = None) -> list[Series]:
-        """The series of one metric in one source: of these assets, in their order, or of all that have it, sorted."""
+        """The series of one metric in one source: of these assets in their order, or of all assets, sorted."""
         source, metric = self.source(source), _text(metric, "metric").upper()
         if assets is None:
-            found = self._having(Wanted(source, None, (metric,)))
+            found = self._having(SeriesFilter(source, None, (metric,)))
             if not found:
-                raise unknown_metric(metric, source, self._load(Wanted(source)), self._configs)
+                raise unknown_metric(metric, source, self._load(SeriesFilter(source)), self._configs)
             return _of_one_source(found, metric)
         named = list(dict.fromkeys(_text(asset, "asset") for asset in assets))
         if not named:
             raise BadQuestion("no asset is named: leave assets out for all of them")
-        book = Book(self._having(self._like(source, named, (metric,))), self._entities)
+        book = SeriesByName(self._having(self._like(source, named, (metric,))), self._entities)
         each = [book.find(asset) for asset in named]
         for asset, by_source in zip(named, each, strict=True):
             if not by_source:
@@ -73,7 +73,7 @@ class Names:
         common = set.intersection(*(set(by_source) for by_source in each))
         if not common:
             where = some(f"{asset} in {' and '.join(has)}" for asset, has in zip(named, each, strict=True))
-            raise BadQuestion(f"no one source has {metric} of all of these: {where}: ask each source by itself")
+            raise BadQuestion(f"no source has {metric} of all of these: {where}: ask for those of one source")
         if len(common) > 1:
             raise _several(f"{metric} of {named[0]!r}", each[0])
         (only,) = common
@@ -81,12 +81,12 @@ class Names:
         return list(dict.fromkeys(found))  # two names may mean the same
 
     def of_asset(self, asset: str, metrics: Sequence[str] | None = None, source: str | None = None) -> list[Series]:
-        """The series of one asset in one source: of these metrics, in their order, or of all that it has, sorted."""
+        """The series of one asset in one source: of these metrics in their order, or of all its metrics, sorted."""
         source, asset = self.source(source), _text(asset, "asset")
         wanted = None if metrics is None else list(dict.fromkeys(_text(each, "metric").upper() for each in metrics))
         if wanted is not None and not wanted:
             raise BadQuestion("no metric is named: leave metrics out for all of them")
-        having = Book(self._having(self._like(source, [asset], None)), self._entities).find(asset)
+        having = SeriesByName(self._having(self._like(source, [asset], None)), self._entities).find(asset)
         if not having:
             raise self._unknown(asset, None, source)
         fitting = {name: fit for name, found in having.items() if (fit := _with_all(found, wanted or ()))}
@@ -94,7 +94,7 @@ class Names:
             for metric in wanted or ():
                 if not any(each.metric == metric for found in having.values() for each in found):
                     raise self._unknown(asset, metric, source)
-            raise BadQuestion(f"no one source has all of {', '.join(wanted or ())} of {asset!r}: ask for fewer")
+            raise BadQuestion(f"no source has all of {', '.join(wanted or ())} of {asset!r}: ask for fewer")
         if len(fitting) > 1:
             raise _several(repr(asset), fitting)
         (found,) = fitting.values()
@@ -102,7 +102,7 @@ class Names:
         return [by_metric[metric] for metric in wanted or sorted(by_metric)]
 
     def of_entity(self, entity: str, metrics: Sequence[str]) -> list[Series]:
-        """The series of the same thing in every source that has any of these metrics of it, by source and metric."""
+        """The series of an entity with any of these metrics, in every source, by source and metric."""
         folded, wanted = _text(entity, "entity").casefold(), [_text(each, "metric").upper() for each in metrics]
         if not wanted:
             raise BadQuestion("no metric is named")
@@ -112,7 +112,7 @@ class Names:
             raise BadQuestion(
                 f"no config has the entity {entity!r}: {nearest(entity, known, 'the column of the configs', NEAREST)}"
             )
-        having = self._having(Wanted(None, tuple(asset for _, asset in ours)))
+        having = self._having(SeriesFilter(None, tuple(asset for _, asset in ours)))
         having = [each for each in having if (each.source, each.asset) in ours]
         found = [each for each in having if each.metric in wanted]
         if not found:
@@ -123,15 +123,15 @@ class Names:
     def every(
         self, source: str | None = None, asset: str | None = None, metric: str | None = None
     ) -> list[StoredSeries]:
-        """All series that were asked for or that a config has, of this source, asset and metric if told; sorted."""
+        """All series that were ever requested or that a config has, of these names if given; sorted."""
         source = self.source(source)
-        stored = {each.series: each for each in self._load(Wanted(source))}
+        stored = {each.series: each for each in self._load(SeriesFilter(source))}
         for series in _configured(self._configs):
             if source in (None, series.source):
                 stored.setdefault(series, StoredSeries(series, 0, answered=False))
         found = sorted(stored.values())
         if asset is not None:
-            named = Book([each.series for each in found], self._entities).find(_text(asset, "asset"))
+            named = SeriesByName([each.series for each in found], self._entities).find(_text(asset, "asset"))
             if not named:
                 raise self._unknown(asset, None, source)
             kept = {each for series in named.values() for each in series}
@@ -146,25 +146,25 @@ class Names:
             found = [each for each in found if each.series.metric == wanted]
         return found
 
-    def _like(self, source: str | None, names: Sequence[str], metrics: tuple[str, ...] | None) -> Wanted:
-        """Where to look for these names: among the assets that are called so, and those of the entity."""
+    def _like(self, source: str | None, names: Sequence[str], metrics: tuple[str, ...] | None) -> SeriesFilter:
+        """A filter for these names: assets of that name, and assets of that entity."""
         folded = {name.casefold() for name in names}
         of_entity = {asset for (_, asset), entity in self._entities.items() if entity.casefold() in folded}
-        return Wanted(source, tuple(of_entity.union(names)), metrics)
+        return SeriesFilter(source, tuple(of_entity.union(names)), metrics)
 
-    def _having(self, wanted: Wanted) -> list[Series]:
+    def _having(self, wanted: SeriesFilter) -> list[Series]:
         """The series that have points."""
         return [each.series for each in self._load(wanted) if each.points]
 
     def _unknown(self, asset: str, metric: str | None, source: str | None) -> BadQuestion:
-        every = self._load(Wanted(source))
-        having = Book([each.series for each in every if each.points], self._entities).find(asset)
-        asked = Book([each.series for each in every if each.answered], self._entities).find(asset)
+        every = self._load(SeriesFilter(source))
+        having = SeriesByName([each.series for each in every if each.points], self._entities).find(asset)
+        asked = SeriesByName([each.series for each in every if each.answered], self._entities).find(asset)
         return unknown_asset(asset, metric, source, having, asked, every, self._configs)
 
 
-class Book:
-    """Series by the names of their assets, and by the entities (source, asset) of the configs."""
+class SeriesByName:
+    """Series by the names of their assets: exactly, in any case, and by the entities of (source, asset)."""
 
     def __init__(self, series: Iterable[Series], entities: Mapping[tuple[str, str], str]) -> None:
         self._ways: tuple[dict[str, list[Series]], ...] = defaultdict(list), defaultdict(list), defaultdict(list)
@@ -173,7 +173,7 @@ class Book:
                 way[name].append(each)
 
     def find(self, name: str) -> dict[str, list[Series]]:
-        """What is called so, by source: of each source what comes first."""
+        """The series of this name by source: in each source those of the first way that finds any."""
         found: dict[str, list[Series]] = {}
         for way, called in zip(self._ways, (name, name.casefold(), name.casefold()), strict=True):
             by_source: dict[str, list[Series]] = defaultdict(list)
@@ -189,7 +189,7 @@ def _names_of(series: Series, entities: Mapping[tuple[str, str], str]) -> tuple[
 
 def _text(name: object, what: str) -> str:
     text = name.strip() if isinstance(name, str) else ""
-    if not text or not text.isprintable():  # nor has any text that no UTF-8 can hold a place in the table
+    if not text or not text.isprintable():  # such as half a surrogate pair, which the table can't hold
         raise BadQuestion(f"{name!r} is no {what}: give its name")
     return text
 
@@ -210,7 +210,7 @@ def _of_one_asset(found: list[Series], name: str) -> list[Series]:
 
 
 def _with_all(found: Sequence[Series], metrics: Sequence[str]) -> list[Series]:
-    """The series of those assets that have all of these metrics."""
+    """The series of the assets that have all of these metrics."""
     having: dict[str, set[str]] = defaultdict(set)
     for each in found:
         having[each.asset].add(each.metric)

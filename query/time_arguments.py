@@ -1,4 +1,4 @@
-"""What people write for an instant, as an aware UTC time."""
+"""What people write for a time, as aware UTC times and windows."""
 
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -13,24 +13,25 @@ if TYPE_CHECKING:
     When = date | datetime | np.datetime64 | str | None  # a pandas Timestamp is a datetime
 
 LATEST = datetime(9999, 12, 31, tzinfo=UTC)
+ALWAYS = Window(EARLIEST, LATEST)
 
 
 def instant(when: "When") -> datetime | None:
-    """The aware UTC time that is meant: of a date its midnight, of a time without a zone itself; of None, None.
+    """The aware UTC time of an argument: a date is its midnight, a time without a zone is UTC, None is None.
 
-    Raises BadQuestion, saying what would be right, for what is no instant.
+    Raises BadQuestion for anything else; its message names the right forms.
     """
     try:
         return None if when is None else _utc(when)
     except (ValueError, OverflowError) as error:
         raise BadQuestion(
-            f"{when!r} is no instant: write 2026-11-17 or 2026-11-17T09:00, or give a date, a datetime, a pandas "
+            f"{when!r} is not a time: write 2026-11-17 or 2026-11-17T09:00, or give a date, a datetime, a pandas "
             "Timestamp or a np.datetime64"
         ) from error
 
 
 def window(start: "When", end: "When") -> Window:
-    """[start, end), open where None is given; raises BadQuestion where it is empty."""
+    """The window [start, end), open where None is given; raises BadQuestion where it is empty."""
     span = Window(instant(start) or EARLIEST, instant(end) or LATEST)
     if span.start >= span.end:
         first, last = ("ever" if each is None else each for each in (start, end))
@@ -39,11 +40,11 @@ def window(start: "When", end: "When") -> Window:
 
 
 def _utc(at: Any) -> datetime:
-    """Raises ValueError for what is neither a date, a time, nor ISO 8601 text of one."""
+    """Raises ValueError unless it is a date, a time, or ISO 8601 text of one."""
     if isinstance(at, str):
         at = datetime.fromisoformat(at)
     if type(at).__module__ == "numpy" and type(at).__name__ == "datetime64":
-        import pandas as pd  # whoever has such a value has loaded it, or most of it
+        import pandas as pd  # a caller with such a value has loaded numpy already
 
         at = pd.Timestamp(at)
     if not isinstance(at, date) or at != at:

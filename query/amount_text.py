@@ -3,14 +3,14 @@
 import math
 
 SCALES = ((1e12, "T"), (1e9, "bn"), (1e6, "M"), (1e3, "K"))
-MARKS = {"USD": ("$", ""), "%": ("", "%"), "": ("", "")}  # units that stand at the number itself
-MOST_WRITTEN_OUT = 1e18  # beyond which a value is told with its exponent
+MARKS = {"USD": ("$", ""), "%": ("", "%"), "": ("", "")}  # units that are written at the number
+MOST_WRITTEN_OUT = 1e18  # larger values are written with an exponent
 MOST_DIGITS = 12  # after the point
-ROUNDING = 1e-12  # of a value, by which arithmetic misses it
+ROUNDING = 1e-12  # of a value: how far arithmetic may miss it
 
 
 def amount(value: float, unit: str = "", within: float = 0.0) -> str:
-    """A value with as few digits as keep it within so much of itself; dollars and percent are marked as such."""
+    """A value with as few digits as possible, off by `within` at most; dollars and percent have their marks."""
     if not math.isfinite(value):
         return str(value)
     size = abs(value)

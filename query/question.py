@@ -1,0 +1,107 @@
+"""The one road out of the tables: a question names series, SQL answers as columns, at once or in portions."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import NamedTuple
+
+from db.columns import Columns, copied
+from db.coverage import stored_series
+from db.points import latest, of_series
+from db.reader import Reader
+from model.values import DAY, Series, Window
+from query.time_arguments import ALWAYS, LATEST
+from sources.base import EARLIEST
+
+POINTS_A_DAY = 24  # of a series at most, where it is estimated how many points a window has
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # from which the times of Columns count
+MICROSECOND = timedelta(microseconds=1)
+
+
+class Question(NamedTuple):
+    """Which points are wanted: of these series, in a window; with `as_of`, as they were known at that instant.
+
+    With `daily`, one point a day, of the days whose midnights lie in the window.
+    """
+
+    series: Sequence[Series]
+    window: Window = ALWAYS
+    as_of: datetime | None = None
+    daily: bool = False
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics of the series, in the order in which they first appear."""
+        return list(dict.fromkeys(each.metric for each in self.series))
+
+
+def answer(reader: Reader, question: Question, most: int | None = None) -> Columns:
+    """The points that a question names; with `most`, the first so many of each series.
+
+    For a daily question it also has the points of a day before and after the window: they may belong to days in it.
+    """
+    series, window, as_of, daily = question
+    if daily:
+        window = Window(max(window.start, EARLIEST) - DAY, min(window.end, LATEST - DAY) + DAY)
+    return copied(reader, of_series(series, window, as_of, most))
+
+
+def newest(reader: Reader, question: Question) -> Columns:
+    """The newest point of each series that has any, whatever the window."""
+    return copied(reader, latest(question.series, question.as_of))
+
+
+def portions(reader: Reader, question: Question, most: int) -> Iterator[tuple[Question, Columns]]:
+    """The same question in parts of about so many points, each with its answer; sorted by source and asset.
+
+    A part has one or more whole assets; or, of an asset with more points, those up to some time. Each part is read on
+    its own: no transaction is open while the caller works, and a part is as it was stored when it was read.
+    """
+    for part in _whole_assets(reader, question, most):
+        if len({each[:2] for each in part.series}) > 1:
+            yield part, answer(reader, part)
+        else:
+            yield from _pieces(reader, part, most)
+
+
+def time_of(microseconds: int) -> datetime:
+    """A time of Columns, in aware UTC."""
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
+def _whole_assets(reader: Reader, question: Question, most: int) -> Iterator[Question]:
+    """Parts of one or more assets, which have no more points where they are several."""
+    if len({each[:2] for each in question.series}) == 1:
+        yield question
+        return
+    known = reader.do(lambda cursor: stored_series(cursor, metrics=question.metrics))
+    counts = {each.series: each.points for each in known}
+    fits = ((question.window.end - question.window.start) // DAY + 1) * POINTS_A_DAY
+    part, held = list[Series](), 0
+    for _, group in groupby(sorted(question.series, key=lambda each: each[:2]), key=lambda each: each[:2]):
+        series = list(group)
+        size = sum(min(counts.get(each, 0), fits) for each in series)
+        if part and held + size > most:
+            yield question._replace(series=part)
+            part, held = [], 0
+        part, held = [*part, *series], held + size
+    yield question._replace(series=part)
+
+
+def _pieces(reader: Reader, question: Question, most: int) -> Iterator[tuple[Question, Columns]]:
+    """Parts of one asset: so many points of each series at once, up to the time that all of them reach."""
+    each = most // len(question.series) or 1
+    start: datetime | None = question.window.start
+    while start:
+        part = question._replace(window=Window(start, question.window.end))
+        columns = answer(reader, part, each)
+        counts, lasts = [0] * len(part.series), [0] * len(part.series)
+        for number, at, _ in columns.rows():
+            counts[number] += 1
+            lasts[number] = max(at, lasts[number]) if counts[number] > 1 else at
+        reached = min((last for count, last in zip(counts, lasts, strict=True) if count == each), default=None)
+        if reached is not None and max(lasts) > reached:
+            columns = columns.until(reached)
+        if columns.data or start == question.window.start:  # no empty part after the last point
+            yield part, columns
+        start = None if reached is None else time_of(reached) + MICROSECOND

@@ -1,0 +1,40 @@
+"""Points as rows: the same however few are held at once."""
+
+from random import Random
+
+import pytest
+
+from db.reader import Reader
+from model.values import Series, Verb
+from query import table_rows
+from query.csv_and_json import Cells
+from query.question import Question
+from query.table_rows import side_by_side
+from tests.tables import Opener, point
+
+METRICS = ["TVL", "FEES"]
+ASSETS = ["a", "b", "c"]
+GROUPS = [Series("defillama", asset, metric) for asset in reversed(ASSETS) for metric in METRICS]
+
+
+@pytest.fixture
+def stored(open_store: Opener) -> list[Cells]:
+    """Three assets of two metrics at times of their own, of which some meet."""
+    random = Random(2)  # noqa: S311 - of a test
+    times = {key: random.sample([n / 4 for n in range(40)], 15) for key in GROUPS}
+    found = [point(key.asset, at, number, key.metric) for number, key in enumerate(GROUPS) for at in times[key]]
+    open_store(Verb.BACKFILL).load(found)
+    value = {(each.asset, each.metric, each.at): each.value for each in found}
+    keys = sorted({(asset, at) for asset, _, at in value})
+    return [(asset, at, *(value.get((asset, metric, at)) for metric in METRICS)) for asset, at in keys]
+
+
+@pytest.mark.parametrize("held", [1, 2, 5, 31, 60, 50_000])
+def test_rows_are_the_same_however_few_points_are_held_at_once(
+    held: int, reader: Reader, stored: list[Cells], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_rows, "POINTS", held)
+    assert list(side_by_side(reader, Question(GROUPS))) == stored
+    for asset in ASSETS:
+        group = [each for each in GROUPS if each.asset == asset]
+        assert list(side_by_side(reader, Question(group))) == [row for row in stored if row[0] == asset]
