@@ -6,10 +6,12 @@ from typing import TypeVar
 
 import pandas as pd
 
-from db import health as health_of
 from db import revisions as replaced
 from db.coverage import SeriesMap, StoredSeries, series_maps
+from db.points import ages
+from db.pulls import NEWEST_RUNS
 from db.reader import Reader
+from db.session import clock
 from model.errors import BadQuestion
 from model.settings import Settings
 from model.values import DAY, Series, Target, midnight
@@ -63,7 +65,7 @@ def metrics(every: Iterable[StoredSeries]) -> pd.DataFrame:
 def coverage(reader: Reader, every: Sequence[StoredSeries], configs: Configs) -> pd.DataFrame:
     """The days of each series ever requested: stored, never requested, empty, lost; and the requested span."""
     wanted, configured = {each.series for each in every}, _targets(configs)
-    today = midnight(reader.do(health_of.clock))
+    today = midnight(reader.do(clock))
     rows = []
     for name, assets_, metrics_ in _by_source(wanted):
         source = SOURCES.get(name)  # None where its module is gone
@@ -81,10 +83,10 @@ def freshness(reader: Reader, every: Sequence[StoredSeries], settings: Settings)
     names = list(dict.fromkeys(each.series.source for each in every))
     health = reader.do(lambda cursor: diagnose(cursor, settings, [name for name in names if name in SOURCES]))
     states = {(each.source, *name): state for each in health.sources for name, state in each.freshness.states.items()}
-    now, rows = reader.do(health_of.clock), []
+    now, rows = reader.do(clock), []
     for name in names:
         pairs = [each.series[1:] for each in every if each.series.source == name]
-        for age in reader.do(lambda cursor: health_of.ages(cursor, name, pairs)):  # noqa: B023
+        for age in reader.do(lambda cursor: ages(cursor, name, pairs)):  # noqa: B023
             series = Series(name, age.asset, age.metric)
             since = None if age.newest is None else now - age.newest
             state = states.get(series)
@@ -97,7 +99,7 @@ def pulls(reader: Reader, source: str | None, kind: str | None, status: str | No
     if last < 1:
         raise BadQuestion(f"last={last}: give a number of runs, at least 1")
     only = {"source": source, "kind": kind, "status": status, "last": last}
-    return any_table(reader.table(health_of.RUNS, only)).set_index("pull_id")
+    return any_table(reader.table(NEWEST_RUNS, only)).set_index("pull_id")
 
 
 def revisions(reader: Reader, every: Sequence[StoredSeries]) -> pd.DataFrame:

@@ -174,7 +174,7 @@ def test_a_scheduler_whose_place_was_taken_while_the_database_was_away_exits_wit
     home: Home, database_url: str, session: Connection, rows: Rows
 ) -> None:
     home.configure("defillama", protocols(20))
-    session.cursor().execute("SET application_name = 'crypto-metrics scheduler 1@elsewhere'")
+    rows("SET application_name = 'crypto-metrics scheduler 1@elsewhere'")
     name, admin = session.info.dbname, database_url.replace(f"dbname={session.info.dbname}", "dbname=postgres")
     with home.api(latency=0.2) as api, Running(home, environment(database_url, api), "", SHORT_CHECK) as scheduler:
         until(lambda: rows("SELECT FROM metrics LIMIT 1"))
@@ -295,7 +295,7 @@ def test_a_run_that_ends_while_it_looks_is_not_made_again(
     with home.api(latency=0.3) as api:
         for name, value in environment(database_url, api).items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr("cli.pull_backfill_settle.ROOT", home.root)
+        monkeypatch.setattr("cli.jobs.ROOT", home.root)
         with closing(Lanes(timedelta(days=1), SlowLook)) as lanes:
             lanes.look()
             until(lambda: len(rows("SELECT FROM pulls")) == 4)
