@@ -43,13 +43,16 @@ def test_a_second_run_is_told_who_holds_the_place_and_another_kind_runs_beside_i
     tmp_path: Path, database_url: str, rows: Rows
 ) -> None:
     file = write(tmp_path, "asset,kind,metrics,id\naave,protocol,TVL,parent#aave\n")
-    with FakeApi(latency=SECONDS) as slow, FakeApi() as api:
-        with start("main.py pull defillama --config", file, env=environment(database_url, slow)) as first:
-            until(lambda: slow.requests)
-            second = run("main.py pull defillama --config", file, env=environment(database_url, slow))
-            beside = run("main.py backfill defillama --config", file, env=environment(database_url, api))
-            slow.closing.set()  # so that the first run gets its answer
-            first.communicate(timeout=SECONDS)
+    with (
+        FakeApi(latency=SECONDS) as slow,
+        FakeApi() as api,
+        start("main.py pull defillama --config", file, env=environment(database_url, slow)) as first,
+    ):
+        until(lambda: slow.requests)
+        second = run("main.py pull defillama --config", file, env=environment(database_url, slow))
+        beside = run("main.py backfill defillama --config", file, env=environment(database_url, api))
+        slow.closing.set()  # so that the first run gets its answer
+        first.communicate(timeout=SECONDS)
     assert (second.returncode, second.stdout) == (1, "")
     held = f"error: another pull defillama is running: crypto-metrics pull defillama {first.pid}@"
     assert second.stderr.splitlines()[-1].startswith(held)
