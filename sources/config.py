@@ -5,9 +5,10 @@ import fcntl
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,7 +59,7 @@ def read_targets(path: Path, source: type[BaseSource]) -> list[Target]:
 
 def read_config(path: Path, source: type[BaseSource], *, may_be_empty: bool = False) -> list[Asset]:
     """The rows of a source's config file, in its order; raises ConfigurationError with file and line."""
-    rows = _parse(path, _bytes(path), source).valid()
+    rows = _parse(path, source).valid()
     if not rows and not may_be_empty:
         raise _no_asset(path, source)
     return rows
@@ -67,7 +68,7 @@ def read_config(path: Path, source: type[BaseSource], *, may_be_empty: bool = Fa
 def valid_rows(path: Path, source: type[BaseSource]) -> tuple[list[Asset], list[str]]:
     """The valid rows of a config file, and everything that is wrong with it."""
     try:
-        _, rows, errors = _parse(path, _bytes(path), source)
+        _, rows, errors = _parse(path, source)
     except ConfigurationError as error:
         return [], [str(error)]
     if not rows and not errors:
@@ -81,38 +82,47 @@ def append_rows(path: Path, source: type[BaseSource], rows: Sequence[Asset]) -> 
     The new text is read first, then it replaces the file at once. Raises ConfigurationError, with nothing written,
     where the new text would be read as something else, or where the file can't be written.
     """
-    with _locked(path):
-        before = _bytes(path)
-        present = _parse(path, before, source)
+    with ExitStack() as stack:
+        folder = os.open(path.resolve().parent, os.O_RDONLY)
+        stack.callback(os.close, folder)
+        fcntl.flock(folder, fcntl.LOCK_EX)  # one writer at a time; not of the file, since it is replaced
+        present = _parse(path, source)
         expected = [*present.valid(), *rows]
         if not present.header:
             raise ConfigurationError(f"{path}: there is no header in it: {','.join(_columns(source))}")
         lines = [_line(path, row, present.header) for row in rows]
+        before = path.read_bytes()
         end = (re.findall(rb"\r\n|\n|\r", before) or [b"\n"])[-1].decode()
         closed = before.endswith((b"\n", b"\r"))
         after = before + "".join(f"{line}{end}" if closed else f"{end}{line}" for line in lines).encode()
-        if _targets(expected) != _targets(_parse(path, after, source).valid()):
+        if _targets(expected) != _targets(_parse(path, source, after).valid()):
             raise ConfigurationError(f"{path}: as a row this would be read as something else: {' '.join(lines)}")
         with atomic_write(path) as part:
             part.write_bytes(after)
     return lines
 
 
-def _parse(path: Path, content: bytes, source: type[BaseSource]) -> _Parsed:
-    """The header, the valid rows and the errors; raises ConfigurationError where the content is not UTF-8 text."""
+def _parse(path: Path, source: type[BaseSource], content: bytes | None = None) -> _Parsed:
+    """The header, the valid rows and the errors of a file, or of its new content; raises ConfigurationError."""
     try:
-        text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
+        text = (path.read_bytes() if content is None else content).decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path}: there is no such config file") from None
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: can't be read as UTF-8 text: {error}") from error
     parsed = _Parsed([], [], [])
     lines_of = dict[tuple[str, str], int]()  # by asset and metric
-    for line, raw in enumerate(text.split("\n"), start=1):
+    for line, raw in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
         try:
             fields = _fields(raw)
             if fields and not parsed.header:
                 parsed.header.extend(_header(fields, _columns(source)))
             elif fields:
-                parsed.rows.append(_row(fields, parsed.header, source, line, lines_of))
+                row = _row(fields, parsed.header, source)
+                for metric in row.metrics:
+                    if (first := lines_of.setdefault((row.asset.casefold(), metric), line)) != line:
+                        raise ConfigurationError(f"{row.asset} {metric} is in line {first} already: keep one of them")
+                parsed.rows.append(row)
         except ConfigurationError as error:
             parsed.errors.append(ConfigurationError(f"{path}:{line}: {error}"))
             if not parsed.header:
@@ -152,26 +162,16 @@ def _header(fields: list[str], known: tuple[str, ...]) -> list[str]:
     return fields
 
 
-def _row(
-    fields: list[str], header: list[str], source: type[BaseSource], line: int, lines_of: dict[tuple[str, str], int]
-) -> Asset:
-    """One row; raises ConfigurationError, also where a series is in an earlier line already."""
+def _row(fields: list[str], header: list[str], source: type[BaseSource]) -> Asset:
     if len(fields) > len(header):
         raise ConfigurationError(f"{len(fields)} fields, but the header has {len(header)} columns")
-    asset = _asset(dict(zip(header, fields + [""] * (len(header) - len(fields)), strict=True)), source)
-    for metric in asset.metrics:
-        if (first := lines_of.setdefault((asset.asset.casefold(), metric), line)) != line:
-            raise ConfigurationError(f"{asset.asset} {metric} is in line {first} already: keep one of them")
-    return asset
-
-
-def _asset(cells: dict[str, str], source: type[BaseSource]) -> Asset:
-    name, kind, metrics = cells["asset"], cells.get("kind", ""), tuple(cells["metrics"].split())
+    cells = defaultdict(str, zip(header, fields, strict=False))  # empty fields at the end of a row may be left out
+    name, kind, metrics = cells["asset"], cells["kind"], tuple(cells["metrics"].split())
     if not name:
         raise ConfigurationError("the asset is empty")
     if len(name) > MAX_ASSET:
         raise ConfigurationError(f"asset of {len(name)} characters: at most {MAX_ASSET} fit")
-    identifier = cells.get("id") or name
+    identifier = cells["id"] or name
     if "," in identifier or not identifier.strip("."):
         raise ConfigurationError(f"id {identifier!r} can't be requested: no comma, nor dots alone")
     if source.KINDS and kind not in source.KINDS:
@@ -182,7 +182,7 @@ def _asset(cells: dict[str, str], source: type[BaseSource]) -> Asset:
         _check_metric(metric, kind, source)
         if metrics.count(metric) > 1:
             raise ConfigurationError(f"{name} names {metric} twice")
-    return Asset(name, metrics, identifier, kind, cells.get("name", ""), cells.get("entity", ""))
+    return Asset(name, metrics, identifier, kind, cells["name"], cells["entity"])
 
 
 def _check_metric(metric: str, kind: str, source: type[BaseSource]) -> None:
@@ -197,43 +197,16 @@ def _check_metric(metric: str, kind: str, source: type[BaseSource]) -> None:
 
 def _line(path: Path, row: Asset, header: Sequence[str]) -> str:
     """A row as CSV, in the columns of the header."""
-    cells = {
-        "asset": row.asset,
-        "kind": row.kind,
-        "metrics": " ".join(row.metrics),
-        "id": "" if row.id == row.asset else row.id,
-        "name": row.name,
-        "entity": row.entity,
-    }
-    if cells["id"] and "id" not in header:
+    if row.id != row.asset and "id" not in header:
         raise ConfigurationError(f"{path}: {row.asset} needs a column id, since the API calls it {row.id}: add one")
+    cells = asdict(row) | {"metrics": " ".join(row.metrics), "id": "" if row.id == row.asset else row.id}
     line = io.StringIO()
     csv.writer(line).writerow([cells[column] for column in header])
     return line.getvalue().removesuffix("\r\n")
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise ConfigurationError(f"{path}: there is no such config file") from None
-    except OSError as error:
-        raise ConfigurationError(f"{path}: can't be read: {error}") from error
-
-
 def _targets(assets: Iterable[Asset]) -> list[Target]:
     return [target for asset in assets for target in asset.targets()]
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One writer at a time. The folder is locked, since the file itself is replaced."""
-    folder = os.open(path.resolve().parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
 
 
 def _no_asset(path: Path, source: type[BaseSource]) -> ConfigurationError:

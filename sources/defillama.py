@@ -10,7 +10,7 @@ from model.schedule import Schedule, daily, hourly
 from model.values import DAY, Metric, Target, Verb, Window
 from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Observation, Request, halves
 from sources.defillama_answers import RENAMED_CHAINS
-from sources.defillama_listings import BULK_ANSWERS
+from sources.defillama_listings import BULK_ANSWERS, BulkAnswer
 from sources.defillama_metrics import METRICS, PRICE_HISTORY, SERVED, Endpoint, Params, endpoint_of
 
 FREE_HOSTS = {  # by family; the paths of a family are the same on the Pro host
@@ -51,18 +51,15 @@ class DefiLlama(BaseSource):
     def calls(self, verb: Verb, targets: Sequence[Target], window: Window) -> Iterator[Call]:
         """One call for each distinct path: targets whose values are in the same answer share it."""
         shared: dict[tuple[Endpoint, str, Params], list[Target]] = {}
-        coins: dict[Endpoint, list[Target]] = {}
         for target in targets:
             endpoint = endpoint_of(target, verb)
-            if endpoint.takes_many:
-                coins.setdefault(endpoint, []).append(target)
-            else:
-                path, params = endpoint.render(target.id, window)
-                shared.setdefault((endpoint, path, params), []).append(target)
+            path, params = endpoint.render(target.id, window)
+            shared.setdefault((endpoint, path, params), []).append(target)
         for (endpoint, path, params), together in shared.items():
+            if endpoint.takes_many:
+                yield from _coin_calls(endpoint, together, window)
+                continue
             yield Call(path, tuple(together), window, params, endpoint, endpoint.extract, _dated(endpoint, together))
-        for endpoint, together in coins.items():
-            yield from _coin_calls(endpoint, together, window)
 
     def request(self, call: Call) -> Request:
         """The Pro host takes the key in the path; each family has a free host of its own."""
@@ -81,22 +78,25 @@ class DefiLlama(BaseSource):
 
     def listing_calls(self) -> Iterator[Call]:
         """The bulk answers of the live metrics."""
-        for endpoint, answer in BULK_ANSWERS.items():
-            if self.key or not answer.pro:
-                path, params = endpoint.render("", NO_DAYS)
-                yield Call(path, (), NO_DAYS, params, endpoint)
+        for answer in BULK_ANSWERS:
+            served = SERVED[answer.metric]
+            if served.live and (self.key or not served.pro):
+                path, params = served.live.render("", NO_DAYS)
+                yield Call(path, (), NO_DAYS, params, answer)
 
     def read_listing(self, call: Call, payload: Any) -> Iterator[ListedAsset]:
-        """As the call's endpoint says."""
-        return BULK_ANSWERS[call.endpoint].read(payload)
+        """As the call's bulk answer says."""
+        bulk_answer: BulkAnswer = call.endpoint
+        return bulk_answer.read(payload)
 
     def listed_kinds(self, call: Call) -> frozenset[str]:
-        """As the call's endpoint says."""
-        return BULK_ANSWERS[call.endpoint].kinds
+        """As the call's bulk answer says."""
+        bulk_answer: BulkAnswer = call.endpoint
+        return bulk_answer.kinds
 
     def probe(self) -> Call:
         """The list of chains, which is short, and which is there with and without a key."""
-        return next(call for call in self.listing_calls() if call.endpoint is SERVED["CHAIN_TVL"].live)
+        return next(call for call in self.listing_calls() if call.path == "api/v2/chains")
 
     @classmethod
     def canonical_id(cls, kind: str, identifier: str) -> str:
@@ -106,9 +106,7 @@ class DefiLlama(BaseSource):
 
     def split(self, call: Call) -> list[Call]:
         """Two halves of a call for several coins, so that a coin that always fails ends up alone."""
-        if not call.endpoint.takes_many:
-            return []
-        parts = halves(call.targets)
+        parts = halves(call.targets) if call.targets and call.endpoint.takes_many else []
         return [replace(call, path=_path_of_coins(call.endpoint, part), targets=part) for part in parts]
 
 

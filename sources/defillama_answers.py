@@ -4,6 +4,7 @@ There are three shapes: a list of many assets, the value of one asset, and the h
 answers come from the provider's public documentation and server source, and from recorded bodies.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -29,16 +30,15 @@ def _many(
     """A list of many assets, each identified by its field `name`; where two rows have one name, both are rejected."""
 
     def read(call: Call, payload: Any) -> Iterator[Observation]:
-        found: dict[str, list[Any]] = {same(target.id): [] for target in call.targets}
+        rows_of: dict[str, list[Any]] = defaultdict(list)
         listed = as_list(rows(payload))
-        named = [row for row in listed if row.get(name) is not None]
-        if listed and not named:
+        for row in listed:
+            if row.get(name) is not None:
+                rows_of[same(row[name])].append(row)
+        if listed and not rows_of:
             raise KeyError(name)
-        for row in named:
-            if (known := found.get(same(row[name]))) is not None:
-                known.append(row)
         for target in call.targets:
-            known = found[same(target.id)]
+            known = rows_of[same(target.id)]
             if len(known) == 1:
                 yield Observation(target, UNDATED, value(target.metric, known[0]))
             elif known:

@@ -4,24 +4,24 @@ On no list are INFLOW and OUTFLOW, and coins that are not the token of a protoco
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
 from sources.base import ListedAsset, as_list
 from sources.defillama_answers import RENAMED_CHAINS
-from sources.defillama_metrics import FLOWS, PARENT, SERVED, Endpoint
+from sources.defillama_metrics import FLOWS, PARENT
 
 COINGECKO = "coingecko:"
 NO_SYMBOL = "-"
 
 
 class BulkAnswer(NamedTuple):
-    """How one bulk answer is read, the kinds of the assets in it, and whether it needs a key."""
+    """The bulk answer with the live values of a metric: how it is read, and the kinds of the assets in it."""
 
+    metric: str
     read: Callable[[Any], Iterator[ListedAsset]]
     kinds: frozenset[str]
-    pro: bool = False
 
 
 def _read_protocols(payload: Any) -> Iterator[ListedAsset]:
@@ -109,23 +109,16 @@ def _slug(text: str) -> str:
     return re.sub(r"[^\w.+]+", "-", text.lower()).strip("-")
 
 
-def _live(metric: str) -> Endpoint:
-    endpoint = SERVED[metric].live
-    if endpoint is None:
-        raise KeyError(f"{metric} has no live value")
-    return endpoint
-
-
-def _overviews() -> Iterator[tuple[Endpoint, BulkAnswer]]:
+def _overviews() -> Iterator[BulkAnswer]:
     """One for each flow of protocols; it also lists the chains that have the same flow."""
     for flow in FLOWS:
         if flow.kind == "protocol":
             same = {each.metric for each in FLOWS if each.kind == "chain" and each[2:4] == flow[2:4]}
             read = partial(_read_overview, of_protocols=_both({flow.metric}), of_chains=_both(same))
             kinds = frozenset({"protocol", "chain"} if same else {"protocol"})
-            yield _live(f"{flow.metric}_24H"), BulkAnswer(read, kinds, flow.pro)
+            yield BulkAnswer(f"{flow.metric}_24H", read, kinds)
     read = partial(_read_overview, of_protocols=frozenset({"OPEN_INTEREST"}), of_chains=frozenset())
-    yield _live("OPEN_INTEREST"), BulkAnswer(read, frozenset({"protocol"}))
+    yield BulkAnswer("OPEN_INTEREST", read, frozenset({"protocol"}))
 
 
 def _both(metrics: set[str]) -> frozenset[str]:
@@ -133,11 +126,11 @@ def _both(metrics: set[str]) -> frozenset[str]:
     return frozenset(metrics | {f"{metric}_24H" for metric in metrics})
 
 
-BULK_ANSWERS: Mapping[Endpoint, BulkAnswer] = {
-    _live("TVL"): BulkAnswer(_read_protocols, frozenset({"protocol", "coin"})),
-    _live("CHAIN_TVL"): BulkAnswer(_read_chains, frozenset({"chain", "coin"})),
-    _live("CHAIN_STABLECOIN_SUPPLY"): BulkAnswer(_read_stablecoin_chains, frozenset({"chain"})),
-    _live("STABLECOIN_PRICE"): BulkAnswer(_read_stablecoins, frozenset({"stablecoin", "coin"})),
-    **dict(_overviews()),
-    _live("APY"): BulkAnswer(_read_pools, frozenset({"pool"})),
-}
+BULK_ANSWERS = (
+    BulkAnswer("TVL", _read_protocols, frozenset({"protocol", "coin"})),
+    BulkAnswer("CHAIN_TVL", _read_chains, frozenset({"chain", "coin"})),
+    BulkAnswer("CHAIN_STABLECOIN_SUPPLY", _read_stablecoin_chains, frozenset({"chain"})),
+    BulkAnswer("STABLECOIN_PRICE", _read_stablecoins, frozenset({"stablecoin", "coin"})),
+    *_overviews(),
+    BulkAnswer("APY", _read_pools, frozenset({"pool"})),
+)

@@ -32,9 +32,10 @@ class Endpoint:
         return "{ids}" in self.path
 
     def render(self, identifier: str, window: Window) -> tuple[str, Params]:
-        """Path and parameters for one asset."""
+        """Path and parameters for one asset; a path for several assets keeps its `{ids}`."""
         parts = {
             "id": quote(identifier.removeprefix(PARENT), safe=":"),
+            "ids": "{ids}",
             "midnight": f"{midnight(window.end).timestamp() - SECONDS_A_DAY:.0f}",  # of the pull's own day
         }
         params = tuple((name, value.format(id=identifier)) for name, value in self.params)
@@ -65,43 +66,29 @@ class Flow(NamedTuple):
     pro: bool = False
 
 
-def _overview(path_type: str, data_type: str) -> Endpoint:
-    params = (*NO_CHART, ("dataType", data_type)) if data_type else NO_CHART
-    return Endpoint(f"api/overview/{path_type}", answers.read_overview, params)
-
-
-def _summary(path_type: str, data_type: str, read: Reader = answers.read_chart) -> Endpoint:
-    return Endpoint(f"api/summary/{path_type}/{{id}}", read, (("dataType", data_type),) if data_type else ())
-
-
-def _chain_overview(path_type: str, data_type: str, params: Params, read: Reader) -> Endpoint:
-    return Endpoint(f"api/overview/{path_type}/{{id}}", read, (*params, ("dataType", data_type)))
-
-
-PRICE_HISTORY = Endpoint("coins/chart/{ids}", answers.read_price_history)
-_STABLECOIN_SUPPLY = Endpoint(
-    "stablecoins/stablecoincharts/all", answers.read_stablecoin_supply, (("stablecoin", "{id}"),)
-)
-_STABLECOINS = Endpoint("stablecoins/stablecoins", answers.read_stablecoins, (("includePrices", "true"),))
-_INFLOWS = Endpoint("api/inflows/{id}/{midnight}", answers.read_inflows)
 _PROTOCOLS = Endpoint("api/protocols", answers.read_protocols)
 _POOLS = Endpoint("yields/pools", answers.read_pools)
+PRICE_HISTORY = Endpoint("coins/chart/{ids}", answers.read_price_history)
+_STABLECOIN = Endpoint("stablecoins/stablecoincharts/all", answers.read_stablecoin_supply, (("stablecoin", "{id}"),))
+_INFLOWS = Endpoint("api/inflows/{id}/{midnight}", answers.read_inflows)
 _POOL = Endpoint("yields/chart/{id}", answers.read_pool_history)
 
 LEVELS = (  # live value and history under one name
     Served("protocol", "TVL", _PROTOCOLS, Endpoint("api/protocol/{id}", answers.read_tvl_history, extract="tvl"),
         live_of_parent=Endpoint("api/tvl/{id}", answers.read_number)),
     Served("protocol", "MCAP", _PROTOCOLS, None),
-    Served("protocol", "OPEN_INTEREST", _overview("open-interest", ""), _summary("open-interest", ""),
-        live_of_parent=_summary("open-interest", "", answers.read_total24h)),
+    Served("protocol", "OPEN_INTEREST", Endpoint("api/overview/open-interest", answers.read_overview, NO_CHART),
+        Endpoint("api/summary/open-interest/{id}", answers.read_chart),
+        live_of_parent=Endpoint("api/summary/open-interest/{id}", answers.read_total24h)),
     Served("protocol", "INFLOW", _INFLOWS, None, pro=True),
     Served("protocol", "OUTFLOW", _INFLOWS, None, pro=True),
     Served("chain", "CHAIN_TVL", Endpoint("api/v2/chains", answers.read_chains),
         Endpoint("api/v2/historicalChainTvl/{id}", answers.read_chain_tvl_history)),
     Served("chain", "CHAIN_STABLECOIN_SUPPLY", Endpoint("stablecoins/stablecoinchains", answers.read_stablecoin_chains),
         Endpoint("stablecoins/stablecoincharts/{id}", answers.read_stablecoin_chain_history)),
-    Served("stablecoin", "STABLECOIN_SUPPLY", _STABLECOIN_SUPPLY, _STABLECOIN_SUPPLY, unit="units of its peg"),
-    Served("stablecoin", "STABLECOIN_PRICE", _STABLECOINS, None),
+    Served("stablecoin", "STABLECOIN_SUPPLY", _STABLECOIN, _STABLECOIN, unit="units of its peg"),
+    Served("stablecoin", "STABLECOIN_PRICE",
+        Endpoint("stablecoins/stablecoins", answers.read_stablecoins, (("includePrices", "true"),)), None),
     Served("coin", "PRICE", Endpoint("coins/prices/current/{ids}", answers.read_prices), PRICE_HISTORY,
         own_times=True, shift=DAY / 2),  # observed up to hours before or after the midnight that was requested
     Served("pool", "APY", _POOLS, _POOL, own_times=True, unit="%"),  # dated at the last record of a day, as is the next
@@ -126,15 +113,19 @@ FLOWS = (
 
 
 def _served_flows() -> Iterator[Served]:
-    for kind, metric, path_type, data_type, pro in FLOWS:
-        if kind == "protocol":
-            history, live = _summary(path_type, data_type), _overview(path_type, data_type)
-            of_parent = _summary(path_type, data_type, answers.read_total24h)
+    for flow in FLOWS:
+        data_type = ("dataType", flow.data_type)
+        overview, of_parent = f"api/overview/{flow.path_type}", None
+        if flow.kind == "protocol":
+            summary = f"api/summary/{flow.path_type}/{{id}}"
+            history = Endpoint(summary, answers.read_chart, (data_type,))
+            live = Endpoint(overview, answers.read_overview, (*NO_CHART, data_type))
+            of_parent = Endpoint(summary, answers.read_total24h, (data_type,))
         else:
-            history = _chain_overview(path_type, data_type, CHART, answers.read_chart)
-            live, of_parent = _chain_overview(path_type, data_type, NO_CHART, answers.read_total24h), None
-        yield Served(kind, metric, None, history, pro)
-        yield Served(kind, f"{metric}_24H", live, None, pro, of_parent)
+            history = Endpoint(f"{overview}/{{id}}", answers.read_chart, (*CHART, data_type))
+            live = Endpoint(f"{overview}/{{id}}", answers.read_total24h, (*NO_CHART, data_type))
+        yield Served(flow.kind, flow.metric, None, history, flow.pro)
+        yield Served(flow.kind, f"{flow.metric}_24H", live, None, flow.pro, of_parent)
 
 
 SERVED: Mapping[str, Served] = {served.metric: served for served in (*LEVELS, *_served_flows())}

@@ -4,6 +4,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar
@@ -108,11 +109,9 @@ class Fetch(Generic[T]):
 
     def _hand_over(self, outcome: Outcome[T]) -> None:
         while not self._left.is_set():
-            try:
+            with suppress(queue.Full):
                 self._outcomes.put(outcome, timeout=POLL)
-            except queue.Full:
-                continue
-            return
+                return
 
     def _over(self) -> bool:
         return self._left.is_set() or self._client.stop.is_set()

@@ -8,7 +8,6 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from io import FileIO
 from pathlib import Path
 
 from sources.retry import LONGEST_PAUSE
@@ -53,20 +52,23 @@ class HostNextStart(NextStart):
         """As in the base class, for all processes that share the file."""
         with ExitStack() as stack:
             try:
-                record = stack.enter_context(self._open())
-                locked = _lock(record)
+                descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                stack.callback(os.close, descriptor)
+                locked = _lock(descriptor)
                 now = clock()
-                written, moment = _read(record)
+                content = os.pread(descriptor, RECORD.size, 0)
             except OSError as error:
                 self._warn(error)
                 yield clock()
                 return
-            if written <= now and moment - written <= LONGEST_PAUSE:  # otherwise it is from before a reboot
-                self.moment = max(self.moment, moment)
+            if len(content) == RECORD.size:
+                written, moment = RECORD.unpack(content)
+                if written <= now and moment - written <= LONGEST_PAUSE:  # otherwise it is from before a reboot
+                    self.moment = max(self.moment, moment)
             yield now
             try:
                 if locked:
-                    os.pwrite(record.fileno(), RECORD.pack(now, self.moment), 0)
+                    os.pwrite(descriptor, RECORD.pack(now, self.moment), 0)
             except OSError as error:
                 self._warn(error)
 
@@ -75,25 +77,16 @@ class HostNextStart(NextStart):
             log.warning("the pace is not shared with other processes: %s", error)
         self._warned = True
 
-    def _open(self) -> FileIO:
-        return FileIO(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+")
 
-
-def _lock(record: FileIO) -> bool:
+def _lock(descriptor: int) -> bool:
     """Take the lock; False after a timeout: a process that was suspended with the lock must not stop the others."""
     deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
-            fcntl.flock(record, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
                 return False
             time.sleep(LOCK_POLL)
         else:
             return True
-
-
-def _read(record: FileIO) -> tuple[float, float]:
-    """The record in the file; where there is none, a moment long past."""
-    content = os.pread(record.fileno(), RECORD.size, 0)
-    return RECORD.unpack(content) if len(content) == RECORD.size else (-math.inf, -math.inf)

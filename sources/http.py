@@ -6,6 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import IO, Any, TypeVar
 
@@ -44,12 +45,8 @@ class _Session(requests.Session):
         """Nowhere."""
 
 
-class _Fault(Exception):
+class _Fault(CallFailed):
     """One try failed in a way that may pass."""
-
-    def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Client:
@@ -112,7 +109,10 @@ class Client:
             if faults >= MAX_TRIES:
                 failed = CallFailed(f"{call}: {fault} ({faults} tries)", status=fault.status)
                 if not self.pieces(call, failed):  # otherwise the smaller calls show whether the API is down
-                    self._count_failed()
+                    with self._counting:
+                        self._failed_in_a_row += 1
+                    if self._failed_in_a_row >= ALL_DOWN:
+                        self._ended(f"{self.source.name} looks down: {ALL_DOWN} calls in a row failed: try again later")
                 raise failed
             log.debug("%s: %s, trying again", call, fault)
             self._sleep(backoff(faults))
@@ -141,7 +141,6 @@ class Client:
             headers=request.headers,
             timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
             stream=True,
-            allow_redirects=False,
         )
         return response
 
@@ -159,7 +158,7 @@ class Client:
         if found is Verdict.THROTTLED:
             self._slow_down(response, started)
         if found in (Verdict.THROTTLED, Verdict.FAULT):
-            raise _Fault(what, status)
+            raise _Fault(what, status=status)
         if found is Verdict.REFUSED:
             remedy = f"check {self.source.KEY_VARIABLE} in the environment or .env"
             raise self._ended(f"{self.source.name} refuses the key ({what}): {remedy}")
@@ -196,12 +195,6 @@ class Client:
             )
         self._pace.refused(started, asked)
 
-    def _count_failed(self) -> None:
-        with self._counting:
-            self._failed_in_a_row += 1
-            if self._failed_in_a_row >= ALL_DOWN:
-                self._ended(f"{self.source.name} looks down: {ALL_DOWN} calls in a row failed: try again later")
-
     def _ended(self, message: str) -> SourceStopped:
         """Stop the source; the error with which this call, and every one that waits or is still to come, ends."""
         self._over = self._over or SourceStopped(message)
@@ -232,23 +225,22 @@ class Client:
 
 
 def _parse(body: IO[bytes], size: int, extract: str) -> Any:
-    """The JSON of a body, or the value of one key of its outermost object; raises _Fault where it is not JSON."""
+    """The JSON of a body, or the value of one key of its outermost object; raises _Fault where it is not JSON.
+
+    Where the key is missing, the value is None: the reader then fails on a wrong shape.
+    """
     if not size:
         raise _Fault("HTTP 200 with an empty body")
     try:
-        return _extract(body, extract) if extract else json.load(body)
-    except (ValueError, RecursionError) as error:
-        raise _Fault(f"HTTP 200, but the body is cut off or is not JSON: {error}") from error
-
-
-def _extract(body: IO[bytes], key: str) -> Any:
-    """The value of one key, None where it is missing: the reader then fails on a wrong shape. Raises ValueError."""
-    try:
-        return next(ijson.items(body, key, use_float=True), None)
-    except ijson.JSONError:  # also for numbers that only Python reads: NaN, and integers past 64 bits
+        if not extract:
+            return json.load(body)
+        with suppress(ijson.JSONError):  # also raised for numbers that only Python reads: NaN, integers past 64 bits
+            return next(ijson.items(body, extract, use_float=True), None)
         body.seek(0)
         payload = json.load(body)
-        return payload.get(key) if isinstance(payload, dict) else None
+    except (ValueError, RecursionError) as error:
+        raise _Fault(f"HTTP 200, but the body is cut off or is not JSON: {error}") from error
+    return payload.get(extract) if isinstance(payload, dict) else None
 
 
 def _reason(error: requests.RequestException) -> str:

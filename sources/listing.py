@@ -30,8 +30,9 @@ def fetch_listing(source: BaseSource, client: Client) -> Listing:
 
     Raises SourceStopped where the API refuses the key or is down.
     """
-    answers, failed = _read_all(client, source.listing_calls(), lambda *given: list(source.read_listing(*given)))
-    listed = [asset for answer in answers.values() for asset in answer]
+    calls = list(source.listing_calls())
+    answers, failed = _read_all(client, calls, lambda *given: list(source.read_listing(*given)))
+    listed = [asset for call in calls for asset in answers.get(call, ())]
     unsure = {kind for call in failed for kind in source.listed_kinds(call)}
     return Listing(with_unique_names(united(listed)), failed, frozenset(unsure))
 
@@ -90,8 +91,7 @@ def one_line(text: str) -> str:
 def _read_all(
     client: Client, calls: Iterable[Call], read: Callable[[Call, Any], T]
 ) -> tuple[dict[Call, T], dict[Call, str]]:
-    """What each answered call says, and why the others failed; both in the order of the calls."""
-    order = list(dict.fromkeys(calls))
+    """What each answered call says, and why the others failed."""
     answers: dict[Call, T] = {}
     failed: dict[Call, str] = {}
 
@@ -99,13 +99,10 @@ def _read_all(
         with wrong_shape_fails(call):
             answers[call] = read(call, payload)
 
-    with Fetch(client, order, keep) as outcomes:
+    with Fetch(client, dict.fromkeys(calls), keep) as outcomes:
         for outcome in filter(None, outcomes):
             if isinstance(outcome.error, CallFailed):
                 failed[outcome.call] = str(outcome.error)
             elif outcome.error:
                 raise outcome.error
-    return (
-        {call: answers[call] for call in order if call in answers},
-        {call: failed[call] for call in order if call in failed},
-    )
+    return answers, failed
