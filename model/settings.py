@@ -60,16 +60,12 @@ class Settings:
 
     def secrets(self, key_variables: Iterable[str]) -> list[str]:
         """All spellings of the keys and of the database's password, which must never be printed; the longest first."""
-        return spellings({*map(self.get, key_variables), *_passwords(self.get(DATABASE_URL))})
+        import psycopg2  # imported here, since `--help` does not need it
+        from psycopg2.extensions import parse_dsn
 
-
-def _passwords(url: str) -> set[str]:
-    """The password in a database URL or a list of key=value pairs, both as written and as libpq reads it."""
-    import psycopg2  # imported here, since `--help` does not need it
-    from psycopg2.extensions import parse_dsn
-
-    found = {written for pair in re.findall(r"://[^:/?#@]*:(.*)@|[?&]password=([^&]*)", url) for written in pair}
-    found |= {unquote(written) for written in found}
-    with contextlib.suppress(psycopg2.ProgrammingError):  # a wrong URL is refused when it is used
-        found.add(parse_dsn(url).get("password", ""))
-    return found
+        url = self.get(DATABASE_URL)
+        found = {written for pair in re.findall(r"://[^:/?#@]*:(.*)@|[?&]password=([^&]*)", url) for written in pair}
+        found |= {unquote(written) for written in found}  # as libpq reads them
+        with contextlib.suppress(psycopg2.ProgrammingError):  # a wrong URL is refused when it is used
+            found.add(parse_dsn(url).get("password", ""))
+        return spellings({*map(self.get, key_variables), *found})

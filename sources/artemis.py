@@ -90,7 +90,6 @@ class Artemis(BaseSource):
 
     def read_listing(self, call: Call, payload: Any) -> Iterator[ListedAsset]:
         """Every asset that has a symbol; calls for data name the symbol."""
-        del call
         for row in as_list(payload["assets"]):
             if symbol := row["symbol"]:
                 yield ListedAsset(symbol, symbol.lower(), "", row["title"] or "", symbol, None)
@@ -101,7 +100,6 @@ class Artemis(BaseSource):
 
     def read_metrics(self, call: Call, payload: Any) -> frozenset[str]:
         """Each row has the name of a metric as its key. Names that have only a latest value are left out."""
-        del call
         return frozenset(name.upper() for row in as_list(payload["metrics"]) for name in row) & METRICS.keys()
 
     def split(self, call: Call) -> list[Call]:
@@ -123,8 +121,8 @@ def _call(targets: Sequence[Target], window: Window, granularity: str = "") -> C
     """A call for these targets. The API includes both dates, so endDate is the day before the window's end."""
     metrics = ",".join(dict.fromkeys(target.metric for target in targets))
     symbols = ",".join(dict.fromkeys(target.id for target in targets))
-    params = [("symbols", symbols), ("startDate", f"{window.start:%Y-%m-%d}")]
-    params.append(("endDate", f"{window.end - DAY:%Y-%m-%d}"))
+    first, last = f"{window.start:%Y-%m-%d}", f"{window.end - DAY:%Y-%m-%d}"
+    params = [("symbols", symbols), ("startDate", first), ("endDate", last)]
     if granularity:
         params.append(("granularity", granularity))
     return Call(f"data/api/{quote(metrics, safe=',')}/", tuple(targets), window, tuple(params))

@@ -27,6 +27,7 @@ class Call:
     endpoint: Any = None  # the source's own description of how to ask and read
     extract: str = ""  # the one key to read from a large JSON object; the rest is skipped while it streams
     dated: bool = True  # whether the answer covers each day of the window; otherwise it is about now only
+    listed_kinds: frozenset[str] = frozenset({""})  # the kinds of the assets in the answer to a listing call
 
     def __str__(self) -> str:
         query = "&".join(f"{name}={value}" for name, value in self.params)
@@ -108,7 +109,6 @@ class BaseSource(ABC):
     @classmethod
     def rhythm(cls, target: Target) -> Rhythm:
         """On which days a series can have a point."""
-        del target
         return Rhythm.DAILY
 
     @classmethod
@@ -134,22 +134,14 @@ class BaseSource(ABC):
 
     def read_listing(self, call: Call, payload: Any) -> Iterator[ListedAsset]:
         """The assets in such an answer; pure, raises as `read` does. Several answers may list one asset."""
-        del call, payload
         return iter(())
-
-    def listed_kinds(self, call: Call) -> frozenset[str]:
-        """The kinds of the assets in such an answer."""
-        del call
-        return frozenset(self.KINDS or ("",))
 
     def metrics_call(self, asset: ListedAsset) -> Call | None:
         """The call that lists the metrics of one asset; None where the listing has them."""
-        del asset
         return None
 
     def read_metrics(self, call: Call, payload: Any) -> frozenset[str]:
         """The metrics in such an answer that the source knows; raises as `read` does."""
-        del call, payload
         return frozenset()
 
     def probe(self) -> Call | None:
@@ -159,12 +151,10 @@ class BaseSource(ABC):
     @classmethod
     def canonical_id(cls, kind: str, identifier: str) -> str:
         """The same text for all spellings of an identifier that the API takes for the same."""
-        del kind
         return identifier.casefold()
 
     def split(self, call: Call) -> list[Call]:
         """Smaller calls for the same targets, for a call that the API keeps failing; none if it can't be split."""
-        del call
         return []
 
     def answer(self, call: Call, payload: Any, received: datetime) -> Answer:

@@ -45,7 +45,6 @@ class DefiLlama(BaseSource):
     @classmethod
     def history_start(cls, today: datetime) -> datetime:
         """Before all that the API has: the oldest prices are those of Bitcoin in April 2013."""
-        del today
         return datetime(2013, 4, 28, tzinfo=UTC)
 
     def calls(self, verb: Verb, targets: Sequence[Target], window: Window) -> Iterator[Call]:
@@ -59,7 +58,8 @@ class DefiLlama(BaseSource):
             if endpoint.takes_many:
                 yield from _coin_calls(endpoint, together, window)
                 continue
-            yield Call(path, tuple(together), window, params, endpoint, endpoint.extract, _dated(endpoint, together))
+            dated = all(endpoint is SERVED[target.metric].history for target in together)
+            yield Call(path, tuple(together), window, params, endpoint, endpoint.extract, dated)
 
     def request(self, call: Call) -> Request:
         """The Pro host takes the key in the path; each family has a free host of its own."""
@@ -82,21 +82,12 @@ class DefiLlama(BaseSource):
             served = SERVED[answer.metric]
             if served.live and (self.key or not served.pro):
                 path, params = served.live.render("", NO_DAYS)
-                yield Call(path, (), NO_DAYS, params, answer)
+                yield Call(path, (), NO_DAYS, params, answer, listed_kinds=answer.kinds)
 
     def read_listing(self, call: Call, payload: Any) -> Iterator[ListedAsset]:
         """As the call's bulk answer says."""
         bulk_answer: BulkAnswer = call.endpoint
         return bulk_answer.read(payload)
-
-    def listed_kinds(self, call: Call) -> frozenset[str]:
-        """As the call's bulk answer says."""
-        bulk_answer: BulkAnswer = call.endpoint
-        return bulk_answer.kinds
-
-    def probe(self) -> Call:
-        """The list of chains, which is short, and which is there with and without a key."""
-        return next(call for call in self.listing_calls() if call.path == "api/v2/chains")
 
     @classmethod
     def canonical_id(cls, kind: str, identifier: str) -> str:
@@ -108,11 +99,6 @@ class DefiLlama(BaseSource):
         """Two halves of a call for several coins, so that a coin that always fails ends up alone."""
         parts = halves(call.targets) if call.targets and call.endpoint.takes_many else []
         return [replace(call, path=_path_of_coins(call.endpoint, part), targets=part) for part in parts]
-
-
-def _dated(endpoint: Endpoint, targets: Sequence[Target]) -> bool:
-    """Whether an endpoint gives these series a history, not only a value of now."""
-    return all(endpoint is SERVED[target.metric].history for target in targets)
 
 
 def _path_of_coins(endpoint: Endpoint, targets: Sequence[Target]) -> str:
@@ -136,4 +122,4 @@ def _coin_calls(endpoint: Endpoint, targets: Sequence[Target], window: Window) -
         for first in range(0, len(coins), size):
             together = tuple(target for coin in coins[first : first + size] for target in targets_of[coin])
             path = _path_of_coins(endpoint, together)
-            yield Call(path, together, piece, params, endpoint, dated=_dated(endpoint, together))
+            yield Call(path, together, piece, params, endpoint, dated=endpoint is PRICE_HISTORY)

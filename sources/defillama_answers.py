@@ -69,17 +69,10 @@ def _history(time: str, value: Value, rows: Callable[[Any], Any] = lambda payloa
 
 
 def read_prices(call: Call, payload: Any) -> Iterator[Observation]:
-    """The prices of several coins in USD, each with the time of its observation; unknown coins are missing."""
+    """The prices of several coins in USD, one or more for each, with their times; unknown coins are missing."""
     for target in call.targets:
         if coin := payload["coins"].get(target.id):
-            yield Observation(target, coin["timestamp"], coin["price"])
-
-
-def read_price_history(call: Call, payload: Any) -> Iterator[Observation]:
-    """The same, with several points for each coin."""
-    for target in call.targets:
-        if coin := payload["coins"].get(target.id):
-            for row in as_list(coin["prices"]):
+            for row in as_list(coin["prices"]) if "prices" in coin else [coin]:
                 yield Observation(target, row["timestamp"], row["price"])
 
 

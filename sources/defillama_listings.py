@@ -126,9 +126,9 @@ def _both(metrics: set[str]) -> frozenset[str]:
     return frozenset(metrics | {f"{metric}_24H" for metric in metrics})
 
 
-BULK_ANSWERS = (
-    BulkAnswer("TVL", _read_protocols, frozenset({"protocol", "coin"})),
+BULK_ANSWERS = (  # the first is short, and there without a key: it serves as the probe
     BulkAnswer("CHAIN_TVL", _read_chains, frozenset({"chain", "coin"})),
+    BulkAnswer("TVL", _read_protocols, frozenset({"protocol", "coin"})),
     BulkAnswer("CHAIN_STABLECOIN_SUPPLY", _read_stablecoin_chains, frozenset({"chain"})),
     BulkAnswer("STABLECOIN_PRICE", _read_stablecoins, frozenset({"stablecoin", "coin"})),
     *_overviews(),

@@ -68,7 +68,7 @@ class Flow(NamedTuple):
 
 _PROTOCOLS = Endpoint("api/protocols", answers.read_protocols)
 _POOLS = Endpoint("yields/pools", answers.read_pools)
-PRICE_HISTORY = Endpoint("coins/chart/{ids}", answers.read_price_history)
+PRICE_HISTORY = Endpoint("coins/chart/{ids}", answers.read_prices)
 _STABLECOIN = Endpoint("stablecoins/stablecoincharts/all", answers.read_stablecoin_supply, (("stablecoin", "{id}"),))
 _INFLOWS = Endpoint("api/inflows/{id}/{midnight}", answers.read_inflows)
 _POOL = Endpoint("yields/chart/{id}", answers.read_pool_history)

@@ -33,7 +33,7 @@ def fetch_listing(source: BaseSource, client: Client) -> Listing:
     calls = list(source.listing_calls())
     answers, failed = _read_all(client, calls, lambda *given: list(source.read_listing(*given)))
     listed = [asset for call in calls for asset in answers.get(call, ())]
-    unsure = {kind for call in failed for kind in source.listed_kinds(call)}
+    unsure = {kind for call in failed for kind in call.listed_kinds}
     return Listing(with_unique_names(united(listed)), failed, frozenset(unsure))
 
 

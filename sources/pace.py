@@ -36,7 +36,7 @@ class Pace:
         sleep: Callable[[float], object] = time.sleep,
         next_start: NextStart | None = None,
     ) -> None:
-        self._base = self._delay = delay  # seconds between two starts
+        self._base = self.delay = delay  # seconds between two starts, at best and at present
         self._clock, self._sleep = clock, sleep
         self._next_start = next_start or NextStart()
         self._queue = threading.Lock()  # held by the thread whose request is next
@@ -46,11 +46,6 @@ class Pace:
         self._refusals = 0  # in a row; those of requests under way together count as one
         self._forget, self._stride = FORGET, STRIDE
 
-    @property
-    def delay(self) -> float:
-        """Seconds between two starts, at present."""
-        return self._delay
-
     def wait(self, sleep: Callable[[float], object] | None = None) -> float:
         """Return when one request may start: that moment on the clock. `sleep` may end the wait by raising."""
         with self._queue:
@@ -58,7 +53,7 @@ class Pace:
                 with self._state, self._next_start.locked(self._clock) as now:
                     remaining = self._next_start.moment - now
                     if remaining <= 0:
-                        self._next_start.moment = now + self._delay
+                        self._next_start.moment = now + self.delay
                         return now
                 (sleep or self._sleep)(remaining)
 
@@ -87,22 +82,22 @@ class Pace:
                 return  # it shows nothing about the present delay
             self._refusals = 0
             now = self._clock()
-            if self._delay <= self._base or now - self._steady_since < PROBATION:
+            if self.delay <= self._base or now - self._steady_since < PROBATION:
                 return
-            self._steady_since, self._held = now, self._delay
+            self._steady_since, self._held = now, self.delay
             if now - self._refused_at >= self._forget:
-                self._delay = max(self._base, self._delay / self._stride)
+                self.delay = max(self._base, self.delay / self._stride)
                 self._stride = min(self._stride**2, LONGEST_STRIDE)
-            elif self._delay > self._refused * CLOSE_ENOUGH:
-                self._delay = max(self._base, (self._delay + self._refused) / 2)
+            elif self.delay > self._refused * CLOSE_ENOUGH:
+                self.delay = max(self._base, (self.delay + self._refused) / 2)
 
     def _slow_down(self, now: float) -> None:
-        if self._delay < self._held:  # the last step was too long
+        if self.delay < self._held:  # the last step was too long
             retried_in_vain = now - self._refused_at >= self._forget
             self._forget = min(self._forget * 2, LONGEST_FORGET) if retried_in_vain else self._forget
             delay = self._held
         else:
             self._held, self._forget = 0.0, FORGET
-            delay = min(self._delay * SLOWER, SLOWEST)
-        self._refused, self._delay, self._stride = self._delay, delay, STRIDE
-        log.warning("rate limit met: now one request every %.2f s", self._delay)
+            delay = min(self.delay * SLOWER, SLOWEST)
+        self._refused, self.delay, self._stride = self.delay, delay, STRIDE
+        log.warning("rate limit met: now one request every %.2f s", self.delay)

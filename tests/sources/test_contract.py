@@ -238,7 +238,7 @@ def test_a_source_lists_what_its_api_offers(source: type[BaseSource]) -> None:
     calls = list(source(key=KEY).listing_calls())
     assert calls, "listings() makes the calls that list the API's assets, for discover and check"
     assert len({str(call) for call in calls}) == len(calls), "a list is asked for once"
-    assert {kind for call in calls for kind in source().listed_kinds(call)} == set(source.KINDS or ("",))
+    assert {kind for call in calls for kind in call.listed_kinds} == set(source.KINDS or ("",))
     assert all(not call.targets for call in calls)
     assert all(source().split(call) == [] for call in calls)
 
