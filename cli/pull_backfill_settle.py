@@ -18,7 +18,7 @@ from model.settings import OWN_PACE_DIRECTORY, PACE_DIRECTORY, Settings
 from pipeline.plan import Job
 from pipeline.run import run
 from sources.base import BaseSource
-from sources.host_pace import HostNextStart
+from sources.host_pace import NextStart
 from sources.pace import Pace
 
 log = logging.getLogger(__name__)
@@ -56,4 +56,4 @@ def pace_of(source: type[BaseSource], settings: Settings) -> Pace:
     account = f"{settings.url(source.BASE_URL_VARIABLE)} {settings.key(source.KEY_VARIABLE)}"
     name = f"{source.name}-{hashlib.sha256(account.encode()).hexdigest()[:16]}"
     directory = Path(settings.get(PACE_DIRECTORY) or OWN_PACE_DIRECTORY)
-    return Pace(source.REQUEST_DELAY, next_start=HostNextStart(directory / name))
+    return Pace(source.REQUEST_DELAY, next_start=NextStart(directory / name))

@@ -25,16 +25,15 @@ def atomic_write(file: Path) -> Iterator[Path]:
             raise ConfigurationError(f"{file}: can't be written: it is not a regular file")
         if mode is not None and not (mode & 0o222 and os.access(place, os.W_OK)):  # root could write it anyway
             raise ConfigurationError(f"{file}: can't be written: it is read-only")
-        part.touch(exist_ok=False)
         try:
+            part.touch(exist_ok=False)
             if mode is not None:
                 part.chmod(mode)
             yield part
             with part.open("rb") as written:
                 os.fsync(written.fileno())  # so that a crash leaves the old or the new file
             part.replace(place)
-        except BaseException:
+        finally:
             part.unlink(missing_ok=True)
-            raise
     except OSError as error:
         raise ConfigurationError(f"{file}: can't be written: {error.strerror or error}") from error

@@ -55,9 +55,6 @@ class Window(NamedTuple):
     start: datetime
     end: datetime
 
-    def __contains__(self, at: object) -> bool:
-        return isinstance(at, datetime) and self.start <= at < self.end
-
     def split(self, length: timedelta) -> list["Window"]:
         """The same span as adjoining windows no longer than `length`, the oldest first."""
         pieces, start = [], self.start

@@ -157,7 +157,8 @@ def _points_to_store(answer: Answer, job: Job) -> list[DataPoint]:
     """The points in the window of the call; those of a pull get the time of midnight of their own day."""
     window, metrics = answer.call.window, job.source.METRICS
     if job.verb is not Verb.PULL:
-        return [point for point in answer.points if point.at + metrics[point.metric].shift in window]
+        first, end = window.start.date(), window.end.date()
+        return [point for point in answer.points if first <= metrics[point.metric].day_of(point.at) < end]
     # no upper bound: a run that passes midnight may receive points of the new day
     points = [point for point in answer.points if point.at >= window.start]
     points.sort(key=lambda point: point.at)  # the store keeps the last point of each day

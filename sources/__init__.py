@@ -17,6 +17,5 @@ def metric_of(source: str, metric: str) -> Metric | None:
 
 def unit_of(series: Iterable[tuple[str, str, str]]) -> str:
     """The common unit of these series (source, asset, metric); empty where units differ or are not known."""
-    known = {metric_of(source, metric) for source, _, metric in series}
-    units = {metric.unit if metric else "" for metric in known}
+    units = {known.unit if (known := metric_of(source, metric)) else "" for source, _, metric in series}
     return units.pop() if len(units) == 1 else ""

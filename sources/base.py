@@ -129,7 +129,10 @@ class BaseSource(ABC):
         """The points in the JSON of an answer; pure. Any wrong shape raises a built-in error."""
 
     def listing_calls(self) -> Iterator[Call]:
-        """The calls whose answers together list all assets of the API, without calls for which a key is missing."""
+        """The calls whose answers together list all assets of the API, without calls for which a key is missing.
+
+        The first one is cheap, since `check` also makes it to see whether the API is up and accepts the key.
+        """
         return iter(())
 
     def read_listing(self, call: Call, payload: Any) -> Iterator[ListedAsset]:

@@ -187,12 +187,12 @@ def _row(fields: list[str], header: list[str], source: type[BaseSource]) -> Asse
 
 def _check_metric(metric: str, kind: str, source: type[BaseSource]) -> None:
     fitting = {name for name, known in source.METRICS.items() if kind in known.kinds}
-    if metric in fitting:
-        return
-    if metric in source.METRICS:
-        kinds = " or ".join(sorted(source.METRICS[metric].kinds))
-        raise ConfigurationError(f"metric {metric} is one of kind {kinds}, not of {kind}: {nearest(metric, fitting)}")
-    raise ConfigurationError(f"unknown metric {metric!r}: {nearest(metric, fitting)}")
+    if metric not in fitting:
+        wrong = f"unknown metric {metric!r}"
+        if metric in source.METRICS:
+            kinds = " or ".join(sorted(source.METRICS[metric].kinds))
+            wrong = f"metric {metric} is one of kind {kinds}, not of {kind}"
+        raise ConfigurationError(f"{wrong}: {nearest(metric, fitting)}")
 
 
 def _line(path: Path, row: Asset, header: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from model.schedule import Schedule, daily, hourly
 from model.values import DAY, Metric, Target, Verb, Window
 from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Observation, Request, halves
 from sources.defillama_answers import RENAMED_CHAINS
-from sources.defillama_listings import BULK_ANSWERS, BulkAnswer
+from sources.defillama_listings import BULK_ANSWERS
 from sources.defillama_metrics import METRICS, PRICE_HISTORY, SERVED, Endpoint, Params, endpoint_of
 
 FREE_HOSTS = {  # by family; the paths of a family are the same on the Pro host
@@ -73,8 +73,7 @@ class DefiLlama(BaseSource):
 
     def read(self, call: Call, payload: Any) -> Iterator[Observation]:
         """As the call's endpoint says."""
-        endpoint: Endpoint = call.endpoint
-        return endpoint.read(call, payload)
+        yield from call.endpoint.read(call, payload)
 
     def listing_calls(self) -> Iterator[Call]:
         """The bulk answers of the live metrics."""
@@ -86,8 +85,7 @@ class DefiLlama(BaseSource):
 
     def read_listing(self, call: Call, payload: Any) -> Iterator[ListedAsset]:
         """As the call's bulk answer says."""
-        bulk_answer: BulkAnswer = call.endpoint
-        return bulk_answer.read(payload)
+        yield from call.endpoint.read(payload)
 
     @classmethod
     def canonical_id(cls, kind: str, identifier: str) -> str:

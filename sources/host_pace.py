@@ -20,19 +20,7 @@ LOCK_POLL = 0.001  # seconds between two tries to take it
 
 
 class NextStart:
-    """The moment of the next start, shared by threads of this process."""
-
-    def __init__(self) -> None:
-        self.moment = -math.inf
-
-    @contextmanager
-    def locked(self, clock: Callable[[], float]) -> Iterator[float]:
-        """Yield the time now; until the end of the block only the caller reads and sets `moment`."""
-        yield clock()
-
-
-class HostNextStart(NextStart):
-    """The moment of the next start, shared by all processes of this host that name the same file.
+    """The moment of the next start, shared by the threads of this process; with a file, by all processes of the host.
 
     The file holds one record, read and written under a flock. The kernel releases the lock of a process that dies, so a
     killed process wastes one start at most. Each use opens the file again, which takes some microseconds: no descriptor
@@ -40,16 +28,20 @@ class HostNextStart(NextStart):
     logged once, and the moment is shared within this process only.
     """
 
-    def __init__(self, file: Path) -> None:
-        super().__init__()
+    def __init__(self, file: Path | None = None) -> None:
+        self.moment = -math.inf
         self._file = file
         self._warned = False
-        with suppress(OSError):  # the first use logs it
-            file.parent.mkdir(parents=True, exist_ok=True)
+        if file is not None:
+            with suppress(OSError):  # the first use logs it
+                file.parent.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def locked(self, clock: Callable[[], float]) -> Iterator[float]:
-        """As in the base class, for all processes that share the file."""
+        """Yield the time now; until the end of the block only the caller reads and sets `moment`."""
+        if self._file is None:
+            yield clock()
+            return
         with ExitStack() as stack:
             try:
                 descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)

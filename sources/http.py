@@ -134,15 +134,10 @@ class Client:
     def _send(self, request: Request) -> requests.Response:
         if not hasattr(self._local, "session"):
             self._local.session = self._session()
-            self._local.session.headers.update(HEADERS)
-        response: requests.Response = self._local.session.get(
-            request.url,
-            params=request.params,
-            headers=request.headers,
-            timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
-            stream=True,
-        )
-        return response
+        session: requests.Session = self._local.session
+        headers = {**HEADERS, **request.headers}
+        timeout = (CONNECT_TIMEOUT, READ_TIMEOUT)
+        return session.get(request.url, params=request.params, headers=headers, timeout=timeout, stream=True)
 
     def _judge(self, call: Call, response: requests.Response, started: float, read: Read[T]) -> T:
         """Read a good answer. Raises _Fault for what may pass, else CallFailed or SourceStopped."""

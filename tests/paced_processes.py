@@ -21,7 +21,7 @@ import signal, sys, threading, time
 from contextlib import contextmanager
 from pathlib import Path
 from sources.pace import Pace
-from sources.host_pace import HostNextStart
+from sources.host_pace import NextStart
 file, delay, more = Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
 """
 

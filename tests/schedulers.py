@@ -38,7 +38,7 @@ from pipeline.scheduler import Scheduler
 from pipeline.summary import Summary
 from pipeline.systemd import Notify
 from sources import SOURCES
-from sources.host_pace import HostNextStart
+from sources.host_pace import NextStart
 from sources.pace import Pace
 from tests.commands import (
     Rows,
@@ -253,7 +253,7 @@ class Lanes:
         self.heartbeat = heartbeat(self.database, list(SOURCES), fresh=False)
         stop = threading.Event()
         at = Schedule(period, timedelta())
-        pace = Pace(0.001, next_start=HostNextStart(Path(settings.get("PACE_DIRECTORY")) / "lanes"))
+        pace = Pace(0.001, next_start=NextStart(Path(settings.get("PACE_DIRECTORY")) / "lanes"))
 
         def make(job: Job, show: Show) -> Summary:
             summary = run(job, self.database, stop, str, pace, check_place=self.place.take, show=show)

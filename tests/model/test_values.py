@@ -61,15 +61,6 @@ def test_names_with_a_nul_are_refused(asset: str, metric: str) -> None:
         point(asset, metric)
 
 
-def test_a_window_holds_its_start_and_not_its_end() -> None:
-    window = Window(NOON, NOON + DAY)
-    assert NOON in window
-    assert NOON + DAY - timedelta(microseconds=1) in window
-    assert NOON + DAY not in window
-    assert NOON - timedelta(microseconds=1) not in window
-    assert NOON.isoformat() not in window
-
-
 @pytest.mark.parametrize(
     ("days", "length", "pieces"), [(1, 1, 1), (1, 30, 1), (3, 1, 3), (10, 3, 4), (9, 3, 3), (1827, 1000, 2), (0, 1, 0)]
 )
@@ -77,7 +68,7 @@ def test_split_gives_adjoining_windows_without_losing_a_day(days: int, length: i
     window = Window(NOON, NOON + days * DAY)
     split = window.split(length * DAY)
     assert len(split) == pieces
-    covered = [day for day in range(-1, days + 1) for piece in split if NOON + day * DAY in piece]
+    covered = [day for day in range(-1, days + 1) for piece in split if piece.start <= NOON + day * DAY < piece.end]
     assert covered == list(range(days))
     assert all(timedelta(0) < piece.end - piece.start <= length * DAY for piece in split)
 

@@ -227,7 +227,8 @@ def test_a_price_seen_before_midnight_belongs_to_the_window_that_starts_there() 
     assert [(f"{point.at:%m-%d %H:%M:%S}", point.value) for point in points] == [
         ("08-14 23:59:18", 64000), ("08-16 00:00:18", 64500.5),
     ]  # fmt: skip
-    assert all(point.at + METRICS["PRICE"].shift in call.window for point in points)
+    days = [METRICS["PRICE"].day_of(point.at) for point in points]
+    assert all(call.window.start.date() <= day < call.window.end.date() for day in days)
 
 
 def test_protocols_give_tvl_and_market_cap_and_a_missing_or_null_cap_is_no_data() -> None:

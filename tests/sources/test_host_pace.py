@@ -15,14 +15,14 @@ import pytest
 from cli.pull_backfill_settle import pace_of
 from model.settings import PACE_DIRECTORY, Settings
 from sources import SOURCES, host_pace
-from sources.host_pace import RECORD, HostNextStart
+from sources.host_pace import RECORD, NextStart
 from sources.pace import Pace
 from sources.retry import LONGEST_PAUSE
 from tests.paced_processes import DELAY, SOON, held, process, soon
 from tests.wire import Clock
 
 REFUSED = """
-pace = Pace(delay, next_start=HostNextStart(file))
+pace = Pace(delay, next_start=NextStart(file))
 started = pace.wait()
 print("ready", flush=True)
 print(time.monotonic())
@@ -38,7 +38,7 @@ def file(tmp_path: Path) -> Path:
 
 def shared(file: Path, clock: Clock, delay: float = DELAY) -> Pace:
     """A pace as another process would have it: only the file connects the two."""
-    return Pace(delay, clock=clock, sleep=clock.sleep, next_start=HostNextStart(file))
+    return Pace(delay, clock=clock, sleep=clock.sleep, next_start=NextStart(file))
 
 
 def stopped(_: float) -> None:
@@ -91,7 +91,7 @@ def test_a_pause_that_an_api_asked_one_process_for_holds_for_the_others(file: Pa
         assert refused.stdout is not None
         asked = float(refused.stdout.readline())
         assert refused.wait(SOON) == 0
-    assert soon(Pace(DELAY, next_start=HostNextStart(file))) >= asked + 1.5
+    assert soon(Pace(DELAY, next_start=NextStart(file))) >= asked + 1.5
 
 
 def test_a_pause_holds_for_those_of_another_process_who_wait_already(file: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_pause_holds_for_those_of_another_process_who_wait_already(file: Path)
         clock.sleep(seconds)
 
     started = first.wait()
-    second = Pace(DELAY, clock=clock, sleep=sleep, next_start=HostNextStart(file))
+    second = Pace(DELAY, clock=clock, sleep=sleep, next_start=NextStart(file))
     assert second.wait() == pytest.approx(1030.0)
 
 

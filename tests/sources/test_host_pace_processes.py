@@ -13,7 +13,7 @@ import pytest
 
 from model.settings import PACE_DIRECTORY
 from sources import host_pace
-from sources.host_pace import LOCK_TIMEOUT, RECORD, HostNextStart
+from sources.host_pace import LOCK_TIMEOUT, RECORD, NextStart
 from sources.pace import Pace
 from tests.commands import ROOT, SECONDS, Rows, environment, start, write
 from tests.fake_api import FakeApi
@@ -22,7 +22,7 @@ from tests.paced_processes import DELAY, SLACK, SOON, closer_than, held, process
 STARTER = """
 from sources import host_pace
 host_pace.LOCK_TIMEOUT = 30.0  # so that even a process that the system pauses with the lock is waited for
-pace = Pace(delay, next_start=HostNextStart(file))
+pace = Pace(delay, next_start=NextStart(file))
 starts = []
 print("ready", flush=True)
 sys.stdin.readline()
@@ -38,7 +38,7 @@ for thread in threads:
 print(*starts)
 """
 HOLDER = """
-class Stuck(HostNextStart):
+class Stuck(NextStart):
     @contextmanager
     def locked(self, *given):
         with super().locked(*given) as now:
@@ -91,7 +91,7 @@ def test_a_start_is_never_before_the_moment_at_which_the_lock_was_had(
     monkeypatch.setattr(host_pace, "LOCK_TIMEOUT", SOON)
     with ThreadPoolExecutor(1) as pool:
         with held(file):
-            waiting = pool.submit(Pace(DELAY, next_start=HostNextStart(file)).wait)
+            waiting = pool.submit(Pace(DELAY, next_start=NextStart(file)).wait)
             threading.Event().wait(0.3)  # most likely it waits for the lock by now
             assert not waiting.done()
             released = time.monotonic()
@@ -102,7 +102,7 @@ def test_what_was_written_while_the_lock_was_waited_for_counts(file: Path, monke
     monkeypatch.setattr(host_pace, "LOCK_TIMEOUT", SOON)
     with ThreadPoolExecutor(1) as pool:
         with held(file) as descriptor:
-            waiting = pool.submit(Pace(DELAY, next_start=HostNextStart(file)).wait)
+            waiting = pool.submit(Pace(DELAY, next_start=NextStart(file)).wait)
             threading.Event().wait(0.3)
             now = time.monotonic()
             os.pwrite(descriptor, RECORD.pack(now, now + 1), 0)
@@ -113,14 +113,14 @@ def test_a_process_killed_with_the_lock_leaves_it_to_the_next(file: Path) -> Non
     with process(HOLDER, file) as holder:
         holder.kill()
         holder.wait(SOON)
-        begun = soon(Pace(DELAY, next_start=HostNextStart(file)))
+        begun = soon(Pace(DELAY, next_start=NextStart(file)))
     assert written(file) == begun + DELAY  # it writes only with the lock
 
 
 def test_a_process_stopped_with_the_lock_blocks_nobody_for_longer_than_the_timeout(file: Path) -> None:
     with process(HOLDER, file) as holder:
         holder.send_signal(signal.SIGSTOP)
-        pace = Pace(DELAY, next_start=HostNextStart(file))
+        pace = Pace(DELAY, next_start=NextStart(file))
         before = time.monotonic()
         starts = [soon(pace) for _ in range(4)]
         took = time.monotonic() - before
@@ -130,7 +130,7 @@ def test_a_process_stopped_with_the_lock_blocks_nobody_for_longer_than_the_timeo
 
 
 def test_a_process_that_goes_on_after_a_stop_shares_its_starts_again(file: Path) -> None:
-    pace = Pace(DELAY, next_start=HostNextStart(file))
+    pace = Pace(DELAY, next_start=NextStart(file))
     with process(HOLDER, file) as holder:
         holder.send_signal(signal.SIGSTOP)
         soon(pace)
