@@ -57,12 +57,9 @@ class Window(NamedTuple):
 
     def split(self, length: timedelta) -> list["Window"]:
         """The same span as adjoining windows no longer than `length`, the oldest first."""
-        pieces, start = [], self.start
-        while start < self.end:
-            end = min(start + length, self.end)
-            pieces.append(Window(start, end))
-            start = end
-        return pieces
+        number = -((self.start - self.end) // length)  # rounded up
+        starts = [self.start + place * length for place in range(number)]
+        return [Window(start, min(start + length, self.end)) for start in starts]
 
 
 class Metric(NamedTuple):

@@ -175,13 +175,11 @@ class BaseSource(ABC):
                         answer.nulls += 1
                         continue
                     point = DataPoint(target.asset, target.metric, time, _number(value))
+                    if not EARLIEST <= point.at < latest:
+                        raise BadPoint(f"date {point.at:%Y-%m-%d}")
+                    answer.points.append(point)
                 except BadPoint as error:
                     answer.rejected[str(error)] += 1
-                    continue
-                if EARLIEST <= point.at < latest:
-                    answer.points.append(point)
-                else:
-                    answer.rejected[f"date {point.at:%Y-%m-%d}"] += 1
         return answer
 
 

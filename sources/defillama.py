@@ -64,12 +64,11 @@ class DefiLlama(BaseSource):
     def request(self, call: Call) -> Request:
         """The Pro host takes the key in the path; each family has a free host of its own."""
         family, path = call.path.split("/", 1)
-        key = f"/{quote(self.key, safe='')}" if self.key else ""
+        host = FREE_HOSTS[family]
         if self.base_url or self.key:
-            url = f"{self.base_url or PRO_HOST}{key}/{family}/{path}"
-        else:
-            url = f"{FREE_HOSTS[family]}/{path}"
-        return Request(url, dict(call.params), {})
+            key = f"/{quote(self.key, safe='')}" if self.key else ""
+            host = f"{self.base_url or PRO_HOST}{key}/{family}"
+        return Request(f"{host}/{path}", dict(call.params), {})
 
     def read(self, call: Call, payload: Any) -> Iterator[Observation]:
         """As the call's endpoint says."""

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from model.values import DAY, Metric, Target, Verb, Window, midnight
 from sources import defillama_answers as answers
-from sources.defillama_answers import SECONDS_A_DAY, Reader
+from sources.defillama_answers import Reader
 
 Params = tuple[tuple[str, str], ...]
 
@@ -33,13 +33,10 @@ class Endpoint:
 
     def render(self, identifier: str, window: Window) -> tuple[str, Params]:
         """Path and parameters for one asset; a path for several assets keeps its `{ids}`."""
-        parts = {
-            "id": quote(identifier.removeprefix(PARENT), safe=":"),
-            "ids": "{ids}",
-            "midnight": f"{midnight(window.end).timestamp() - SECONDS_A_DAY:.0f}",  # of the pull's own day
-        }
+        quoted = quote(identifier.removeprefix(PARENT), safe=":")
+        today = f"{midnight(window.end - DAY).timestamp():.0f}"  # the midnight of the pull's own day
         params = tuple((name, value.format(id=identifier)) for name, value in self.params)
-        return self.path.format(**parts), params
+        return self.path.format(id=quoted, ids="{ids}", midnight=today), params
 
 
 class Served(NamedTuple):
