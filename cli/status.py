@@ -2,11 +2,12 @@
 
 import argparse
 import json
-import logging
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
+from operator import methodcaller
 from typing import Any
 
 from cli import status_screen as screen
@@ -16,8 +17,6 @@ from model.errors import ConfigurationError, DatabaseLost
 from model.scrub import scrubbed
 from model.settings import Settings
 from pipeline.health import Health, SchedulerState, diagnose
-
-log = logging.getLogger(__name__)
 
 NOTHING_YET = Health(None, SchedulerState.NONE, None)
 WATCH_SECONDS = 5.0
@@ -30,7 +29,8 @@ def show_status(arguments: argparse.Namespace, settings: Settings, scrub: Callab
     def show(health: Health) -> int:
         if arguments.json:
             found = scrubbed(screen.as_json(health), scrub)
-            print(json.dumps(found, indent=None if arguments.watch else 1), flush=True)
+            indent = None if arguments.watch else 1
+            print(json.dumps(found, indent=indent, default=methodcaller("isoformat")), flush=True)
         else:
             _print_screen(screen.lines(health, scrub), watch=arguments.watch)
         return health.exit_code
@@ -49,7 +49,8 @@ def show_status(arguments: argparse.Namespace, settings: Settings, scrub: Callab
                     print(json.dumps({"error": text}), flush=True)
                 else:
                     _print_screen([f"! {text}"], watch=True)
-                _reopen(database)
+                with suppress(ConfigurationError):  # the next reading reports it
+                    database.reopen()  # starts the embedded server again where it has ended
         return exit_code
 
 
@@ -58,14 +59,6 @@ def _print_screen(lines: Iterable[str], *, watch: bool) -> None:
         clear = CLEAR_SCREEN if sys.stdout.isatty() else ""
         print(f"{clear}{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z, every {WATCH_SECONDS:.0f} s until Ctrl-C")
     print("\n".join(lines), flush=True)
-
-
-def _reopen(database: Database) -> None:
-    """Start the embedded server again where it has ended."""
-    try:
-        database.reopen()
-    except ConfigurationError as error:
-        log.debug("%s", error)
 
 
 def _read_health(database: Database, settings: Settings) -> Health:

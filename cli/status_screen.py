@@ -1,51 +1,99 @@
-"""The health of the pipeline as one screen of text, and as plain values for JSON."""
+"""The health of the pipeline as one screen of text, as problems with their remedies, and as plain values for JSON."""
 
 import textwrap
 from collections.abc import Callable, Iterator
-from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from cli.health_text import Problem, scheduler_problem, source_problems
-from cli.time_text import moment, span
 from model.scrub import scrubbed
-from model.text import printable
+from model.text import counted, moment, printable, span
 from model.values import DAY
 from pipeline.freshness import Freshness, SeriesState
-from pipeline.health import Health, SourceHealth
-from pipeline.run_health import RunHealth
+from pipeline.health import Health, SchedulerState, SourceHealth
+from pipeline.run_health import RunHealth, RunState
 
 STATUS_WIDTH = 99  # columns
 REASON_LINES = 2
+SEE_LOG = "log: journalctl -u crypto-metrics"
+START_IT = "start it: systemctl start crypto-metrics, or python scheduler.py"
+RESTART_IT = "restart the scheduler: systemctl restart crypto-metrics"
+RARE_STATES = {  # not shown where no series has them
+    SeriesState.QUIET: "quiet (the API has nothing newer)",
+    SeriesState.AWAITED: "awaited (the first run is not over)",
+}
+
+
+class Problem(NamedTuple):
+    """Something that needs attention."""
+
+    what: str
+    reason: str  # empty if it is not known
+    remedy: str
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, (self.what, self.reason))) + f"; {self.remedy}"
+
+
+def scheduler_problem(health: Health) -> Problem | None:
+    """Why no scheduler is alive; None if one is."""
+    match health.scheduler:
+        case SchedulerState.NONE:
+            return Problem("no scheduler has ever run here", "", START_IT)
+        case SchedulerState.DEAD:
+            return Problem("no scheduler is alive", "", f"{START_IT}; {SEE_LOG}")
+        case SchedulerState.HUNG if health.beat:
+            last = moment(health.beat.beaten_at)
+            what = f"pid {health.beat.pid} is hung: its last heartbeat was at {last}"
+            return Problem(what, "", f"{RESTART_IT}; {SEE_LOG}")
+    return None
+
+
+def source_problems(health: SourceHealth) -> Iterator[Problem]:
+    """What is wrong with the runs and the series of a source."""
+    for run in health.runs:
+        verb, last = run.scheduled.verb, run.last
+        by_hand = f"run it by hand: python main.py {verb} {health.source}; {SEE_LOG}"
+        match run.state:
+            case RunState.FAILING:
+                retry = "retrying now" if run.running else f"next try {moment(run.next)}" if run.next else "no retry"
+                tries = counted(last.failures, "try", "tries")
+                what = f"{verb} has been failing since {moment(last.failing_since)} ({tries}, {retry})"
+                yield Problem(what, last.failure or "the log says why", by_hand)
+            case RunState.OVERDUE:
+                yield Problem(f"{verb} is overdue: the run of {moment(run.slot)} has not started", "", by_hand)
+            case RunState.SLOW:
+                what = f"{verb} has been running since {moment(last.running_since)}"
+                yield Problem(what, "", f"if its log has stopped, {RESTART_IT}; {SEE_LOG}")
+    found = health.freshness
+    if stale := found.count(SeriesState.STALE):
+        named = ", ".join(f"{each.asset} {each.metric} ({each.newest:%Y-%m-%d})" for each in found.stalest)
+        what = f"{stale:,} series are stale" if stale > 1 else "1 series is stale"
+        remedy = f"see what is missing: python main.py gaps {health.source}; {SEE_LOG}"
+        yield Problem(f"{what}, newest point of the oldest", named, remedy)
+    if found.stalled:
+        what = f"no series has had a new point since {found.stalled}"
+        yield Problem(what, "the API answers, but has nothing newer", f"see the site of the API; {SEE_LOG}")
 
 
 def lines(health: Health, scrub: Callable[[str], str]) -> Iterator[str]:
     """The screen: the problems first, then each source. Secrets are hidden before a text is wrapped or cut."""
-    yield from _scheduler_lines(health, scrub)
-    for each in health.sources:
-        for problem in source_problems(each):
-            yield from _problem_lines(each.source, scrubbed(problem, scrub))
-    for each in health.sources:
-        yield f"{f'{each.source}: {_state(each)}':<32}{'state':<10}{'last success':<30}next"
-        for run in each.runs:
-            yield from _run_lines(health, run, scrub)
-        yield from _freshness_lines(health, each.freshness)
-        yield f"  last 24 h: {each.calls:,} requests, {each.failed_calls:,} failed"
-
-
-def _state(source: SourceHealth) -> str:
-    return "NEEDS ATTENTION" if source.in_trouble else "ok"
-
-
-def _scheduler_lines(health: Health, scrub: Callable[[str], str]) -> Iterator[str]:
     if problem := scheduler_problem(health):
         yield from _problem_lines("scheduler", problem)
     else:
         yield f"scheduler: {health.scheduler}"
-    beat = health.beat
-    if beat and health.at:
+    if (beat := health.beat) and health.at:
         age = span(health.at - beat.beaten_at)
         yield f"  pid {beat.pid} on {beat.host} since {moment(beat.started_at)}; last heartbeat {age} ago:"
         yield from (_cut(f"  {doing}") for doing in scrub(beat.doing).split("; "))
+    for each in health.sources:
+        for problem in source_problems(each):
+            yield from _problem_lines(each.source, scrubbed(problem, scrub))
+    for each in health.sources:
+        state = "NEEDS ATTENTION" if each.in_trouble else "ok"
+        yield f"{f'{each.source}: {state}':<32}{'state':<10}{'last success':<30}next"
+        for run in each.runs:
+            yield from _run_lines(health, run, scrub)
+        yield from _freshness_lines(health, each.freshness)
+        yield f"  last 24 h: {each.calls:,} requests, {each.failed_calls:,} failed"
 
 
 def _problem_lines(where: str, problem: Problem) -> Iterator[str]:
@@ -57,9 +105,11 @@ def _problem_lines(where: str, problem: Problem) -> Iterator[str]:
 
 def _run_lines(health: Health, run: RunHealth, scrub: Callable[[str], str]) -> Iterator[str]:
     last, state = run.last, run.state.upper() if run.in_trouble else run.state
-    ago = f" ({span(health.at - last.succeeded)} ago)" if last.succeeded and health.at else ""
+    success = moment(last.succeeded)
+    if last.succeeded and health.at:
+        success += f" ({span(health.at - last.succeeded)} ago)"
     following = "when a scheduler runs" if run.next is None else "now" if run.next == health.at else moment(run.next)
-    yield f"  {run.duty.verb:<10}{run.duty.schedule!s:<20}{state:<10}{moment(last.succeeded) + ago:<29} {following}"
+    yield f"  {run.scheduled.verb:<10}{run.scheduled.schedule!s:<20}{state:<10}{success:<29} {following}"
     if last.failed:
         yield _cut(f"{'':<12}last failure {moment(last.failed)}: {scrub(last.failure or 'the log says why')}")
 
@@ -77,12 +127,6 @@ def _freshness_lines(health: Health, found: Freshness) -> Iterator[str]:
     yield f"  {len(found.states):,} series: {', '.join(counts)}"
 
 
-RARE_STATES = {  # not shown where no series has them
-    SeriesState.QUIET: "quiet (the API has nothing newer)",
-    SeriesState.AWAITED: "awaited (the first run is not over)",
-}
-
-
 def _cut(line: str) -> str:
     """A line that fits the screen."""
     line = printable(line)
@@ -90,21 +134,17 @@ def _cut(line: str) -> str:
 
 
 def as_json(health: Health) -> dict[str, Any]:
-    """All of it as plain values: times as ISO 8601 text in UTC, ages in seconds; every key is always there."""
-    beat, problem = health.beat, scheduler_problem(health)
+    """All of it for JSON: days, times in UTC, ages in seconds; every key is always there."""
+    problem = scheduler_problem(health)
+    of_beat = ("host", "pid", "sources", "started_at", "beaten_at", "doing")
     return {
-        "at": _iso(health.at),
+        "at": health.at,
         "exit_code": health.exit_code,
         "scheduler": {
             "alive": health.scheduler.alive,
-            "state": health.scheduler.value,
+            "state": health.scheduler,
             "problem": str(problem) if problem else None,
-            "host": beat and beat.host,
-            "pid": beat and beat.pid,
-            "sources": beat and list(beat.sources),
-            "started_at": _iso(beat and beat.started_at),
-            "beaten_at": _iso(beat and beat.beaten_at),
-            "doing": beat and beat.doing,
+            **{name: getattr(health.beat, name, None) for name in of_beat},
         },
         "sources": [
             {
@@ -123,16 +163,16 @@ def as_json(health: Health) -> dict[str, Any]:
 def _run_as_json(run: RunHealth) -> dict[str, Any]:
     last = run.last
     return {
-        "verb": run.duty.verb.value,
-        "schedule": str(run.duty.schedule),
-        "state": run.state.value,
-        "last_success": _iso(last.succeeded),
-        "last_failure": _iso(last.failed),
+        "verb": run.scheduled.verb,
+        "schedule": str(run.scheduled.schedule),
+        "state": run.state,
+        "last_success": last.succeeded,
+        "last_failure": last.failed,
         "failure": last.failure,
         "failures_in_a_row": last.failures,
-        "failing_since": _iso(last.failing_since),
-        "running_since": _iso(last.running_since) if run.running else None,
-        "next": _iso(run.next),
+        "failing_since": last.failing_since,
+        "running_since": last.running_since if run.running else None,
+        "next": run.next,
     }
 
 
@@ -140,18 +180,12 @@ def _freshness_as_json(health: Health, found: Freshness) -> dict[str, Any]:
     age = health.at - found.newest if health.at and found.newest else None
     return {
         "expected": len(found.states),
-        **{state.value.replace(" ", "_"): found.count(state) for state in SeriesState},
-        "newest": _iso(found.newest),
+        **{state.replace(" ", "_"): found.count(state) for state in SeriesState},
+        "newest": found.newest,
         "age_seconds": age and round(age.total_seconds()),
-        "due": found.due.closed.isoformat(),
-        "due_live": found.due.live.isoformat(),
-        "due_moves_at": _iso(found.due.next),
-        "stalled_since": found.stalled and found.stalled.isoformat(),
-        "stalest": [
-            {"asset": each.asset, "metric": each.metric, "newest": _iso(each.newest)} for each in found.stalest
-        ],
+        "due": found.due.closed,
+        "due_live": found.due.live,
+        "due_moves_at": found.due.next,
+        "stalled_since": found.stalled,
+        "stalest": [each._asdict() for each in found.stalest],
     }
-
-
-def _iso(at: datetime | None) -> str | None:
-    return at.isoformat() if at else None
