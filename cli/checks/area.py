@@ -19,7 +19,6 @@ from sources.base import BaseSource
 from sources.config import Asset, valid_rows
 from sources.http import Client
 
-OFFLINE = "--offline"  # why an area is not checked
 NAMES_SHOWN = 5  # names in one line
 
 
@@ -62,7 +61,6 @@ class CheckContext:
     settings: Settings
     names: Sequence[str]  # of the sources
     leaving: ExitStack  # closes the database at the end
-    offline: bool
     database: Database | None = None  # set by the area `database` if it has the tables of this version
     clients: dict[str, tuple[BaseSource, Client]] = field(default_factory=dict)  # set by `keys`: APIs that answer
     explained: dict[str, Collection[Name]] = field(default_factory=dict)  # by source: series that a finding explains

@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from pathlib import Path
+from itertools import chain
 
-from cli.checks.area import OFFLINE, Area, CheckContext, Finding, Severity, few
+from cli.checks.area import Area, CheckContext, Finding, Severity, few
 from cli.listed_assets import Comparison, compare
 from db.coverage import Name
 from db.points import Age
@@ -34,17 +34,12 @@ def check_configs(context: CheckContext) -> Area:
     counts = []
     for name, (rows, errors) in context.configs.items():
         file = SOURCES[name].CONFIG
-        findings += error_findings(ROOT / file, errors)
+        for error in errors:
+            place, _, what = error.removeprefix(f"{ROOT}/").partition(": ")
+            findings.append(Finding(Severity.ERROR, place, what))
         findings += twice_findings(file, rows)
         counts.append(f"{file} ({counted(len(rows), 'row')}, {sum(len(row.metrics) for row in rows):,} series)")
     return Area(", ".join(counts), findings)
-
-
-def error_findings(path: Path, errors: Sequence[str]) -> Iterator[Finding]:
-    """The errors of a config, each with its file and line."""
-    for error in errors:
-        place, _, what = error.removeprefix(f"{path.parent}/").partition(": ")
-        yield Finding(Severity.ERROR, place, what)
 
 
 def twice_findings(file: str, rows: Sequence[Asset]) -> Iterator[Finding]:
@@ -63,8 +58,6 @@ def twice_findings(file: str, rows: Sequence[Asset]) -> Iterator[Finding]:
 
 def check_identifiers(context: CheckContext) -> Area:
     """The rows of each config compared with the lists of its API."""
-    if context.offline:
-        return Area(OFFLINE, None)
     findings: list[Finding] = []
     checked = []
     for name, (api, client) in context.clients.items():
@@ -183,7 +176,7 @@ def _without_values(api: BaseSource, client: Client, unlisted: Sequence[Asset]) 
     targets = [_pulled(api, row.targets())[:1] for row in unlisted if row.kind not in from_lists]
     with_value: set[tuple[str, str]] = set()
     failures = []
-    for call in _pull_calls(api, [target for first in targets for target in first]):
+    for call in _pull_calls(api, list(chain.from_iterable(targets))):
         known: Collection[Target] = call.targets
         try:
             points = {(point.asset, point.metric) for point in client.answer(call).points}

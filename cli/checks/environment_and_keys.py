@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from cli.checks.area import OFFLINE, Area, CheckContext, Finding, Severity, few
+from cli.checks.area import Area, CheckContext, Finding, Severity, few
 from cli.pull_backfill_settle import pace_of
 from model.errors import CallFailed, ConfigurationError, SourceStopped
 from model.settings import DATABASE_URL, OWN_PACE_DIRECTORY, PACE_DIRECTORY, ROOT, Settings
@@ -83,8 +83,6 @@ def pace_findings(folder: Path) -> Iterator[Finding]:
 
 def check_keys(context: CheckContext) -> Area:
     """One cheap call to each API; the context gets the clients of those that answer."""
-    if context.offline:
-        return Area(OFFLINE, None)
     findings: list[Finding] = []
     asked = []
     for name in context.names:
