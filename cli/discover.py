@@ -132,11 +132,8 @@ def lines(found: Sequence[Comparison]) -> Iterator[str]:
     for each, head in zip(found, _columns([_cells(each) for each in found]), strict=True):
         yield head + (f"  [{each.listed.dead}]" if each.listed.dead else "")
         listed = [metric for metric in each.configured if metric not in each.unlisted]
-        for title, metrics in (
-            ("configured", listed),
-            ("configured, but not listed", each.unlisted),
-            ("to add", each.missing),
-        ):
+        by_title = {"configured": listed, "configured, but not listed": each.unlisted, "to add": each.missing}
+        for title, metrics in by_title.items():
             yield from textwrap.wrap(
                 " ".join(metrics), METRICS_WIDTH,
                 initial_indent=f"    {title}: ", subsequent_indent=" " * 8, break_on_hyphens=False,

@@ -74,36 +74,24 @@ def health_of_runs(
         last = last_runs[scheduled.source, scheduled.verb.value]
         slot = slot_of(scheduled, now, history.started, history.first_runs.get(scheduled.source))
         start = slot and next_attempt(slot, history.attempts.get((scheduled, slot), ()), now)
-        next_run = scheduled.schedule.slot(now) + scheduled.schedule.every if alive else None
+        lane = [each for each in schedule if each.lane == scheduled.lane]  # of which only one can run at a time
         if slot is None:
             state = RunState.WAITING
         elif start is None:
             state = RunState.DONE
+        elif last.failures:
+            state = RunState.FAILING
+        elif scheduled in running:
+            slow = last.running_since and now - last.running_since > scheduled.schedule.every + RUN_ALLOWED
+            state = RunState.SLOW if slow else RunState.RUNNING
+        elif any(each in running for each in lane):
+            state = RunState.WAITING
         else:
-            lane = [each for each in schedule if each.lane == scheduled.lane]
             ends = [last_runs[each.source, each.verb.value].ended for each in lane]
-            lane_free_since = max((min(end, now) for end in ends if end), default=history.started)
-            state = _unfinished_state(scheduled, now, last, lane, running, max(slot, history.started, lane_free_since))
-            if next_run and scheduled not in running:
-                next_run = max(min(start, next_run), now)
+            could_start = max(slot, history.started, *(min(end, now) for end in ends if end))
+            state = RunState.OVERDUE if now - could_start > START_ALLOWED else RunState.WAITING
+        next_run = scheduled.schedule.slot(now) + scheduled.schedule.every if alive else None
+        if next_run and start and scheduled not in running:
+            next_run = max(min(start, next_run), now)
         found.append(RunHealth(scheduled, slot, state, last, scheduled in running, next_run))
     return found
-
-
-def _unfinished_state(
-    scheduled: ScheduledRun,
-    now: datetime,
-    last: LastRuns,
-    lane: Collection[ScheduledRun],
-    running: Collection[ScheduledRun],
-    could_start: datetime,
-) -> RunState:
-    """The state of a run whose slot is not done; `lane` has the runs of which only one can run at a time."""
-    if last.failures:
-        return RunState.FAILING
-    if scheduled in running:
-        slow = last.running_since and now - last.running_since > scheduled.schedule.every + RUN_ALLOWED
-        return RunState.SLOW if slow else RunState.RUNNING
-    if any(each in running for each in lane):
-        return RunState.WAITING
-    return RunState.OVERDUE if now - could_start > START_ALLOWED else RunState.WAITING

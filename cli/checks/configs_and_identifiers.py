@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from itertools import chain
 
 from cli.checks.area import Area, CheckContext, Finding, Severity, few
 from cli.listed_assets import Comparison, compare
@@ -17,7 +16,7 @@ from model.text import counted
 from model.values import Target, Verb
 from pipeline.plan import pull_window
 from sources import SOURCES
-from sources.base import BaseSource, Call, ListedAsset
+from sources.base import BaseSource, ListedAsset
 from sources.config import Asset
 from sources.http import Client
 from sources.listing import Listing, fetch_listing, with_metrics
@@ -169,14 +168,15 @@ def listed_findings(
 def _without_values(api: BaseSource, client: Client, unlisted: Sequence[Asset]) -> tuple[list[Asset], list[str]]:
     """The unlisted rows for which the API has no value either, and why calls had no answer.
 
-    A row without an answer is not among them. Only kinds that a pull never takes from a list can have values without
-    being listed: DefiLlama has prices of coins that no list names.
+    A row without an answer is not among them.
     """
-    from_lists = {kind for kind in {row.kind for row in unlisted} if _pulled_from_lists(api, kind)}
-    targets = [_pulled(api, row.targets())[:1] for row in unlisted if row.kind not in from_lists]
+    targets: list[Target] = []
+    for row in unlisted:
+        if row.kind in api.UNLISTED_KINDS:
+            targets += [each for each in row.targets() if Verb.PULL in api.METRICS[each.metric].verbs][:1]
     with_value: set[tuple[str, str]] = set()
     failures = []
-    for call in _pull_calls(api, list(chain.from_iterable(targets))):
+    for call in api.calls(Verb.PULL, targets, pull_window(datetime.now(UTC), api.PULL_DAYS)):
         known: Collection[Target] = call.targets
         try:
             points = {(point.asset, point.metric) for point in client.answer(call).points}
@@ -187,18 +187,3 @@ def _without_values(api: BaseSource, client: Client, unlisted: Sequence[Asset]) 
             failures.append(str(error))
         with_value |= {(each.kind, each.id) for each in known}
     return [row for row in unlisted if (row.kind, row.id) not in with_value], failures
-
-
-def _pulled_from_lists(api: BaseSource, kind: str) -> bool:
-    """Whether a pull takes any value of a kind from a list, which then names every asset that has one."""
-    lists = {call.path for call in api.listing_calls()}
-    targets = [Target("any", name, "any", kind) for name, metric in api.METRICS.items() if kind in metric.kinds]
-    return any(call.path in lists for call in _pull_calls(api, _pulled(api, targets)))
-
-
-def _pulled(api: BaseSource, targets: Sequence[Target]) -> list[Target]:
-    return [target for target in targets if Verb.PULL in api.METRICS[target.metric].verbs]
-
-
-def _pull_calls(api: BaseSource, targets: Sequence[Target]) -> Iterator[Call]:
-    return api.calls(Verb.PULL, targets, pull_window(datetime.now(UTC), api.PULL_DAYS))
