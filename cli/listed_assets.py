@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from operator import itemgetter
 from typing import NamedTuple
 
 from model.errors import ConfigurationError
@@ -48,13 +47,13 @@ def search(assets: Iterable[ListedAsset], text: str, kind: str | None = None) ->
     Upper and lower case are the same.
     """
     text = text.strip().casefold()
-    ranked: list[tuple[int, ListedAsset]] = []
+    ranked: list[list[ListedAsset]] = [[], [], []]
     for asset in assets:
         names = [name.casefold() for name in _names(asset)]
         if kind in (None, asset.kind) and any(text in name for name in names):
             rank = 0 if text in names else 1 if any(name.startswith(text) for name in names) else 2
-            ranked.append((rank, asset))
-    return [asset for _, asset in sorted(ranked, key=itemgetter(0))]
+            ranked[rank].append(asset)
+    return [asset for same_rank in ranked for asset in same_rank]
 
 
 def suggestion(assets: Iterable[ListedAsset], text: str, kind: str | None = None) -> str:

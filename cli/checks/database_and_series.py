@@ -7,7 +7,6 @@ from enum import Enum
 from cli.checks.area import Area, CheckContext, Finding, Severity, SourceRecords, few
 from cli.process import ask_database, open_database
 from db.coverage import Name
-from db.points import Age
 from db.rights import Rights, rights
 from db.setup import has_schema, has_tables
 from model.settings import EMBEDDED_DIRECTORY
@@ -83,8 +82,11 @@ def series_findings(
             never.append(by_name[name])
         elif age.newest is None and name not in explained:
             empty.setdefault(age.asset, []).append(age.metric)
-        elif age.newest and _has_ended(source, by_name[name], age):
-            ended.setdefault(age.asset, []).append(f"{age.metric} since {age.newest:%Y-%m-%d}")
+        elif age.newest and age.answered:
+            quarterly = source.rhythm(by_name[name]) is Rhythm.QUARTERLY
+            without_newer = age.answered - source.METRICS[age.metric].day_of(age.newest)
+            if without_newer > (QUARTERS_ENDED_AFTER if quarterly else ENDED_AFTER):
+                ended.setdefault(age.asset, []).append(f"{age.metric} since {age.newest:%Y-%m-%d}")
     if never:
         named = few(f"{target.asset} {target.metric}" for target in never)
         what = f"{len(never):,} of {len(records.targets):,} series were never requested: {named}"
@@ -99,12 +101,3 @@ def series_findings(
     for asset, last in ended.items():
         what = f"the API has nothing newer of {few(last)}"
         yield Finding(Severity.WARNING, f"{source.name} {asset}", what, f"{remedy}; the stored values stay")
-
-
-def _has_ended(source: type[BaseSource], target: Target, age: Age) -> bool:
-    """Whether the API has answered for long that a series has nothing newer."""
-    if age.newest is None or age.answered is None:
-        return False
-    quarterly = source.rhythm(target) is Rhythm.QUARTERLY
-    newest = source.METRICS[age.metric].day_of(age.newest)
-    return age.answered - newest > (QUARTERS_ENDED_AFTER if quarterly else ENDED_AFTER)
