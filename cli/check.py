@@ -1,23 +1,22 @@
-"""The command `check`: finds what is wrong in each area, and says what to do."""
+"""The command `check`: finds what is wrong in each area, and says what to do; as a table of text or as JSON."""
 
 import argparse
 import json
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from itertools import zip_longest
+from typing import Any
 
-from cli import check_screen as screen
-from cli.checks.configs import check_configs
-from cli.checks.context import CheckContext
-from cli.checks.database import check_database
-from cli.checks.environment import check_environment
-from cli.checks.finding import Area, Finding, Severity, need_attention
-from cli.checks.identifiers import check_identifiers
-from cli.checks.keys import check_keys
-from cli.checks.series import check_series
+from cli.checks.area import Area, CheckContext, Finding, Severity, need_attention
+from cli.checks.configs_and_identifiers import check_configs, check_identifiers
+from cli.checks.database_and_series import check_database, check_series
+from cli.checks.environment_and_keys import check_environment, check_keys
 from cli.jobs import names_of
 from model.errors import PipelineError
 from model.scrub import scrubbed
 from model.settings import Settings
+from model.text import counted, printable
 
 AREAS: dict[str, Callable[[CheckContext], Area]] = {  # in this order: each uses what those before it have found
     "environment": check_environment,
@@ -27,20 +26,77 @@ AREAS: dict[str, Callable[[CheckContext], Area]] = {  # in this order: each uses
     "identifiers": check_identifiers,
     "series": check_series,
 }
+ASK_THE_APIS = ("keys", "identifiers")
+CHECK_WIDTH = 100  # columns
+WIDEST_PLACE = 30
+SEVERITY_WIDTH = max(map(len, Severity)) + 2
+ORDER = list(Severity)
 
 
 def check(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Check every area; 1 if anything needs attention."""
+    areas = {}
     with ExitStack() as leaving:
-        context = CheckContext(settings, names_of(arguments.source), leaving, offline=arguments.offline)
-        areas = {name: scrubbed(_checked(name, context), scrub) for name in AREAS}
-    print(json.dumps(screen.as_json(areas), indent=1) if arguments.json else "\n".join(screen.lines(areas)))
-    return int(any(need_attention(area.findings or ()) for area in areas.values()))
+        context = CheckContext(settings, names_of(arguments.source), leaving)
+        for name, check_area in AREAS.items():
+            try:
+                skipped = arguments.offline and name in ASK_THE_APIS
+                area = Area("--offline", None) if skipped else check_area(context)
+            except PipelineError as error:  # the other areas are checked all the same
+                area = Area("", [Finding(Severity.ERROR, name, str(error))])
+            areas[name] = scrubbed(area, scrub)
+    print(json.dumps(as_json(areas), indent=1) if arguments.json else "\n".join(lines(areas)))
+    return int(need_attention(_findings(areas)) > 0)
 
 
-def _checked(name: str, context: CheckContext) -> Area:
-    """The result of one area; an error that ends it is a finding, so that the other areas are checked all the same."""
-    try:
-        return AREAS[name](context)
-    except PipelineError as error:
-        return Area("", [Finding(Severity.ERROR, name, str(error))])
+def lines(areas: Mapping[str, Area]) -> Iterator[str]:
+    """The table, and a last line with the counts. Findings with the same remedy share it if they follow each other."""
+    every = _findings(areas)
+    place = min(WIDEST_PLACE, max((len(each.where) for each in every), default=0))
+    for name, area in areas.items():
+        state = "not checked: " if area.findings is None else "" if area.findings else "ok: "
+        yield from _wrapped(f"{name}: {state}{area.text}", CHECK_WIDTH, subsequent_indent="  ")
+        findings = sorted(area.findings or (), key=lambda each: ORDER.index(each.severity))
+        for finding, following in zip_longest(findings, findings[1:]):
+            shared = following is not None and following.remedy == finding.remedy
+            yield from _finding_lines(finding._replace(remedy="") if shared else finding, place)
+    number = need_attention(every)
+    notes = counted(len(every) - number, "note")
+    yield f"{number:,} {'needs' if number == 1 else 'need'} attention, {notes}"
+
+
+def as_json(areas: Mapping[str, Area]) -> dict[str, Any]:
+    """All of it as plain values."""
+    every = _findings(areas)
+    return {
+        "need_a_hand": need_attention(every),
+        "notes": len(every) - need_attention(every),
+        "areas": [
+            {
+                "area": name,
+                "looked": area.findings is not None,
+                "looked_at": area.text,
+                "findings": [each._asdict() for each in area.findings or ()],
+            }
+            for name, area in areas.items()
+        ],
+    }
+
+
+def _findings(areas: Mapping[str, Area]) -> list[Finding]:
+    return [finding for area in areas.values() for finding in area.findings or ()]
+
+
+def _finding_lines(finding: Finding, place: int) -> Iterator[str]:
+    """Three columns: severity, place, what and the remedy."""
+    text = _wrapped(finding.what, CHECK_WIDTH - SEVERITY_WIDTH - place - 4)
+    if finding.remedy:
+        text += _wrapped(f"-> {finding.remedy}", CHECK_WIDTH - SEVERITY_WIDTH - place - 4, subsequent_indent="   ")
+    where = _wrapped(finding.where, place)
+    for severity, part, line in zip_longest([finding.severity], where, text, fillvalue=""):
+        yield f"  {severity:<{SEVERITY_WIDTH}}{part:<{place}}  {line}".rstrip()
+
+
+def _wrapped(text: str, width: int, subsequent_indent: str = "") -> list[str]:
+    """The lines of a text, broken at spaces, so that commands and names stay whole."""
+    return textwrap.wrap(printable(text), width, subsequent_indent=subsequent_indent, break_on_hyphens=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.jobs import needed_key
-from cli.listed_assets import Comparison, compare, meant, row_to_add, search, suggestion
+from cli.listed_assets import Comparison, compare, row_to_add, search, suggestion
 from cli.pull_backfill_settle import pace_of
 from model.errors import CallFailed, ConfigurationError, PipelineError
 from model.scrub import scrubbed
@@ -108,8 +108,17 @@ def _add(
 
 
 def pick(matches: Sequence[ListedAsset], text: str) -> ListedAsset:
-    """The one asset that a text means; raises ConfigurationError with the candidates if there are several."""
-    candidates = meant(matches, text)
+    """The one asset that a text means: the only match, or the only one with that identifier or name.
+
+    Of several with that name but of one kind, the one with that identifier is meant. Raises ConfigurationError with
+    the candidates where it is unclear.
+    """
+    wanted = text.strip().casefold()
+    equal = [each for each in matches if wanted in (each.id.casefold(), each.asset.casefold(), each.name.casefold())]
+    same_id = [each for each in equal if each.id.casefold() == wanted]
+    candidates = matches if len(matches) == 1 else equal or matches
+    if len(same_id) == 1 and len({each.kind for each in equal}) == 1:
+        candidates = same_id
     if len(candidates) == 1:
         return candidates[0]
     kinds = ", and --kind if two have the same" if len({each.kind for each in candidates}) > 1 else ""
@@ -123,9 +132,12 @@ def lines(found: Sequence[Comparison]) -> Iterator[str]:
     for each, head in zip(found, _columns([_cells(each) for each in found]), strict=True):
         yield head + (f"  [{each.listed.dead}]" if each.listed.dead else "")
         listed = [metric for metric in each.configured if metric not in each.unlisted]
-        yield from _metrics_lines("configured", listed)
-        yield from _metrics_lines("configured, but not listed", each.unlisted)
-        yield from _metrics_lines("to add", each.missing)
+        by_title = {"configured": listed, "configured, but not listed": each.unlisted, "to add": each.missing}
+        for title, metrics in by_title.items():
+            yield from textwrap.wrap(
+                " ".join(metrics), METRICS_WIDTH,
+                initial_indent=f"    {title}: ", subsequent_indent=" " * 8, break_on_hyphens=False,
+            )  # fmt: skip
         if each.listed.metrics is None:
             yield "    metrics not known"
 
@@ -134,15 +146,11 @@ def as_json(found: Sequence[Comparison]) -> list[dict[str, Any]]:
     """The same as plain values; `metrics` is null if they are not known."""
     return [
         {
+            **each.listed._asdict(),
             "asset": each.asset,
-            "kind": each.listed.kind,
-            "id": each.listed.id,
-            "name": each.listed.name,
-            "symbol": each.listed.symbol,
             "metrics": None if each.listed.metrics is None else sorted(each.listed.metrics),
             "configured": each.configured,
             "missing": each.missing,
-            "dead": each.listed.dead,
         }
         for each in found
     ]
@@ -159,9 +167,3 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     rows = [tuple(one_line(cell) for cell in row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-
-
-def _metrics_lines(title: str, metrics: Sequence[str]) -> list[str]:
-    head, indent = f"    {title}: ", " " * 8
-    text = " ".join(metrics)
-    return textwrap.wrap(text, METRICS_WIDTH, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False)

@@ -1,5 +1,6 @@
 """The assets that an API lists: search them, compare them with the config, make the row that adds one."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -66,32 +67,14 @@ def compare(
     assets: Iterable[ListedAsset], rows: Iterable[Asset], source: type[BaseSource], unsure: Collection[str] = ()
 ) -> list[Comparison]:
     """Each asset with its rows of the config; `unsure` has the kinds with a list that had no answer."""
-    by_id: dict[tuple[str, str], list[Asset]] = {}
+
+    def key(each: Asset | ListedAsset) -> tuple[str, str]:
+        return each.kind, source.canonical_id(each.kind, each.id)
+
+    by_id: dict[tuple[str, str], list[Asset]] = defaultdict(list)
     for row in rows:
-        by_id.setdefault((row.kind, source.canonical_id(row.kind, row.id)), []).append(row)
-    return [
-        Comparison(
-            asset,
-            tuple(by_id.get((asset.kind, source.canonical_id(asset.kind, asset.id)), ())),
-            unsure=asset.kind in unsure,
-        )
-        for asset in assets
-    ]
-
-
-def meant(matches: Sequence[ListedAsset], text: str) -> list[ListedAsset]:
-    """The matches that a text can mean: one, if it is the only one or the only one with that identifier or name.
-
-    Of several with that name but of one kind, the one with that identifier is meant.
-    """
-    wanted = text.strip().casefold()
-    equal = [each for each in matches if wanted in (each.id.casefold(), each.asset.casefold(), each.name.casefold())]
-    same_id = [each for each in equal if each.id.casefold() == wanted]
-    if len(matches) == 1:
-        return list(matches)
-    if len(same_id) == 1 and len({each.kind for each in equal}) == 1:
-        return same_id
-    return equal or list(matches)
+        by_id[key(row)].append(row)
+    return [Comparison(asset, tuple(by_id.get(key(asset), ())), unsure=asset.kind in unsure) for asset in assets]
 
 
 def row_to_add(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from cli.table_text import number, table_lines
 from cli.terminal_chart import ROWS, chart, sparkline
-from cli.time_text import span
+from model.text import span
 from query.csv_and_json import Cells
 
 FEWEST_ROWS = 5  # of a table, however small the screen is

@@ -1,27 +1,50 @@
-"""The command `status`: the health of the pipeline on one screen."""
+"""The command `status`: the health of the pipeline as problems with their remedies, on one screen, or as JSON."""
 
 import argparse
 import json
-import logging
 import sys
+import textwrap
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from operator import methodcaller
+from typing import Any, NamedTuple
 
-from cli import status_screen as screen
 from cli.process import ask_database, open_database
 from db.setup import Database, has_tables, need_schema
 from model.errors import ConfigurationError, DatabaseLost
 from model.scrub import scrubbed
 from model.settings import Settings
-from pipeline.health import Health, SchedulerState, diagnose
-
-log = logging.getLogger(__name__)
+from model.text import counted, moment, printable, span
+from model.values import DAY
+from pipeline.freshness import Freshness, SeriesState
+from pipeline.health import Health, SchedulerState, SourceHealth, diagnose
+from pipeline.run_health import RunHealth, RunState
 
 NOTHING_YET = Health(None, SchedulerState.NONE, None)
 WATCH_SECONDS = 5.0
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
+STATUS_WIDTH = 99  # columns
+REASON_LINES = 2
+SEE_LOG = "log: journalctl -u crypto-metrics"
+START_IT = "start it: systemctl start crypto-metrics, or python scheduler.py"
+RESTART_IT = "restart the scheduler: systemctl restart crypto-metrics"
+RARE_STATES = {  # not shown where no series has them
+    SeriesState.QUIET: "quiet (the API has nothing newer)",
+    SeriesState.AWAITED: "awaited (the first run is not over)",
+}
+
+
+class Problem(NamedTuple):
+    """Something that needs attention."""
+
+    what: str
+    reason: str  # empty if it is not known
+    remedy: str
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, (self.what, self.reason))) + f"; {self.remedy}"
 
 
 def show_status(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
@@ -29,10 +52,11 @@ def show_status(arguments: argparse.Namespace, settings: Settings, scrub: Callab
 
     def show(health: Health) -> int:
         if arguments.json:
-            found = scrubbed(screen.as_json(health), scrub)
-            print(json.dumps(found, indent=None if arguments.watch else 1), flush=True)
+            found = scrubbed(as_json(health), scrub)
+            indent = None if arguments.watch else 1
+            print(json.dumps(found, indent=indent, default=methodcaller("isoformat")), flush=True)
         else:
-            _print_screen(screen.lines(health, scrub), watch=arguments.watch)
+            _print_screen(lines(health, scrub), watch=arguments.watch)
         return health.exit_code
 
     if not settings.has_database():  # read-only commands create none
@@ -49,23 +73,16 @@ def show_status(arguments: argparse.Namespace, settings: Settings, scrub: Callab
                     print(json.dumps({"error": text}), flush=True)
                 else:
                     _print_screen([f"! {text}"], watch=True)
-                _reopen(database)
+                with suppress(ConfigurationError):  # the next reading reports it
+                    database.reopen()  # starts the embedded server again where it has ended
         return exit_code
 
 
-def _print_screen(lines: Iterable[str], *, watch: bool) -> None:
+def _print_screen(screen: Iterable[str], *, watch: bool) -> None:
     if watch:
         clear = CLEAR_SCREEN if sys.stdout.isatty() else ""
         print(f"{clear}{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z, every {WATCH_SECONDS:.0f} s until Ctrl-C")
-    print("\n".join(lines), flush=True)
-
-
-def _reopen(database: Database) -> None:
-    """Start the embedded server again where it has ended."""
-    try:
-        database.reopen()
-    except ConfigurationError as error:
-        log.debug("%s", error)
+    print("\n".join(screen), flush=True)
 
 
 def _read_health(database: Database, settings: Settings) -> Health:
@@ -76,3 +93,161 @@ def _read_health(database: Database, settings: Settings) -> Health:
         return diagnose(cursor, settings)
 
     return ask_database(database, "status", read)
+
+
+def scheduler_problem(health: Health) -> Problem | None:
+    """Why no scheduler is alive; None if one is."""
+    match health.scheduler:
+        case SchedulerState.NONE:
+            return Problem("no scheduler has ever run here", "", START_IT)
+        case SchedulerState.DEAD:
+            return Problem("no scheduler is alive", "", f"{START_IT}; {SEE_LOG}")
+        case SchedulerState.HUNG if health.beat:
+            last = moment(health.beat.beaten_at)
+            what = f"pid {health.beat.pid} is hung: its last heartbeat was at {last}"
+            return Problem(what, "", f"{RESTART_IT}; {SEE_LOG}")
+    return None
+
+
+def source_problems(health: SourceHealth) -> Iterator[Problem]:
+    """What is wrong with the runs and the series of a source."""
+    for run in health.runs:
+        verb, last = run.scheduled.verb, run.last
+        by_hand = f"run it by hand: python main.py {verb} {health.source}; {SEE_LOG}"
+        match run.state:
+            case RunState.FAILING:
+                retry = "retrying now" if run.running else f"next try {moment(run.next)}" if run.next else "no retry"
+                tries = counted(last.failures, "try", "tries")
+                what = f"{verb} has been failing since {moment(last.failing_since)} ({tries}, {retry})"
+                yield Problem(what, last.failure or "the log says why", by_hand)
+            case RunState.OVERDUE:
+                yield Problem(f"{verb} is overdue: the run of {moment(run.slot)} has not started", "", by_hand)
+            case RunState.SLOW:
+                what = f"{verb} has been running since {moment(last.running_since)}"
+                yield Problem(what, "", f"if its log has stopped, {RESTART_IT}; {SEE_LOG}")
+    found = health.freshness
+    if stale := found.count(SeriesState.STALE):
+        named = ", ".join(f"{each.asset} {each.metric} ({each.newest:%Y-%m-%d})" for each in found.stalest)
+        what = f"{stale:,} series are stale" if stale > 1 else "1 series is stale"
+        remedy = f"see what is missing: python main.py gaps {health.source}; {SEE_LOG}"
+        yield Problem(f"{what}, newest point of the oldest", named, remedy)
+    if found.stalled:
+        what = f"no series has had a new point since {found.stalled}"
+        yield Problem(what, "the API answers, but has nothing newer", f"see the site of the API; {SEE_LOG}")
+
+
+def lines(health: Health, scrub: Callable[[str], str]) -> Iterator[str]:
+    """The screen: the problems first, then each source. Secrets are hidden before a text is wrapped or cut."""
+    if problem := scheduler_problem(health):
+        yield from _problem_lines("scheduler", problem)
+    else:
+        yield f"scheduler: {health.scheduler}"
+    if (beat := health.beat) and health.at:
+        age = span(health.at - beat.beaten_at)
+        yield f"  pid {beat.pid} on {beat.host} since {moment(beat.started_at)}; last heartbeat {age} ago:"
+        yield from (_cut(f"  {doing}") for doing in scrub(beat.doing).split("; "))
+    for each in health.sources:
+        for problem in source_problems(each):
+            yield from _problem_lines(each.source, scrubbed(problem, scrub))
+    for each in health.sources:
+        state = "NEEDS ATTENTION" if each.in_trouble else "ok"
+        yield f"{f'{each.source}: {state}':<32}{'state':<10}{'last success':<30}next"
+        for run in each.runs:
+            yield from _run_lines(health, run, scrub)
+        yield from _freshness_lines(health, each.freshness)
+        yield f"  last 24 h: {each.calls:,} requests, {each.failed_calls:,} failed"
+
+
+def _problem_lines(where: str, problem: Problem) -> Iterator[str]:
+    yield _cut(f"! {where}: {problem.what}{':' if problem.reason else ''}")
+    for text, most in ((problem.reason, REASON_LINES), (problem.remedy, None)):
+        wrapped = textwrap.wrap(printable(text), STATUS_WIDTH - 4, max_lines=most, placeholder="…")
+        yield from (f"    {line}" for line in wrapped)
+
+
+def _run_lines(health: Health, run: RunHealth, scrub: Callable[[str], str]) -> Iterator[str]:
+    last, state = run.last, run.state.upper() if run.in_trouble else run.state
+    success = moment(last.succeeded)
+    if last.succeeded and health.at:
+        success += f" ({span(health.at - last.succeeded)} ago)"
+    following = "when a scheduler runs" if run.next is None else "now" if run.next == health.at else moment(run.next)
+    yield f"  {run.scheduled.verb:<10}{run.scheduled.schedule!s:<20}{state:<10}{success:<29} {following}"
+    if last.failed:
+        yield _cut(f"{'':<12}last failure {moment(last.failed)}: {scrub(last.failure or 'the log says why')}")
+
+
+def _freshness_lines(health: Health, found: Freshness) -> Iterator[str]:
+    due = f"due by now: {found.due.closed}"
+    if found.due.next:
+        due += f"; by {moment(found.due.next)}: {found.due.closed + DAY}"
+    if found.newest and health.at:
+        yield f"  newest point {found.newest:%Y-%m-%d} ({span(health.at - found.newest)} old); {due}"
+    else:
+        yield f"  no point yet; {due}"
+    counts = [f"{found.count(state):,} {state}" for state in SeriesState if state not in RARE_STATES]
+    counts += [f"{number:,} {text}" for state, text in RARE_STATES.items() if (number := found.count(state))]
+    yield f"  {len(found.states):,} series: {', '.join(counts)}"
+
+
+def _cut(line: str) -> str:
+    """A line that fits the screen."""
+    line = printable(line)
+    return line if len(line) <= STATUS_WIDTH else f"{line[: STATUS_WIDTH - 1]}…"
+
+
+def as_json(health: Health) -> dict[str, Any]:
+    """All of it for JSON: days, times in UTC, ages in seconds; every key is always there."""
+    problem = scheduler_problem(health)
+    of_beat = ("host", "pid", "sources", "started_at", "beaten_at", "doing")
+    return {
+        "at": health.at,
+        "exit_code": health.exit_code,
+        "scheduler": {
+            "alive": health.scheduler.alive,
+            "state": health.scheduler,
+            "problem": str(problem) if problem else None,
+            **{name: getattr(health.beat, name, None) for name in of_beat},
+        },
+        "sources": [
+            {
+                "source": each.source,
+                "problems": [str(problem) for problem in source_problems(each)],
+                "runs": [_run_as_json(run) for run in each.runs],
+                "series": _freshness_as_json(health, each.freshness),
+                "requests": each.calls,
+                "failed_requests": each.failed_calls,
+            }
+            for each in health.sources
+        ],
+    }
+
+
+def _run_as_json(run: RunHealth) -> dict[str, Any]:
+    last = run.last
+    return {
+        "verb": run.scheduled.verb,
+        "schedule": str(run.scheduled.schedule),
+        "state": run.state,
+        "last_success": last.succeeded,
+        "last_failure": last.failed,
+        "failure": last.failure,
+        "failures_in_a_row": last.failures,
+        "failing_since": last.failing_since,
+        "running_since": last.running_since if run.running else None,
+        "next": run.next,
+    }
+
+
+def _freshness_as_json(health: Health, found: Freshness) -> dict[str, Any]:
+    age = health.at - found.newest if health.at and found.newest else None
+    return {
+        "expected": len(found.states),
+        **{state.replace(" ", "_"): found.count(state) for state in SeriesState},
+        "newest": found.newest,
+        "age_seconds": age and round(age.total_seconds()),
+        "due": found.due.closed,
+        "due_live": found.due.live,
+        "due_moves_at": found.due.next,
+        "stalled_since": found.stalled,
+        "stalest": [each._asdict() for each in found.stalest],
+    }

@@ -1,6 +1,7 @@
-"""Small pieces of text for people: counted things, the first of many names, the names nearest to a wrong one."""
+"""Small pieces of text for people: counts, times, the first of many names, the names nearest to a wrong one."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 
 SIMILARITY = 0.6  # similarity by difflib, of 1, from which one name is suggested for another
@@ -16,6 +17,20 @@ def first_of(names: Sequence[str], most: int) -> str:
     """The first `most` names, and how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"
+
+
+def moment(at: datetime | None) -> str:
+    """A time in UTC, to the minute."""
+    return f"{at:%Y-%m-%d %H:%M}Z" if at else "never"
+
+
+def span(length: timedelta) -> str:
+    """A length of time in the unit that suits it."""
+    seconds = max(length.total_seconds(), 0.0)
+    for unit, size, most in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48)):
+        if seconds < size * most:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds // 86400:.0f} days"
 
 
 def printable(text: str) -> str:

@@ -71,7 +71,7 @@ def due_days(source: type[BaseSource], now: datetime, runs: Sequence[RunHealth])
     nightly, pull = source.SCHEDULES[Verb.BACKFILL], source.SCHEDULES[Verb.PULL]
     slot = nightly.slot(now - RUN_ALLOWED)
     live = pull.slot(now - RUN_ALLOWED).date()
-    unfinished = any(each.unfinished for each in runs if each.duty.verb is not Verb.PULL)
+    unfinished = any(each.unfinished for each in runs if each.scheduled.verb is not Verb.PULL)
     if unfinished and slot == nightly.slot(now):
         return DueDays(slot.date() - nightly.every - DAY, live, None)
     return DueDays(slot.date() - DAY, live, slot + nightly.every + RUN_ALLOWED)
@@ -92,7 +92,7 @@ def freshness(
     """
     by_name = {(target.asset, target.metric): target for target in targets}
     due = due_days(source, now, runs)
-    not_over = {each.duty.verb for each in runs if each.no_success_since(since)}
+    not_over = {each.scheduled.verb for each in runs if each.no_success_since(since)}
     states: dict[Name, SeriesState] = {}
     stale, days = [], []
     for age in ages:
@@ -123,13 +123,12 @@ def _state(source: type[BaseSource], target: Target, age: Age, due: DueDays) -> 
     day = due.live if metric.live_only else due.closed
     if age.newest is None:
         return SeriesState.NEVER_SEEN
-    if metric.day_of(age.newest) >= _day_due(day, source.rhythm(target)):
+    latest = day  # up to the due day, of which a series of this rhythm has a point
+    match source.rhythm(target):
+        case Rhythm.QUARTERLY:
+            latest -= QUARTER_REPORTED_AFTER
+        case Rhythm.WEEKDAYS:
+            latest -= max(day.weekday() - 4, 0) * DAY
+    if metric.day_of(age.newest) >= latest:
         return SeriesState.FRESH
     return SeriesState.QUIET if age.answered is not None and age.answered >= day else SeriesState.STALE
-
-
-def _day_due(day: date, rhythm: Rhythm) -> date:
-    """The latest day up to `day` that a series of the rhythm has a point of."""
-    if rhythm is Rhythm.QUARTERLY:
-        return day - QUARTER_REPORTED_AFTER
-    return day - max(day.weekday() - 4, 0) * DAY if rhythm is Rhythm.WEEKDAYS else day

@@ -107,12 +107,12 @@ def configured_targets(name: str, settings: Settings) -> list[Target]:
 def _source_health(
     cursor: Any, name: str, settings: Settings, now: datetime, beat: Beat | None, *, alive: bool
 ) -> SourceHealth:
-    duties = [ScheduledRun(name, verb, schedule) for verb, schedule in SOURCES[name].SCHEDULES.items()]
+    schedule = [ScheduledRun(name, verb, times) for verb, times in SOURCES[name].SCHEDULES.items()]
     started, first_pull_id = (beat.started_at, beat.first_pull_id) if beat else (now, 0)
-    history = read_history(cursor, duties, now, started, first_pull_id)
-    last = last_runs(cursor, [(name, duty.verb.value) for duty in duties])
-    running = [duty for duty in duties if is_held(cursor, place_of_run(name, duty.verb))]
-    runs = health_of_runs(duties, now, history, last, running, alive=alive)
+    history = read_history(cursor, schedule, now, started, first_pull_id)
+    last = last_runs(cursor, [(name, each.verb.value) for each in schedule])
+    running = [each for each in schedule if is_held(cursor, place_of_run(name, each.verb))]
+    runs = health_of_runs(schedule, now, history, last, running, alive=alive)
     targets = configured_targets(name, settings)
     changed = datetime.fromtimestamp((ROOT / SOURCES[name].CONFIG).stat().st_mtime, UTC)
     since = max(started, changed) if changed < now else started

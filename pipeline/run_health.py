@@ -30,7 +30,7 @@ IN_TROUBLE = frozenset({RunState.FAILING, RunState.SLOW, RunState.OVERDUE})
 class RunHealth:
     """The state of a scheduled run, and how it last went."""
 
-    duty: ScheduledRun
+    scheduled: ScheduledRun
     slot: datetime | None  # the latest slot that is due
     state: RunState
     last: LastRuns
@@ -57,7 +57,7 @@ class RunHealth:
 
 
 def health_of_runs(
-    duties: Sequence[ScheduledRun],
+    schedule: Sequence[ScheduledRun],
     now: datetime,
     history: History,
     last_runs: Mapping[tuple[str, str], LastRuns],
@@ -70,38 +70,28 @@ def health_of_runs(
     `running` are those that the scheduler or a command runs now; `alive` says whether a scheduler starts the next ones.
     """
     found = []
-    for duty in duties:
-        last = last_runs[duty.source, duty.verb.value]
-        slot = slot_of(duty, now, history.started, history.first_runs.get(duty.source))
-        start = slot and next_attempt(slot, history.attempts.get((duty, slot), ()), now)
-        next_run = duty.schedule.slot(now) + duty.schedule.every if alive else None
-        if slot is None or start is None:
-            state = RunState.WAITING if slot is None else RunState.DONE
+    for scheduled in schedule:
+        last = last_runs[scheduled.source, scheduled.verb.value]
+        slot = slot_of(scheduled, now, history.started, history.first_runs.get(scheduled.source))
+        start = slot and next_attempt(slot, history.attempts.get((scheduled, slot), ()), now)
+        lane = [each for each in schedule if each.lane == scheduled.lane]  # of which only one can run at a time
+        if slot is None:
+            state = RunState.WAITING
+        elif start is None:
+            state = RunState.DONE
+        elif last.failures:
+            state = RunState.FAILING
+        elif scheduled in running:
+            slow = last.running_since and now - last.running_since > scheduled.schedule.every + RUN_ALLOWED
+            state = RunState.SLOW if slow else RunState.RUNNING
+        elif any(each in running for each in lane):
+            state = RunState.WAITING
         else:
-            lane = [each for each in duties if each.lane == duty.lane]
             ends = [last_runs[each.source, each.verb.value].ended for each in lane]
-            lane_free_since = max((min(end, now) for end in ends if end), default=history.started)
-            state = _unfinished_state(duty, now, last, lane, running, max(slot, history.started, lane_free_since))
-            if next_run and duty not in running:
-                next_run = max(min(start, next_run), now)
-        found.append(RunHealth(duty, slot, state, last, duty in running, next_run))
+            could_start = max(slot, history.started, *(min(end, now) for end in ends if end))
+            state = RunState.OVERDUE if now - could_start > START_ALLOWED else RunState.WAITING
+        next_run = scheduled.schedule.slot(now) + scheduled.schedule.every if alive else None
+        if next_run and start and scheduled not in running:
+            next_run = max(min(start, next_run), now)
+        found.append(RunHealth(scheduled, slot, state, last, scheduled in running, next_run))
     return found
-
-
-def _unfinished_state(
-    duty: ScheduledRun,
-    now: datetime,
-    last: LastRuns,
-    lane: Collection[ScheduledRun],
-    running: Collection[ScheduledRun],
-    could_start: datetime,
-) -> RunState:
-    """The state of a run whose slot is not done; `lane` has the runs of which only one can run at a time."""
-    if last.failures:
-        return RunState.FAILING
-    if duty in running:
-        slow = last.running_since and now - last.running_since > duty.schedule.every + RUN_ALLOWED
-        return RunState.SLOW if slow else RunState.RUNNING
-    if any(each in running for each in lane):
-        return RunState.WAITING
-    return RunState.OVERDUE if now - could_start > START_ALLOWED else RunState.WAITING

@@ -30,6 +30,7 @@ class Artemis(BaseSource):
     KEY_REQUIRED = True
     BASE_URL_VARIABLE = "ARTEMIS_BASE_URL"
     CONFIG = "artemis_config.csv"
+    UNLISTED_KINDS = ("",)
     METRICS: ClassVar[Mapping[str, Metric]] = METRICS
     SCHEDULES: ClassVar[Mapping[Verb, Schedule]] = {
         Verb.PULL: daily(0, 5),

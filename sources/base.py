@@ -88,6 +88,7 @@ class BaseSource(ABC):
     BASE_URL_VARIABLE: ClassVar[str]
     CONFIG: ClassVar[str]  # file name of its CSV
     KINDS: ClassVar[tuple[str, ...]] = ()  # of assets; with kinds, the CSV has a column for them
+    UNLISTED_KINDS: ClassVar[tuple[str, ...]] = ()  # of assets that can have values though no list names them
     METRICS: ClassVar[Mapping[str, Metric]]
     PULL_DAYS: ClassVar[int] = 7  # trailing days that a pull requests of dated answers, today included
     SETTLE_DAYS: ClassVar[int] = 10  # closed days that a settle requests again by default

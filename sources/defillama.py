@@ -35,6 +35,7 @@ class DefiLlama(BaseSource):
     BASE_URL_VARIABLE = "DEFILLAMA_BASE_URL"
     CONFIG = "defillama_config.csv"
     KINDS = ("protocol", "chain", "stablecoin", "coin", "pool")
+    UNLISTED_KINDS = ("coin",)
     METRICS: ClassVar[Mapping[str, Metric]] = METRICS
     SCHEDULES: ClassVar[Mapping[Verb, Schedule]] = {
         Verb.PULL: hourly(5),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from cli.health_text import Problem, source_problems
+from cli.status import source_problems
 from db.points import Age
 from db.pulls import LastRuns
 from model.values import DAY, Rhythm, Target, Verb, midnight
@@ -44,7 +44,7 @@ SERIES = {
 class Run:
     """A row of pulls: how it is to end, and whether it has."""
 
-    duty: ScheduledRun
+    scheduled: ScheduledRun
     slot: datetime
     began: datetime
     ends: datetime
@@ -69,7 +69,7 @@ class Model:
     source: str
     now: datetime
     lengths: dict[Verb, timedelta]
-    down: Callable[["Model", ScheduledRun], bool] = lambda _model, _duty: False
+    down: Callable[["Model", ScheduledRun], bool] = lambda _model, _scheduled: False
     silent: Callable[["Model", Target], bool] = lambda _model, _target: False  # it is not asked for, or not answered
     alive: bool = True
     idle: bool = False  # begins nothing, though it lives
@@ -77,7 +77,7 @@ class Model:
     rows: list[Run] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.duties = [ScheduledRun(self.source, verb, at) for verb, at in SOURCES[self.source].SCHEDULES.items()]
+        self.schedule = [ScheduledRun(self.source, verb, at) for verb, at in SOURCES[self.source].SCHEDULES.items()]
         self.started = self.now
         self.known = {target: Known() for target in SERIES[self.source]}
 
@@ -103,11 +103,11 @@ class Model:
                 if run.done:
                     self._learn(run)
         if self.alive and not self.idle:
-            busy = [run.duty.lane for run in self.rows if run.ended is None]
-            for duty, slot in list(due(self.duties, self.now, self._history(), busy)):
-                fails = self.down(self, duty)
-                length = MINUTE / 2 if fails else self.lengths[duty.verb]
-                self.rows.append(Run(duty, slot, self.now, self.now + length, fails))
+            busy = [run.scheduled.lane for run in self.rows if run.ended is None]
+            for scheduled, slot in list(due(self.schedule, self.now, self._history(), busy)):
+                fails = self.down(self, scheduled)
+                length = MINUTE / 2 if fails else self.lengths[scheduled.verb]
+                self.rows.append(Run(scheduled, slot, self.now, self.now + length, fails))
 
     def restart(self) -> None:
         """SIGTERM, which ends the runs under way as errors, and a new start."""
@@ -118,27 +118,28 @@ class Model:
 
     def health(self) -> SourceHealth:
         """What status would say now."""
-        runs = {(self.source, duty.verb.value): self._last_runs(duty) for duty in self.duties}
-        running = [run.duty for run in self.rows if run.ended is None]
-        healths = health_of_runs(self.duties, self.now, self._history(), runs, running, alive=self.alive)
+        runs = {(self.source, scheduled.verb.value): self._last_runs(scheduled) for scheduled in self.schedule}
+        running = [run.scheduled for run in self.rows if run.ended is None]
+        healths = health_of_runs(self.schedule, self.now, self._history(), runs, running, alive=self.alive)
         ages = [Age(each.asset, each.metric, known.newest, known.answered) for each, known in self.known.items()]
         since = max(self.started, self.config_changed)
         fresh = freshness(SOURCES[self.source], list(self.known), ages, self.now, healths, since)
         return SourceHealth(self.source, tuple(healths), fresh, 0, 0)
 
     def state(self, verb: Verb) -> RunState:
-        """Of one duty, now."""
-        return next(each.state for each in self.health().runs if each.duty.verb is verb)
+        """Of one kind of run, now."""
+        return next(each.state for each in self.health().runs if each.scheduled.verb is verb)
 
     def _history(self) -> History:
         tries: dict[tuple[ScheduledRun, datetime], list[Attempt]] = {}
         for run in self.rows:
-            tries.setdefault((run.duty, run.slot), []).append(Attempt(run.ended, run.done, run.began >= self.started))
+            attempt = Attempt(run.ended, run.done, run.began >= self.started)
+            tries.setdefault((run.scheduled, run.slot), []).append(attempt)
         return History(self.started, {self.source: self.rows[0].began} if self.rows else {}, tries)
 
-    def _last_runs(self, duty: ScheduledRun) -> LastRuns:
+    def _last_runs(self, scheduled: ScheduledRun) -> LastRuns:
         """As the query LAST_RUNS, which tests/cli/test_status.py holds to the real table."""
-        own = [run for run in self.rows if run.duty == duty]
+        own = [run for run in self.rows if run.scheduled == scheduled]
         good = [run for run in own if run.done]
         failing = [run for run in own if run.fails and run.ended and (not good or run.began > good[-1].began)]
         failed = [run for run in own if run.fails and run.ended]
@@ -156,10 +157,10 @@ class Model:
     def _learn(self, run: Run) -> None:
         """What a run has brought: the days that the API has, of the series that this kind of run asks for."""
         source, today = SOURCES[self.source], midnight(run.began)
-        pull = run.duty.verb is Verb.PULL
+        pull = run.scheduled.verb is Verb.PULL
         for target, known in self.known.items():
             metric = source.METRICS[target.metric]
-            if self.silent(self, target) or run.duty.verb not in metric.verbs or target.asset == "unknown":
+            if self.silent(self, target) or run.scheduled.verb not in metric.verbs or target.asset == "unknown":
                 continue
             dated = not pull or self.source == "artemis"  # of DefiLlama's pulls, no answer speaks of other days
             if metric.live_only or dated:
@@ -187,7 +188,7 @@ def model(source: str, begin: datetime, lengths: dict[Verb, timedelta] | None = 
 
 def problems(health: SourceHealth) -> list[str]:
     """Its problems as text."""
-    found: list[Problem] = source_problems(health)
+    found = list(source_problems(health))
     assert health.in_trouble is bool(found)
     return [str(problem) for problem in found]
 

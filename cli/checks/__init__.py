@@ -1,1 +1,1 @@
-"""The areas of `main.py check`, one module each: from a context to what was checked and what was found."""
+"""The areas of `main.py check`: each takes the context, and returns what was checked and what was found."""

@@ -15,7 +15,7 @@ from model.values import Answered, DataPoint, Window
 from tests.commands import copy_tree, environment, run
 from tests.fake_api import FakeApi
 from tests.fake_api.server import ARTEMIS_KEY
-from tests.tables import BACKFILL, TODAY, Rows, as_role, point
+from tests.tables import BACKFILL, TODAY, Rows, as_role
 
 ARTEMIS = "asset,metrics,id,name,entity\nbtc,PRICE FEES,,Bitcoin,bitcoin\n"
 DEFILLAMA = """asset,kind,metrics,id,name,entity
@@ -296,29 +296,18 @@ def test_a_database_that_takes_no_writes_is_shown(root: Path, database_url: str,
     assert line.startswith("database: it can only be read -> ")
 
 
-def test_series_that_never_had_a_value_have_none_any_more_or_are_left_over_are_shown(
+def test_series_that_never_had_a_value_or_have_none_any_more_are_shown(
     root: Path, database: Database, database_url: str
 ) -> None:
     days = Window(TODAY - timedelta(days=90), TODAY)
     old = [DataPoint("btc", "PRICE", days.start, 1.0)]
     with closing(Store(database, "artemis", BACKFILL)) as store:
         store.load(old, [Answered("btc", metric, days) for metric in ("PRICE", "FEES")])
-        store.load([point(asset="ftm")], [])
     done = check(root, "artemis --offline", database_url)
     assert done.returncode == 1
     shown = " ".join(done.stdout.split())
     assert "warning artemis btc the API has never had a value of FEES" in shown
     assert f"warning artemis btc the API has nothing newer of PRICE since {days.start:%Y-%m-%d}" in shown
-    assert "stored, but not in artemis_config.csv: ftm TVL" in shown
-
-
-def test_a_run_that_failed_last_is_shown(root: Path, database_url: str, rows: Rows) -> None:
-    rows(
-        "INSERT INTO pulls (source_name, kind, finished_at, status, failure)"
-        " VALUES ('artemis', 'pull', now(), 'error', 'data/api/FEES/: HTTP 500')"
-    )
-    (line,) = found(check(root, "artemis --offline --json", database_url))["series"]
-    assert line.endswith(": data/api/FEES/: HTTP 500 -> python main.py pull artemis")
 
 
 def test_a_wrong_use_is_shown_with_what_would_be_right(root: Path) -> None:

@@ -1,26 +1,23 @@
 """The rules of `check`: from what was found to findings, without processes and without a network."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from time import process_time
 
 import pytest
 
-from cli import check_screen as screen
-from cli.checks import configs, environment
-from cli.checks.context import SourceRecords
-from cli.checks.database import Tables, table_findings
-from cli.checks.finding import Area, Finding, Severity, need_attention
-from cli.checks.identifiers import ApiLists, listed_findings, unknown_findings, unlisted_rows
-from cli.checks.series import run_findings, series_findings, unconfigured_findings
+from cli import check as screen
+from cli.checks import configs_and_identifiers as configs
+from cli.checks import environment_and_keys as environment
+from cli.checks.area import Area, Finding, Severity, SourceRecords, need_attention
+from cli.checks.database_and_series import Tables, series_findings, table_findings
 from cli.listed_assets import compare
+from db.coverage import Name
 from db.points import Age
-from db.pulls import LastRuns
 from db.rights import Rights
 from model.settings import Settings
-from model.values import Target, Verb
+from model.values import Target
 from sources.artemis import Artemis
 from sources.base import ListedAsset
 from sources.config import Asset
@@ -28,7 +25,7 @@ from sources.defillama import DefiLlama
 from sources.listing import Listing
 
 KEY = "ARTEMIS_API_KEY"
-KNOWN = ["DATABASE_URL", "PACE_DIRECTORY", KEY, "DEFILLAMA_API_KEY", "ARTEMIS_BASE_URL", "DEFILLAMA_BASE_URL"]
+KNOWN = {KEY, "DATABASE_URL", "PACE_DIRECTORY", "DEFILLAMA_API_KEY", "ARTEMIS_BASE_URL", "DEFILLAMA_BASE_URL"}
 WRITER = Rights("18.6", "writer", read_only=False, may_create=True, may_stage=True, denied=[])
 
 
@@ -37,11 +34,9 @@ def texts(findings: Iterable[Finding]) -> list[str]:
     return [f"{each.severity} {each.where}: {each.what} -> {each.remedy}" for each in findings]
 
 
-def row(
-    asset: str, metrics: str = "TVL", api_id: str = "", kind: str = "protocol", name: str = "", entity: str = ""
-) -> Asset:
+def row(asset: str, metrics: str = "TVL", api_id: str = "", kind: str = "protocol", name: str = "") -> Asset:
     """A row of a config."""
-    return Asset(asset, tuple(metrics.split()), api_id or asset, kind, name, entity)
+    return Asset(asset, tuple(metrics.split()), api_id or asset, kind, name, "")
 
 
 def offer(
@@ -71,32 +66,36 @@ def test_a_server_that_no_parser_takes_is_a_finding_and_no_error() -> None:
     assert found.startswith("note ARTEMIS_BASE_URL: artemis asks [nonsense instead of its API")
 
 
+def env_of(folder: Path, text: str) -> Path:
+    """A file .env with this text, which only its owner can read."""
+    file = folder / ".env"
+    file.write_text(text)
+    file.chmod(0o600)
+    return file
+
+
 @pytest.mark.parametrize("name", ["DEFILAMA_API_KEY", "artemis_api_key", "DATABASE_URI", "ARTEMIS_KEY"])
-def test_a_misspelt_variable_is_shown_with_the_one_that_was_meant(name: str) -> None:
-    (found,) = environment.env_findings({name: "x"}, {}, KNOWN)
+def test_a_misspelt_variable_is_shown_with_the_one_that_was_meant(tmp_path: Path, name: str) -> None:
+    (found,) = environment.env_findings(env_of(tmp_path, f"{name}=x"), {})
     assert found.severity is Severity.WARNING
     assert name in found.what
     assert found.remedy.removeprefix("did you mean ").removesuffix("?") in KNOWN
 
 
-@pytest.mark.parametrize("written", [{"HOME_PAGE": "x"}, {"GITHUB_API_KEY": "x"}, {"ARTEMIS_KEY": "x", KEY: "x"}, {}])
-def test_variables_of_others_are_left_alone(written: dict[str, str]) -> None:
-    assert not list(environment.env_findings(written, {}, KNOWN))
+@pytest.mark.parametrize("text", ["HOME_PAGE=x", "GITHUB_API_KEY=x", f"ARTEMIS_KEY=x\n{KEY}=x", ""])
+def test_variables_of_others_are_left_alone(tmp_path: Path, text: str) -> None:
+    assert not list(environment.env_findings(env_of(tmp_path, text), {}))
 
 
-def test_a_line_of_env_that_the_environment_overrides_is_a_note() -> None:
-    written = {KEY: None, "DATABASE_URL": "a", "PACE_DIRECTORY": "same "}
-    (found,) = environment.env_findings(written, {"DATABASE_URL": "b", "PACE_DIRECTORY": "same"}, KNOWN)
-    assert found.severity is Severity.NOTE
-    assert found.what == "the environment sets DATABASE_URL to another value, which is used"
+def test_a_misspelt_variable_that_the_environment_sets_rightly_is_left_alone(tmp_path: Path) -> None:
+    assert not list(environment.env_findings(env_of(tmp_path, "ARTEMIS_KEY=x"), {KEY: "x"}))
 
 
 @pytest.mark.parametrize(("mode", "number"), [(0o600, 0), (0o640, 0), (0o604, 1), (0o644, 1)])
 def test_an_env_that_every_user_can_read_is_shown(tmp_path: Path, mode: int, number: int) -> None:
-    file = tmp_path / ".env"
-    file.write_text("A=a")
+    file = env_of(tmp_path, "A=a")
     file.chmod(mode)
-    assert len(list(environment.mode_findings(file))) == number
+    assert len(list(environment.env_findings(file, {}))) == number
 
 
 def test_a_place_of_the_pace_that_is_no_directory_is_shown_and_one_that_can_be_made_is_not(tmp_path: Path) -> None:
@@ -141,44 +140,10 @@ def test_a_series_that_is_requested_under_two_names_is_shown_once_with_all_its_m
     assert "x is requested under 2 names, one, two: TVL, FEES" in found.what
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "alike"),
-    [
-        ("hyper-liquid", "hyperliquid", True),
-        ("etherium", "ethereum", True),
-        ("solana", "solanna", True),
-        ("uniswap-v2", "uniswap-v3", False),
-        ("sui", "sei", False),
-        ("base", "case", False),
-        ("bitcoin", "litecoin", False),
-    ],
-)
-def test_entities_that_differ_by_a_slip_are_a_hint(one: str, other: str, alike: bool) -> None:
-    found = list(configs.entity_findings({"a": [row("x", entity=one)], "b": [row("y", entity=other)]}))
-    assert [each.severity for each in found] == ([Severity.NOTE] if alike else [])
-
-
-def test_an_entity_that_both_configs_have_is_no_slip_of_another_one() -> None:
-    rows = [row("x", entity="ethereum"), row("y", entity="etherium")]
-    assert not list(configs.entity_findings({"a": rows, "b": rows}))
-
-
-def test_ten_thousand_entities_are_compared_at_once() -> None:
-    many = [[row(f"{file}-{number}", entity=f"entity-{number:x}-{file}") for number in range(10_000)] for file in "ab"]
-    began = process_time()
-    list(configs.entity_findings({"a": many[0], "b": many[1]}))
-    assert process_time() - began < 5
-
-
-def test_rows_without_an_entity_are_shown_in_one_line() -> None:
-    (found,) = configs.entity_findings({"a": [row(f"asset-{number}") for number in range(9)]})
-    assert found.what.endswith("asset-0, asset-1, asset-2, asset-3, asset-4 and 4 more")
-
-
 def test_an_unknown_identifier_is_shown_with_what_has_its_name_or_an_identifier_like_it() -> None:
-    lists = ApiLists([offer("pol", None, "", "Polygon"), offer("sky", None, "", "Sky")])
+    assets = [offer("pol", None, "", "Polygon"), offer("sky", None, "", "Sky")]
     rows = [row("matic", kind="", name="Polygon"), row("skyy", kind=""), row("other", kind="")]
-    found = texts(unknown_findings(Artemis, [*rows, row("skyy", "FEES", kind="")], lists))
+    found = texts(configs.unknown_findings(Artemis, [*rows, row("skyy", "FEES", kind="")], assets))
     assert len(found) == 3
     assert "error artemis matic: the API knows no matic -> did you mean pol (Polygon)? " in found[0]
     assert "did you mean sky?" in found[1]
@@ -186,22 +151,31 @@ def test_an_unknown_identifier_is_shown_with_what_has_its_name_or_an_identifier_
 
 
 def test_no_number_is_taken_for_another_one() -> None:
-    lists = ApiLists([offer("120", kind="stablecoin", name="PayPal USD")])
-    assert lists.nearest(row("x", api_id="121", kind="stablecoin")) is None
-    assert lists.nearest(row("x", api_id="121", kind="stablecoin", name="paypal usd")) is not None
+    assets = [offer("120", kind="stablecoin", name="PayPal USD")]
+    assert configs.nearest_asset(row("x", api_id="121", kind="stablecoin"), assets) is None
+    assert configs.nearest_asset(row("x", api_id="121", kind="stablecoin", name="paypal usd"), assets) is not None
 
 
 def test_nothing_is_missing_of_a_kind_of_which_not_all_is_listed() -> None:
     listing = Listing((offer("aave"),))
-    assert unlisted_rows([row("x"), row("y", kind="pool")], [], listing) == [row("x")]
-    assert unlisted_rows([row("x")], [], replace(listing, unsure=frozenset({"protocol"}))) == []
+    assert configs.unlisted_rows([row("x"), row("y", kind="pool")], [], listing) == [row("x")]
+    assert configs.unlisted_rows([row("x")], [], replace(listing, unsure=frozenset({"protocol"}))) == []
 
 
 def findings_of(known: ListedAsset, wanted: Asset, *others: ListedAsset, unsure: str = "", seen: str = "") -> list[str]:
     """What is found of a row that is listed beside others."""
     once = [(wanted.asset, metric) for metric in seen.split()]
-    compared, *_ = compare([known, *others], [wanted], DefiLlama, unsure.split())
-    return texts(listed_findings(DefiLlama, compared, ApiLists([known, *others]), once))
+    return compared_with([known, *others], [wanted], unsure.split(), once)
+
+
+def compared_with(
+    assets: Sequence[ListedAsset], rows: Sequence[Asset], unsure: Sequence[str] = (), once: Sequence[Name] = ()
+) -> list[str]:
+    """What is found of the rows of the first asset."""
+    compared, *_ = compare(assets, rows, DefiLlama, unsure)
+    listable = configs.listable_metrics(DefiLlama, assets)
+    unlisted = [metric for metric in compared.unlisted if (compared.listed.kind, metric) in listable]
+    return texts(configs.listed_findings(DefiLlama, compared, unlisted, once))
 
 
 def test_an_asset_that_has_ended_is_shown_with_what_the_api_says() -> None:
@@ -219,26 +193,16 @@ def test_metrics_that_are_not_listed_are_shown_where_lists_have_them() -> None:
     assert once.startswith("note ")
 
 
-def test_an_identifier_that_now_means_something_else_is_a_note() -> None:
-    luna, lunc = offer("luna", name="Terra 2.0"), offer("lunc", name="Terra Classic")
-    (found,) = findings_of(luna, row("luna", name="Terra Classic"), lunc)
-    assert "luna is Terra 2.0 at the API, and Terra Classic is lunc (Terra Classic)" in found
-    assert findings_of(luna, row("luna", name="Terra"), lunc) == []
-    assert findings_of(luna, row("luna", name="Terra 2.0"), offer("other", name="Terra 2.0")) == []
-
-
 def test_rows_of_one_identifier_are_compared_together() -> None:
     rows = [row("one", "TVL MCAP"), row("one", "FEES"), row("two", "FEES", "one")]
-    lists = ApiLists([offer("one"), offer("other", "TVL FEES MCAP")])
-    compared, *_ = compare([offer("one")], rows, DefiLlama)
-    (found,) = texts(listed_findings(DefiLlama, compared, lists, ()))
+    (found,) = compared_with([offer("one"), offer("other", "TVL FEES MCAP")], rows)
     assert "warning defillama one: the API does not list MCAP, FEES for it" in found
 
 
 def stored(*ages: Age, source: str = "artemis", asked: Iterable[tuple[str, str]] = ()) -> SourceRecords:
     """What the tables say of these series, which the config has."""
     kind = "" if source == "artemis" else "protocol"
-    return SourceRecords([Target(age.asset, age.metric, age.asset, kind) for age in ages], ages, set(asked), [], {})
+    return SourceRecords([Target(age.asset, age.metric, age.asset, kind) for age in ages], ages, set(asked))
 
 
 ANSWERED, LONG_AGO, RECENT = date(2026, 6, 30), datetime(2026, 5, 30, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)
@@ -279,19 +243,6 @@ def test_a_series_has_ended_once_the_api_has_long_had_nothing_newer(
 
 def test_an_old_series_for_which_the_api_was_not_asked_has_not_ended() -> None:
     assert not list(series_findings(Artemis, stored(Age("sol", "PRICE", LONG_AGO, None))))
-
-
-def test_what_is_stored_and_no_longer_configured_is_a_note() -> None:
-    (found,) = unconfigured_findings(Artemis, [Age("ftm", "PRICE", RECENT, None), Age("ftm", "FEES", None, None)])
-    assert (found.severity, found.what.partition(": ")[2]) == (Severity.NOTE, "ftm PRICE")
-
-
-def test_a_run_that_failed_last_is_shown_with_why_and_one_that_has_succeeded_since_is_not() -> None:
-    failing = LastRuns(LONG_AGO, LONG_AGO, RECENT, failure="data/api/X/:\nHTTP 500 " + "x" * 1000)
-    (found,) = run_findings(Artemis, {Verb.PULL: failing, Verb.SETTLE: failing._replace(began_well=RECENT)})
-    assert "the last pull failed, at 2026-06-01 00:00Z: data/api/X/: HTTP 500 xxx" in found.what
-    assert len(found.what) < 400
-    assert found.remedy == "python main.py pull artemis"
 
 
 def test_the_table_is_aligned_wrapped_and_says_last_how_much_needs_attention() -> None:

@@ -139,7 +139,7 @@ def test_the_keys_of_the_json_are_these(database_url: str) -> None:
     assert [each["source"] for each in found["sources"]] == list(SOURCES)
     for each in found["sources"]:
         assert set(each) == OF_SOURCE
-        assert [set(duty) for duty in each["runs"]] == [OF_RUN] * 3
+        assert [set(run) for run in each["runs"]] == [OF_RUN] * 3
         assert set(each["series"]) == OF_SERIES
     assert (found["exit_code"], found["scheduler"]["alive"], found["scheduler"]["state"]) == (0, True, "alive")
     assert found["scheduler"]["pid"] == os.getpid()
@@ -209,7 +209,7 @@ def test_a_run_by_hand_that_holds_the_place_of_a_scheduled_run_is_running(
 ) -> None:
     with closing(SessionLock(database, "pull artemis")):
         found = report(database_url)["sources"]
-    assert [duty["state"] for duty in found[0]["runs"]] == ["running", "waiting", "waiting"]
+    assert [run["state"] for run in found[0]["runs"]] == ["running", "waiting", "waiting"]
     assert found[1]["runs"][0]["state"] == "waiting"
 
 

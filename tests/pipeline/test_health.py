@@ -4,10 +4,10 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
-from cli.health_text import Problem, scheduler_problem
-from cli.time_text import span
+from cli.status import Problem, scheduler_problem
 from db.heartbeat import Beat
 from db.lock import Sessions
+from model.text import span
 from model.values import DAY, Target, Verb
 from pipeline.freshness import SeriesState
 from pipeline.health import Health, SchedulerState, scheduler_state
@@ -102,7 +102,7 @@ def test_a_row_added_just_now_is_never_seen_and_no_problem() -> None:
 
 def test_a_run_that_fails_is_a_problem_at_once_with_its_tries_and_reason_until_one_has_succeeded() -> None:
     made = model("defillama", WEDNESDAY + 2 * HOUR)
-    made.down = lambda at, duty: duty.verb is Verb.PULL and at.now < WEDNESDAY + 4 * HOUR
+    made.down = lambda at, scheduled: scheduled.verb is Verb.PULL and at.now < WEDNESDAY + 4 * HOUR
     begin, text = first_problem(made, WEDNESDAY + 4 * HOUR)
     assert begin == WEDNESDAY + 2 * HOUR + 6 * MINUTE
     assert text == (
@@ -120,7 +120,7 @@ def test_a_run_that_fails_is_a_problem_at_once_with_its_tries_and_reason_until_o
 
 def test_a_failing_run_under_way_again_says_so_and_still_fails() -> None:
     made = model("artemis", WEDNESDAY)
-    made.down = lambda at, _duty: at.now < WEDNESDAY + 10 * MINUTE
+    made.down = lambda at, _scheduled: at.now < WEDNESDAY + 10 * MINUTE
     made.sleep(WEDNESDAY + 11 * MINUTE)
     assert made.state(Verb.PULL) is RunState.FAILING
     (problem,) = problems(made.health())

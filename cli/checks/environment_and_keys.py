@@ -1,20 +1,23 @@
-"""The area `environment`: whether the keys are set, .env, and the folder in which processes share their pace."""
+"""The areas `environment` (the settings, .env, the pace folder) and `keys` (whether each API takes its key)."""
 
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from http import HTTPStatus
 from pathlib import Path
 
 from dotenv import dotenv_values
 
-from cli.checks.context import CheckContext
-from cli.checks.finding import Area, Finding, Severity, few
-from model.errors import ConfigurationError
+from cli.checks.area import Area, CheckContext, Finding, Severity, few
+from cli.pull_backfill_settle import pace_of
+from model.errors import CallFailed, ConfigurationError, SourceStopped
 from model.settings import DATABASE_URL, OWN_PACE_DIRECTORY, PACE_DIRECTORY, ROOT, Settings
 from sources import SOURCES
 from sources.base import BaseSource
 from sources.config import Asset
+from sources.http import Client
 
 VARIABLE_ALIKE = 0.8  # of 1: how like a known variable a name must be to count as a misspelling
 
@@ -22,12 +25,10 @@ VARIABLE_ALIKE = 0.8  # of 1: how like a known variable a name must be to count 
 def check_environment(context: CheckContext) -> Area:
     """What is wrong with the settings, as far as no server has to be asked."""
     file, pace = ROOT / ".env", Path(context.settings.get(PACE_DIRECTORY) or OWN_PACE_DIRECTORY)
-    variables = [name for source in SOURCES.values() for name in (source.KEY_VARIABLE, source.BASE_URL_VARIABLE)]
     findings: list[Finding] = []
     for name, (rows, _) in context.configs.items():
         findings += setting_findings(context.settings, SOURCES[name], rows)
-    findings += env_findings(dotenv_values(file), os.environ, [*variables, DATABASE_URL, PACE_DIRECTORY])
-    findings += mode_findings(file)
+    findings += env_findings(file, os.environ)
     findings += pace_findings(pace)
     return Area(f"the keys, {'.env' if file.exists() else 'no .env'}, the pace folder {pace}", findings)
 
@@ -53,24 +54,17 @@ def setting_findings(settings: Settings, source: type[BaseSource], rows: Iterabl
         yield Finding(Severity.NOTE, source.KEY_VARIABLE, what)
 
 
-def env_findings(
-    written: Mapping[str, str | None], environment: Mapping[str, str], known: Collection[str]
-) -> Iterator[Finding]:
-    """Lines of .env without effect: a misspelled name, or a variable that the environment sets to another value."""
-    for name, value in written.items():
-        if name in known:
-            if value is not None and environment.get(name, value).strip() != value.strip():
-                yield Finding(Severity.NOTE, ".env", f"the environment sets {name} to another value, which is used")
-            continue
+def env_findings(file: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Names in .env that seem to be misspelled, and a .env that every user of this machine can read."""
+    known = {DATABASE_URL, PACE_DIRECTORY}
+    known.update(name for source in SOURCES.values() for name in (source.KEY_VARIABLE, source.BASE_URL_VARIABLE))
+    written = dotenv_values(file)
+    for name in written.keys() - known:
         meant = get_close_matches(name.upper(), known, n=1, cutoff=VARIABLE_ALIKE)
         if meant and not (written.get(meant[0]) or environment.get(meant[0])):
             yield Finding(Severity.WARNING, ".env", f"nothing reads {name}", f"did you mean {meant[0]}?")
-
-
-def mode_findings(file: Path) -> Iterator[Finding]:
-    """Whether every user of this machine can read the secrets."""
     if file.exists() and file.stat().st_mode & stat.S_IROTH:
-        yield Finding(Severity.WARNING, file.name, "every user of this machine can read it", f"chmod 600 {file}")
+        yield Finding(Severity.WARNING, ".env", "every user of this machine can read it", f"chmod 600 {file}")
 
 
 def pace_findings(folder: Path) -> Iterator[Finding]:
@@ -85,3 +79,40 @@ def pace_findings(folder: Path) -> Iterator[Finding]:
         what = f"{barred[0]} can't be written{kind}: processes do not share their pace"
         remedy = f"let the user who runs the commands write it, or name another folder in {PACE_DIRECTORY}"
         yield Finding(Severity.WARNING, PACE_DIRECTORY, what, remedy)
+
+
+def check_keys(context: CheckContext) -> Area:
+    """One cheap call to each API; the context gets the clients of those that answer."""
+    findings: list[Finding] = []
+    asked = []
+    for name in context.names:
+        source, settings = SOURCES[name], context.settings
+        try:
+            api = source(settings.key(source.KEY_VARIABLE), settings.url(source.BASE_URL_VARIABLE))
+            client = Client(api, threading.Event(), pace_of(source, settings))
+        except ConfigurationError:  # a finding of the area `environment`
+            continue
+        if source.KEY_REQUIRED and not api.key:  # so is this
+            continue
+        asked.append(f"{name} {'by its key' if api.key else 'without a key'}")
+        if finding := _failed_probe(api, client):
+            findings.append(finding)
+        else:
+            context.clients[name] = api, client
+    return Area(", ".join(asked), findings) if asked else Area("no API can be asked without its key", None)
+
+
+def _failed_probe(api: BaseSource, client: Client) -> Finding | None:
+    """Why the API does not answer; None if it does, or if the source has no cheap call."""
+    try:
+        if call := api.probe():
+            client.get(call, lambda *_: None)
+    except CallFailed as error:
+        if error.status == HTTPStatus.TOO_MANY_REQUESTS:
+            what, remedy = f"the rate limit is reached: {error}", "try again later: another program may use the key"
+            return Finding(Severity.WARNING, api.name, what, remedy)
+        remedy = "try again later; if it stays, see the site of the API"
+        return Finding(Severity.ERROR, api.name, f"the API gives no answer: {error}", remedy)
+    except SourceStopped as error:  # its message has the remedy
+        return Finding(Severity.ERROR, api.name, str(error))
+    return None

@@ -1,0 +1,103 @@
+"""The areas `database` (whether a run can write it) and `series` (never requested, never had a value, ended)."""
+
+from collections.abc import Collection, Iterator
+from datetime import timedelta
+from enum import Enum
+
+from cli.checks.area import Area, CheckContext, Finding, Severity, SourceRecords, few
+from cli.process import ask_database, open_database
+from db.coverage import Name
+from db.rights import Rights, rights
+from db.setup import has_schema, has_tables
+from model.settings import EMBEDDED_DIRECTORY
+from model.values import Rhythm, Target, Verb
+from pipeline.freshness import QUARTER_REPORTED_AFTER
+from sources import SOURCES
+from sources.base import BaseSource
+
+SETUP = "python main.py setup"
+ENDED_AFTER = timedelta(days=30)  # for which the API has answered that there is nothing newer
+QUARTERS_ENDED_AFTER = QUARTER_REPORTED_AFTER + timedelta(days=91)  # two missing quarters
+
+
+class Tables(Enum):
+    """Which tables the database has."""
+
+    NONE = "there are no tables yet"
+    OTHER = "the tables are of another version"
+    OURS = "the tables are of this version"
+
+
+def check_database(context: CheckContext) -> Area:
+    """What keeps a run from using the database; the context gets it if its tables are of this version."""
+    if not context.settings.has_database():  # read-only commands create none
+        none_yet = Finding(Severity.NOTE, "database", "there is none yet", f"{SETUP}, or the first run, creates it")
+        return Area(f"embedded PostgreSQL in {EMBEDDED_DIRECTORY}", [none_yet])
+    database = context.leaving.enter_context(open_database(context.settings))
+    there, granted = ask_database(database, "check", lambda cursor: (has_tables(cursor), rights(cursor)))
+    tables = Tables.NONE if not there else Tables.OURS if has_schema(database) else Tables.OTHER
+    if tables is Tables.OURS:
+        context.database = database
+    text = f"{database}, PostgreSQL {granted.server}, as {granted.role}; {tables.value}"
+    return Area(text, list(table_findings(tables, granted)))
+
+
+def table_findings(tables: Tables, rights: Rights) -> Iterator[Finding]:
+    """What keeps a run from reading or writing the tables."""
+    if tables is Tables.NONE and rights.may_create:
+        yield Finding(Severity.NOTE, "tables", tables.value, f"{SETUP}, or the first run, creates them")
+    if tables is Tables.OTHER:
+        yield Finding(Severity.WARNING, "tables", tables.value, f"{SETUP}, or the next run, upgrades them")
+    if rights.read_only:
+        remedy = "name in DATABASE_URL a database that takes writes: no standby, and no role that may only read"
+        yield Finding(Severity.ERROR, "database", "it can only be read", remedy)
+    missing = [] if tables is Tables.OURS or rights.may_create else ["CREATE on the schema"]
+    missing += [] if rights.may_stage else ["TEMPORARY on the database"]
+    missing += [few(rights.denied)] if rights.denied else []
+    for each in missing:
+        remedy = "ask the owner of the tables to grant it"
+        yield Finding(Severity.ERROR, f"role {rights.role}", f"it lacks {each}", remedy)
+
+
+def check_series(context: CheckContext) -> Area:
+    """What the database records of the configured series."""
+    findings: list[Finding] = []
+    for name, records in context.records.items():
+        findings += series_findings(SOURCES[name], records, context.explained.get(name, ()))
+    checked = ", ".join(f"{len(records.targets):,} of {name}" for name, records in context.records.items())
+    return Area(checked, findings) if checked else Area("there are no tables of this version", None)
+
+
+def series_findings(
+    source: type[BaseSource], records: SourceRecords, explained: Collection[Name] = ()
+) -> Iterator[Finding]:
+    """Series that were never requested, never had a value, or have ended; not those that are explained already."""
+    by_name = {(target.asset, target.metric): target for target in records.targets}
+    never: list[Target] = []
+    empty: dict[str, list[str]] = {}
+    ended: dict[str, list[str]] = {}
+    for age in records.ages:
+        name = age.asset, age.metric
+        if age.newest is None and name not in records.requested:
+            never.append(by_name[name])
+        elif age.newest is None and name not in explained:
+            empty.setdefault(age.asset, []).append(age.metric)
+        elif age.newest and age.answered:
+            quarterly = source.rhythm(by_name[name]) is Rhythm.QUARTERLY
+            without_newer = age.answered - source.METRICS[age.metric].day_of(age.newest)
+            if without_newer > (QUARTERS_ENDED_AFTER if quarterly else ENDED_AFTER):
+                ended.setdefault(age.asset, []).append(f"{age.metric} since {age.newest:%Y-%m-%d}")
+    if never:
+        named = few(f"{target.asset} {target.metric}" for target in never)
+        what = f"{len(never):,} of {len(records.targets):,} series were never requested: {named}"
+        # a backfill requests those with a history, a pull the others
+        verbs = {Verb.PULL if source.METRICS[each.metric].live_only else Verb.BACKFILL for each in never}
+        commands = " and ".join(f"python main.py {verb} {source.name}" for verb in sorted(verbs))
+        yield Finding(Severity.NOTE, source.name, what, commands)
+    remedy = f"correct its row in {source.CONFIG}, or take the metric out"
+    for asset, metrics in empty.items():
+        what = f"the API has never had a value of {few(metrics)}"
+        yield Finding(Severity.WARNING, f"{source.name} {asset}", what, remedy)
+    for asset, last in ended.items():
+        what = f"the API has nothing newer of {few(last)}"
+        yield Finding(Severity.WARNING, f"{source.name} {asset}", what, f"{remedy}; the stored values stay")
