@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
-from model.text import nearest
 from model.values import Verb
 from sources import SOURCES
 from sources.base import BaseSource
@@ -58,8 +57,18 @@ def parser() -> argparse.ArgumentParser:
     _add_stored(commands)
     _add_health(commands)
     _add_query(commands)
-    _add_report(commands)
-    _add_archive(commands)
+    report = commands.add_parser("report", help="write a HTML page: freshness, coverage, charts, revisions, failures")
+    _add_source(report, optional=True)
+    report.add_argument("--out", type=_file, required=True, metavar="FILE", help="the page; - for standard output")
+    _add_names(report, "charts of ")
+    report.set_defaults(command="cli.report:write_report")
+    fresh = commands.add_parser("fresh", help="clear what is stored of a source, and fetch its history again")
+    _add_source(fresh)
+    _add_fresh(fresh)
+    fresh.set_defaults(command="cli.fresh:start_fresh")
+    restore = commands.add_parser("restore", help="bring back the rows that a fresh start has kept; may be repeated")
+    restore.add_argument("file", type=Path, metavar="FILE")
+    restore.set_defaults(command="cli.fresh:restore_file")
     _add_discover(commands)
     setup = commands.add_parser("setup", help="create or upgrade the tables; may be repeated")
     setup.set_defaults(command="cli.setup_tables:setup")
@@ -71,10 +80,10 @@ def _add_run(parser: argparse.ArgumentParser, verb: Verb) -> None:
     _add_names(parser)
     _add_config(parser)
     dry_run = "show the calls and how long they take; send nothing"
-    add("--dry-run", action="store_const", dest="command", const="cli.dry_run:show_plans", help=dry_run)
+    add("--dry-run", action="store_const", dest="command", const="cli.pull_backfill_settle:show_plans", help=dry_run)
     if verb is Verb.SETTLE:
         days = f"closed days to request again (default: {BaseSource.SETTLE_DAYS})"
-        add("--days", type=_whole, default=BaseSource.SETTLE_DAYS, metavar="N", help=days)
+        add("--days", type=int, default=BaseSource.SETTLE_DAYS, metavar="N", help=days)
     if verb is Verb.BACKFILL:
         start = "first day, YYYY-MM-DD (default: all that the API has; for Artemis five years)"
         add("--start", type=_date, metavar="DATE", help=start)
@@ -140,24 +149,6 @@ def _add_query(commands: Commands) -> None:
         add("--out", type=_file, metavar="FILE", help="write the answer into this file, whole or not at all")
 
 
-def _add_report(commands: Commands) -> None:
-    command = commands.add_parser("report", help="write a HTML page: freshness, coverage, charts, revisions, failures")
-    _add_source(command, optional=True)
-    command.add_argument("--out", type=_file, required=True, metavar="FILE", help="the page; - for standard output")
-    _add_names(command, "charts of ")
-    command.set_defaults(command="cli.report:write_report")
-
-
-def _add_archive(commands: Commands) -> None:
-    fresh = commands.add_parser("fresh", help="clear what is stored of a source, and fetch its history again")
-    _add_source(fresh)
-    _add_fresh(fresh)
-    fresh.set_defaults(command="cli.fresh:start_fresh")
-    restore = commands.add_parser("restore", help="bring back the rows that a fresh start has kept; may be repeated")
-    restore.add_argument("file", type=Path, metavar="FILE")
-    restore.set_defaults(command="cli.fresh:restore_file")
-
-
 def _add_fresh(parser: argparse.ArgumentParser, when: str = "") -> None:
     keep_all = f"{when}keep every row in a file, not only what no backfill can fetch again"
     parser.add_argument("--keep-all", action="store_true", help=keep_all)
@@ -170,7 +161,7 @@ def _add_discover(commands: Commands) -> None:
     add("source", choices=list(SOURCES), metavar="SOURCE", help=f"{' or '.join(SOURCES)}")
     add("text", nargs="?", default="", metavar="TEXT", help="part of an identifier, name or symbol (default: all)")
     add("--kind", metavar="KIND", help="only assets of this kind")
-    add("--limit", type=_whole, default=25, metavar="N", help="how many assets to show (default: 25)")
+    add("--limit", type=int, default=25, metavar="N", help="how many assets to show (default: 25)")
     how = command.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help=JSON_HELP)
     how.add_argument("--add", action="store_true", help="add the asset that TEXT names to the config")
@@ -180,8 +171,8 @@ def _add_discover(commands: Commands) -> None:
 
 
 def _add_source(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
-    add = parser.add_argument
-    add("source", nargs="?" if optional else None, default="all", type=_source, metavar="SOURCE", help=ALL_OR_ONE)
+    nargs, known = "?" if optional else None, [*SOURCES, "all"]
+    parser.add_argument("source", nargs=nargs, default="all", choices=known, metavar="SOURCE", help=ALL_OR_ONE)
 
 
 def _add_names(parser: argparse.ArgumentParser, what: str = "only ") -> None:
@@ -194,13 +185,6 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="use this config file")
 
 
-def _source(text: str) -> str:
-    known = (*SOURCES, "all")
-    if text not in known:
-        raise argparse.ArgumentTypeError(f"unknown source {text!r}: {nearest(text, known)}")
-    return text
-
-
 def _date(text: str) -> datetime:
     try:
         return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
@@ -211,10 +195,3 @@ def _date(text: str) -> datetime:
 def _file(text: str) -> Path | None:
     """None for standard output."""
     return None if text == "-" else Path(text)
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None

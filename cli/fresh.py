@@ -65,9 +65,12 @@ def clear_sources(
         rows = keep_rows(job, database, file, keep_all=keep_all)
         which = "of all kinds" if keep_all else "that can't be fetched again"
         say(f"{job.source.name}: {rows:,} rows {which} are kept in {file}")
-    if jobs and not arguments.yes and not _confirmed([job.source.name for job in jobs]):
-        say("nothing was cleared")
-        return
+    if jobs and not arguments.yes:
+        names = ", ".join(job.source.name for job in jobs)
+        print(f"clear all that is stored of {names}, and fetch it again? Write yes: ", end="", flush=True)
+        if sys.stdin.readline().strip().lower() != "yes":
+            say("nothing was cleared")
+            return
     for job, file in files.items():
         name = job.source.name
         if stop.is_set():
@@ -96,8 +99,3 @@ def restore_file(arguments: argparse.Namespace, settings: Settings, scrub: Calla
         f"{done.revisions_unchanged:,} were there"
     )
     return 0
-
-
-def _confirmed(names: list[str]) -> bool:
-    print(f"clear all that is stored of {', '.join(names)}, and fetch it again? Write yes: ", end="", flush=True)
-    return sys.stdin.readline().strip().lower() == "yes"

@@ -123,7 +123,7 @@ def make_job(
 
 def plan_alone(database: Database, job: Job) -> Plan:
     """The calls that a run of the job would make now."""
-    with closing(Store(database, job.source.name, job.verb, lambda: None)) as store:
+    with closing(Store(database, job.source.name, job.verb)) as store:
         return plan_in(store, job)
 
 
@@ -196,14 +196,12 @@ def backfill_window(now: datetime, first: datetime, start: datetime | None, end:
     """
     today = midnight(now)
     if start is not None and start < EARLIEST:
-        raise ConfigurationError(
-            f"--start {start.date()} is before {EARLIEST.date()}: no source has data from before that day"
-        )
+        raise ConfigurationError(f"--start {start.date()} is before {EARLIEST.date()}: no source has data that old")
     if start is not None and start >= today:
         raise ConfigurationError(f"--start {start.date()} is not in the past: a backfill ends before today (UTC)")
     if end is not None and end > today:
         raise ConfigurationError(f"--end {end.date()} is in the future: today (UTC) is the latest")
-    start, end = first if start is None else start, today if end is None else end
+    start, end = start or first, end or today
     if start >= end:
         raise ConfigurationError(f"the window is empty: --start {start.date()} is not before --end {end.date()}")
     return Window(start, end)
