@@ -28,7 +28,10 @@ def jobs_of(arguments: argparse.Namespace, settings: Settings) -> list[Job]:
     """The jobs of a command line, of one source or of all. All are checked before any call is made."""
     options = {name: value for name, value in vars(arguments).items() if name in ("start", "end", "days")}
     if arguments.verb is Verb.BACKFILL:
-        options["scope"] = _scope(arguments)
+        if arguments.retry_empty and not arguments.gaps:
+            raise ConfigurationError("--retry-empty goes with --gaps alone: write --gaps --retry-empty")
+        gaps = Scope.EMPTY_GAPS if arguments.retry_empty else Scope.GAPS
+        options["scope"] = Scope.FULL if arguments.full else gaps if arguments.gaps else Scope.MISSING
     options |= {"config": arguments.config, "assets": arguments.asset, "metrics": arguments.metric}
     names = names_of(arguments.source, arguments.config)
     jobs = [job_of(name, arguments.verb, settings, **options) for name in names]
@@ -99,15 +102,6 @@ def announce(job: Job) -> None:
     if job.left_out:
         why = "have a history only" if job.verb is Verb.PULL else "exist only live"
         log.info("%s: %d series %s: %s", name, len(job.left_out), why, _other_commands(job))
-
-
-def _scope(arguments: argparse.Namespace) -> Scope:
-    if arguments.retry_empty and not arguments.gaps:
-        full = ", not with --full, which asks for everything" if arguments.full else ": write both"
-        raise ConfigurationError(f"--retry-empty goes with --gaps{full}")
-    if arguments.gaps:
-        return Scope.EMPTY_GAPS if arguments.retry_empty else Scope.GAPS
-    return Scope.FULL if arguments.full else Scope.MISSING
 
 
 def _other_commands(job: Job) -> str:

@@ -15,6 +15,7 @@ from cli.run_text import plan_lines, summary_lines
 from db.setup import Database, ensure_schema, has_schema
 from model.errors import RunRefused
 from model.settings import OWN_PACE_DIRECTORY, PACE_DIRECTORY, Settings
+from model.text import first_of
 from pipeline.plan import Job, Scope, make_plan, plan_alone
 from pipeline.run import run
 from sources.base import BaseSource
@@ -59,8 +60,8 @@ def run_one(job: Job, database: Database, stop: threading.Event, scrub: Callable
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     if summary.without_data:
-        named = ", ".join(f"{target.asset} {target.metric}" for target in summary.without_data[:SERIES_NAMED])
-        log.info("without data: %s%s", named, " and more" if len(summary.without_data) > SERIES_NAMED else "")
+        names = [f"{target.asset} {target.metric}" for target in summary.without_data]
+        log.info("without data: %s", first_of(names, SERIES_NAMED))
     print(scrub("\n".join(summary_lines(summary))))
     return summary.exit_code
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum, auto
 
 from db.coverage import Name
@@ -58,11 +58,6 @@ class Plan:
     def series(self) -> set[Target]:
         """The series that the calls ask for."""
         return {target for call in self.calls for target in call.targets}
-
-    @property
-    def duration(self) -> timedelta:
-        """The least time that the calls take at the pace of the source."""
-        return timedelta(seconds=len(self.calls) * self.job.source.REQUEST_DELAY)
 
 
 def choose(
@@ -195,15 +190,12 @@ def backfill_window(now: datetime, first: datetime, start: datetime | None, end:
     Raises ConfigurationError where the window is empty, or contains today, which is still open.
     """
     today = midnight(now)
-    if start is not None and start < EARLIEST:
-        raise ConfigurationError(f"--start {start.date()} is before {EARLIEST.date()}: no source has data that old")
-    if start is not None and start >= today:
-        raise ConfigurationError(f"--start {start.date()} is not in the past: a backfill ends before today (UTC)")
-    if end is not None and end > today:
-        raise ConfigurationError(f"--end {end.date()} is in the future: today (UTC) is the latest")
     start, end = start or first, end or today
-    if start >= end:
-        raise ConfigurationError(f"the window is empty: --start {start.date()} is not before --end {end.date()}")
+    if not EARLIEST <= start < end <= today:
+        raise ConfigurationError(
+            f"no backfill has a window from --start {start.date()} to --end {end.date()}: --start must be before --end "
+            f"and not before {EARLIEST.date()}, --end must not be after {today.date()}, today (UTC)"
+        )
     return Window(start, end)
 
 

@@ -63,7 +63,7 @@ def run(
         except (DatabaseLost, RunRefused):
             raise  # the end of the run cannot be recorded, or must not be
         except Exception as error:
-            summary.broken = f"{type(error).__name__}: {error}"
+            summary.failures[f"{type(error).__name__}: {error}"] += 1
             store.end_run(pull_id, summary.end(scrub))
             raise
         summary.seconds = time.monotonic() - began

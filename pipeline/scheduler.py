@@ -32,21 +32,17 @@ class Activity:
     """The progress of a run under way, for the heartbeat and the watchdog."""
 
     def __init__(self, scheduled: ScheduledRun) -> None:
-        self._text = self._title = str(scheduled)
-        self.moved = time.monotonic()
-
-    def __str__(self) -> str:
-        return self._text
+        self.text, self.moved = str(scheduled), time.monotonic()
 
     def show(self, title: str, total: int) -> AbstractContextManager[Update]:
         """Take over the progress of a run whose calls are planned."""
-        self._title = title
-        self._update(0, total, 0)
-        return nullcontext(self._update)
 
-    def _update(self, done: int, total: int, points: int) -> None:
-        self._text = f"{self._title}: {done:,} of {total:,} calls, {points:,} points"
-        self.moved = time.monotonic()
+        def update(done: int, total: int, points: int) -> None:
+            self.text = f"{title}: {done:,} of {total:,} calls, {points:,} points"
+            self.moved = time.monotonic()
+
+        update(0, total, 0)
+        return nullcontext(update)
 
 
 @dataclass
@@ -100,39 +96,36 @@ class Scheduler:
             )
             started = list(due(self.schedule, now, history, busy))
             for scheduled, slot in started:
-                self._start(scheduled, slot)
+                activity = Activity(scheduled)
+                work = threading.Thread(target=self._work, args=(scheduled, slot, activity), name=str(scheduled))
+                work.daemon = True  # waiting for a database that does not answer, it must not outlive the stop
+                self._lanes[scheduled.lane] = work, activity
+                work.start()
             if started:
                 self.heartbeat.beat(self._doing())
         except (DatabaseLost, ConfigurationError) as error:
             if not self._database_away:
                 log.warning("%s: waiting for it", error)
             self._database_away = True
-            self.notify.status("waiting for the database")
+            self.notify.send("STATUS=waiting for the database")
         else:
             if self._database_away:
                 log.info("the database is back")
             self._database_away = False
-            self.notify.status(self._doing())
+            self.notify.send(f"STATUS={self._doing()}")
         self._feed_watchdog()
 
     def _feed_watchdog(self) -> None:
         since = time.monotonic() - HUNG_SECONDS
-        hung = [activity for _, activity in list(self._lanes.values()) if activity.moved < since]
+        hung = [activity.text for _, activity in list(self._lanes.values()) if activity.moved < since]
         if not hung:
-            self.notify.alive()
+            self.notify.send("WATCHDOG=1")
         elif not self._hung:
-            log.error("no progress for %.0f minutes: %s", HUNG_SECONDS / 60, "; ".join(map(str, hung)))
+            log.error("no progress for %.0f minutes: %s", HUNG_SECONDS / 60, "; ".join(hung))
         self._hung = bool(hung)
 
     def _doing(self) -> str:
-        return "; ".join(str(activity) for _, activity in list(self._lanes.values())) or "idle"
-
-    def _start(self, scheduled: ScheduledRun, slot: datetime) -> None:
-        activity = Activity(scheduled)
-        # a daemon: a thread that waits for a database which does not answer must not outlive the stop
-        thread = threading.Thread(target=self._work, args=(scheduled, slot, activity), name=str(scheduled), daemon=True)
-        self._lanes[scheduled.lane] = thread, activity
-        thread.start()
+        return "; ".join(activity.text for _, activity in list(self._lanes.values())) or "idle"
 
     def _work(self, scheduled: ScheduledRun, slot: datetime, activity: Activity) -> None:
         """Make one run. Whatever fails, the scheduler and the other lanes go on."""
