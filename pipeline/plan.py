@@ -156,26 +156,20 @@ def make_plan(job: Job, missing: Mapping[Name, Sequence[Window]] | None = None) 
     Series with the same missing window share calls. Where one window around all missing ones takes fewer calls, the
     plan asks for that one. It asks for all of a history that the API only returns whole.
     """
-    if missing is None:
-        return Plan(job, {job.window: _calls(job, job.targets, job.window)} if job.targets else {})
     wanted: dict[Window, list[Target]] = {}
     for target in job.targets:
-        windows = missing.get((target.asset, target.metric), ())
+        windows = [job.window] if missing is None else missing.get((target.asset, target.metric), ())
         whole = job.source.METRICS[target.metric].whole
         for window in [job.window] if windows and whole else windows:
             wanted.setdefault(window, []).append(target)
-    exact = {window: _calls(job, targets, window) for window, targets in sorted(wanted.items())}
+    exact = {window: [*job.source.calls(job.verb, targets, window)] for window, targets in sorted(wanted.items())}
     if len(exact) < 3:
         return Plan(job, exact)
     all_targets = list(dict.fromkeys(target for targets in wanted.values() for target in targets))
     around = Window(min(window.start for window in wanted), max(window.end for window in wanted))
-    together = _calls(job, all_targets, around)
+    together = [*job.source.calls(job.verb, all_targets, around)]
     fewer = len(together) < sum(map(len, exact.values()))
     return Plan(job, {around: together} if fewer else exact)
-
-
-def _calls(job: Job, targets: Sequence[Target], window: Window) -> list[Call]:
-    return list(job.source.calls(job.verb, targets, window))
 
 
 def pull_window(now: datetime, days: int) -> Window:
