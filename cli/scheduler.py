@@ -16,7 +16,7 @@ from cli.run_text import summary_line
 from db.heartbeat import Heartbeat
 from db.lock import SCHEDULER, SessionLock
 from db.setup import Database, ensure_schema
-from model.errors import DatabaseAway, DatabaseLost, RunRefused, SchedulerRefused
+from model.errors import DatabaseAway, DatabaseLost
 from model.scrub import Scrubber
 from model.settings import Settings
 from model.values import Verb
@@ -87,7 +87,7 @@ def _serve(
             log.log(level, "%s", summary_line(summary), extra={"run": summary.figures()})
             return summary
 
-        scheduler = Scheduler(
+        Scheduler(
             schedule,
             heartbeat,
             stop,
@@ -96,11 +96,7 @@ def _serve(
             check_place=place.take,
             make_job=lambda scheduled: job_of(scheduled.source, scheduled.verb, settings),
             run=make_run,
-        )
-        try:
-            scheduler.serve()
-        except RunRefused as error:
-            raise SchedulerRefused(str(error)) from None
+        ).serve()
     return 0
 
 
@@ -122,8 +118,6 @@ def _enter(
                 logged = True
                 notify.send(f"EXTEND_TIMEOUT_USEC={EXTENSION_SECONDS * 1_000_000:.0f}")
                 stop.wait(RETRY_SECONDS)
-            except RunRefused as error:
-                raise SchedulerRefused(str(error)) from None
             else:
                 undone.pop_all()
                 return place, heartbeat

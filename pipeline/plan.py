@@ -132,7 +132,7 @@ def plan_in(store: Store, job: Job) -> Plan:
 
 
 def _gaps_of(job: Job, store: Store) -> dict[Name, list[Window]]:
-    """The gaps in a job's window that it asks for, of each series that has any.
+    """The gaps in a job's window that it asks for, of each series.
 
     A series that was never requested is one gap. Days that were lost are not asked for: only a full backfill does that.
     """
@@ -141,13 +141,10 @@ def _gaps_of(job: Job, store: Store) -> dict[Name, list[Window]]:
     for series in store.maps(job.window.end, job.source.own_times()):
         if (name := (series.asset, series.metric)) in targets and (series.answered or series.days):
             known = without_pauses(series, job.source.rhythm(targets[name]))
-            gaps[name] = known.never + (known.empty if job.scope is Scope.EMPTY_GAPS else [])
-    return {name: inside for name, windows in gaps.items() if (inside := _clip(windows, job.window))}
-
-
-def _clip(windows: Sequence[Window], to: Window) -> list[Window]:
-    clipped = [Window(max(window.start, to.start), min(window.end, to.end)) for window in windows]
-    return [window for window in clipped if window.start < window.end]
+            windows = known.never + (known.empty if job.scope is Scope.EMPTY_GAPS else [])
+            inside = [Window(max(each.start, job.window.start), min(each.end, job.window.end)) for each in windows]
+            gaps[name] = [each for each in inside if each.start < each.end]
+    return gaps
 
 
 def make_plan(job: Job, missing: Mapping[Name, Sequence[Window]] | None = None) -> Plan:
@@ -187,7 +184,7 @@ def backfill_window(now: datetime, first: datetime, start: datetime | None, end:
     start, end = start or first, end or today
     if not EARLIEST <= start < end <= today:
         raise ConfigurationError(
-            f"no backfill has a window from --start {start.date()} to --end {end.date()}: --start must be before --end "
+            f"no backfill is possible from --start {start.date()} to --end {end.date()}: --start must be before --end "
             f"and not before {EARLIEST.date()}, --end must not be after {today.date()}, today (UTC)"
         )
     return Window(start, end)

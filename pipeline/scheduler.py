@@ -130,7 +130,12 @@ class Scheduler:
     def _work(self, scheduled: ScheduledRun, slot: datetime, activity: Activity) -> None:
         """Make one run. Whatever fails, the scheduler and the other lanes go on."""
         try:
-            summary = self.run(self._job(scheduled, slot), activity.show)
+            job = self.make_job(scheduled)
+            # a retry asks only for the series that had no answer
+            tried, unanswered = self._unanswered.get(scheduled, (None, frozenset()))
+            targets = tuple(target for target in job.targets if (target.asset, target.metric) in unanswered)
+            job = replace(job, slot=slot, targets=targets if targets and tried == slot else job.targets)
+            summary = self.run(job, activity.show)
             self._unanswered.pop(scheduled, None)
             # a backfill asks only for what is missing; after a stopped run the retry asks for all series
             if scheduled.verb is not Verb.BACKFILL and summary.failed and not summary.not_made:
@@ -149,13 +154,6 @@ class Scheduler:
         finally:
             del self._lanes[scheduled.lane]
             give_memory_back()
-
-    def _job(self, scheduled: ScheduledRun, slot: datetime) -> Job:
-        """The job of a slot; a retry asks only for the series that had no answer."""
-        job = self.make_job(scheduled)
-        tried, unanswered = self._unanswered.get(scheduled, (None, frozenset()))
-        targets = tuple(target for target in job.targets if (target.asset, target.metric) in unanswered)
-        return replace(job, slot=slot, targets=targets if targets and tried == slot else job.targets)
 
     def _record(self, scheduled: ScheduledRun, slot: datetime, error: PipelineError) -> None:
         """Record a run that could not begin as a failed attempt."""
