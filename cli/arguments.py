@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from model.values import Verb
 from sources import SOURCES
+from sources.base import BaseSource
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -78,7 +79,8 @@ def _add_run(parser: argparse.ArgumentParser, verb: Verb) -> None:
     dry_run = "show the calls and how long they take; send nothing"
     add("--dry-run", action="store_const", dest="command", const="cli.pull_backfill_settle:show_plans", help=dry_run)
     if verb is Verb.SETTLE:
-        add("--days", type=int, metavar="N", help="how many closed days to request again (default: 10)")
+        days = f"closed days to request again (default: {BaseSource.SETTLE_DAYS})"
+        add("--days", type=int, metavar="N", help=days)
     if verb is Verb.BACKFILL:
         start = "first day, YYYY-MM-DD (default: all that the API has; for Artemis five years)"
         add("--start", type=_date, metavar="DATE", help=start)

@@ -30,8 +30,10 @@ def jobs_of(arguments: argparse.Namespace, settings: Settings) -> list[Job]:
     if arguments.verb is Verb.BACKFILL:
         if arguments.retry_empty and not arguments.gaps:
             raise ConfigurationError("--retry-empty goes with --gaps alone: write --gaps --retry-empty")
-        gaps = Scope.EMPTY_GAPS if arguments.retry_empty else Scope.GAPS
-        options["scope"] = Scope.FULL if arguments.full else gaps if arguments.gaps else Scope.MISSING
+        if arguments.full:
+            options["scope"] = Scope.FULL
+        elif arguments.gaps:
+            options["scope"] = Scope.EMPTY_GAPS if arguments.retry_empty else Scope.GAPS
     options |= {"config": arguments.config, "assets": arguments.asset, "metrics": arguments.metric}
     names = names_of(arguments.source, arguments.config)
     jobs = [job_of(name, arguments.verb, settings, **options) for name in names]
