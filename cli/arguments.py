@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
-from model.text import nearest
 from model.values import Verb
 from sources import SOURCES
 from sources.base import BaseSource
@@ -17,7 +16,6 @@ from sources.base import BaseSource
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 FORMATS = ("table", "csv", "json", "jsonl")  # of query and latest
-ALL_OR_ONE = f"{', '.join(SOURCES)} or all"
 JSON_HELP = "print everything as JSON"
 
 RUNS = {
@@ -40,8 +38,7 @@ def scheduler_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Makes every run when it is due, until it is stopped.")
     parser.add_argument("--fresh", action="store_true", help="first clear each source, once; see main.py fresh --help")
     _add_fresh(parser, "with --fresh: ")
-    names = f"only this source, one of {', '.join(SOURCES)}; may be repeated"
-    parser.add_argument("--source", action="append", choices=list(SOURCES), metavar="NAME", help=names)
+    parser.add_argument("--source", action="append", choices=list(SOURCES), help="only this source; may be repeated")
     parser.add_argument("--log-format", choices=("text", "json"), default="text", help="of the log (default: text)")
     parser.set_defaults(command="cli.scheduler:run_scheduler")
     return parser
@@ -56,10 +53,19 @@ def parser() -> argparse.ArgumentParser:
         _add_source(command)
         _add_run(command, verb)
     _add_stored(commands)
-    _add_health(commands)
     _add_query(commands)
-    _add_report(commands)
-    _add_archive(commands)
+    report = commands.add_parser("report", help="write a HTML page: freshness, coverage, charts, revisions, failures")
+    _add_source(report, optional=True)
+    report.add_argument("--out", type=_file, required=True, metavar="FILE", help="the page; - for standard output")
+    _add_names(report, "charts of ")
+    report.set_defaults(command="cli.report:write_report")
+    fresh = commands.add_parser("fresh", help="clear what is stored of a source, and fetch its history again")
+    _add_source(fresh)
+    _add_fresh(fresh)
+    fresh.set_defaults(command="cli.fresh:start_fresh")
+    restore = commands.add_parser("restore", help="bring back the rows that a fresh start has kept; may be repeated")
+    restore.add_argument("file", type=Path, metavar="FILE")
+    restore.set_defaults(command="cli.fresh:restore_file")
     _add_discover(commands)
     setup = commands.add_parser("setup", help="create or upgrade the tables; may be repeated")
     setup.set_defaults(command="cli.setup_tables:setup")
@@ -71,18 +77,17 @@ def _add_run(parser: argparse.ArgumentParser, verb: Verb) -> None:
     _add_names(parser)
     _add_config(parser)
     dry_run = "show the calls and how long they take; send nothing"
-    add("--dry-run", action="store_const", dest="command", const="cli.dry_run:show_plans", help=dry_run)
+    add("--dry-run", action="store_const", dest="command", const="cli.pull_backfill_settle:show_plans", help=dry_run)
     if verb is Verb.SETTLE:
         days = f"closed days to request again (default: {BaseSource.SETTLE_DAYS})"
-        add("--days", type=_whole, default=BaseSource.SETTLE_DAYS, metavar="N", help=days)
+        add("--days", type=int, metavar="N", help=days)
     if verb is Verb.BACKFILL:
         start = "first day, YYYY-MM-DD (default: all that the API has; for Artemis five years)"
         add("--start", type=_date, metavar="DATE", help=start)
         add("--end", type=_date, metavar="DATE", help="the day after the last one (default: today, UTC)")
         which = parser.add_mutually_exclusive_group()
         which.add_argument("--full", action="store_true", help="request all days again")
-        gaps = "request only the days since the first day of each series that were never requested"
-        which.add_argument("--gaps", action="store_true", help=gaps)
+        which.add_argument("--gaps", action="store_true", help="request only the gaps that were never requested")
         add("--retry-empty", action="store_true", help="with --gaps: also request again the days that were empty")
     parser.set_defaults(command="cli.pull_backfill_settle:run_all", verb=verb)
 
@@ -90,22 +95,17 @@ def _add_run(parser: argparse.ArgumentParser, verb: Verb) -> None:
 def _add_stored(commands: Commands) -> None:
     sources = commands.add_parser("sources", help="show the metrics of each source, its key, and what its config names")
     sources.set_defaults(command="cli.sources:show_sources")
-    why = "never requested, empty at the API, or lost here"
-    gaps = commands.add_parser("gaps", help=f"show what is stored for each series, and why each gap exists: {why}")
+    gaps = commands.add_parser("gaps", help="show what is stored for each series, and why each gap exists")
     _add_source(gaps, optional=True)
     gaps.add_argument("--json", action="store_true", help=JSON_HELP)
     _add_config(gaps)
-    forget = "stop counting lost days as lost where no backfill can fetch them again"
-    gaps.add_argument("--forget-lost", action="store_true", help=forget)
+    gaps.add_argument("--forget-lost", action="store_true", help="accept the loss of days that no backfill can fetch")
     _add_names(gaps)
     gaps.set_defaults(command="cli.gaps:show_gaps")
     revisions = commands.add_parser("revisions", help="show how often and by how much a provider has restated values")
     _add_source(revisions)
     _add_names(revisions)
     revisions.set_defaults(command="cli.revisions:show_revisions", config=None)
-
-
-def _add_health(commands: Commands) -> None:
     status = commands.add_parser("status", help="show how the scheduler and each source are doing")
     status.add_argument("--watch", action="store_true", help="refresh every few seconds, until Ctrl-C")
     status.set_defaults(command="cli.status:show_status")
@@ -135,42 +135,22 @@ def _add_query(commands: Commands) -> None:
         add = command.add_argument
         add("--source", metavar="SOURCE", help="needed where several sources have the series")
         add("--as-of", metavar="TIME", help="the values as they were stored at this time")
-        forms = "default: table on a terminal, else csv; with --out by the ending of the file"
-        add("--format", choices=FORMATS, help=forms)
+        add("--format", choices=FORMATS, help="default: table on a terminal, else csv; with --out by its ending")
         add("--out", type=_file, metavar="FILE", help="write the answer into this file, whole or not at all")
 
 
-def _add_report(commands: Commands) -> None:
-    command = commands.add_parser("report", help="write a HTML page: freshness, coverage, charts, revisions, failures")
-    _add_source(command, optional=True)
-    command.add_argument("--out", type=_file, required=True, metavar="FILE", help="the page; - for standard output")
-    _add_names(command, "charts of ")
-    command.set_defaults(command="cli.report:write_report")
-
-
-def _add_archive(commands: Commands) -> None:
-    fresh = commands.add_parser("fresh", help="clear what is stored of a source, and fetch its history again")
-    _add_source(fresh)
-    _add_fresh(fresh)
-    fresh.set_defaults(command="cli.fresh:start_fresh")
-    restore = commands.add_parser("restore", help="bring back the rows that a fresh start has kept; may be repeated")
-    restore.add_argument("file", type=Path, metavar="FILE")
-    restore.set_defaults(command="cli.fresh:restore_file")
-
-
 def _add_fresh(parser: argparse.ArgumentParser, when: str = "") -> None:
-    keep_all = f"{when}keep every row in a file, not only what no backfill can fetch again"
-    parser.add_argument("--keep-all", action="store_true", help=keep_all)
+    parser.add_argument("--keep-all", action="store_true", help=f"{when}keep also the rows that a backfill can fetch")
     parser.add_argument("--yes", action="store_true", help=f"{when}do not ask before anything is cleared")
 
 
 def _add_discover(commands: Commands) -> None:
     command = commands.add_parser("discover", help="show what an API offers, and what of it the config names")
     add = command.add_argument
-    add("source", choices=list(SOURCES), metavar="SOURCE", help=f"{' or '.join(SOURCES)}")
+    add("source", choices=list(SOURCES))
     add("text", nargs="?", default="", metavar="TEXT", help="part of an identifier, name or symbol (default: all)")
     add("--kind", metavar="KIND", help="only assets of this kind")
-    add("--limit", type=_whole, default=25, metavar="N", help="how many assets to show (default: 25)")
+    add("--limit", type=int, default=25, metavar="N", help="how many assets to show (default: 25)")
     how = command.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help=JSON_HELP)
     how.add_argument("--add", action="store_true", help="add the asset that TEXT names to the config")
@@ -180,8 +160,7 @@ def _add_discover(commands: Commands) -> None:
 
 
 def _add_source(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
-    add = parser.add_argument
-    add("source", nargs="?" if optional else None, default="all", type=_source, metavar="SOURCE", help=ALL_OR_ONE)
+    parser.add_argument("source", nargs="?" if optional else None, default="all", choices=[*SOURCES, "all"])
 
 
 def _add_names(parser: argparse.ArgumentParser, what: str = "only ") -> None:
@@ -194,13 +173,6 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="use this config file")
 
 
-def _source(text: str) -> str:
-    known = (*SOURCES, "all")
-    if text not in known:
-        raise argparse.ArgumentTypeError(f"unknown source {text!r}: {nearest(text, known)}")
-    return text
-
-
 def _date(text: str) -> datetime:
     try:
         return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
@@ -211,10 +183,3 @@ def _date(text: str) -> datetime:
 def _file(text: str) -> Path | None:
     """None for standard output."""
     return None if text == "-" else Path(text)
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from cli.jobs import announce, job_of, names_of, need_series
 from cli.process import open_database, stop_on_signals
 from cli.pull_backfill_settle import pace_of, run_one
-from db.archive import restore
+from db.archive import restore, save
 from db.setup import Database, ensure_schema
 from model.errors import ConfigurationError
 from model.settings import ROOT, Settings
 from model.values import Verb
-from pipeline.fresh_start import check_api, clear_source, keep_rows
+from pipeline.fresh_start import check_api, clear_source
 from pipeline.plan import Job
 from sources import SOURCES
 from sources.pace import Pace
@@ -62,12 +62,15 @@ def clear_sources(
     now, keep_all = datetime.now(UTC), arguments.keep_all
     files = {job: SAVED / f"{job.source.name}-{now:%Y%m%dT%H%M%SZ}.csv.gz" for job in jobs}
     for job, file in files.items():
-        rows = keep_rows(job, database, file, keep_all=keep_all)
+        rows = save(database, job.source.name, () if keep_all else job.targets, job.window, file)
         which = "of all kinds" if keep_all else "that can't be fetched again"
         say(f"{job.source.name}: {rows:,} rows {which} are kept in {file}")
-    if jobs and not arguments.yes and not _confirmed([job.source.name for job in jobs]):
-        say("nothing was cleared")
-        return
+    if jobs and not arguments.yes:
+        names = ", ".join(job.source.name for job in jobs)
+        print(f"clear all that is stored of {names}, and fetch it again? Write yes: ", end="", flush=True)
+        if sys.stdin.readline().strip().lower() != "yes":
+            say("nothing was cleared")
+            return
     for job, file in files.items():
         name = job.source.name
         if stop.is_set():
@@ -96,8 +99,3 @@ def restore_file(arguments: argparse.Namespace, settings: Settings, scrub: Calla
         f"{done.revisions_unchanged:,} were there"
     )
     return 0
-
-
-def _confirmed(names: list[str]) -> bool:
-    print(f"clear all that is stored of {', '.join(names)}, and fetch it again? Write yes: ", end="", flush=True)
-    return sys.stdin.readline().strip().lower() == "yes"

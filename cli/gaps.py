@@ -35,62 +35,45 @@ def show_gaps(arguments: argparse.Namespace, settings: Settings, scrub: Callable
     today = midnight(datetime.now(UTC))
     found = [_source_gaps(name, session, arguments, today) for name, session in each_source(arguments, settings)]
     if arguments.json:
-        print(json.dumps([values for gaps in found for values in _as_json(gaps)], indent=1))
+        print(json.dumps([_as_json(gaps, series) for gaps in found for series in gaps.maps], indent=1))
     else:
         for gaps in found:
             print("\n".join(_lines(gaps, today)))
-            if number := _never_requested(gaps, arguments, settings):
-                print(f"  {number:,} series of {gaps.config_name} were never requested, by a pull or a backfill")
     return int(any(series.lost for gaps in found for series in gaps.maps))
 
 
 def _source_gaps(name: str, session: Connection, arguments: argparse.Namespace, today: datetime) -> SourceGaps:
     """The gaps of a source. With --forget-lost, days that no backfill can bring back no longer count as lost."""
     source, targets = SOURCES[name], configured_series(name, arguments)
+    only = arguments.asset or None, arguments.metric or None
     with session, session.cursor() as cursor:
-        only = arguments.asset or None, arguments.metric or None
         maps = series_maps(cursor, name, today, source.own_times(), *only)
     gaps = SourceGaps(source, arguments.config, targets, in_rhythm(source, maps, targets))
-    gone = gaps.lost_for_good() if arguments.forget_lost else []
-    if gone:
+    if arguments.forget_lost and (gone := gaps.lost_for_good()):
         with plain_errors(session, session.info.dbname), session, session.cursor() as cursor:
             forget_lost(cursor, name, gone)
-    return replace(gaps, maps=[each._replace(lost=[]) if each in gone else each for each in gaps.maps])
+        gaps = replace(gaps, maps=[each._replace(lost=[]) if each in gone else each for each in gaps.maps])
+    return gaps
 
 
-def _never_requested(gaps: SourceGaps, arguments: argparse.Namespace, settings: Settings) -> int:
-    """How many series of the config were never requested, although the keys allow it."""
-    requested = {(series.asset, series.metric) for series in gaps.maps}
-    with_key = bool(settings.get(gaps.source.KEY_VARIABLE))
-    return sum(
-        (asset, metric) not in requested
-        and gaps.source.can_ask(metric, with_key=with_key)
-        and (not arguments.asset or asset in arguments.asset)
-        and (not arguments.metric or metric in arguments.metric)
-        for asset, metric in gaps.targets
-    )
+def _as_json(gaps: SourceGaps, series: SeriesMap) -> dict[str, Any]:
+    """A series as plain values."""
+    return {
+        "source": gaps.source.name,
+        "asset": series.asset,
+        "metric": series.metric,
+        "live_only": gaps.is_live_only(series),
+        "days": series.days,
+        "answered": _pairs(series.answered),
+        "never_asked": _pairs(series.never),
+        "empty": _pairs(series.empty),
+        "lost": _pairs(series.lost),
+    }
 
 
-def _as_json(gaps: SourceGaps) -> Iterator[dict[str, Any]]:
-    """Each series as plain values; a gap is a pair of its first and its last day."""
-    for series in gaps.maps:
-        windows = {
-            "answered": series.answered,
-            "never_asked": series.never,
-            "empty": series.empty,
-            "lost": series.lost,
-        }
-        yield {
-            "source": gaps.source.name,
-            "asset": series.asset,
-            "metric": series.metric,
-            "live_only": gaps.is_live_only(series),
-            "days": series.days,
-            **{
-                name: [[f"{window.start.date()}", f"{(window.end - DAY).date()}"] for window in found]
-                for name, found in windows.items()
-            },
-        }
+def _pairs(windows: Sequence[Window]) -> list[tuple[str, str]]:
+    """The first and the last day of each window."""
+    return [(f"{window.start.date()}", f"{(window.end - DAY).date()}") for window in windows]
 
 
 def _lines(gaps: SourceGaps, today: datetime) -> Iterator[str]:
@@ -134,24 +117,19 @@ def _remedies(gaps: SourceGaps, today: datetime) -> Iterator[str]:
         yield f"  to request what never was: {backfill} --gaps{start(min(never))}"
     if empty := [window.start for series in fillable for window in series.empty]:
         yield f"  to request again what was empty: {backfill} --gaps --retry-empty{start(min(empty))}"
-    if gone := gaps.lost_for_good():
-        kinds = ["live values"] if any(gaps.is_live_only(series) for series in gone) else []
-        kinds += [f"series that {gaps.config_name} does not name"] if not all(map(gaps.configures, gone)) else []
+    if gaps.lost_for_good():
         yield (
-            f"  no backfill can fetch lost {' or '.join(kinds)}: python main.py restore FILE brings back what a fresh "
-            f"start has kept, python main.py gaps {name}{config} --forget-lost stops counting the days as lost"
+            f"  no backfill can fetch lost live values, or series that {gaps.config_name} does not name: "
+            "python main.py restore FILE brings back what a fresh start has kept, "
+            f"python main.py gaps {name}{config} --forget-lost stops counting the days as lost"
         )
     if lost := [series for series in fillable if series.lost]:
-        first = min(series.lost[0].start for series in lost)
-        yield f"  to fetch again what was lost: {' '.join([f'{backfill} --full{start(first)}', *_only(lost)])}"
-
-
-def _only(series: Sequence[SeriesMap]) -> Iterator[str]:
-    """The options that narrow a command down to these series, where they are few."""
-    names = {"asset": [each.asset for each in series], "metric": [each.metric for each in series]}
-    for kind, every in names.items():
-        found = list(dict.fromkeys(every))
-        yield from (f"--{kind} {shlex.quote(name)}" for name in found if len(found) <= NAMES_SHOWN)
+        command = f"{backfill} --full{start(min(series.lost[0].start for series in lost))}"
+        for kind in ("asset", "metric"):
+            names = sorted({getattr(series, kind) for series in lost})
+            if len(names) <= NAMES_SHOWN:
+                command += "".join(f" --{kind} {shlex.quote(each)}" for each in names)
+        yield f"  to fetch again what was lost: {command}"
 
 
 def _days(windows: Sequence[Window]) -> int:

@@ -3,7 +3,6 @@
 import argparse
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,22 +17,6 @@ from sources.config import read_targets
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """The options of a run on the command line; the defaults are those of the scheduler's runs."""
-
-    assets: Sequence[str] = ()  # empty: all of the config
-    metrics: Sequence[str] = ()  # empty: all of the config
-    config: Path | None = None  # None: the source's own config file
-    start: datetime | None = None  # of a backfill; None: where the source's history starts
-    end: datetime | None = None  # of a backfill; None: today
-    days: int | None = None  # of a settle; None: the default of the source
-    scope: Scope = Scope.MISSING  # of a backfill
-
-
-DEFAULT_OPTIONS = RunOptions()
-
-
 def names_of(source: str, config: Path | None = None) -> list[str]:
     """The sources of a command line; raises ConfigurationError where one config file is given for all sources."""
     if config and source == "all":
@@ -43,28 +26,53 @@ def names_of(source: str, config: Path | None = None) -> list[str]:
 
 def jobs_of(arguments: argparse.Namespace, settings: Settings) -> list[Job]:
     """The jobs of a command line, of one source or of all. All are checked before any call is made."""
-    names, options = names_of(arguments.source, arguments.config), _options(arguments)
-    jobs = [job_of(name, arguments.verb, settings, options) for name in names]
+    options = {name: value for name, value in vars(arguments).items() if name in ("start", "end", "days")}
+    if arguments.verb is Verb.BACKFILL:
+        if arguments.retry_empty and not arguments.gaps:
+            raise ConfigurationError("--retry-empty goes with --gaps alone: write --gaps --retry-empty")
+        if arguments.full:
+            options["scope"] = Scope.FULL
+        elif arguments.gaps:
+            options["scope"] = Scope.EMPTY_GAPS if arguments.retry_empty else Scope.GAPS
+    options |= {"config": arguments.config, "assets": arguments.asset, "metrics": arguments.metric}
+    names = names_of(arguments.source, arguments.config)
+    jobs = [job_of(name, arguments.verb, settings, **options) for name in names]
     for job in jobs:
         need_series(job)
         announce(job)
     return jobs
 
 
-def job_of(name: str, verb: Verb, settings: Settings, options: RunOptions = DEFAULT_OPTIONS) -> Job:
-    """The job of a source; its series may be none. Raises ConfigurationError for a wrong config, key or option."""
+def job_of(
+    name: str,
+    verb: Verb,
+    settings: Settings,
+    *,
+    config: Path | None = None,
+    assets: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    start: datetime | None = None,
+    end: datetime | None = None,
+    days: int | None = None,
+    scope: Scope = Scope.MISSING,
+) -> Job:
+    """The job of a source; its series may be none. Raises ConfigurationError for a wrong config, key or option.
+
+    Without `assets` and `metrics` it has all series of the config. `start`, `end` and `scope` are those of a backfill,
+    `days` of a settle; without them the source decides.
+    """
     source, now = SOURCES[name], datetime.now(UTC)
-    file = options.config or ROOT / source.CONFIG
+    file = config or ROOT / source.CONFIG
     every = read_targets(file, source)
     key = needed_key(source, settings)
-    scope = Scope.FULL
-    if verb is Verb.PULL:
-        window = pull_window(now, source.PULL_DAYS)
+    if verb is Verb.BACKFILL:
+        window = backfill_window(now, source.history_start(now), start, end)
     elif verb is Verb.SETTLE:
-        window = settle_window(now, source.SETTLE_DAYS if options.days is None else options.days)
+        window = settle_window(now, source.SETTLE_DAYS if days is None else days)
     else:
-        window, scope = backfill_window(now, source.history_start(now), options.start, options.end), options.scope
-    targets = choose(every, options.assets, options.metrics, file.name)
+        window = pull_window(now, source.PULL_DAYS)
+    scope = scope if verb is Verb.BACKFILL else Scope.FULL
+    targets = choose(every, assets, metrics, file.name)
     return make_job(source(key, settings.url(source.BASE_URL_VARIABLE)), verb, targets, window, scope)
 
 
@@ -96,29 +104,6 @@ def announce(job: Job) -> None:
     if job.left_out:
         why = "have a history only" if job.verb is Verb.PULL else "exist only live"
         log.info("%s: %d series %s: %s", name, len(job.left_out), why, _other_commands(job))
-
-
-def _options(arguments: argparse.Namespace) -> RunOptions:
-    """The options of a command line; each verb has only some of them."""
-    given = vars(arguments)
-    return RunOptions(
-        assets=arguments.asset,
-        metrics=arguments.metric,
-        config=arguments.config,
-        start=given.get("start"),
-        end=given.get("end"),
-        days=given.get("days"),
-        scope=_scope(arguments) if arguments.verb is Verb.BACKFILL else Scope.FULL,
-    )
-
-
-def _scope(arguments: argparse.Namespace) -> Scope:
-    if arguments.retry_empty and not arguments.gaps:
-        full = ", not with --full, which asks for everything" if arguments.full else ": write both"
-        raise ConfigurationError(f"--retry-empty goes with --gaps{full}")
-    if arguments.gaps:
-        return Scope.EMPTY_GAPS if arguments.retry_empty else Scope.GAPS
-    return Scope.FULL if arguments.full else Scope.MISSING
 
 
 def _other_commands(job: Job) -> str:

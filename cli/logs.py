@@ -43,17 +43,13 @@ class _Handler(logging.StreamHandler[TextIO]):
     """Writes to what the standard stream of this name is now: a progress bar replaces it to print above itself."""
 
     def __init__(self, name: str) -> None:
-        self._stream_name = name
         super().__init__()
+        self._stream_name = name
 
-    @property
-    def stream(self) -> TextIO:
-        stream: TextIO = getattr(sys, self._stream_name)
-        return stream
-
-    @stream.setter
-    def stream(self, value: TextIO) -> None:
-        """Ignore the stream that the base class sets."""
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line of a record."""
+        self.stream = getattr(sys, self._stream_name)
+        super().emit(record)
 
 
 def log_to(stream: str, formatter: logging.Formatter) -> None:

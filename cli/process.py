@@ -23,10 +23,10 @@ SHUTDOWN_SECONDS = 4.0  # that background work may take to end after a signal
 
 @contextmanager
 def open_database(settings: Settings) -> Iterator[Database]:
-    """The database of the settings. While it is open, SIGTERM raises KeyboardInterrupt, as Ctrl-C does."""
+    """The database of the settings; an embedded one is created where none exists."""
     if not settings.has_database():
         log.info("DATABASE_URL is not set: creating an embedded PostgreSQL, which takes some seconds")
-    with ended_by_sigterm(), closing(Database(settings.get(DATABASE_URL), EMBEDDED_DIRECTORY)) as database:
+    with closing(Database(settings.get(DATABASE_URL), EMBEDDED_DIRECTORY)) as database:
         log.info("database: %s", database)
         yield database
 
@@ -45,16 +45,6 @@ def ask_database(database: Database, purpose: str, question: Callable[[Any], T])
     if found is None:
         raise DatabaseLost
     return found
-
-
-@contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does: temporary files go, and an embedded server is released."""
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 @contextmanager

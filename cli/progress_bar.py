@@ -17,7 +17,15 @@ LINE_EVERY = 30.0  # seconds between two log lines
 def progress_bar(title: str, total: int) -> Iterator[Update]:
     """A function that shows the progress; it takes the number of ended calls, of all calls, and of received points."""
     if not sys.stderr.isatty():
-        yield _line_now_and_then(title)
+        logged = time.monotonic()
+
+        def log_now_and_then(done: int, total: int, points: int) -> None:
+            nonlocal logged
+            if time.monotonic() - logged >= LINE_EVERY:
+                logged = time.monotonic()
+                log.info("%s: %d of %d calls, %s points", title, done, total, f"{points:,}")
+
+        yield log_now_and_then
         return
     from rich.console import Console
     from rich.progress import Progress
@@ -29,15 +37,3 @@ def progress_bar(title: str, total: int) -> Iterator[Update]:
             bar.update(task, completed=done, total=total, description=f"{title} {points:,} points")
 
         yield show
-
-
-def _line_now_and_then(title: str) -> Update:
-    logged = time.monotonic()
-
-    def show(done: int, total: int, points: int) -> None:
-        nonlocal logged
-        if time.monotonic() - logged >= LINE_EVERY:
-            logged = time.monotonic()
-            log.info("%s: %d of %d calls, %s points", title, done, total, f"{points:,}")
-
-    return show

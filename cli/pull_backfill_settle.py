@@ -1,4 +1,4 @@
-"""The commands that ask the APIs: pull, backfill, settle."""
+"""The commands that ask the APIs: pull, backfill, settle; and their option --dry-run, which shows only the calls."""
 
 import argparse
 import hashlib
@@ -11,11 +11,12 @@ from pathlib import Path
 from cli.jobs import jobs_of
 from cli.process import open_database, stop_on_signals
 from cli.progress_bar import progress_bar
-from cli.run_text import summary_lines
-from db.setup import Database, ensure_schema
+from cli.run_text import plan_lines, summary_lines
+from db.setup import Database, ensure_schema, has_schema
 from model.errors import RunRefused
 from model.settings import OWN_PACE_DIRECTORY, PACE_DIRECTORY, Settings
-from pipeline.plan import Job
+from model.text import first_of
+from pipeline.plan import Job, Scope, make_plan, plan_alone
 from pipeline.run import run
 from sources.base import BaseSource
 from sources.host_pace import NextStart
@@ -34,6 +35,20 @@ def run_all(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[
         return max([run_one(job, database, stop, scrub, pace_of(type(job.source), settings)) for job in jobs])
 
 
+def show_plans(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
+    """Print the calls of each run. The database is read where it matters, but never created."""
+    jobs = jobs_of(arguments, settings)
+    if all(job.scope is Scope.FULL for job in jobs) or not settings.has_database():
+        plans = [make_plan(job) for job in jobs]
+    else:
+        with open_database(settings) as database:
+            known = has_schema(database)
+            plans = [plan_alone(database, job) if known else make_plan(job) for job in jobs]
+    for plan in plans:
+        print(scrub("\n".join(plan_lines(plan))))
+    return 0
+
+
 def run_one(job: Job, database: Database, stop: threading.Event, scrub: Callable[[str], str], pace: Pace) -> int:
     """Make a run and print its summary; the exit code, also where another process is making the same run."""
     if stop.is_set():
@@ -45,8 +60,8 @@ def run_one(job: Job, database: Database, stop: threading.Event, scrub: Callable
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     if summary.without_data:
-        named = ", ".join(f"{target.asset} {target.metric}" for target in summary.without_data[:SERIES_NAMED])
-        log.info("without data: %s%s", named, " and more" if len(summary.without_data) > SERIES_NAMED else "")
+        names = [f"{target.asset} {target.metric}" for target in summary.without_data]
+        log.info("without data: %s", first_of(names, SERIES_NAMED))
     print(scrub("\n".join(summary_lines(summary))))
     return summary.exit_code
 

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
-from cli.process import ended_by_sigterm
 from cli.query_screen import Screen, Shown, newest_shown, points_shown
 from db.reader import Reader
 from model.errors import ConfigurationError
@@ -39,7 +38,7 @@ def query(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[st
     """Print or write the points of one asset, or of all assets that have the metrics, by time."""
     del settings, scrub
     form = _output_format(arguments)
-    with ended_by_sigterm(), _picture(arguments.plot, arguments.out) as picture:
+    with _picture(arguments.plot, arguments.out) as picture:
         span, as_of = window(arguments.start, arguments.end), instant(arguments.as_of)
         session = QuerySession()
         question = Question(_series(session.names(), arguments), span, as_of)
@@ -64,10 +63,9 @@ def latest(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[s
     """Print or write the newest value of each asset: in a table the greatest first, otherwise by asset."""
     del settings, scrub
     form, as_of = _output_format(arguments), instant(arguments.as_of)
-    with ended_by_sigterm():
-        session = QuerySession()
-        series = sorted(set(session.names().many(arguments.metric, arguments.asset or None, arguments.source)))
-        rows = newest_of_each(session.reader(), Question(series, as_of=as_of))
+    session = QuerySession()
+    series = sorted(set(session.names().many(arguments.metric, arguments.asset or None, arguments.source)))
+    rows = newest_of_each(session.reader(), Question(series, as_of=as_of))
     title = f"{series[0].source} {series[0].metric}{_known_at(as_of)}"
     if form == TABLE:
         _show(newest_shown(series[0].metric, rows, as_of or datetime.now(UTC), _screen()), title)

@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Callable
 
-from cli.process import ended_by_sigterm
 from model.errors import ConfigurationError
 from model.files import atomic_write
 from model.settings import Settings
@@ -23,7 +22,7 @@ def write_report(arguments: argparse.Namespace, settings: Settings, scrub: Calla
     if arguments.out is None:
         print(page(_report(arguments, settings), scrub), end="")
         return 0
-    with ended_by_sigterm(), atomic_write(arguments.out) as part:
+    with atomic_write(arguments.out) as part:
         report = _report(arguments, settings)
         text = page(report, scrub)
         part.write_text(text, encoding="ascii")

@@ -20,22 +20,14 @@ def show_revisions(arguments: argparse.Namespace, settings: Settings, scrub: Cal
     for name, series, listed in found:
         print(f"{name}: {sum(each.revisions for each in series):,} revisions of {len(series):,} series")
         for each in series:
-            print(f"  {_restated_line(each)}")
+            size = "" if each.median is None else f"by {each.median:.2%} (median), {each.largest:.2%} at most; "
+            print(
+                f"  {each.asset} {each.metric}: {each.revisions:,} revisions of {each.points:,} of "
+                f"{each.stored:,} points, {size}last {each.last:%Y-%m-%d %H:%M:%SZ}"
+            )
         for revision in listed:
-            print(f"    {_revision_line(revision)}")
+            print(
+                f"    {revision.at:%Y-%m-%d %H:%M:%S}: {revision.old!r} until "
+                f"{revision.replaced_at:%Y-%m-%d %H:%M:%SZ}, then {revision.new!r} (run {revision.pull_id})"
+            )
     return 0
-
-
-def _restated_line(each: RevisedSeries) -> str:
-    size = f"by {each.median:.2%} (median), {each.largest:.2%} at most; " if each.median is not None else ""
-    return (
-        f"{each.asset} {each.metric}: {each.revisions:,} revisions of {each.points:,} of {each.stored:,} points, "
-        f"{size}last {each.last:%Y-%m-%d %H:%M:%SZ}"
-    )
-
-
-def _revision_line(revision: Revision) -> str:
-    return (
-        f"{revision.at:%Y-%m-%d %H:%M:%S}: {revision.old!r} until {revision.replaced_at:%Y-%m-%d %H:%M:%SZ}, "
-        f"then {revision.new!r} (run {revision.pull_id})"
-    )

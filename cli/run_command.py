@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import signal
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ def main(argv: Sequence[str] | None = None, parser: ArgumentParser | None = None
     `parser` is that of main.py unless another script gives its own.
     """
     parsed = (parser or arguments.parser()).parse_args(argv)
+    # SIGTERM ends as Ctrl-C does: temporary files are removed, and an embedded server is released
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if sys.stdout is None:  # the caller has closed it
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process lives
     if isinstance(sys.stdout, TextIOWrapper):

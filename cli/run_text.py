@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from model.text import first_of
 from model.values import DAY, Verb, Window
 from pipeline.plan import Job, Plan, Scope
 from pipeline.summary import FAILURES_SHOWN, Summary
@@ -20,7 +21,7 @@ def window_text(window: Window) -> str:
 
 def plan_lines(plan: Plan) -> Iterator[str]:
     """How many calls a plan has, how long they take, which days they ask for, and examples of their paths."""
-    job, seconds = plan.job, plan.duration.total_seconds()
+    job, seconds = plan.job, len(plan.calls) * plan.job.source.REQUEST_DELAY  # the least time, at the source's pace
     span = f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
     yield f"{job}: {len(plan.calls):,} calls for {len(plan.series):,} series, at least {span}"
     if others := len(set(job.targets) - plan.series):
@@ -64,9 +65,8 @@ def summary_lines(summary: Summary) -> Iterator[str]:
     if summary.nulls:
         yield f"  null in place of a value, so no data: {summary.nulls:,}"
     if summary.rejected:
-        common = summary.rejected.most_common(REASONS_SHOWN)
-        reasons = ", ".join(f"{reason} ({number:,})" for reason, number in common)
-        yield f"  rejected as impossible: {summary.rejected.total():,}: {reasons}"
+        reasons = [f"{reason} ({number:,})" for reason, number in summary.rejected.most_common()]
+        yield f"  rejected as impossible: {summary.rejected.total():,}: {first_of(reasons, REASONS_SHOWN)}"
 
 
 def _figures(summary: Summary) -> str:

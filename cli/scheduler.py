@@ -16,12 +16,13 @@ from cli.run_text import summary_line
 from db.heartbeat import Heartbeat
 from db.lock import SCHEDULER, SessionLock
 from db.setup import Database, ensure_schema
-from model.errors import DatabaseAway, DatabaseLost, RunRefused, SchedulerRefused
+from model.errors import DatabaseAway, DatabaseLost
 from model.scrub import Scrubber
 from model.settings import Settings
 from model.values import Verb
 from pipeline.due import ScheduledRun
-from pipeline.run import run
+from pipeline.plan import Job
+from pipeline.run import Show, run
 from pipeline.scheduler import Scheduler
 from pipeline.summary import Summary
 from pipeline.systemd import Notify
@@ -36,7 +37,9 @@ EXTENSION_SECONDS = 60.0  # that each attempt adds to the time which systemd giv
 def run_scheduler(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Schedule until a signal: 0 then, 1 where the fresh start was not made, 3 where another scheduler is running."""
     names = arguments.source or list(SOURCES)
-    _log_as(arguments.log_format, settings)
+    dated, secrets = "JOURNAL_STREAM" not in os.environ, secrets_of(settings)  # the journal dates each line itself
+    text = Scrubber(secrets, PERSON if dated else JOURNAL)
+    log_to("stdout", JsonLines(secrets, dated=dated) if arguments.log_format == "json" else text)
     for name in names:  # checks all sources before anything else
         pull, backfill = (job_of(name, verb, settings) for verb in (Verb.PULL, Verb.BACKFILL))
         announce(pull)
@@ -49,16 +52,8 @@ def run_scheduler(arguments: argparse.Namespace, settings: Settings, scrub: Call
     notify = Notify()
     with open_database(settings) as database, stop_on_signals() as stop:
         code = until_stopped(stop, lambda: _serve(names, arguments, settings, scrub, database, stop, notify))
-        notify.stopping()
+        notify.send("STOPPING=1")
     return code or 0
-
-
-def _log_as(log_format: str, settings: Settings) -> None:
-    """Log to standard output, without dates where the journal adds them."""
-    dated = "JOURNAL_STREAM" not in os.environ
-    secrets = secrets_of(settings)
-    text = Scrubber(secrets, PERSON if dated else JOURNAL)
-    log_to("stdout", JsonLines(secrets, dated=dated) if log_format == "json" else text)
 
 
 def _serve(
@@ -82,10 +77,17 @@ def _serve(
             cleared = list(clear_sources(jobs, arguments, database, stop, paces, log.info))
             if len(cleared) < len(jobs):
                 return 1
-        notify.ready()
+        notify.send("READY=1")
         schedule = [ScheduledRun(name, verb, at) for name in names for verb, at in SOURCES[name].SCHEDULES.items()]
         log.info("scheduling: %s", "; ".join(f"{each} {each.schedule}" for each in schedule))
-        scheduler = Scheduler(
+
+        def make_run(job: Job, show: Show) -> Summary:
+            summary = run(job, database, stop, scrub, paces[job.source.name], check_place=place.take, show=show)
+            level = logging.WARNING if summary.exit_code else logging.INFO
+            log.log(level, "%s", summary_line(summary), extra={"run": summary.figures()})
+            return summary
+
+        Scheduler(
             schedule,
             heartbeat,
             stop,
@@ -93,22 +95,9 @@ def _serve(
             scrub,
             check_place=place.take,
             make_job=lambda scheduled: job_of(scheduled.source, scheduled.verb, settings),
-            run=lambda job, show: _logged(
-                run(job, database, stop, scrub, paces[job.source.name], check_place=place.take, show=show)
-            ),
-        )
-        try:
-            scheduler.serve()
-        except RunRefused as error:
-            raise SchedulerRefused(str(error)) from None
+            run=make_run,
+        ).serve()
     return 0
-
-
-def _logged(summary: Summary) -> Summary:
-    """Log a summary in one line, in JSON with its figures; the same summary."""
-    level = logging.WARNING if summary.exit_code else logging.INFO
-    log.log(level, "%s", summary_line(summary), extra={"run": summary.figures()})
-    return summary
 
 
 def _enter(
@@ -125,12 +114,10 @@ def _enter(
             except (DatabaseAway, DatabaseLost) as error:
                 if not logged:
                     log.warning("%s: waiting for it", error)
-                    notify.status("waiting for the database")
+                    notify.send("STATUS=waiting for the database")
                 logged = True
-                notify.extend(EXTENSION_SECONDS)
+                notify.send(f"EXTEND_TIMEOUT_USEC={EXTENSION_SECONDS * 1_000_000:.0f}")
                 stop.wait(RETRY_SECONDS)
-            except RunRefused as error:
-                raise SchedulerRefused(str(error)) from None
             else:
                 undone.pop_all()
                 return place, heartbeat

@@ -13,7 +13,7 @@ from db.heartbeat import Beat
 from db.session import alive, fetch, fetch_one, plain_errors, session_name
 from db.setup import Database
 from db.statements import read_statements
-from model.errors import DatabaseLost, RunRefused
+from model.errors import DatabaseLost, RunRefused, SchedulerRefused
 
 SQL = read_statements("lock.sql")
 PLACES = 0x6372_7972  # the first key of the advisory locks of places
@@ -92,7 +92,8 @@ class SessionLock:
             pid, name, since = holders[0] if holders else (0, "another session", "just now")
             if pid != former or late:
                 session.close()
-                raise RunRefused(f"another {self._place} is running: {name}, since {since}")
+                refused = SchedulerRefused if self._place == SCHEDULER else RunRefused
+                raise refused(f"another {self._place} is running: {name}, since {since}")
             if self._stop.is_set():
                 session.close()
                 raise DatabaseLost(f"{self._database} still holds our lost session, and the program is to stop")

@@ -39,22 +39,15 @@ def check_api(job: Job, stop: threading.Event, pace: Pace) -> None:
     raise SourceStopped(f"nothing was cleared: {failed}")
 
 
-def keep_rows(job: Job, database: Database, file: Path, *, keep_all: bool) -> int:
-    """Write into a file what the job, a backfill, does not bring back, with `keep_all` all rows; how many rows.
-
-    A backfill does not bring back live values, series outside the job, days outside its window, days that the API has
-    no longer or has not answered for lately, and revisions.
-    """
-    return save(database, job.source.name, () if keep_all else job.targets, job.window, file)
-
-
 def clear_source(job: Job, database: Database, file: Path, stop: threading.Event, *, keep_all: bool) -> tuple[int, int]:
     """Keep the rows again and clear the source, so that no run comes in between; how many points and rows.
 
+    A backfill, the job, does not bring back live values, series outside the job, days outside its window, days that
+    the API has no longer or has not answered for lately, and revisions. These are kept, with `keep_all` all rows.
     Raises RunRefused, with nothing cleared, where a run of the source is under way.
     """
     with ExitStack() as places:
         for verb in Verb:
             places.enter_context(closing(SessionLock(database, place_of_run(job.source.name, verb), stop)))
-        kept = keep_rows(job, database, file, keep_all=keep_all)
+        kept = save(database, job.source.name, () if keep_all else job.targets, job.window, file)
         return clear(database, job.source.name), kept

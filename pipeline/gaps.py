@@ -2,14 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from db.coverage import Name, SeriesMap
 from model.values import DAY, Rhythm, Target, Window
 from sources.base import BaseSource
-
-SATURDAY = 5  # as date.weekday() counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +43,12 @@ class SourceGaps:
 
 def in_rhythm(source: type[BaseSource], maps: Sequence[SeriesMap], targets: Mapping[Name, Target]) -> list[SeriesMap]:
     """The maps without the days on which their series never have a point."""
-    return [
-        without_pauses(series, source.rhythm(targets.get((series.asset, series.metric), unconfigured(*series[:2]))))
-        for series in maps
-    ]
+    found = []
+    for series in maps:
+        # the identifier of a series that left the config is not known; its name stands in for it
+        target = targets.get((series.asset, series.metric), Target(series.asset, series.metric, series.asset))
+        found.append(without_pauses(series, source.rhythm(target)))
+    return found
 
 
 def without_pauses(series: SeriesMap, rhythm: Rhythm) -> SeriesMap:
@@ -61,20 +60,12 @@ def without_pauses(series: SeriesMap, rhythm: Rhythm) -> SeriesMap:
     return series
 
 
-def unconfigured(asset: str, metric: str) -> Target:
-    """A series that is in no config; the asset's own name stands in for the unknown identifier at the API."""
-    return Target(asset, metric, asset)
-
-
 def _weekdays(windows: Sequence[Window]) -> Iterator[Window]:
     """The windows without their Saturdays and Sundays."""
-    for window in windows:
-        start = _next_weekday(window.start)
-        while start < window.end:
-            end = min(start + (SATURDAY - start.weekday()) * DAY, window.end)
-            yield Window(start, end)
-            start = _next_weekday(end)
-
-
-def _next_weekday(day: datetime) -> datetime:
-    return day + (7 - day.weekday()) * DAY if day.weekday() >= SATURDAY else day
+    for start, end in windows:
+        monday = start - start.weekday() * DAY
+        while monday < end:
+            week = Window(max(start, monday), min(end, monday + 5 * DAY))
+            if week.start < week.end:
+                yield week
+            monday += 7 * DAY

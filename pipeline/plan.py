@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum, auto
 
 from db.coverage import Name
@@ -58,11 +58,6 @@ class Plan:
     def series(self) -> set[Target]:
         """The series that the calls ask for."""
         return {target for call in self.calls for target in call.targets}
-
-    @property
-    def duration(self) -> timedelta:
-        """The least time that the calls take at the pace of the source."""
-        return timedelta(seconds=len(self.calls) * self.job.source.REQUEST_DELAY)
 
 
 def choose(
@@ -123,7 +118,7 @@ def make_job(
 
 def plan_alone(database: Database, job: Job) -> Plan:
     """The calls that a run of the job would make now."""
-    with closing(Store(database, job.source.name, job.verb, lambda: None)) as store:
+    with closing(Store(database, job.source.name, job.verb)) as store:
         return plan_in(store, job)
 
 
@@ -137,7 +132,7 @@ def plan_in(store: Store, job: Job) -> Plan:
 
 
 def _gaps_of(job: Job, store: Store) -> dict[Name, list[Window]]:
-    """The gaps in a job's window that it asks for, of each series that has any.
+    """The gaps in a job's window that it asks for, of each series.
 
     A series that was never requested is one gap. Days that were lost are not asked for: only a full backfill does that.
     """
@@ -146,13 +141,10 @@ def _gaps_of(job: Job, store: Store) -> dict[Name, list[Window]]:
     for series in store.maps(job.window.end, job.source.own_times()):
         if (name := (series.asset, series.metric)) in targets and (series.answered or series.days):
             known = without_pauses(series, job.source.rhythm(targets[name]))
-            gaps[name] = known.never + (known.empty if job.scope is Scope.EMPTY_GAPS else [])
-    return {name: inside for name, windows in gaps.items() if (inside := _clip(windows, job.window))}
-
-
-def _clip(windows: Sequence[Window], to: Window) -> list[Window]:
-    clipped = [Window(max(window.start, to.start), min(window.end, to.end)) for window in windows]
-    return [window for window in clipped if window.start < window.end]
+            windows = known.never + (known.empty if job.scope is Scope.EMPTY_GAPS else [])
+            inside = [Window(max(each.start, job.window.start), min(each.end, job.window.end)) for each in windows]
+            gaps[name] = [each for each in inside if each.start < each.end]
+    return gaps
 
 
 def make_plan(job: Job, missing: Mapping[Name, Sequence[Window]] | None = None) -> Plan:
@@ -161,26 +153,20 @@ def make_plan(job: Job, missing: Mapping[Name, Sequence[Window]] | None = None) 
     Series with the same missing window share calls. Where one window around all missing ones takes fewer calls, the
     plan asks for that one. It asks for all of a history that the API only returns whole.
     """
-    if missing is None:
-        return Plan(job, {job.window: _calls(job, job.targets, job.window)} if job.targets else {})
     wanted: dict[Window, list[Target]] = {}
     for target in job.targets:
-        windows = missing.get((target.asset, target.metric), ())
+        windows = [job.window] if missing is None else missing.get((target.asset, target.metric), ())
         whole = job.source.METRICS[target.metric].whole
         for window in [job.window] if windows and whole else windows:
             wanted.setdefault(window, []).append(target)
-    exact = {window: _calls(job, targets, window) for window, targets in sorted(wanted.items())}
+    exact = {window: [*job.source.calls(job.verb, targets, window)] for window, targets in sorted(wanted.items())}
     if len(exact) < 3:
         return Plan(job, exact)
     all_targets = list(dict.fromkeys(target for targets in wanted.values() for target in targets))
     around = Window(min(window.start for window in wanted), max(window.end for window in wanted))
-    together = _calls(job, all_targets, around)
+    together = [*job.source.calls(job.verb, all_targets, around)]
     fewer = len(together) < sum(map(len, exact.values()))
     return Plan(job, {around: together} if fewer else exact)
-
-
-def _calls(job: Job, targets: Sequence[Target], window: Window) -> list[Call]:
-    return list(job.source.calls(job.verb, targets, window))
 
 
 def pull_window(now: datetime, days: int) -> Window:
@@ -195,17 +181,12 @@ def backfill_window(now: datetime, first: datetime, start: datetime | None, end:
     Raises ConfigurationError where the window is empty, or contains today, which is still open.
     """
     today = midnight(now)
-    if start is not None and start < EARLIEST:
+    start, end = start or first, end or today
+    if not EARLIEST <= start < end <= today:
         raise ConfigurationError(
-            f"--start {start.date()} is before {EARLIEST.date()}: no source has data from before that day"
+            f"no backfill is possible from --start {start.date()} to --end {end.date()}: --start must be before --end "
+            f"and not before {EARLIEST.date()}, --end must not be after {today.date()}, today (UTC)"
         )
-    if start is not None and start >= today:
-        raise ConfigurationError(f"--start {start.date()} is not in the past: a backfill ends before today (UTC)")
-    if end is not None and end > today:
-        raise ConfigurationError(f"--end {end.date()} is in the future: today (UTC) is the latest")
-    start, end = first if start is None else start, today if end is None else end
-    if start >= end:
-        raise ConfigurationError(f"the window is empty: --start {start.date()} is not before --end {end.date()}")
     return Window(start, end)
 
 

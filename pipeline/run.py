@@ -63,7 +63,7 @@ def run(
         except (DatabaseLost, RunRefused):
             raise  # the end of the run cannot be recorded, or must not be
         except Exception as error:
-            summary.broken = f"{type(error).__name__}: {error}"
+            summary.failures[f"{type(error).__name__}: {error}"] += 1
             store.end_run(pull_id, summary.end(scrub))
             raise
         summary.seconds = time.monotonic() - began
@@ -98,7 +98,7 @@ def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show)
 
 
 def _count(outcome: Outcome[Answer], summary: Summary) -> list[DataPoint]:
-    """Count a call that ended; the points that the run stores of its answer."""
+    """Count a call that ended, and log each failure once; the points that the run stores of its answer."""
     summary.calls += 1
     if outcome.answer:
         points = _points_to_store(outcome.answer, summary.plan.job)
@@ -110,20 +110,16 @@ def _count(outcome: Outcome[Answer], summary: Summary) -> list[DataPoint]:
         return points
     if outcome.pieces:
         log.info("%s: asking again in %d smaller calls", outcome.error, outcome.pieces)
-    elif outcome.error:
-        _count_failure(outcome.error, summary)
+    elif isinstance(outcome.error, (CallFailed, SourceStopped)):
+        message, stopped = str(outcome.error), isinstance(outcome.error, SourceStopped)
+        if message not in summary.failures:
+            log.log(logging.ERROR if stopped else logging.WARNING, "%s", message)
+        summary.failures[message] += 1
+        summary.failed += 1
         summary.unanswered.update((target.asset, target.metric) for target in outcome.call.targets)
+    elif outcome.error:
+        raise outcome.error
     return []
-
-
-def _count_failure(error: BaseException, summary: Summary) -> None:
-    """Count a failed call; log each message once."""
-    if not isinstance(error, (CallFailed, SourceStopped)):
-        raise error
-    summary.failed += 1
-    if str(error) not in summary.failures:
-        log.log(logging.ERROR if isinstance(error, SourceStopped) else logging.WARNING, "%s", error)
-    summary.failures[str(error)] += 1
 
 
 def _answered(outcome: Outcome[Answer], job: Job) -> Iterator[Answered]:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from db import pulls
@@ -14,7 +14,7 @@ from db.heartbeat import Heartbeat
 from model.errors import ConfigurationError, DatabaseLost, PipelineError, RunRefused
 from model.memory import give_memory_back
 from model.values import Verb
-from pipeline.due import History, ScheduledRun, due, read_history
+from pipeline.due import ScheduledRun, due, read_history
 from pipeline.plan import Job
 from pipeline.run import Show, Update
 from pipeline.summary import Summary
@@ -32,61 +32,51 @@ class Activity:
     """The progress of a run under way, for the heartbeat and the watchdog."""
 
     def __init__(self, scheduled: ScheduledRun) -> None:
-        self._text = self._title = str(scheduled)
-        self.moved = time.monotonic()
-
-    def __str__(self) -> str:
-        return self._text
+        self.text, self.moved = str(scheduled), time.monotonic()
 
     def show(self, title: str, total: int) -> AbstractContextManager[Update]:
         """Take over the progress of a run whose calls are planned."""
-        self._title = title
-        self._update(0, total, 0)
-        return nullcontext(self._update)
 
-    def _update(self, done: int, total: int, points: int) -> None:
-        self._text = f"{self._title}: {done:,} of {total:,} calls, {points:,} points"
-        self.moved = time.monotonic()
+        def update(done: int, total: int, points: int) -> None:
+            self.text = f"{title}: {done:,} of {total:,} calls, {points:,} points"
+            self.moved = time.monotonic()
+
+        update(0, total, 0)
+        return nullcontext(update)
 
 
+@dataclass
 class Scheduler:
     """Makes the runs that are due, each lane in its own thread, until it is stopped.
 
-    `scrub` hides secrets. `check_place` raises RunRefused where another scheduler has taken over. `make_job` reads the
-    config and gives the job of a scheduled run; `run` makes it. What has been done is recorded in the database alone.
+    What has been done is recorded in the database alone.
     """
 
-    def __init__(
-        self,
-        schedule: Sequence[ScheduledRun],
-        heartbeat: Heartbeat,
-        stop: threading.Event,
-        notify: Notify,
-        scrub: Callable[[str], str],
-        *,
-        check_place: Callable[[], None],
-        make_job: Callable[[ScheduledRun], Job],
-        run: Callable[[Job, Show], Summary],
-    ) -> None:
-        self._schedule, self._heartbeat, self._stop, self._notify = schedule, heartbeat, stop, notify
-        self._scrub = scrub
-        self._check_place, self._make_job, self._run = check_place, make_job, run
-        self._lanes: dict[tuple[str, bool], tuple[threading.Thread, Activity]] = {}
-        self._unanswered: dict[ScheduledRun, tuple[datetime, frozenset[Name]]] = {}  # by the slot that was tried
-        self._database_away = self._hung = False
+    schedule: Sequence[ScheduledRun]
+    heartbeat: Heartbeat
+    stop: threading.Event
+    notify: Notify
+    scrub: Callable[[str], str]  # hides secrets
+    check_place: Callable[[], None]  # raises RunRefused where another scheduler has taken over
+    make_job: Callable[[ScheduledRun], Job]  # reads the config
+    run: Callable[[Job, Show], Summary]
+    _lanes: dict[tuple[str, bool], tuple[threading.Thread, Activity]] = field(default_factory=dict, init=False)
+    # the slot that was tried last, and the series that had no answer then
+    _unanswered: dict[ScheduledRun, tuple[datetime, frozenset[Name]]] = field(default_factory=dict, init=False)
+    _database_away = _hung = False
 
     def serve(self) -> None:
         """Start runs when they are due, until the stop; then wait a little for the runs under way.
 
         Raises RunRefused where another scheduler has taken over while the database was away.
         """
-        pause = min(CHECK_SECONDS, (self._notify.watchdog or CHECK_SECONDS * 2) / 2)
+        pause = min(CHECK_SECONDS, (self.notify.watchdog or CHECK_SECONDS * 2) / 2)
         try:
-            while not self._stop.is_set():
+            while not self.stop.is_set():
                 self._check()
-                self._stop.wait(pause)
+                self.stop.wait(pause)
         finally:
-            self._stop.set()
+            self.stop.set()
             deadline = time.monotonic() + LAST_RUNS_SECONDS
             for thread, _ in list(self._lanes.values()):
                 thread.join(max(0.0, deadline - time.monotonic()))
@@ -96,61 +86,63 @@ class Scheduler:
     def _check(self) -> None:
         """Start what is due. Where the database is away, log it once and leave the rest to the next check."""
         try:
-            self._check_place()
-            now = self._heartbeat.beat(self._doing())
+            self.check_place()
+            now = self.heartbeat.beat(self._doing())
             busy = list(self._lanes)  # read before the history: a run that ends in between then counts as busy
-            started = list(due(self._schedule, now, self._history(now), busy))
+            sources, mine = sorted({each.source for each in self.schedule}), self.heartbeat.started
+            self.heartbeat.do(lambda cursor: pulls.disown(cursor, sources, now))
+            history = self.heartbeat.do(
+                lambda cursor: read_history(cursor, self.schedule, now, mine.started_at, mine.first_pull_id)
+            )
+            started = list(due(self.schedule, now, history, busy))
             for scheduled, slot in started:
-                self._start(scheduled, slot)
+                activity = Activity(scheduled)
+                work = threading.Thread(target=self._work, args=(scheduled, slot, activity), name=str(scheduled))
+                work.daemon = True  # waiting for a database that does not answer, it must not outlive the stop
+                self._lanes[scheduled.lane] = work, activity
+                work.start()
             if started:
-                self._heartbeat.beat(self._doing())
+                self.heartbeat.beat(self._doing())
         except (DatabaseLost, ConfigurationError) as error:
             if not self._database_away:
                 log.warning("%s: waiting for it", error)
             self._database_away = True
-            self._notify.status("waiting for the database")
+            self.notify.send("STATUS=waiting for the database")
         else:
             if self._database_away:
                 log.info("the database is back")
             self._database_away = False
-            self._notify.status(self._doing())
+            self.notify.send(f"STATUS={self._doing()}")
         self._feed_watchdog()
-
-    def _history(self, now: datetime) -> History:
-        """The attempts at the latest slot of each scheduled run."""
-        started = self._heartbeat.started
-        self._heartbeat.do(lambda cursor: pulls.disown(cursor, sorted({each.source for each in self._schedule}), now))
-        return self._heartbeat.do(
-            lambda cursor: read_history(cursor, self._schedule, now, started.started_at, started.first_pull_id)
-        )
 
     def _feed_watchdog(self) -> None:
         since = time.monotonic() - HUNG_SECONDS
-        hung = [activity for _, activity in list(self._lanes.values()) if activity.moved < since]
+        hung = [activity.text for _, activity in list(self._lanes.values()) if activity.moved < since]
         if not hung:
-            self._notify.alive()
+            self.notify.send("WATCHDOG=1")
         elif not self._hung:
-            log.error("no progress for %.0f minutes: %s", HUNG_SECONDS / 60, "; ".join(map(str, hung)))
+            log.error("no progress for %.0f minutes: %s", HUNG_SECONDS / 60, "; ".join(hung))
         self._hung = bool(hung)
 
     def _doing(self) -> str:
-        return "; ".join(str(activity) for _, activity in list(self._lanes.values())) or "idle"
-
-    def _start(self, scheduled: ScheduledRun, slot: datetime) -> None:
-        activity = Activity(scheduled)
-        # a daemon: a thread that waits for a database which does not answer must not outlive the stop
-        thread = threading.Thread(target=self._work, args=(scheduled, slot, activity), name=str(scheduled), daemon=True)
-        self._lanes[scheduled.lane] = thread, activity
-        thread.start()
+        return "; ".join(activity.text for _, activity in list(self._lanes.values())) or "idle"
 
     def _work(self, scheduled: ScheduledRun, slot: datetime, activity: Activity) -> None:
         """Make one run. Whatever fails, the scheduler and the other lanes go on."""
         try:
-            summary = self._run(self._job(scheduled, slot), activity.show)
-            self._remember(scheduled, slot, summary)
+            job = self.make_job(scheduled)
+            # a retry asks only for the series that had no answer
+            tried, unanswered = self._unanswered.get(scheduled, (None, frozenset()))
+            targets = tuple(target for target in job.targets if (target.asset, target.metric) in unanswered)
+            job = replace(job, slot=slot, targets=targets if targets and tried == slot else job.targets)
+            summary = self.run(job, activity.show)
+            self._unanswered.pop(scheduled, None)
+            # a backfill asks only for what is missing; after a stopped run the retry asks for all series
+            if scheduled.verb is not Verb.BACKFILL and summary.failed and not summary.not_made:
+                self._unanswered[scheduled] = slot, frozenset(summary.unanswered)
         except RunRefused as error:
             log.info("%s: waiting for it", error)
-            self._stop.wait(REFUSED_SECONDS)
+            self.stop.wait(REFUSED_SECONDS)
         except ConfigurationError as error:
             log.error("%s: %s", scheduled, error)  # noqa: TRY400 - a person's mistake needs no traceback
             self._record(scheduled, slot, error)
@@ -163,28 +155,12 @@ class Scheduler:
             del self._lanes[scheduled.lane]
             give_memory_back()
 
-    def _job(self, scheduled: ScheduledRun, slot: datetime) -> Job:
-        """The job of a slot; a retry asks only for the series that had no answer."""
-        job = self._make_job(scheduled)
-        tried, unanswered = self._unanswered.get(scheduled, (None, frozenset()))
-        targets = tuple(target for target in job.targets if (target.asset, target.metric) in unanswered)
-        return replace(job, slot=slot, targets=targets if targets and tried == slot else job.targets)
-
-    def _remember(self, scheduled: ScheduledRun, slot: datetime, summary: Summary) -> None:
-        """Remember which series had no answer, for a retry.
-
-        A backfill needs no memory, since the coverage is stored. After a stopped run the retry asks for all series.
-        """
-        self._unanswered.pop(scheduled, None)
-        if scheduled.verb is not Verb.BACKFILL and summary.failed and not summary.not_made:
-            self._unanswered[scheduled] = slot, frozenset(summary.unanswered)
-
     def _record(self, scheduled: ScheduledRun, slot: datetime, error: PipelineError) -> None:
         """Record a run that could not begin as a failed attempt."""
         try:
-            self._check_place()
-            failure = self._scrub(str(error))
+            self.check_place()
+            failure = self.scrub(str(error))
             kind = scheduled.verb.value
-            self._heartbeat.do(lambda cursor: pulls.refuse(cursor, scheduled.source, kind, slot, failure))
+            self.heartbeat.do(lambda cursor: pulls.refuse(cursor, scheduled.source, kind, slot, failure))
         except (DatabaseLost, ConfigurationError, RunRefused) as lost:
             log.info("%s: not recorded: %s", scheduled, lost)

@@ -27,18 +27,17 @@ class Summary:
     received: int = 0  # points in the window
     nulls: int = 0
     rejected: Counter[str] = field(default_factory=Counter)  # points, by the reason
-    failures: Counter[str] = field(default_factory=Counter)  # calls, by the message
+    failures: Counter[str] = field(default_factory=Counter)  # by the message: of calls, and what ended the whole run
     with_data: set[Name] = field(default_factory=set)  # series with a point
     unanswered: set[Name] = field(default_factory=set)  # series of failed calls
     without_data: list[Target] = field(default_factory=list)  # series whose calls were answered without a point
-    broken: str = ""  # the error that ended the whole run
     seconds: float = 0.0
     today: datetime | None = None  # the UTC day of the last answer
 
     @property
     def status(self) -> str:
         """The value of pulls.status."""
-        if self.failed or self.not_made or self.broken:
+        if self.failures or self.not_made:
             return "error"
         return "success" if self.received or not self.plan.calls else "no_data"
 
@@ -71,19 +70,17 @@ class Summary:
 
     def end(self, scrub: Callable[[str], str]) -> RunEnd:
         """The columns of the run's row in pulls that are written at its end; `scrub` hides secrets."""
-        failures = [self.broken] if self.broken else []
-        failures += [message for message, _ in self.failures.most_common()]
-        text = "; ".join(failures[:FAILURES_KEPT])
-        if len(failures) > FAILURES_KEPT:
-            text += f"; and {len(failures) - FAILURES_KEPT} more"
+        failures = [message for message, _ in self.failures.most_common(FAILURES_KEPT)]
+        if len(self.failures) > FAILURES_KEPT:
+            failures.append(f"and {len(self.failures) - FAILURES_KEPT} more")
         if self.not_made:
-            text = "; ".join(filter(None, [text, f"{STOPPED} {self.not_made} calls were made"]))
+            failures.append(f"{STOPPED} {self.not_made} calls were made")
         return RunEnd(
             self.status,
             records=self.counts.new + self.counts.changed,
             calls=self.calls,
             failed=self.failed,
             received=self.received,
-            failure=scrub(text) or None,
+            failure=scrub("; ".join(failures)) or None,
             differing=self.counts.changed + self.counts.kept,
         )

@@ -23,27 +23,8 @@ class Notify:
         self.watchdog = int(microseconds) / 1_000_000 if ours and microseconds.isdecimal() else None
         self._failed = False
 
-    def ready(self) -> None:
-        """The service has started."""
-        self._send("READY=1")
-
-    def extend(self, seconds: float) -> None:
-        """Ask for this much time from now for the start."""
-        self._send(f"EXTEND_TIMEOUT_USEC={seconds * 1_000_000:.0f}")
-
-    def alive(self) -> None:
-        """Reset the watchdog."""
-        self._send("WATCHDOG=1")
-
-    def status(self, text: str) -> None:
-        """One line for `systemctl status`."""
-        self._send(f"STATUS={text}")
-
-    def stopping(self) -> None:
-        """The service is about to end."""
-        self._send("STOPPING=1")
-
-    def _send(self, state: str) -> None:
+    def send(self, state: str) -> None:
+        """Send a state as the protocol names it, such as READY=1."""
         if not self._address:
             return
         try:

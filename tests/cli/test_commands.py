@@ -35,9 +35,8 @@ UNUSED = "host=/nowhere"  # a database that a command fails on as soon as it ope
     [
         ("main.py", "the following arguments are required: COMMAND"),
         ("main.py pul", "'pul' (choose from 'pull', 'backfill', 'settle', 'sources', 'gaps',"),
-        ("main.py pull", "the following arguments are required: SOURCE"),
-        ("main.py pull defilama", "unknown source 'defilama': did you mean defillama?"),
-        ("main.py pull x", "unknown source 'x': known: all, artemis, defillama"),
+        ("main.py pull", "the following arguments are required: source"),
+        ("main.py pull defilama", "argument source: invalid choice: 'defilama' (choose from "),
         ("main.py pull defillama --start 2024-01-01", "unrecognized arguments: --start 2024-01-01"),
         ("main.py pull artemis --asset slo", "error: artemis_config.csv has no asset 'slo': did you mean sol?"),
         ("main.py pull artemis --metric PRISE", "artemis_config.csv has no metric 'PRISE': did you mean PRICE?"),
@@ -50,11 +49,11 @@ UNUSED = "host=/nowhere"  # a database that a command fails on as soon as it ope
         ("backfill_artemis.py --start 2024-1-x", "argument --start: '2024-1-x' is not a date: write YYYY-MM-DD"),
         (
             "backfill_artemis.py --start 2024-02-01 --end 2024-02-01",
-            "--start 2024-02-01 is not before --end 2024-02-01",
+            "from --start 2024-02-01 to --end 2024-02-01: --start must be before --end",
         ),
-        ("backfill_artemis.py --start 0001-01-01", "error: --start 0001-01-01 is before 2000-01-01"),
-        ("backfill_artemis.py --start {today}", "error: --start {today} is not in the past"),
-        ("backfill_artemis.py --end {tomorrow}", "error: --end {tomorrow} is in the future"),
+        ("backfill_artemis.py --start 0001-01-01", "--start must be before --end and not before 2000-01-01"),
+        ("backfill_artemis.py --start {today}", "from --start {today} to --end {today}: --start must be before --end"),
+        ("backfill_artemis.py --end {tomorrow}", "before 2000-01-01, --end must not be after {today}, today (UTC)"),
         ("backfill_defillama.py artemis", "unrecognized arguments: artemis"),
     ],
 )

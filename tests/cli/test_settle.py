@@ -119,7 +119,7 @@ def test_an_impossible_number_of_days_is_one_line_and_no_request(
     runs = Runs(tmp_path, database_url, DAILY)
     out = runs("settle", f"--days {days}", code=2)
     if days == "x":  # as argparse has it, below the usage
-        assert out.splitlines()[-1] == "main.py settle: error: argument --days: 'x' is not a whole number"
+        assert out.splitlines()[-1] == "main.py settle: error: argument --days: invalid int value: 'x'"
     else:
         assert re.fullmatch(rf"error: --days {days}: write a number of closed days, from 1 to [\d,]+\n", out)
     assert runs.requests == rows("SELECT FROM pulls") == []

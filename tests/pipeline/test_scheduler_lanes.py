@@ -95,7 +95,7 @@ def test_a_run_whose_place_is_taken_is_left_alone_for_a_while(
     until(lambda: not made._lanes)
     made._check()
     until(lambda: len(tried) == 2)
-    made._stop.set()
+    made.stop.set()
 
 
 def test_a_run_that_moves_no_more_lets_the_watchdog_bite_and_is_told_once(
@@ -128,7 +128,7 @@ def test_a_run_that_moves_no_more_lets_the_watchdog_bite_and_is_told_once(
         until(lambda: "3 of 10 calls, 7 points" in made._doing())
         made._check()
         until(lambda: heard.count("WATCHDOG=1") == 2)
-        made._stop.set()
+        made.stop.set()
         ends.set()
         until(lambda: not made._lanes)
     told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]

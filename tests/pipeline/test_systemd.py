@@ -42,10 +42,10 @@ def notify(address: str) -> Notify:
 def test_each_state_is_one_datagram_as_the_protocol_writes_it(address: str) -> None:
     with manager(address) as listening:
         told = notify(address)
-        told.ready()
-        told.status("backfill defillama: 3 of 40 calls, 1,200 points · é")
-        told.alive()
-        told.stopping()
+        told.send("READY=1")
+        told.send("STATUS=backfill defillama: 3 of 40 calls, 1,200 points · é")
+        told.send("WATCHDOG=1")
+        told.send("STOPPING=1")
         assert [listening.recv(4096).decode() for _ in range(4)] == [
             "READY=1",
             "STATUS=backfill defillama: 3 of 40 calls, 1,200 points · é",
@@ -61,15 +61,15 @@ def test_no_child_gets_the_address(address: str, monkeypatch: pytest.MonkeyPatch
         program = "import os; print('NOTIFY_SOCKET' in os.environ)"
         child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
         assert child.stdout == "False\n"
-        told.ready()
+        told.send("READY=1")
         assert listening.recv(4096) == b"READY=1"
 
 
 def test_without_a_manager_nothing_is_said_and_nothing_ends(caplog: pytest.LogCaptureFixture) -> None:
     environment: MutableMapping[str, str] = {"HOME": "/root"}
     told = Notify(environment)
-    told.ready()
-    told.status("idle")
+    told.send("READY=1")
+    told.send("STATUS=idle")
     assert (told.watchdog, environment, caplog.records) == (None, {"HOME": "/root"}, [])
 
 
@@ -99,11 +99,11 @@ def test_the_watchdog_is_read_where_it_is_meant_for_this_process(
 def test_a_manager_that_is_gone_is_told_once_and_ends_nothing(address: str, caplog: pytest.LogCaptureFixture) -> None:
     with manager(address) as listening:
         told = notify(address)
-        told.ready()
+        told.send("READY=1")
         assert listening.recv(4096) == b"READY=1"
     for _ in range(3):
-        told.alive()
-    told.stopping()
+        told.send("WATCHDOG=1")
+    told.send("STOPPING=1")
     [record] = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage().startswith("the service manager cannot be reached: [Errno 111]")
@@ -111,15 +111,15 @@ def test_a_manager_that_is_gone_is_told_once_and_ends_nothing(address: str, capl
 
 def test_a_manager_that_comes_back_is_told_again(address: str) -> None:
     told = notify(address)
-    told.ready()
+    told.send("READY=1")
     with manager(address) as listening:
-        told.alive()
+        told.send("WATCHDOG=1")
         assert listening.recv(4096) == b"WATCHDOG=1"
 
 
 def test_an_address_that_no_socket_can_have_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
     told = notify("/" + "x" * 200)
-    told.ready()
+    told.send("READY=1")
     assert [record.getMessage() for record in caplog.records] == [
         "the service manager cannot be reached: AF_UNIX path too long"
     ]
@@ -131,7 +131,7 @@ def test_a_manager_that_does_not_listen_holds_nobody_up(address: str, caplog: py
         told = notify(address)
         try:
             for sent in itertools.count():
-                pool.submit(told.alive).result(SOON)
+                pool.submit(told.send, "WATCHDOG=1").result(SOON)
                 if caplog.records:
                     break
                 assert sent < 100_000  # far more than a socket's queue holds
