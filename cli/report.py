@@ -11,8 +11,7 @@ from model.text import counted
 from pipeline.freshness import SeriesState
 from query.query_session import QuerySession, fill
 from query.report.charted_series import choose
-from query.report.contents import Report
-from query.report.gather_contents import gather_contents
+from query.report.contents import Report, gather_contents
 from query.report.render import page
 from query.series_names import SeriesFilter
 from sources import SOURCES
@@ -44,5 +43,6 @@ def _report(arguments: argparse.Namespace, settings: Settings) -> Report:
 
 def _summary(report: Report) -> str:
     series, lost = (sum(getattr(each, name) for each in report.sources) for name in ("series", "lost"))
+    stale = sum(each.counts[SeriesState.STALE] for each in report.sources)
     failed = f"{report.lately.failed:,} of {counted(report.lately.runs, 'run')} failed"
-    return f"{series:,} series, {report.total(SeriesState.STALE):,} stale; {counted(lost, 'day')} lost; {failed}"
+    return f"{series:,} series, {stale:,} stale; {counted(lost, 'day')} lost; {failed}"

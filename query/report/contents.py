@@ -1,24 +1,38 @@
-"""What the report says, as plain values; times are aware UTC."""
+"""What the report says, gathered from the database as plain values; times are aware UTC."""
 
-from datetime import datetime
-from typing import NamedTuple
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
-from db.pulls import RecentRuns
-from db.revisions import LargeRevision
-from model.values import Series
-from pipeline.freshness import SeriesState, Stale
-from query.joined_points import Point
-from query.report.coverage_by_month import DaysByMonth
+from db.coverage import Name, StoredSeries, series_maps
+from db.points import Age, ages
+from db.pulls import RecentRuns, recent_runs, under_way
+from db.reader import Reader
+from db.revisions import LargeRevision, largest_revisions
+from db.session import clock
+from model.settings import Settings
+from model.values import Series, midnight
+from pipeline.freshness import SeriesState
+from pipeline.gaps import in_rhythm
+from pipeline.health import configured_targets, diagnose
+from query.report.charted_series import Chart, charts
+from query.report.coverage_by_month import DaysByMonth, days_of_series, together
+from sources import SOURCES
 
+SERIES_SHOWN = 10  # of each metric, by month
+REVISIONS_SHOWN = 20  # of each source
+DAYS = 7  # for which failures are shown
 LEFT = "left"  # the state of stored series that no config asks for
-LOG_SCALE_FROM = 1000  # times the lowest value
+STATES = (*SeriesState, LEFT)
+NEED_ATTENTION = (SeriesState.STALE, SeriesState.NEVER_SEEN, SeriesState.QUIET, SeriesState.AWAITED)
 
 
 class Fresh(NamedTuple):
     """How many series of a metric are in each state, and the newest point of all of them."""
 
     metric: str
-    counts: dict[str, int]  # by the states of SeriesState, and LEFT
+    counts: dict[str, int]  # by STATES
     newest: datetime | None
 
 
@@ -27,19 +41,9 @@ class Cover(NamedTuple):
 
     all: DaysByMonth  # named after the metric
     series: int
-    unseen: tuple[str, ...]  # assets that never had a point
     whole: int  # series without a gap
-    shown: tuple[DaysByMonth, ...]
-
-    @property
-    def hidden_whole(self) -> int:
-        """Series without a gap that are not shown; those with gaps are shown first."""
-        return min(self.series - len(self.shown), self.whole)
-
-    @property
-    def hidden_fewer(self) -> int:
-        """Series with gaps that are not shown."""
-        return self.series - len(self.shown) - self.hidden_whole
+    unseen: list[str]  # assets that never had a point
+    shown: list[DaysByMonth]
 
 
 class SourceContents(NamedTuple):
@@ -48,49 +52,13 @@ class SourceContents(NamedTuple):
     name: str
     series: int  # that have points
     points: int
-    fresh: tuple[Fresh, ...]  # by metric, those first that need attention
-    stale: tuple[Stale, ...]  # the oldest first
-    covers: tuple[Cover, ...]  # by metric
-    revisions: tuple[LargeRevision, ...]  # the largest
+    counts: dict[str, int]  # of series, by STATES
+    fresh: list[Fresh]  # by metric, those first that need attention
+    stale: list[Age]  # the oldest first
+    covers: list[Cover]  # by metric
+    lost: int  # days of all series that the API had and the table does not have
+    revisions: list[LargeRevision]  # the largest
     revised: int  # how many there are in all
-
-    def in_state(self, state: str) -> int:
-        """How many series are in a state."""
-        return sum(each.counts[state] for each in self.fresh)
-
-    @property
-    def newest(self) -> datetime | None:
-        """The time of the newest point."""
-        return max((each.newest for each in self.fresh if each.newest), default=None)
-
-    @property
-    def states_shown(self) -> list[str]:
-        """The states of any series: a phone has no space for columns of zeros."""
-        return [state for state in (*SeriesState, LEFT) if self.in_state(state)]
-
-    @property
-    def lost(self) -> int:
-        """Days of all series that the API had and the table does not have."""
-        return sum(each.all.days.lost for each in self.covers)
-
-
-class Chart(NamedTuple):
-    """A series to be drawn, and what stands beside its line."""
-
-    series: Series
-    unit: str
-    points: int
-    first: datetime
-    last: datetime
-    latest: float  # the value at the last time
-    low: float
-    high: float
-    runs: tuple[tuple[Point, ...], ...]  # lines of joined points; where there are many points, only those one can see
-
-    @property
-    def log_scale(self) -> bool:
-        """Whether the line is drawn on a logarithmic scale."""
-        return self.low > 0 and self.high >= LOG_SCALE_FROM * self.low
 
 
 class Report(NamedTuple):
@@ -98,13 +66,111 @@ class Report(NamedTuple):
 
     at: datetime  # by the database's clock
     database: str
-    sources: tuple[SourceContents, ...]
-    foreign: tuple[str, ...]  # sources that have stored series, but no module any more
+    sources: list[SourceContents]
+    foreign: list[str]  # sources that have stored series, but no module any more
     chosen: str  # how the charts were
-    charts: tuple[Chart, ...]
+    charts: list[Chart]
     days: int  # how far back `lately` goes
     lately: RecentRuns
 
-    def total(self, state: str) -> int:
-        """How many series of all sources are in a state."""
-        return sum(each.in_state(state) for each in self.sources)
+
+def gather_contents(
+    reader: Reader,
+    settings: Settings,
+    names: Sequence[str],
+    stored: Sequence[StoredSeries],
+    charted: tuple[Sequence[Series], str],
+) -> Report:
+    """The contents for the sources of these names; `stored` has the series of all sources that are wanted.
+
+    `charted` are the series to draw, and how they were chosen.
+    """
+    series, chosen = charted
+    now = reader.do(clock)
+    drawn = charts(reader, series, midnight(now))
+
+    def gather(cursor: Any) -> Report:
+        health = diagnose(cursor, settings, names)
+        states = {each.source: each.freshness.states for each in health.sources}
+        held = [run.duty for source in health.sources for run in source.runs if run.running]
+        running = under_way(cursor, [(duty.source, duty.verb.value) for duty in held])
+        return Report(
+            at=now,
+            database=str(reader),
+            sources=[_source(cursor, settings, name, stored, states[name], now) for name in names],
+            foreign=sorted({each.series.source for each in stored} - SOURCES.keys()),
+            chosen=chosen,
+            charts=drawn,
+            days=DAYS,
+            lately=recent_runs(cursor, names, now - timedelta(days=DAYS), running),
+        )
+
+    return reader.do(gather)
+
+
+def _source(
+    cursor: Any,
+    settings: Settings,
+    name: str,
+    every: Sequence[StoredSeries],
+    states: Mapping[Name, SeriesState],
+    now: datetime,
+) -> SourceContents:
+    stored = [each for each in every if each.series.source == name]
+    series = list(dict.fromkeys([*states, *((each.series.asset, each.series.metric) for each in stored)]))
+    found = ages(cursor, name, series)
+    state_of = {(age.asset, age.metric): states.get((age.asset, age.metric), LEFT) for age in found}
+    stale = [age for age in found if state_of[age.asset, age.metric] is SeriesState.STALE]
+    covers = _coverage(cursor, name, settings, now)
+    revisions, revised = largest_revisions(cursor, name, REVISIONS_SHOWN)
+    return SourceContents(
+        name=name,
+        series=sum(each.points > 0 for each in stored),
+        points=sum(each.points for each in stored),
+        counts=_by_state(state_of.values()),
+        fresh=_by_metric(found, state_of),
+        stale=sorted(stale, key=lambda age: (age.newest or now, age.asset, age.metric)),
+        covers=covers,
+        lost=sum(cover.all.days.lost for cover in covers),
+        revisions=revisions,
+        revised=revised,
+    )
+
+
+def _by_metric(found: Sequence[Age], states: Mapping[Name, str]) -> list[Fresh]:
+    """How old the series of each metric are."""
+    by_metric: dict[str, list[Age]] = defaultdict(list)
+    for age in found:
+        by_metric[age.metric].append(age)
+    fresh = []
+    for metric, of_metric in by_metric.items():
+        counts = _by_state(states[age.asset, metric] for age in of_metric)
+        fresh.append(Fresh(metric, counts, max((age.newest for age in of_metric if age.newest), default=None)))
+    return sorted(fresh, key=lambda each: ([-each.counts[state] for state in NEED_ATTENTION], each.metric))
+
+
+def _by_state(states: Iterable[str]) -> dict[str, int]:
+    """How many series are in each state."""
+    return dict.fromkeys(STATES, 0) | Counter(states)
+
+
+def _coverage(cursor: Any, name: str, settings: Settings, now: datetime) -> list[Cover]:
+    source, today = SOURCES[name], midnight(now)
+    targets = {(each.asset, each.metric): each for each in configured_targets(name, settings)}
+    maps = series_maps(cursor, name, today, source.own_times())
+    by_metric: dict[str, list[DaysByMonth]] = defaultdict(list)
+    for raw, without_pauses in zip(maps, in_rhythm(source, maps, targets), strict=True):
+        by_metric[raw.metric].append(days_of_series(raw, without_pauses, today))
+    return [_cover(metric, series) for metric, series in sorted(by_metric.items())]
+
+
+def _cover(metric: str, series: Sequence[DaysByMonth]) -> Cover:
+    seen = [each for each in series if each.days.there or each.days.lost]
+    ordered = sorted(seen, key=lambda each: (-each.days.lost, each.days.there - each.days.expected))
+    return Cover(
+        all=together(metric, seen),
+        series=len(seen),
+        whole=sum(each.days.there == each.days.expected for each in seen),
+        unseen=[each.name for each in series if each not in seen],
+        shown=ordered[:SERIES_SHOWN],
+    )
