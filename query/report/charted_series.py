@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import datetime
 from itertools import count, groupby
 from math import isfinite, log
-from typing import NamedTuple
+from typing import Any
 
 from db.coverage import StoredSeries
 from db.reader import Reader
@@ -21,21 +21,6 @@ MOST = 24  # charts
 HELD = 50_000  # points read at once
 LOG_SCALE_FROM = 1000  # times the lowest value
 PLOT_SIZE = PLOT_WIDTH, PLOT_HEIGHT = 400, 160
-
-
-class Chart(NamedTuple):
-    """A series that is drawn, and what stands beside its line."""
-
-    series: Series
-    unit: str
-    points: int
-    first: datetime  # in UTC
-    last: datetime
-    latest: float  # the value at the last time
-    low: float
-    high: float
-    log_scale: bool
-    path: str  # of SVG
 
 
 def choose(names: Names, source: str | None, assets: Sequence[str], metrics: Sequence[str]) -> tuple[list[Series], str]:
@@ -66,7 +51,7 @@ def choose(names: Names, source: str | None, assets: Sequence[str], metrics: Seq
     return [each.series for each in sorted(asked, key=_most_points)[:MOST]], how
 
 
-def charts(reader: Reader, series: Sequence[Series], today: datetime) -> list[Chart]:
+def charts(reader: Reader, series: Sequence[Series], today: datetime) -> list[dict[str, Any]]:
     """The charts of the series that have points, in the same order.
 
     Values of the open day are left out, except where a metric exists only live: half a day's flow beside those of whole
@@ -97,15 +82,25 @@ def _in_turns(ranked: Iterable[StoredSeries], group: Callable[[StoredSeries], Ha
     return sorted(ranked, key=lambda each: next(turns[group(each)]))
 
 
-def _chart(series: Series, points: Sequence[tuple[datetime, float]]) -> Chart:
-    """The chart of points that are sorted by time."""
+def _chart(series: Series, points: Sequence[tuple[datetime, float]]) -> dict[str, Any]:
+    """The line of points that are sorted by time, and what stands beside it."""
     values = [value for _, value in points]
     low, high = min(values), max(values)
     log_scale = low > 0 and high >= LOG_SCALE_FROM * low
     scale = log if log_scale else float
     lines = runs([(at.timestamp(), scale(value)) for at, value in points])
-    extent = len(points), points[0][0], points[-1][0], values[-1], low, high
-    return Chart(series, unit_of([series]), *extent, log_scale, _path(lines, scale(low), scale(high)))
+    return {
+        "series": series,
+        "unit": unit_of([series]),
+        "points": len(points),
+        "first": points[0][0],
+        "last": points[-1][0],
+        "latest": values[-1],
+        "low": low,
+        "high": high,
+        "log_scale": log_scale,
+        "path": _path(lines, scale(low), scale(high)),
+    }
 
 
 def _path(lines: Sequence[Sequence[Point]], low: float, high: float) -> str:

@@ -14,7 +14,7 @@ from model.text import counted, first_of
 from model.values import Series
 from query.amount_text import amount
 from query.report.charted_series import PLOT_SIZE
-from query.report.contents import STATES, Report
+from query.report.contents import STATES, Contents
 from query.report.coverage_by_month import by_year, month_of
 from query.report.strips import Strips
 from sources import unit_of
@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent
 NEAR = 0.005  # of a value, by which its text may differ from it
 
 
-def page(report: Report, scrub: Callable[[str], str]) -> str:
+def page(contents: Contents, scrub: Callable[[str], str]) -> str:
     """The page in ASCII, with every text escaped and without secrets; it may load nothing and run nothing."""
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
@@ -46,14 +46,14 @@ def page(report: Report, scrub: Callable[[str], str]) -> str:
     }
     css = (FOLDER / "page.css").read_text(encoding="ascii")
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    months = (month for source in report.sources for cover in source.covers for month in cover.all.months)
+    months = (month for source in contents["sources"] for cover in source["covers"] for month in cover["all"].months)
     text = environment.get_template("page.html").render(
         css=Markup(css),  # noqa: S704 - our own file
         plot_size=PLOT_SIZE,
         policy=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
-        report=scrubbed(report, scrub),
+        report=scrubbed(contents, scrub),
         states=STATES,
-        strips=Strips([*months] or [month_of(report.at)]),
+        strips=Strips([*months] or [month_of(contents["at"])]),
     )
     return f"{text.strip()}\n".encode("ascii", "xmlcharrefreplace").decode()
 
