@@ -37,7 +37,7 @@ def choose(names: Names, source: str | None, assets: Sequence[str], metrics: Seq
     of_metrics = {name: set(names.every(source, metric=name)) for name in metrics}
     either = [set().union(*of.values()) for of in (of_assets, of_metrics) if of]
     asked = sorted(each for each in set.intersection(*either) if each.points)
-    for name, series in (of_assets | of_metrics).items():
+    for name, series in (*of_assets.items(), *of_metrics.items()):
         if series.isdisjoint(asked):
             if name in of_assets:
                 names.of_asset(name, metrics or None, source)  # raises with the reason
