@@ -29,7 +29,7 @@ def choose(names: Names, source: str | None, assets: Sequence[str], metrics: Seq
     Raises BadQuestion for a name that has no stored points.
     """
     if not assets and not metrics:
-        every = sorted((each for each in names.every(source) if each.points), key=_most_points)
+        every = sorted((each for each in names.every(source) if each.points), key=lambda each: -each.points)
         found = _in_turns(_in_turns(every, lambda each: each.series[::2]), lambda each: each.series.source)[:UNNAMED]
         how = "those with the most points, sources in turn, each metric once before any comes twice"
         return [each.series for each in found], f"{len(found)} of {len(every):,} series: {how}"
@@ -48,7 +48,7 @@ def choose(names: Names, source: str | None, assets: Sequence[str], metrics: Seq
     if len(asked) <= MOST:
         return [each.series for each in asked], f"as asked for: {wanted}"
     how = f"of {len(asked):,} asked for ({wanted}) the {MOST} with the most points"
-    return [each.series for each in sorted(asked, key=_most_points)[:MOST]], how
+    return [each.series for each in sorted(asked, key=lambda each: -each.points)[:MOST]], how
 
 
 def charts(reader: Reader, series: Sequence[Series], today: datetime) -> list[dict[str, Any]]:
@@ -69,11 +69,6 @@ def charts(reader: Reader, series: Sequence[Series], today: datetime) -> list[di
         if shown := [point for point in found if live_only or point[0] < today]:
             made.append(_chart(each, shown))
     return made
-
-
-def _most_points(stored: StoredSeries) -> tuple[int, Series]:
-    """Sorts those with the most points first."""
-    return -stored.points, stored.series
 
 
 def _in_turns(ranked: Iterable[StoredSeries], group: Callable[[StoredSeries], Hashable]) -> list[StoredSeries]:
