@@ -13,8 +13,6 @@ from matplotlib.ticker import Formatter, LogLocator, MaxNLocator, NullFormatter
 from query.amount_text import MARKS, amount
 
 TICKS, STEPS = 6, (1, 2, 2.5, 5, 10)
-FEW_DECADES = 3
-QUIET = "#595959"
 
 
 class Amounts(Formatter):
@@ -64,7 +62,7 @@ class LogTicks(LogLocator):
         decades = np.log10(vmax / vmin)
         if decades < 1:
             return [float(tick) for tick in MaxNLocator(TICKS, steps=STEPS).tick_values(vmin, vmax) if tick > 0]
-        self.set_params(subs=(1.0, 2.0, 5.0) if decades <= FEW_DECADES else (1.0,))
+        self.set_params(subs=(1.0, 2.0, 5.0) if decades <= 3 else (1.0,))
         return super().tick_values(vmin, vmax)
 
 
@@ -86,7 +84,7 @@ def scale_axes(axes: Axes, amounts: Amounts, unit: str, *, log: bool) -> None:
     axes.yaxis.set_major_formatter(amounts)
     amounts.unit = unit
     amounts.write(axes.yaxis.label, "" if unit in MARKS else unit)
-    axes.xaxis.label.set(fontsize="small", color=QUIET)
+    axes.xaxis.label.set(fontsize="small", color="#595959")
     axes.grid(visible=True, color="#E6E6E6", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -26,15 +26,7 @@ except ImportError as absent:
         f"plots need matplotlib ({absent}): {sys.executable} -m pip install 'matplotlib>=3.9,<4'"
     ) from absent
 
-COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#000000",
-)  # of Okabe and Ito
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # of Okabe and Ito
 STYLES = ("-", "--", ":")  # with the colours, 21 lines that one can tell apart
 GREY = "#C8C8C8"
 MOST_NAMED = 20  # entries of the legend
@@ -147,8 +139,8 @@ def _draw(axes: Axes, drawn: list[Drawn], frame: pd.DataFrame, unit: str | None)
     """A line for each column, in their order; colours in the order of the last values."""
     by_column, values = _series_by_column(frame.attrs), frame.to_numpy()
     subject = _subject(frame, by_column)
-    last = [_last(values[:, position]) for position in range(values.shape[1])]
-    ranks = {position: rank for rank, position in enumerate(_largest_first(last))}
+    last = [_last(column) for column in values.T]
+    ranks = np.argsort(np.argsort([-each for each in last], kind="stable"))  # NaN is sorted to the end
     taken = sum(each.named for each in drawn)
     times = pd.DatetimeIndex(frame.index)
     own_times = bool((times != times.normalize()).any())  # each column has its own times, and a NaN is no gap
@@ -199,9 +191,9 @@ def _span(axes: Axes, drawn: Iterable[Drawn]) -> None:
 
 def _left_out(drawn: Iterable[Drawn], *, log: bool) -> str:
     """How many values are not shown, and why."""
-    values = [each.values() for each in drawn]
-    infinite = sum(int(np.isinf(each).sum()) for each in values)
-    hidden = sum(int((np.isfinite(each) & (each <= 0)).sum()) for each in values) if log else 0
+    values = np.concatenate([[], *(each.values() for each in drawn)])
+    infinite = np.isinf(values).sum()
+    hidden = (np.isfinite(values) & (values <= 0)).sum() if log else 0
     texts = [f"not shown on a log scale: {hidden:,} of 0 or less"] if hidden else []
     texts += [f"not shown: {infinite:,} infinite"] if infinite else []
     return "; ".join(texts)
@@ -210,7 +202,7 @@ def _left_out(drawn: Iterable[Drawn], *, log: bool) -> str:
 def _legend(axes: Axes, drawn: Sequence[Drawn], shared: Sequence[str], *, units: bool) -> None:
     """The names of the lines, the largest last value first."""
     named = [each for each in drawn if each.named]
-    chosen = [named[position] for position in _largest_first([each.last for each in named])[:MOST_NAMED]]
+    chosen = sorted(named, key=lambda each: (np.isnan(each.last), -each.last))[:MOST_NAMED]
     entries = [(each.line, _entry(each, shared, unit=units)) for each in chosen]
     if more := len(drawn) - len(chosen):
         entries.append((Line2D([], [], color=GREY), f"and {more:,} more"))
@@ -241,11 +233,6 @@ def _only(texts: set[str]) -> str:
 def _last(values: Floats) -> float:
     there = values[np.isfinite(values)]
     return float(there[-1]) if there.size else np.nan
-
-
-def _largest_first(last: Sequence[float]) -> list[int]:
-    """The positions of values in falling order, those without any at the end."""
-    return sorted(range(len(last)), key=lambda position: (np.isnan(last[position]), -last[position]))
 
 
 def _subject(frame: pd.DataFrame, by_column: Mapping[str, Series]) -> tuple[str, str, str]:

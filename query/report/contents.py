@@ -1,110 +1,130 @@
-"""What the report says, as plain values; times are aware UTC."""
+"""What the report says, gathered from the database as page.html reads it; times are aware UTC.
 
-from datetime import datetime
-from typing import NamedTuple
+The page fails at a name that is in no dict, so the names here and there are the same.
+"""
 
-from db.pulls import RecentRuns
-from db.revisions import LargeRevision
-from model.values import Series
-from pipeline.freshness import SeriesState, Stale
-from query.joined_points import Point
-from query.report.coverage_by_month import DaysByMonth
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
+from db.coverage import StoredSeries, series_maps
+from db.points import Age, ages
+from db.pulls import recent_runs, under_way
+from db.revisions import largest_revisions
+from db.session import clock
+from model.errors import ConfigurationError
+from model.settings import Settings
+from model.values import midnight
+from pipeline.freshness import SeriesState
+from pipeline.gaps import in_rhythm
+from pipeline.health import SourceHealth, configured_targets, diagnose
+from query.query_session import QuerySession, fill
+from query.report.charted_series import charts, choose
+from query.report.coverage_by_month import DaysByMonth, days_of_series, together
+from query.series_names import SeriesFilter
+from sources import SOURCES
+
+SERIES_SHOWN = 10  # of each metric, by month
+REVISIONS_SHOWN = 20  # of each source
+DAYS = 7  # for which failures are shown
 LEFT = "left"  # the state of stored series that no config asks for
-LOG_SCALE_FROM = 1000  # times the lowest value
+STATES = (*SeriesState, LEFT)
+NEED_ATTENTION = (SeriesState.STALE, SeriesState.NEVER_SEEN, SeriesState.QUIET, SeriesState.AWAITED)
+
+Contents = dict[str, Any]
 
 
-class Fresh(NamedTuple):
-    """How many series of a metric are in each state, and the newest point of all of them."""
+def gather_contents(settings: Settings, source: str | None, assets: Sequence[str], metrics: Sequence[str]) -> Contents:
+    """The contents for a source, or for all, with charts of these assets and metrics, or of some if none is named.
 
-    metric: str
-    counts: dict[str, int]  # by the states of SeriesState, and LEFT
-    newest: datetime | None
+    Raises ConfigurationError where nothing is stored, and BadQuestion for a name that has no stored points.
+    """
+    session, names = QuerySession(), [name for name in SOURCES if source in (None, name)]
+    stored = session.stored(SeriesFilter(source))
+    if not stored:
+        raise ConfigurationError(f"nothing is stored yet: {fill(settings, source)}")
+    drawn, chosen = choose(session.names(), source, assets, metrics)
+    reader = session.reader()
+    now = reader.do(clock)
+    lines = charts(reader, drawn, midnight(now))
+
+    def gather(cursor: Any) -> Contents:
+        health = diagnose(cursor, settings, names)
+        held = [run.duty for each in health.sources for run in each.runs if run.running]
+        running = under_way(cursor, [(duty.source, duty.verb.value) for duty in held])
+        return {
+            "at": now,
+            "database": str(reader),
+            "sources": [_source(cursor, settings, each, stored, midnight(now)) for each in health.sources],
+            "foreign": sorted({each.series.source for each in stored} - SOURCES.keys()),  # they have no module any more
+            "chosen": chosen,
+            "charts": lines,
+            "days": DAYS,
+            "lately": recent_runs(cursor, names, now - timedelta(days=DAYS), running),
+        }
+
+    return reader.do(gather)
 
 
-class Cover(NamedTuple):
+def _source(
+    cursor: Any, settings: Settings, health: SourceHealth, stored: Sequence[StoredSeries], today: datetime
+) -> Contents:
+    name = health.source
+    revisions, revised = largest_revisions(cursor, name, REVISIONS_SHOWN)
+    return {
+        "name": name,
+        **_freshness(cursor, health, [each for each in stored if each.series.source == name]),
+        **_coverage(cursor, name, settings, today),
+        "revisions": revisions,
+        "revised": revised,  # how many there are in all
+    }
+
+
+def _freshness(cursor: Any, health: SourceHealth, stored: Sequence[StoredSeries]) -> Contents:
+    """How many series have points, and how old they are: in all, by metric, and those that are stale."""
+    configured = health.freshness.states
+    every = dict.fromkeys([*configured, *((each.series.asset, each.series.metric) for each in stored)])
+    counts, stale = dict.fromkeys(STATES, 0), []
+    by_metric: dict[str, list[tuple[str, Age]]] = defaultdict(list)
+    for age in ages(cursor, health.source, list(every)):
+        state = configured.get((age.asset, age.metric), LEFT)
+        by_metric[age.metric].append((state, age))
+        counts[state] += 1
+        if age.newest and state is SeriesState.STALE:
+            stale.append((age.newest, age.asset, age.metric))
+    metrics = []
+    for metric, found in by_metric.items():
+        newest = max((age.newest for _, age in found if age.newest), default=None)
+        metrics.append((metric, newest, dict.fromkeys(STATES, 0) | Counter(state for state, _ in found)))
+    return {
+        "series": sum(each.points > 0 for each in stored),
+        "points": sum(each.points for each in stored),
+        "counts": counts,
+        "metrics": sorted(metrics, key=lambda each: ([-each[2][state] for state in NEED_ATTENTION], each[0])),
+        "stale": sorted(stale),
+    }
+
+
+def _coverage(cursor: Any, name: str, settings: Settings, today: datetime) -> Contents:
+    """The closed days by metric, and how many are lost."""
+    source, by_metric = SOURCES[name], defaultdict[str, list[DaysByMonth]](list)
+    targets = {(each.asset, each.metric): each for each in configured_targets(name, settings)}
+    maps = series_maps(cursor, name, today, source.own_times())
+    for raw, without_pauses in zip(maps, in_rhythm(source, maps, targets), strict=True):
+        by_metric[raw.metric].append(days_of_series(raw, without_pauses, today))
+    covers = [_cover(metric, series) for metric, series in sorted(by_metric.items())]
+    return {"covers": covers, "lost": sum(cover["all"].days.lost for cover in covers)}
+
+
+def _cover(metric: str, series: Sequence[DaysByMonth]) -> Contents:
     """The coverage of all series of a metric that ever had a point, and of those with the most gaps."""
-
-    all: DaysByMonth  # named after the metric
-    series: int
-    unseen: tuple[str, ...]  # assets that never had a point
-    whole: int  # series without a gap
-    shown: tuple[DaysByMonth, ...]
-
-    @property
-    def hidden_whole(self) -> int:
-        """Series without a gap that are not shown; those with gaps are shown first."""
-        return min(self.series - len(self.shown), self.whole)
-
-    @property
-    def hidden_fewer(self) -> int:
-        """Series with gaps that are not shown."""
-        return self.series - len(self.shown) - self.hidden_whole
-
-
-class SourceContents(NamedTuple):
-    """What the report says about a source."""
-
-    name: str
-    series: int  # that have points
-    points: int
-    fresh: tuple[Fresh, ...]  # by metric, those first that need attention
-    stale: tuple[Stale, ...]  # the oldest first
-    covers: tuple[Cover, ...]  # by metric
-    revisions: tuple[LargeRevision, ...]  # the largest
-    revised: int  # how many there are in all
-
-    def in_state(self, state: str) -> int:
-        """How many series are in a state."""
-        return sum(each.counts[state] for each in self.fresh)
-
-    @property
-    def newest(self) -> datetime | None:
-        """The time of the newest point."""
-        return max((each.newest for each in self.fresh if each.newest), default=None)
-
-    @property
-    def states_shown(self) -> list[str]:
-        """The states of any series: a phone has no space for columns of zeros."""
-        return [state for state in (*SeriesState, LEFT) if self.in_state(state)]
-
-    @property
-    def lost(self) -> int:
-        """Days of all series that the API had and the table does not have."""
-        return sum(each.all.days.lost for each in self.covers)
-
-
-class Chart(NamedTuple):
-    """A series to be drawn, and what stands beside its line."""
-
-    series: Series
-    unit: str
-    points: int
-    first: datetime
-    last: datetime
-    latest: float  # the value at the last time
-    low: float
-    high: float
-    runs: tuple[tuple[Point, ...], ...]  # lines of joined points; where there are many points, only those one can see
-
-    @property
-    def log_scale(self) -> bool:
-        """Whether the line is drawn on a logarithmic scale."""
-        return self.low > 0 and self.high >= LOG_SCALE_FROM * self.low
-
-
-class Report(NamedTuple):
-    """All of the page."""
-
-    at: datetime  # by the database's clock
-    database: str
-    sources: tuple[SourceContents, ...]
-    foreign: tuple[str, ...]  # sources that have stored series, but no module any more
-    chosen: str  # how the charts were
-    charts: tuple[Chart, ...]
-    days: int  # how far back `lately` goes
-    lately: RecentRuns
-
-    def total(self, state: str) -> int:
-        """How many series of all sources are in a state."""
-        return sum(each.in_state(state) for each in self.sources)
+    seen = [each for each in series if each.days.there or each.days.lost]
+    ordered = sorted(seen, key=lambda each: (-each.days.lost, each.days.there - each.days.expected))
+    return {
+        "all": together(metric, seen),
+        "series": len(seen),
+        "whole": sum(each.days.there == each.days.expected for each in seen),
+        "unseen": [each.name for each in series if each not in seen],  # assets
+        "shown": ordered[:SERIES_SHOWN],
+    }

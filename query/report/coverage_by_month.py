@@ -1,16 +1,14 @@
 """How many days of each kind a month has, from the maps of series: pure arithmetic on days."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import NamedTuple
 
 from db.coverage import SeriesMap
-from model.values import Window
+from model.values import DAY, Window
 
-Span = tuple[int, int]  # ordinals of the first day and of the day after the last
-KINDS = ("there", "never", "empty", "lost")
 MARKS = {"lost": "!", "never": "?", "empty": "\u2013"}  # the worst first
 SHADES = ((1.0, "c4"), (0.9, "c3"), (0.5, "c2"), (0.0, "c1"))  # the least share of days that are there
 
@@ -29,11 +27,6 @@ class Days(NamedTuple):
         return sum(self)
 
     @property
-    def missing(self) -> int:
-        """Those that are not there."""
-        return self.expected - self.there
-
-    @property
     def share(self) -> int:
         """The percentage of days that are there, rounded down: 100 only where all are."""
         return self.there * 100 // self.expected
@@ -47,36 +40,22 @@ class DaysByMonth(NamedTuple):
     months: dict[int, Days]
 
 
-class Judged(NamedTuple):
-    """A series with the spans of its days of each kind, in the order of KINDS."""
-
-    asset: str
-    metric: str
-    spans: tuple[list[Span], ...]
-
-    @property
-    def days(self) -> Days:
-        """How many of each kind there are."""
-        return Days(*(sum(end - start for start, end in spans) for spans in self.spans))
+def days_of_series(raw: SeriesMap, in_rhythm: SeriesMap, today: datetime) -> DaysByMonth:
+    """The days of a series from its map, and from the same map without the days on which no point is expected."""
+    kinds = _present(raw, today), in_rhythm.never, in_rhythm.empty, in_rhythm.lost
+    by_kind = [_by_month(windows) for windows in kinds]
+    months = {month: Days(*(kind[month] for kind in by_kind)) for month in sorted(set().union(*by_kind))}
+    return DaysByMonth(raw.asset, _sum(months.values()), months)
 
 
-def judged(raw: SeriesMap, in_rhythm: SeriesMap, today: datetime) -> Judged:
-    """A series from its map, and from the same map without the days on which no point is expected."""
-    gaps = (_spans(windows) for windows in (in_rhythm.never, in_rhythm.empty, in_rhythm.lost))
-    return Judged(raw.asset, raw.metric, (list(_present(raw, today)), *gaps))
-
-
-def days_by_month(name: str, series: Iterable[Judged]) -> DaysByMonth:
-    """The days of all these series together."""
-    steps: list[dict[int, int]] = [defaultdict(int) for _ in KINDS]
+def together(name: str, series: Iterable[DaysByMonth]) -> DaysByMonth:
+    """The days of all these series."""
+    by_month: dict[int, list[Days]] = defaultdict(list)
     for each in series:
-        for step, spans in zip(steps, each.spans, strict=True):
-            for start, end in spans:
-                step[start] += 1
-                step[end] -= 1
-    by_kind = [_by_month(step) for step in steps]
-    months = {month: Days(*(kind.get(month, 0) for kind in by_kind)) for month in sorted(set().union(*by_kind))}
-    return DaysByMonth(name, Days(*(sum(kind.values()) for kind in by_kind)), months)
+        for month, days in each.months.items():
+            by_month[month].append(days)
+    months = {month: _sum(by_month[month]) for month in sorted(by_month)}
+    return DaysByMonth(name, _sum(months.values()), months)
 
 
 def by_year(line: DaysByMonth) -> list[tuple[int, list[tuple[str, str, int]]]]:
@@ -93,21 +72,30 @@ def month_of(at: date) -> int:
     return at.year * 12 + at.month - 1
 
 
-def first_day(month: int) -> date:
-    """The day on which a month begins."""
-    return date(month // 12, month % 12 + 1, 1)
-
-
-def _present(series: SeriesMap, today: datetime) -> Iterator[Span]:
+def _present(series: SeriesMap, today: datetime) -> list[Window]:
     """The days that the table has: a map gives their number, and they are the last days that are not in a gap."""
-    left, end = series.days, today.toordinal()
-    for start, stop in sorted(_spans([*series.never, *series.empty, *series.lost]), reverse=True):
-        if (length := min(left, end - stop)) > 0:
-            yield end - length, end
-            left -= length
-        end = start
-    if left:
-        yield end - left, end
+    left, end, found = series.days * DAY, today, []
+    for gap in sorted([*series.never, *series.empty, *series.lost], reverse=True):
+        length = min(left, end - gap.end)
+        found.append(Window(end - length, end))
+        left, end = left - length, gap.start
+    return [*found, Window(end - left, end)]
+
+
+def _by_month(windows: Sequence[Window]) -> Counter[int]:
+    """How many days of these windows each month has."""
+    found = Counter[int]()
+    for start, end in windows:
+        while start < end:
+            next_month = (start.replace(day=1) + 32 * DAY).replace(day=1)
+            stop = min(next_month, end)
+            found[month_of(start)] += (stop - start).days
+            start = stop
+    return found
+
+
+def _sum(parts: Iterable[Days]) -> Days:
+    return Days(*map(sum, zip(*parts, strict=True)))
 
 
 def _cell(days: Days) -> tuple[str, str]:
@@ -117,21 +105,3 @@ def _cell(days: Days) -> tuple[str, str]:
     mark = next((mark for kind, mark in MARKS.items() if getattr(days, kind)), "")
     shade = next(shade for least, shade in SHADES if days.there >= least * days.expected) if days.there else ""
     return f"{days.share}{mark}", shade
-
-
-def _spans(windows: Sequence[Window]) -> list[Span]:
-    return [(window.start.toordinal(), window.end.toordinal()) for window in windows]
-
-
-def _by_month(steps: dict[int, int]) -> dict[int, int]:
-    """Days by month; a step says how many more series have days of this kind from that day on."""
-    found: dict[int, int] = defaultdict(int)
-    series = 0
-    for start, end in pairwise(sorted(steps)):
-        series += steps[start]
-        while series and start < end:
-            month = month_of(date.fromordinal(start))
-            stop = min(end, first_day(month + 1).toordinal())
-            found[month] += series * (stop - start)
-            start = stop
-    return found

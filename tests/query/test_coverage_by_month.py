@@ -8,7 +8,7 @@ import pytest
 
 from db.coverage import SeriesMap
 from model.values import DAY
-from query.report.coverage_by_month import Days, days_by_month, first_day, judged, month_of
+from query.report.coverage_by_month import Days, days_of_series, month_of, together
 from tests.tables import BACKFILL, OWN_TIMES, PULL, START, TODAY, Opener, Rows, asked, days, points
 
 NOTHING = SeriesMap("a", "TVL", [], 0, [], [], [])
@@ -29,7 +29,7 @@ def test_the_days_that_are_there_by_month_are_those_of_the_table(seed: int, open
         open_store(PULL).load(points(*chance.sample(range(700), 20), asset=asset), [])  # beside what was asked for
     rows("DELETE FROM metrics WHERE asset = 'two' AND extract(day FROM pulled_at) IN (1, 2, 17)")
     maps = open_store(BACKFILL).maps(TODAY, OWN_TIMES)
-    found = days_by_month("all", [judged(each, each, TODAY) for each in maps])
+    found = together("all", [days_of_series(each, each, TODAY) for each in maps])
     by_month = Counter[int]()
     for asset in ("one", "two", "three"):
         for year, month, number in rows(BY_MONTH.replace("WHERE", "WHERE asset = %s AND"), asset, TODAY):
@@ -41,27 +41,26 @@ def test_the_days_that_are_there_by_month_are_those_of_the_table(seed: int, open
 def test_each_kind_of_hole_is_counted_in_the_month_of_its_days() -> None:
     end = START + 60 * DAY
     holes = NOTHING._replace(days=20, never=[days(20, 35)], empty=[days(35, 36)], lost=[days(36, 60)])
-    found = days_by_month("one", [judged(holes, holes, end)])
-    assert [(first_day(month), each) for month, each in found.months.items()] == [
-        (date(2024, 1, 1), Days(there=20, never=11)),
-        (date(2024, 2, 1), Days(never=4, empty=1, lost=24)),
-    ]
+    found = days_of_series(holes, holes, end)
+    assert found.months == {
+        month_of(date(2024, 1, 1)): Days(there=20, never=11),
+        month_of(date(2024, 2, 1)): Days(never=4, empty=1, lost=24),
+    }
 
 
 def test_days_on_which_a_series_has_no_point_are_of_no_kind() -> None:
     raw = NOTHING._replace(days=1, empty=[days(1, 31)])
-    found = days_by_month("one", [judged(raw, raw._replace(empty=[]), START + 31 * DAY)])
+    found = days_of_series(raw, raw._replace(empty=[]), START + 31 * DAY)
     assert found.months == {month_of(START): Days(there=1)}
 
 
 def test_series_together_are_the_sum_of_each() -> None:
-    series = [judged(NOTHING._replace(days=number), NOTHING, START + 90 * DAY) for number in (3, 50, 90)]
-    together = days_by_month("all", series)
-    apart = [days_by_month("one", [each]) for each in series]
-    assert together.days == Days(there=143)
-    for month, each in together.months.items():
+    apart = [days_of_series(NOTHING._replace(days=number), NOTHING, START + 90 * DAY) for number in (3, 50, 90)]
+    found = together("all", apart)
+    assert found.days == Days(there=143)
+    for month, each in found.months.items():
         assert each.there == sum(one.months.get(month, Days()).there for one in apart)
 
 
 def test_a_series_of_which_nothing_is_known_has_no_months() -> None:
-    assert days_by_month("one", [judged(NOTHING, NOTHING, TODAY)]).months == {}
+    assert days_of_series(NOTHING, NOTHING, TODAY).months == {}
