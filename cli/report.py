@@ -14,7 +14,6 @@ from query.report.charted_series import choose
 from query.report.contents import Report
 from query.report.gather_contents import gather_contents
 from query.report.render import page
-from query.series_names import SeriesFilter
 from sources import SOURCES
 
 
@@ -34,7 +33,7 @@ def write_report(arguments: argparse.Namespace, settings: Settings, scrub: Calla
 def _report(arguments: argparse.Namespace, settings: Settings) -> Report:
     source = None if arguments.source == "all" else arguments.source
     session = QuerySession()
-    stored = session.stored(SeriesFilter(source))
+    stored = session.stored(source)
     if not stored:
         raise ConfigurationError(f"nothing is stored yet: {fill(settings, source)}")
     charted = choose(session.names(), source, arguments.asset, arguments.metric)
