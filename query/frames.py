@@ -126,11 +126,11 @@ def one(points: Points) -> pd.DataFrame:
 
 def long(points: Points, series: Sequence[Series]) -> pd.DataFrame:
     """A row for each point under its time: asset, metric, value; sorted by series and time."""
-    columns = {
-        "asset": pd.Categorical.from_codes(*_codes(points.series, [each.asset for each in series])),
-        "metric": pd.Categorical.from_codes(*_codes(points.series, [each.metric for each in series])),
-    }
-    return pd.DataFrame(columns | {"value": points.value}, index=_index(points.at))
+    columns: dict[str, Any] = {}
+    for name in ("asset", "metric"):
+        codes, texts = pd.factorize(np.array([getattr(each, name) for each in series], dtype=object))
+        columns[name] = pd.Categorical.from_codes(codes[points.series], pd.Index(texts))
+    return pd.DataFrame({**columns, "value": points.value}, index=_index(points.at))
 
 
 def table(rows: Iterable[Sequence[Any]], columns: Mapping[str, Any]) -> pd.DataFrame:
@@ -155,14 +155,11 @@ def described(made: pd.DataFrame, question: Question, asked: Mapping[str, Any]) 
         each = {getattr(series, name) for series in question.series}
         made.attrs[name] = each.pop() if len(each) == 1 else ""  # where columns differ in it
     made.attrs["series"] = "; ".join(map(str, question.series))
-    said = {name: _text(value) for name, value in asked.items() if value is not None}
+    given = {name: value for name, value in asked.items() if value is not None}
+    said = {name: ", ".join(map(str, each)) if isinstance(each, list) else str(each) for name, each in given.items()}
     as_of = question.as_of and question.as_of.isoformat()
     made.attrs |= {"unit": unit_of(question.series), "as_of": as_of, "asked": said}
     return made
-
-
-def _text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _typed(column: "pd.Series[Any]", kind: int) -> "pd.Series[Any]":
@@ -177,11 +174,6 @@ def _utc(column: "pd.Series[Any]") -> "pd.Series[Any]":
 
 def _index(at: Integers) -> pd.DatetimeIndex:
     return pd.DatetimeIndex((at + EPOCH_1970).view("datetime64[us]"), name=INDEX).tz_localize("UTC")
-
-
-def _codes(numbers: Integers, names: Sequence[str]) -> tuple[npt.NDArray[Any], pd.Index]:
-    codes, categories = pd.factorize(np.array(names, dtype=object))
-    return codes[numbers], pd.Index(categories)
 
 
 def _shift(series: Series) -> timedelta:

@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from collections.abc import Collection
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -42,15 +42,10 @@ class QuerySession:
         """The names of what is stored and configured."""
         return Names(self.stored, configs())
 
-    def stored(
-        self,
-        source: str | None = None,
-        assets: Collection[str] | None = None,
-        metrics: Collection[str] | None = None,
-    ) -> list[StoredSeries]:
+    def stored(self, source: str | None = None, *assets_and_metrics: Sequence[str] | None) -> list[StoredSeries]:
         """The series that were ever requested and fit; see db.coverage.stored_series about names of assets."""
         sources = None if source is None else [source]
-        return self.reader().do(lambda cursor: stored_series(cursor, sources, assets, metrics))
+        return self.reader().do(lambda cursor: stored_series(cursor, sources, *assets_and_metrics))
 
 
 def configs() -> dict[str, list[Asset]]:
