@@ -16,7 +16,6 @@ from benchmarks.filled_tables import SOURCE, filled
 from model.settings import DATABASE_URL
 from query.query_session import QuerySession
 from query.question import Question
-from query.series_names import SeriesFilter
 from query.table_rows import newest_of_each
 
 ROUNDS = 5
@@ -46,7 +45,7 @@ def main() -> None:
         report("a cross-section", lambda: q.cross_section("METRIC_1", middle))
         report("the latest of a metric", lambda: q.latest("METRIC_1"))
         asking = QuerySession()
-        every = [each.series for each in asking.stored(SeriesFilter())]
+        every = [each.series for each in asking.stored()]
         report(f"the latest of {len(every):,} series", lambda: newest_of_each(asking.reader(), Question(every)))
         report("a panel", lambda: q.panel("METRIC_1", assets), lambda: read(assets))
 

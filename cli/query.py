@@ -5,8 +5,8 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -17,11 +17,10 @@ from model.errors import ConfigurationError
 from model.files import atomic_write
 from model.settings import Settings
 from model.values import Series
-from query.csv_and_json import WRITERS, Cells
 from query.query_session import QuerySession
 from query.question import Question
 from query.series_names import Names
-from query.table_rows import newest_of_each, side_by_side
+from query.table_rows import WRITERS, Cells, newest_of_each, side_by_side
 from query.time_arguments import instant, window
 from sources import unit_of
 
@@ -38,7 +37,13 @@ def query(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[st
     """Print or write the points of one asset, or of all assets that have the metrics, by time."""
     del settings, scrub
     form = _output_format(arguments)
+<<<<<<< HEAD
     with _picture(arguments.plot, arguments.out) as picture:
+=======
+    if arguments.plot:
+        _check_plot(arguments.plot, arguments.out)
+    with ended_by_sigterm(), atomic_write(arguments.plot) if arguments.plot else nullcontext() as picture:
+>>>>>>> e
         span, as_of = window(arguments.start, arguments.end), instant(arguments.as_of)
         session = QuerySession()
         question = Question(_series(session.names(), arguments), span, as_of)
@@ -46,7 +51,8 @@ def query(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[st
         rows, columns = side_by_side(reader, question), ["asset", "pulled_at", *question.metrics]
         if not every:
             rows, columns = (row[1:] for row in rows), columns[1:]
-        title = _title(question, every=every)
+        assets = f"{len({each.asset for each in question.series}):,} assets" if every else question.series[0].asset
+        title = _title(question, assets)
         if form == TABLE:
             unit = unit_of(question.series) if sys.stdout.isatty() and not every else None
             _show(points_shown(rows, columns, _screen(), chart_unit=unit, log=arguments.log), title)
@@ -63,10 +69,19 @@ def latest(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[s
     """Print or write the newest value of each asset: in a table the greatest first, otherwise by asset."""
     del settings, scrub
     form, as_of = _output_format(arguments), instant(arguments.as_of)
+<<<<<<< HEAD
     session = QuerySession()
     series = sorted(set(session.names().many(arguments.metric, arguments.asset or None, arguments.source)))
     rows = newest_of_each(session.reader(), Question(series, as_of=as_of))
     title = f"{series[0].source} {series[0].metric}{_known_at(as_of)}"
+=======
+    with ended_by_sigterm():
+        session = QuerySession()
+        series = sorted(set(session.names().many(arguments.metric, arguments.asset or None, arguments.source)))
+        question = Question(series, as_of=as_of)
+        rows = newest_of_each(session.reader(), question)
+    title = _title(question)
+>>>>>>> e
     if form == TABLE:
         _show(newest_shown(series[0].metric, rows, as_of or datetime.now(UTC), _screen()), title)
     else:
@@ -103,14 +118,9 @@ def _series(names: Names, arguments: argparse.Namespace) -> list[Series]:
     return series
 
 
-def _title(question: Question, *, every: bool) -> str:
-    source, asset, _ = question.series[0]
-    assets = f"{len({each.asset for each in question.series}):,} assets" if every else asset
-    return f"{source} {assets} {' '.join(question.metrics)}{_known_at(question.as_of)}"
-
-
-def _known_at(as_of: datetime | None) -> str:
-    return f" as of {as_of:%Y-%m-%d %H:%M:%SZ}" if as_of else ""
+def _title(question: Question, *assets: str) -> str:
+    known_at = f" as of {question.as_of:%Y-%m-%d %H:%M:%SZ}" if question.as_of else ""
+    return " ".join([question.series[0].source, *assets, *question.metrics]) + known_at
 
 
 def _write(form: str, out: Path | None, columns: Sequence[str], rows: Iterable[Cells], title: str) -> None:
@@ -153,21 +163,14 @@ def _screen() -> Screen:
     return Screen(columns, lines, plain)
 
 
-@contextmanager
-def _picture(file: Path | None, out: Path | None) -> Iterator[Path | None]:
-    """A temporary file that replaces the picture in the end; refuses a wrong file before anything is read."""
-    if file is None:
-        yield None
-        return
+def _check_plot(file: Path, out: Path | None) -> None:
+    """Refuse a wrong file, and a Python without matplotlib, before anything is read."""
     if file.suffix.lower() not in PICTURES:
         raise ConfigurationError(f"--plot {file}: write a file that ends in {', '.join(PICTURES)}")
     if out and out.resolve() == file.resolve():
         raise ConfigurationError(f"--plot {file}: --out writes to the same file: name another one")
     os.environ["MPLBACKEND"] = "Agg"  # there may be no screen, whatever backend the user has set
-    from query import plots  # noqa: F401 - fails here, before anything is read, where matplotlib is missing
-
-    with atomic_write(file) as part:
-        yield part
+    from query import plots  # noqa: F401 - fails here where matplotlib is missing
 
 
 def _drawn(reader: Reader, question: Question, label: str, arguments: argparse.Namespace) -> bytes:

@@ -8,13 +8,21 @@ from typing import NamedTuple
 
 from cli.table_text import number, table_lines
 from cli.terminal_chart import ROWS, chart, sparkline
+<<<<<<< HEAD
 from model.text import span
 from query.csv_and_json import Cells
+=======
+from cli.time_text import span
+from query.table_rows import Cells
+>>>>>>> e
 
 FEWEST_ROWS = 5  # of a table, however small the screen is
 SMALLEST = (40, 18)  # columns and lines of a screen; on a smaller one a chart is one line
 OTHER_LINES = 5  # the title, the header of the table, the line below it, the command and the next prompt
 ALL_OF_THEM = "--out FILE.csv or --format csv gives them all"
+
+# The points of each metric for a chart, as seconds since 1970 and values: 16 bytes a point.
+Curves = dict[str, tuple["array[float]", "array[float]"]]
 
 
 class Screen(NamedTuple):
@@ -34,14 +42,6 @@ class Shown(NamedTuple):
     rows: int  # all there are, printed or not
 
 
-class Curve(NamedTuple):
-    """The points of one metric for a chart, those without a value left out; 16 bytes a point."""
-
-    metric: str
-    times: "array[float]"  # seconds since 1970
-    values: "array[float]"
-
-
 def points_shown(
     rows: Iterable[Cells], columns: Sequence[str], screen: Screen, *, chart_unit: str | None, log: bool
 ) -> Shown:
@@ -49,20 +49,20 @@ def points_shown(
 
     With a chart, a row is a time and the values of the metrics.
     """
-    curves = [Curve(metric, array("d"), array("d")) for metric in columns[1:] if chart_unit is not None]
+    curves: Curves = {metric: (array("d"), array("d")) for metric in columns[1:] if chart_unit is not None}
     small = len(curves) > 1 or screen.width < SMALLEST[0] or screen.height < SMALLEST[1]
     chart_lines = (len(curves) if small else ROWS + 2) + 1 if curves else 0
     last, count = deque[Cells](maxlen=max(screen.height - OTHER_LINES - chart_lines, FEWEST_ROWS)), 0
     for row in rows:
         count += 1
         last.append(row)
-        for curve, value in zip(curves, row[1:], strict=False):
+        for (times, values), value in zip(curves.values(), row[1:], strict=False):
             if isinstance(row[0], datetime) and isinstance(value, float):
-                curve.times.append(row[0].timestamp())
-                curve.values.append(value)
+                times.append(row[0].timestamp())
+                values.append(value)
     foot = f"{count:,} rows{f', the last {len(last)} shown: {ALL_OF_THEM}' if count > len(last) else ''}"
     if curves and not small:
-        _, times, values = curves[0]
+        ((times, values),) = curves.values()
         drawn = chart(times, values, screen.width, unit=chart_unit or "", plain=screen.plain, log=log)
     else:
         drawn = _sparklines(curves, screen, log=log)
@@ -82,14 +82,13 @@ def newest_shown(
     return Shown([], table, f"{len(rows):,} assets{more}", len(rows))
 
 
-def _sparklines(curves: Sequence[Curve], screen: Screen, *, log: bool) -> list[str]:
+def _sparklines(curves: Curves, screen: Screen, *, log: bool) -> list[str]:
     """A line for each metric: its name, its course, its last value."""
-    lasts = [number(curve.values[-1]) if curve.values else "" for curve in curves]
-    name_width = max((len(curve.metric) for curve in curves), default=0)
-    last_width = max(map(len, lasts), default=0)
+    lasts = [number(values[-1]) if values else "" for _, values in curves.values()]
+    name_width, last_width = (max(map(len, texts), default=0) for texts in (curves, lasts))
     width = max(screen.width - name_width - last_width - 4, 1)
-    courses = [sparkline(each.times, each.values, width, plain=screen.plain, log=log) for each in curves]
-    return [
-        f"{curve.metric:<{name_width}}  {course:<{width}}  {last:>{last_width}}"
-        for curve, course, last in zip(curves, courses, lasts, strict=True)
-    ]
+    lines = []
+    for (metric, curve), last in zip(curves.items(), lasts, strict=True):
+        course = sparkline(*curve, width, plain=screen.plain, log=log)
+        lines.append(f"{metric:<{name_width}}  {course:<{width}}  {last:>{last_width}}")
+    return lines

@@ -9,7 +9,7 @@ from math import floor, isfinite, log10
 
 from model.text import printable
 from model.values import midnight
-from query.csv_and_json import Cell, Cells
+from query.table_rows import Cell, Cells
 
 DIGITS = 6  # significant ones of a number
 SMALLEST, LARGEST = 1e-6, 1e15  # smaller and larger numbers are written with an exponent
@@ -33,16 +33,15 @@ def number(value: float) -> str:
 
 
 def _column(name: str, cells: Sequence[Cell]) -> list[str]:
-    if any(isinstance(cell, float) for cell in cells):
-        numbers = _aligned([number(cell) if isinstance(cell, float) else "" for cell in cells])
-        width = max(map(len, [name, *numbers]))
-        return [text.rjust(width) for text in [name, *numbers]]
-    if any(isinstance(cell, datetime) for cell in cells):
+    numeric = any(isinstance(cell, float) for cell in cells)
+    if numeric:
+        texts = _aligned([number(cell) if isinstance(cell, float) else "" for cell in cells])
+    elif any(isinstance(cell, datetime) for cell in cells):
         texts = _times(cells)
     else:
         texts = [printable(cell) if isinstance(cell, str) else "" for cell in cells]
     width = max(map(len, [name, *texts]))
-    return [text.ljust(width) for text in [name, *texts]]
+    return [text.rjust(width) if numeric else text.ljust(width) for text in [name, *texts]]
 
 
 def _aligned(texts: Sequence[str]) -> list[str]:

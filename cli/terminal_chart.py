@@ -4,7 +4,7 @@ plotille draws with braille, too, but it joins points across gaps, and has neith
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import pairwise
 from math import log10, nan
 
@@ -16,7 +16,6 @@ ROWS = 8
 BRAILLE = 0x2800
 DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # of a cell, by column and row from the top
 BLOCKS, PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def chart(
@@ -108,10 +107,9 @@ def _extremes(points: Sequence[Point], text: Callable[[float], str], width: int)
 
 def _moment(seconds: float, points: Sequence[Point]) -> str:
     """A time as a date, or to the minute where the points are of less than two days."""
-    at, day = EPOCH + timedelta(seconds=seconds), DAY.total_seconds()
-    return (
-        f"{at:%Y-%m-%d}" if points[-1][0] - points[0][0] >= 2 * day or seconds % day == 0 else f"{at:%Y-%m-%d %H:%M}Z"
-    )
+    at, day = datetime.fromtimestamp(seconds, UTC), DAY.total_seconds()
+    dated = points[-1][0] - points[0][0] >= 2 * day or seconds % day == 0
+    return f"{at:%Y-%m-%d}" if dated else f"{at:%Y-%m-%d %H:%M}Z"
 
 
 def _runs(times: Sequence[float], values: Sequence[float], *, log: bool) -> list[list[Point]]:

@@ -68,13 +68,13 @@ def sorted_points(columns: Columns) -> Points:
 
 def cross_section(reader: Reader, series: Series, day: datetime, as_of: datetime | None) -> pd.DataFrame:
     """The last point that each asset has of this metric on one UTC day, given by its midnight: see by_asset."""
-    shift, own_times = _own_times(series)
+    shift = _shift(series)
     try:
         window = Window(day - shift, day - shift + DAY)
     except OverflowError:
         raise BadQuestion(f"no series can have points on {day.date()}: give a date from 2000 on") from None
     rows = reader.rows(*on_day(series.source, series.metric, window, as_of))
-    if own_times:  # a pull has dated a row at midnight so: an observed time comes after it
+    if shift:  # a pull has dated a row at midnight so: an observed time comes after it
         rows.sort(key=lambda row: (row[1] != midnight(row[1]), row[1]))
     return by_asset({row[0]: row for row in rows}.values())
 
@@ -91,14 +91,11 @@ def by_day(points: Points, series: Sequence[Series]) -> Points:
     Where the API gives times of its own, the source says which day a time belongs to: a price seen 20 s before midnight
     is the price of that midnight. There, a live pull has dated its row at midnight: an observed time comes after it.
     """
-    own = [_own_times(each) for each in series]
-    shifts = np.array([shift // MICROSECOND for shift, _ in own], dtype=np.int64)
-    own_times = np.array([are for _, are in own], dtype=bool)
+    shifts = np.array([_shift(each) // MICROSECOND for each in series], dtype=np.int64)
     moved = points.at + shifts[points.series]
     day = moved - moved % DAY_LENGTH
-    if own_times.any():
-        observed = (points.at % DAY_LENGTH != 0) & own_times[points.series]
-        order = np.lexsort((points.at, observed, day, points.series))
+    if shifts.any():  # without a shift, a midnight is the first time of its day anyway
+        order = np.lexsort((points.at, points.at % DAY_LENGTH != 0, day, points.series))
         points, day = points.chosen(order), day[order]
     last = np.ones(len(day), dtype=bool)
     last[:-1] = (day[1:] != day[:-1]) | (points.series[1:] != points.series[:-1])
@@ -129,11 +126,11 @@ def one(points: Points) -> pd.DataFrame:
 
 def long(points: Points, series: Sequence[Series]) -> pd.DataFrame:
     """A row for each point under its time: asset, metric, value; sorted by series and time."""
-    columns = {
-        "asset": pd.Categorical.from_codes(*_codes(points.series, [each.asset for each in series])),
-        "metric": pd.Categorical.from_codes(*_codes(points.series, [each.metric for each in series])),
-    }
-    return pd.DataFrame(columns | {"value": points.value}, index=_index(points.at))
+    columns: dict[str, Any] = {}
+    for name in ("asset", "metric"):
+        codes, texts = pd.factorize(np.array([getattr(each, name) for each in series], dtype=object))
+        columns[name] = pd.Categorical.from_codes(codes[points.series], pd.Index(texts))
+    return pd.DataFrame({**columns, "value": points.value}, index=_index(points.at))
 
 
 def table(rows: Iterable[Sequence[Any]], columns: Mapping[str, Any]) -> pd.DataFrame:
@@ -158,14 +155,11 @@ def described(made: pd.DataFrame, question: Question, asked: Mapping[str, Any]) 
         each = {getattr(series, name) for series in question.series}
         made.attrs[name] = each.pop() if len(each) == 1 else ""  # where columns differ in it
     made.attrs["series"] = "; ".join(map(str, question.series))
-    said = {name: _text(value) for name, value in asked.items() if value is not None}
+    given = {name: value for name, value in asked.items() if value is not None}
+    said = {name: ", ".join(map(str, each)) if isinstance(each, list) else str(each) for name, each in given.items()}
     as_of = question.as_of and question.as_of.isoformat()
     made.attrs |= {"unit": unit_of(question.series), "as_of": as_of, "asked": said}
     return made
-
-
-def _text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _typed(column: "pd.Series[Any]", kind: int) -> "pd.Series[Any]":
@@ -182,12 +176,7 @@ def _index(at: Integers) -> pd.DatetimeIndex:
     return pd.DatetimeIndex((at + EPOCH_1970).view("datetime64[us]"), name=INDEX).tz_localize("UTC")
 
 
-def _codes(numbers: Integers, names: Sequence[str]) -> tuple[npt.NDArray[Any], pd.Index]:
-    codes, categories = pd.factorize(np.array(names, dtype=object))
-    return codes[numbers], pd.Index(categories)
-
-
-def _own_times(series: Series) -> tuple[timedelta, bool]:
-    """What is added to the time of a point to find its day, and whether the API gives times of its own."""
+def _shift(series: Series) -> timedelta:
+    """What is added to the time of a point to find its day."""
     metric = metric_of(series.source, series.metric)
-    return (metric.shift, metric.own_times is not None) if metric else (timedelta(), False)
+    return metric.shift if metric else timedelta()

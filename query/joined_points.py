@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from math import isfinite
+from math import inf, isfinite
 from statistics import median
 
 LONGEST_STEP = 5  # usual steps
@@ -12,14 +12,13 @@ Point = tuple[float, float]  # seconds since 1970, UTC, and a value
 
 def runs(points: Sequence[Point]) -> list[list[Point]]:
     """The points by time, in lists of joined ones; a value that is not finite is left out, and ends a list."""
-    longest = usual_step(points) * LONGEST_STEP
+    longest, before = usual_step(points) * LONGEST_STEP, -inf
     found: list[list[Point]] = []
-    before: float | None = None
     for at, value in points:
         if not isfinite(value):
-            before = None
+            before = -inf
             continue
-        if before is None or at - before > longest:
+        if at - before > longest:
             found.append([])
         found[-1].append((at, value))
         before = at

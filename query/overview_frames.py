@@ -14,7 +14,7 @@ from db.reader import Reader
 from db.session import clock
 from model.errors import BadQuestion
 from model.settings import Settings
-from model.values import DAY, Series, Target, midnight
+from model.values import DAY, Series, midnight
 from pipeline.gaps import in_rhythm
 from pipeline.health import diagnose
 from query.frames import TIME, any_table, table
@@ -64,14 +64,14 @@ def metrics(every: Iterable[StoredSeries]) -> pd.DataFrame:
 
 def coverage(reader: Reader, every: Sequence[StoredSeries], configs: Configs) -> pd.DataFrame:
     """The days of each series ever requested: stored, never requested, empty, lost; and the requested span."""
-    wanted, configured = {each.series for each in every}, _targets(configs)
-    today = midnight(reader.do(clock))
-    rows = []
+    wanted = {each.series for each in every}
+    today, rows = midnight(reader.do(clock)), []
     for name, assets_, metrics_ in _by_source(wanted):
         source = SOURCES.get(name)  # None where its module is gone
         shifts = source.own_times() if source else {}
         maps = reader.do(lambda cursor: series_maps(cursor, name, today, shifts, assets_, metrics_))  # noqa: B023
-        known = {key[1:]: target for key, target in configured.items() if key.source == name}
+        targets = [target for row in configs.get(name, ()) for target in row.targets()]
+        known = {(target.asset, target.metric): target for target in targets}
         sound = in_rhythm(source, maps, known) if source else maps
         rows += [_days(name, each) for each in sound if Series(name, *each[:2]) in wanted]
     days = dict.fromkeys(("days", "never", "empty", "lost"), int)
@@ -135,13 +135,3 @@ def _days(source: str, series: SeriesMap) -> tuple[object, ...]:
     counts = [sum((gap.end - gap.start) // DAY for gap in gaps) for gaps in (series.never, series.empty, series.lost)]
     asked = (series.answered[0].start, series.answered[-1].end - DAY) if series.answered else (None, None)
     return source, series.asset, series.metric, series.days, *counts, *asked
-
-
-def _targets(configs: Configs) -> dict[Series, Target]:
-    """The series that the configs ask for."""
-    return {
-        Series(source, target.asset, target.metric): target
-        for source, rows in configs.items()
-        for row in rows
-        for target in row.targets()
-    }

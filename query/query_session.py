@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from db.reader import Reader
 from db.setup import Database, has_tables, need_schema
 from model.errors import ConfigurationError
 from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, ROOT, Settings
-from query.series_names import Names, SeriesFilter
+from query.series_names import Names
 from sources import SOURCES
 from sources.config import Asset, valid_rows
 
@@ -41,10 +42,10 @@ class QuerySession:
         """The names of what is stored and configured."""
         return Names(self.stored, configs())
 
-    def stored(self, wanted: SeriesFilter) -> list[StoredSeries]:
+    def stored(self, source: str | None = None, *assets_and_metrics: Sequence[str] | None) -> list[StoredSeries]:
         """The series that were ever requested and fit; see db.coverage.stored_series about names of assets."""
-        sources = None if wanted.source is None else [wanted.source]
-        return self.reader().do(lambda cursor: stored_series(cursor, sources, wanted.assets, wanted.metrics))
+        sources = None if source is None else [source]
+        return self.reader().do(lambda cursor: stored_series(cursor, sources, *assets_and_metrics))
 
 
 def configs() -> dict[str, list[Asset]]:

@@ -1,5 +1,6 @@
 """The one road out of the tables: a question names series, SQL answers as columns, at once or in portions."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -7,7 +8,7 @@ from typing import NamedTuple
 
 from db.columns import Columns, copied
 from db.coverage import stored_series
-from db.points import latest, of_series
+from db.points import of_series
 from db.reader import Reader
 from model.values import DAY, Series, Window
 from query.time_arguments import ALWAYS, LATEST
@@ -44,11 +45,6 @@ def answer(reader: Reader, question: Question, most: int | None = None) -> Colum
     if daily:
         window = Window(max(window.start, EARLIEST) - DAY, min(window.end, LATEST - DAY) + DAY)
     return copied(reader, of_series(series, window, as_of, most))
-
-
-def newest(reader: Reader, question: Question) -> Columns:
-    """The newest point of each series that has any, whatever the window."""
-    return copied(reader, latest(question.series, question.as_of))
 
 
 def portions(reader: Reader, question: Question, most: int) -> Iterator[tuple[Question, Columns]]:
@@ -95,12 +91,12 @@ def _pieces(reader: Reader, question: Question, most: int) -> Iterator[tuple[Que
     while start:
         part = question._replace(window=Window(start, question.window.end))
         columns = answer(reader, part, each)
-        counts, lasts = [0] * len(part.series), [0] * len(part.series)
-        for number, at, _ in columns.rows():
+        counts, lasts = Counter[int](), dict[int, int]()
+        for number, at, _ in columns.rows():  # of each series by time
             counts[number] += 1
-            lasts[number] = max(at, lasts[number]) if counts[number] > 1 else at
-        reached = min((last for count, last in zip(counts, lasts, strict=True) if count == each), default=None)
-        if reached is not None and max(lasts) > reached:
+            lasts[number] = at
+        reached = min((last for number, last in lasts.items() if counts[number] == each), default=None)
+        if reached is not None and max(lasts.values()) > reached:
             columns = columns.until(reached)
         if columns.data or start == question.window.start:  # no empty part after the last point
             yield part, columns

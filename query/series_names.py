@@ -1,41 +1,36 @@
 """Finds the series that a person names: it never guesses, and never mixes sources."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from db.coverage import StoredSeries
 from model.errors import BadQuestion
-from model.text import nearest
-from model.values import Series
-from query.unknown_names import NEAREST, some, unknown_asset, unknown_metric
+from model.text import close_names, first_of, nearest
+from model.values import Series, Verb
 from sources import SOURCES
 from sources.config import Asset
 
+SHOWN = 8  # names in a message
+NEAREST = 3
+
 Configs = Mapping[str, Sequence[Asset]]  # the rows of each source
-
-
-class SeriesFilter(NamedTuple):
-    """Which series to load; None stands for all."""
-
-    source: str | None = None
-    assets: tuple[str, ...] | None = None  # in any case
-    metrics: tuple[str, ...] | None = None
+Load = Callable[..., Sequence[StoredSeries]]
 
 
 class Names:
     """The names of the series that `load` finds in the tables, and of those in the configs.
+
+    `load` takes a source, assets in any case, and metrics; each may be left out or None, for all of them.
 
     A name of an asset is its name in the table, or the `entity` that the config has for it, in any case. An exact match
     is preferred, then one that differs in case, then the entity. The methods raise BadQuestion for an unknown name (it
     lists the nearest names) and for a name that may mean several things (it lists all of them).
     """
 
-    def __init__(self, load: Callable[[SeriesFilter], Sequence[StoredSeries]], configs: Configs) -> None:
+    def __init__(self, load: Load, configs: Configs) -> None:
         self._load, self._configs = load, configs
-        self._entities = {
-            (source, row.asset): row.entity for source, rows in configs.items() for row in rows if row.entity
-        }
+        self._entities = {(source, row.asset): row.entity for source, row in self._rows(None) if row.entity}
 
     def source(self, name: str | None) -> str | None:
         """The source of this name, in any case; None for None."""
@@ -43,7 +38,7 @@ class Names:
             return None
         folded, known = _text(name, "source").casefold(), {source.casefold(): source for source in SOURCES}
         if folded not in known:  # the table may have series of a source that has no module any more
-            known |= {each.series.source.casefold(): each.series.source for each in self._load(SeriesFilter())}
+            known |= {each.series.source.casefold(): each.series.source for each in self._load()}
         if folded not in known:
             raise BadQuestion(
                 f"there is no source {name!r}: {nearest(name, known.values(), 'query_data.sources()', NEAREST)}"
@@ -58,14 +53,14 @@ class Names:
         """The series of one metric in one source: of these assets in their order, or of all assets, sorted."""
         source, metric = self.source(source), _text(metric, "metric").upper()
         if assets is None:
-            found = self._having(SeriesFilter(source, None, (metric,)))
+            found = self._having(source, None, [metric])
             if not found:
-                raise unknown_metric(metric, source, self._load(SeriesFilter(source)), self._configs)
+                raise self._unknown_metric(metric, source)
             return _of_one_source(found, metric)
         named = list(dict.fromkeys(_text(asset, "asset") for asset in assets))
         if not named:
             raise BadQuestion("no asset is named: leave assets out for all of them")
-        book = SeriesByName(self._having(self._like(source, named, (metric,))), self._entities)
+        book = SeriesByName(self._having(source, self._like(named), [metric]), self._entities)
         each = [book.find(asset) for asset in named]
         for asset, by_source in zip(named, each, strict=True):
             if not by_source:
@@ -86,7 +81,7 @@ class Names:
         wanted = None if metrics is None else list(dict.fromkeys(_text(each, "metric").upper() for each in metrics))
         if wanted is not None and not wanted:
             raise BadQuestion("no metric is named: leave metrics out for all of them")
-        having = SeriesByName(self._having(self._like(source, [asset], None)), self._entities).find(asset)
+        having = SeriesByName(self._having(source, self._like([asset])), self._entities).find(asset)
         if not having:
             raise self._unknown(asset, None, source)
         fitting = {name: fit for name, found in having.items() if (fit := _with_all(found, wanted or ()))}
@@ -112,7 +107,7 @@ class Names:
             raise BadQuestion(
                 f"no config has the entity {entity!r}: {nearest(entity, known, 'the column of the configs', NEAREST)}"
             )
-        having = self._having(SeriesFilter(None, tuple(asset for _, asset in ours)))
+        having = self._having(None, [asset for _, asset in ours])
         having = [each for each in having if (each.source, each.asset) in ours]
         found = [each for each in having if each.metric in wanted]
         if not found:
@@ -125,16 +120,16 @@ class Names:
     ) -> list[StoredSeries]:
         """All series that were ever requested or that a config has, of these names if given; sorted."""
         source = self.source(source)
-        stored = {each.series: each for each in self._load(SeriesFilter(source))}
-        for series in _configured(self._configs):
-            if source in (None, series.source):
+        stored = {each.series: each for each in self._load(source)}
+        for name, row in self._rows(source):
+            for series in (Series(name, row.asset, each) for each in row.metrics):
                 stored.setdefault(series, StoredSeries(series, 0, answered=False))
         found = sorted(stored.values())
         if asset is not None:
             named = SeriesByName([each.series for each in found], self._entities).find(_text(asset, "asset"))
             if not named:
                 raise self._unknown(asset, None, source)
-            kept = {each for series in named.values() for each in series}
+            kept = set(chain(*named.values()))
             found = [each for each in found if each.series in kept]
         if metric is not None:
             wanted, known = _text(metric, "metric").upper(), {each.series.metric for each in found}
@@ -146,45 +141,76 @@ class Names:
             found = [each for each in found if each.series.metric == wanted]
         return found
 
-    def _like(self, source: str | None, names: Sequence[str], metrics: tuple[str, ...] | None) -> SeriesFilter:
-        """A filter for these names: assets of that name, and assets of that entity."""
+    def _like(self, names: Sequence[str]) -> list[str]:
+        """These names, and the assets of the entities of these names."""
         folded = {name.casefold() for name in names}
-        of_entity = {asset for (_, asset), entity in self._entities.items() if entity.casefold() in folded}
-        return SeriesFilter(source, tuple(of_entity.union(names)), metrics)
+        return [*names, *(asset for (_, asset), entity in self._entities.items() if entity.casefold() in folded)]
 
-    def _having(self, wanted: SeriesFilter) -> list[Series]:
+    def _having(
+        self, source: str | None, assets: Sequence[str] | None, metrics: Sequence[str] | None = None
+    ) -> list[Series]:
         """The series that have points."""
-        return [each.series for each in self._load(wanted) if each.points]
+        return [each.series for each in self._load(source, assets, metrics) if each.points]
+
+    def _rows(self, source: str | None) -> Iterator[tuple[str, Asset]]:
+        """The rows of the config of this source, or of all, each with its source."""
+        return ((name, row) for name, rows in self._configs.items() if source in (None, name) for row in rows)
 
     def _unknown(self, asset: str, metric: str | None, source: str | None) -> BadQuestion:
-        every = self._load(SeriesFilter(source))
+        """Why there is no such asset, or no such metric of it."""
+        every = self._load(source)
+        requested = SeriesByName([each.series for each in every if each.answered], self._entities).find(asset)
+        for name, series in requested.items():
+            if any(each.metric == metric for each in series):
+                return BadQuestion(f"{name} was asked for {metric} of {asset!r}, but has returned no point so far")
+        for name, row in self._rows(source):
+            called = asset.casefold() in (row.asset.casefold(), row.entity.casefold())
+            if called and (metric is None or metric in row.metrics):
+                of = " ".join(filter(None, (row.asset, metric)))
+                return BadQuestion(f"nothing is stored yet of {of}: {_fetch(name, row, metric)}")
         having = SeriesByName([each.series for each in every if each.points], self._entities).find(asset)
-        asked = SeriesByName([each.series for each in every if each.answered], self._entities).find(asset)
-        return unknown_asset(asset, metric, source, having, asked, every, self._configs)
+        if having and metric:
+            has = "; ".join(
+                f"{name} has {some((each.metric for each in found), metric)}" for name, found in having.items()
+            )
+            return BadQuestion(f"{_where(source)} no {metric} of {asset!r}: {has}")
+        known = {each.series.asset for each in every if each.points}
+        known.update(name for _, row in self._rows(source) for name in (row.asset, row.entity) if name)
+        hint = nearest(asset, known, "query_data.assets()", NEAREST)
+        return BadQuestion(f"{_where(source)} no asset {asset!r}: {hint}")
+
+    def _unknown_metric(self, metric: str, source: str | None) -> BadQuestion:
+        """Why there is no such metric."""
+        for name, row in self._rows(source):
+            if metric in row.metrics:
+                return BadQuestion(f"nothing is stored yet of {metric}: {_fetch(name, None, metric)}")
+        known = {each.metric for each in self._having(source, None)}
+        hint = nearest(metric, known, "query_data.metrics()", NEAREST)
+        return BadQuestion(f"{_where(source)} no metric {metric!r}: {hint}")
 
 
 class SeriesByName:
     """Series by the names of their assets: exactly, in any case, and by the entities of (source, asset)."""
 
     def __init__(self, series: Iterable[Series], entities: Mapping[tuple[str, str], str]) -> None:
-        self._ways: tuple[dict[str, list[Series]], ...] = defaultdict(list), defaultdict(list), defaultdict(list)
+        self._ways: tuple[dict[str, dict[str, list[Series]]], ...] = {}, {}, {}
         for each in series:
-            for way, name in zip(self._ways, _names_of(each, entities), strict=True):
-                way[name].append(each)
+            entity = entities.get((each.source, each.asset), "")
+            names = each.asset, each.asset.casefold(), entity.casefold()
+            for way, name in zip(self._ways, names, strict=True):
+                way.setdefault(name, {}).setdefault(each.source, []).append(each)
 
     def find(self, name: str) -> dict[str, list[Series]]:
         """The series of this name by source: in each source those of the first way that finds any."""
-        found: dict[str, list[Series]] = {}
-        for way, called in zip(self._ways, (name, name.casefold(), name.casefold()), strict=True):
-            by_source: dict[str, list[Series]] = defaultdict(list)
-            for each in way.get(called, ()):
-                by_source[each.source].append(each)
-            found = {**by_source, **found}
-        return found
+        exact, any_case, entity = self._ways
+        folded = name.casefold()
+        return entity.get(folded, {}) | any_case.get(folded, {}) | exact.get(name, {})
 
 
-def _names_of(series: Series, entities: Mapping[tuple[str, str], str]) -> tuple[str, str, str]:
-    return series.asset, series.asset.casefold(), entities.get((series.source, series.asset), "").casefold()
+def some(names: Iterable[str], near: str = "") -> str:
+    """A few of these names, those most like `near` first."""
+    known = sorted(set(names))
+    return first_of(list(dict.fromkeys([*close_names(near, known, SHOWN), *known])), SHOWN)
 
 
 def _text(name: object, what: str) -> str:
@@ -224,7 +250,14 @@ def _several(what: str, by_source: Mapping[str, Sequence[Series]]) -> BadQuestio
     return BadQuestion(f"several sources have {what}: {have}: name the source")
 
 
-def _configured(configs: Configs) -> Iterable[Series]:
-    for source, rows in configs.items():
-        for row in rows:
-            yield from (Series(source, row.asset, metric) for metric in row.metrics)
+def _where(source: str | None) -> str:
+    return f"{source} has" if source else "there is"
+
+
+def _fetch(source: str, row: Asset | None, metric: str | None) -> str:
+    """The command that fetches it."""
+    metrics = [metric] if metric else list(row.metrics if row else ())
+    live = all(SOURCES[source].METRICS[each].live_only for each in metrics)
+    only = [f"--asset {row.asset}"] if row else []
+    only += [f"--metric {metric}"] if metric else []
+    return " ".join([f"python main.py {Verb.PULL if live else Verb.BACKFILL} {source}", *only])

@@ -1,13 +1,23 @@
-"""An ending of a question: rows for people and files, the metrics of an asset side by side by time."""
+"""Rows for people and files: the metrics of an asset side by side by time, and rows as CSV, JSON and JSON lines."""
 
-from collections.abc import Iterator
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from math import isfinite
+from typing import TextIO
 
+from db.columns import copied
+from db.points import latest
 from db.reader import Reader
-from query.csv_and_json import Cells
-from query.question import Question, newest, portions, time_of
+from query.question import Question, portions, time_of
 
 POINTS = 50_000  # held at once
+
+Cell = str | float | datetime | None  # times in aware UTC
+Cells = Sequence[Cell]
+Writer = Callable[[TextIO, Sequence[str], Iterable[Cells]], int]  # gives how many rows it has written
 
 
 def side_by_side(reader: Reader, question: Question) -> Iterator[Cells]:
@@ -18,13 +28,10 @@ def side_by_side(reader: Reader, question: Question) -> Iterator[Cells]:
     metrics = question.metrics
     for part, columns in portions(reader, question, POINTS):
         places = [(series.asset, metrics.index(series.metric)) for series in part.series]
-        found: dict[tuple[str, int], list[float | None]] = {}
+        found: dict[tuple[str, int], list[float | None]] = defaultdict(lambda: [None] * len(metrics))
         for number, at, value in columns.rows():
             asset, place = places[number]
-            values = found.get((asset, at))
-            if values is None:
-                values = found[asset, at] = [None] * len(metrics)
-            values[place] = value if value == value else None
+            found[asset, at][place] = value if value == value else None
         for asset, at in sorted(found):
             yield asset, time_of(at), *found[asset, at]
 
@@ -33,5 +40,46 @@ def newest_of_each(reader: Reader, question: Question) -> list[tuple[str, dateti
     """(asset, time, value) of the newest point of each series that has any, in the order of the question."""
     return [
         (question.series[number].asset, time_of(at), value if value == value else None)
-        for number, at, value in sorted(newest(reader, question).rows())
+        for number, at, value in sorted(copied(reader, latest(question.series, question.as_of)).rows())
     ]
+
+
+def iso(at: datetime) -> str:
+    """An aware UTC time in ISO 8601, with Z."""
+    return f"{at.isoformat()[:-6]}Z"
+
+
+def write_csv(out: TextIO, columns: Sequence[str], rows: Iterable[Cells]) -> int:
+    """A header and a line for each row; None is an empty cell. A reader gets the very same floats back."""
+    writer, count = csv.writer(out, lineterminator="\n"), 0
+    writer.writerow(columns)
+    for row in rows:
+        count += 1
+        writer.writerow([iso(cell) if isinstance(cell, datetime) else cell for cell in row])
+    return count
+
+
+def write_json(out: TextIO, columns: Sequence[str], rows: Iterable[Cells]) -> int:
+    """One list of objects, a line for each; None and numbers that are not finite are null."""
+    count = 0
+    for count, row in enumerate(rows, start=1):
+        out.write(f"{'[' if count == 1 else ','}\n {_object(columns, row)}")
+    out.write("\n]\n" if count else "[]\n")
+    return count
+
+
+def write_json_lines(out: TextIO, columns: Sequence[str], rows: Iterable[Cells]) -> int:
+    """One object a line, each a document of its own."""
+    count = 0
+    for row in rows:
+        count += 1
+        out.write(f"{_object(columns, row)}\n")
+    return count
+
+
+def _object(columns: Sequence[str], row: Cells) -> str:
+    cells = [None if isinstance(cell, float) and not isfinite(cell) else cell for cell in row]
+    return json.dumps(dict(zip(columns, cells, strict=True)), default=iso)
+
+
+WRITERS: Mapping[str, Writer] = {"csv": write_csv, "json": write_json, "jsonl": write_json_lines}

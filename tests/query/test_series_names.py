@@ -1,13 +1,14 @@
 """From what a person calls a series to the one that is meant."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from db.coverage import StoredSeries
 from model.errors import BadQuestion
 from model.text import nearest
 from model.values import Series
-from query.series_names import Names, SeriesFilter
-from query.unknown_names import some
+from query.series_names import Names, some
 from sources.config import Asset
 
 STORED = [
@@ -47,15 +48,17 @@ CONFIGS = {
 }
 
 
-def load(wanted: SeriesFilter) -> list[StoredSeries]:
+def load(
+    wanted: str | None = None, assets: Sequence[str] | None = None, metrics: Sequence[str] | None = None
+) -> list[StoredSeries]:
     """As the database does, exactly: more than is wanted may come, and less must not matter."""
-    folded = None if wanted.assets is None else {name.casefold() for name in wanted.assets}
+    folded = None if assets is None else {name.casefold() for name in assets}
     return [
         StoredSeries(Series(source, name, metric), points, answered=True)
         for source, name, metric, points in STORED
-        if wanted.source in (None, source)
+        if wanted in (None, source)
         and (folded is None or name.casefold() in folded)
-        and (wanted.metrics is None or metric in wanted.metrics)
+        and (metrics is None or metric in metrics)
     ]
 
 
@@ -167,7 +170,7 @@ def test_an_entity_is_the_same_thing_in_all_sources() -> None:
 
 def test_an_asset_of_the_same_name_in_another_source_is_no_part_of_an_entity() -> None:
     stored = [StoredSeries(Series(source, "twin", "PRICE"), 9, answered=True) for source in ("artemis", "defillama")]
-    names = Names(lambda _: stored, {"artemis": [asset("twin", "PRICE", "one")], "defillama": []})
+    names = Names(lambda *_: stored, {"artemis": [asset("twin", "PRICE", "one")], "defillama": []})
     assert names.of_entity("one", ["PRICE"]) == [("artemis", "twin", "PRICE")]
 
 
@@ -176,14 +179,14 @@ def test_a_series_that_was_asked_for_in_vain_is_told_from_one_that_was_not() -> 
     told = []
     for each in stored:
         with pytest.raises(BadQuestion) as caught:
-            Names(lambda _, each=each: [each], CONFIGS).one("sol", "DAU")  # type: ignore[misc]
+            Names(lambda *_, each=each: [each], CONFIGS).one("sol", "DAU")
         told.append(str(caught.value))
     assert told[0] == "artemis was asked for DAU of 'sol', but has returned no point so far"
     assert told[1].startswith("nothing is stored yet of sol DAU: python main.py backfill artemis")
 
 
 def test_a_name_that_has_nothing_is_not_suggested_for_itself() -> None:
-    names = Names(lambda _: [StoredSeries(Series("artemis", "sol", "DAU"), 0, answered=False)], {})
+    names = Names(lambda *_: [StoredSeries(Series("artemis", "sol", "DAU"), 0, answered=False)], {})
     with pytest.raises(BadQuestion) as caught:
         names.one("sol", "DAU")
     assert "did you mean" not in str(caught.value)
@@ -191,7 +194,7 @@ def test_a_name_that_has_nothing_is_not_suggested_for_itself() -> None:
 
 def test_the_command_that_fetches_a_metric_is_of_the_source_that_was_named() -> None:
     configs = {name: [asset("x", "TVL", kind="protocol")] for name in ("artemis", "defillama")}
-    names = Names(lambda _: [], configs)
+    names = Names(lambda *_: [], configs)
     with pytest.raises(BadQuestion, match=r"python main\.py backfill defillama --metric TVL"):
         names.many("TVL", None, "defillama")
 
@@ -233,7 +236,7 @@ def test_a_metric_that_one_asset_has_not_is_refused_with_the_asset() -> None:
 
 def test_several_sources_are_told_in_order_whatever_name_each_has_for_it() -> None:
     stored = [StoredSeries(Series(*each, "TVL"), 9, answered=True) for each in (("artemis", "x"), ("defillama", "y"))]
-    names = Names(lambda _: stored, {"artemis": [], "defillama": [asset("y", "TVL", "x", "protocol")]})
+    names = Names(lambda *_: stored, {"artemis": [], "defillama": [asset("y", "TVL", "x", "protocol")]})
     with pytest.raises(BadQuestion) as caught:
         names.one("x", "TVL")
     assert str(caught.value) == "several sources have TVL of 'x': artemis (x), defillama (y): name the source"
@@ -241,7 +244,7 @@ def test_several_sources_are_told_in_order_whatever_name_each_has_for_it() -> No
 
 def test_an_entity_is_suggested_as_an_asset_is_and_an_empty_one_is_not() -> None:
     assert refused("uniswa", "PRICE", "artemis") == "artemis has no asset 'uniswa': did you mean Uniswap or uni?"
-    names = Names(lambda _: [], {"artemis": [asset("sol", "PRICE"), asset("eth", "PRICE", "ether")]})
+    names = Names(lambda *_: [], {"artemis": [asset("sol", "PRICE"), asset("eth", "PRICE", "ether")]})
     for ask, known in (
         (lambda: names.one("zzz", "PRICE"), "eth, ether, sol"),
         (lambda: names.of_entity("zzz", ["X"]), "ether"),
@@ -264,7 +267,7 @@ def test_what_fetches_an_asset_is_a_pull_where_all_that_it_has_exists_only_live(
 ) -> None:
     rows = [asset("both", "FEES FEES_24H", kind="protocol"), asset("Live", "FEES_24H", kind="protocol")]
     with pytest.raises(BadQuestion) as caught:
-        Names(lambda _: [], {"defillama": rows}).of_asset(name)
+        Names(lambda *_: [], {"defillama": rows}).of_asset(name)
     assert str(caught.value).endswith(f": python main.py {command}"), metrics
 
 
