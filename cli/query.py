@@ -37,13 +37,9 @@ def query(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[st
     """Print or write the points of one asset, or of all assets that have the metrics, by time."""
     del settings, scrub
     form = _output_format(arguments)
-<<<<<<< HEAD
-    with _picture(arguments.plot, arguments.out) as picture:
-=======
     if arguments.plot:
         _check_plot(arguments.plot, arguments.out)
-    with ended_by_sigterm(), atomic_write(arguments.plot) if arguments.plot else nullcontext() as picture:
->>>>>>> e
+    with atomic_write(arguments.plot) if arguments.plot else nullcontext() as picture:
         span, as_of = window(arguments.start, arguments.end), instant(arguments.as_of)
         session = QuerySession()
         question = Question(_series(session.names(), arguments), span, as_of)
@@ -69,19 +65,11 @@ def latest(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[s
     """Print or write the newest value of each asset: in a table the greatest first, otherwise by asset."""
     del settings, scrub
     form, as_of = _output_format(arguments), instant(arguments.as_of)
-<<<<<<< HEAD
     session = QuerySession()
     series = sorted(set(session.names().many(arguments.metric, arguments.asset or None, arguments.source)))
-    rows = newest_of_each(session.reader(), Question(series, as_of=as_of))
-    title = f"{series[0].source} {series[0].metric}{_known_at(as_of)}"
-=======
-    with ended_by_sigterm():
-        session = QuerySession()
-        series = sorted(set(session.names().many(arguments.metric, arguments.asset or None, arguments.source)))
-        question = Question(series, as_of=as_of)
-        rows = newest_of_each(session.reader(), question)
+    question = Question(series, as_of=as_of)
+    rows = newest_of_each(session.reader(), question)
     title = _title(question)
->>>>>>> e
     if form == TABLE:
         _show(newest_shown(series[0].metric, rows, as_of or datetime.now(UTC), _screen()), title)
     else:

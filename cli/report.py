@@ -8,10 +8,6 @@ from model.settings import Settings
 from model.text import counted
 from query.report.contents import gather_contents
 from query.report.render import page
-<<<<<<< HEAD
-=======
-from sources import SOURCES
->>>>>>> e
 
 
 def write_report(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
@@ -30,23 +26,3 @@ def write_report(arguments: argparse.Namespace, settings: Settings, scrub: Calla
     summary = f"{series:,} series, {stale:,} stale; {counted(lost, 'day')} lost; {failed}"
     print(scrub(f"{arguments.out}: {summary}; {len(text) / 1024:,.0f} KB"))
     return 0
-<<<<<<< HEAD
-=======
-
-
-def _report(arguments: argparse.Namespace, settings: Settings) -> Report:
-    source = None if arguments.source == "all" else arguments.source
-    session = QuerySession()
-    stored = session.stored(source)
-    if not stored:
-        raise ConfigurationError(f"nothing is stored yet: {fill(settings, source)}")
-    charted = choose(session.names(), source, arguments.asset, arguments.metric)
-    names = [name for name in SOURCES if source in (None, name)]
-    return gather_contents(session.reader(), settings, names, stored, charted)
-
-
-def _summary(report: Report) -> str:
-    series, lost = (sum(getattr(each, name) for each in report.sources) for name in ("series", "lost"))
-    failed = f"{report.lately.failed:,} of {counted(report.lately.runs, 'run')} failed"
-    return f"{series:,} series, {report.total(SeriesState.STALE):,} stale; {counted(lost, 'day')} lost; {failed}"
->>>>>>> e

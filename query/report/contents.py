@@ -22,7 +22,6 @@ from pipeline.health import SourceHealth, configured_targets, diagnose
 from query.query_session import QuerySession, fill
 from query.report.charted_series import charts, choose
 from query.report.coverage_by_month import DaysByMonth, days_of_series, together
-from query.series_names import SeriesFilter
 from sources import SOURCES
 
 SERIES_SHOWN = 10  # of each metric, by month
@@ -41,7 +40,7 @@ def gather_contents(settings: Settings, source: str | None, assets: Sequence[str
     Raises ConfigurationError where nothing is stored, and BadQuestion for a name that has no stored points.
     """
     session, names = QuerySession(), [name for name in SOURCES if source in (None, name)]
-    stored = session.stored(SeriesFilter(source))
+    stored = session.stored(source)
     if not stored:
         raise ConfigurationError(f"nothing is stored yet: {fill(settings, source)}")
     drawn, chosen = choose(session.names(), source, assets, metrics)
