@@ -12,10 +12,11 @@ from typing import Any
 import psycopg2
 
 from db.load import take_turn
-from db.session import fetch, fetch_one, reason, session_for
-from db.setup import Database
-from db.statements import read_statements
+from db.session import session_for
+from db.setup import Database, reason
+from db.statements import fetch, fetch_one, read_statements
 from model.errors import ConfigurationError
+from model.files import atomic_write
 from model.text import printable
 from model.values import Target, Window
 
@@ -46,22 +47,17 @@ def save(database: Database, source: str, again: Sequence[Target], window: Windo
     values = {"source": source, "start": window.start.date(), "end": window.end.date()}
     values |= {"assets": [target.asset for target in again], "metrics": [target.metric for target in again]}
     values |= {"api_ids": [target.id for target in again]}
-    part = file.with_name(f"{file.name}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with session_for(database, f"save {source}", "read") as session, session, session.cursor() as cursor:
-            with part.open("wb") as raw:
-                with gzip.open(raw, "wb", compresslevel=6) as packed:
-                    packed.write(f"{','.join(COLUMNS)}\n".encode())
-                    cursor.execute("SET LOCAL datestyle = 'ISO'")
-                    cursor.copy_expert(cursor.mogrify(SQL["save"], values).decode(), packed)
+        with atomic_write(file) as part, gzip.open(part, "wb", compresslevel=6) as packed:
+            packed.write(f"{','.join(COLUMNS)}\n".encode())
+            with session_for(database, f"save {source}", "read") as session, session, session.cursor() as cursor:
+                cursor.execute("SET LOCAL datestyle = 'ISO'")
+                cursor.copy_expert(cursor.mogrify(SQL["save"], values).decode(), packed)
                 rows: int = cursor.rowcount
-                raw.flush()
-                os.fsync(raw.fileno())
-            part.replace(file)
-            folder = os.open(file.parent, os.O_RDONLY)
-            os.fsync(folder)  # before anything is cleared, so that the file's name survives a power cut
-            os.close(folder)
+        folder = os.open(file.parent, os.O_RDONLY)
+        os.fsync(folder)  # before anything is cleared, so that the file's name survives a power cut
+        os.close(folder)
     except OSError as error:
         raise ConfigurationError(f"{file}: can't be written: {error}") from error
     return rows

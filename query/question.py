@@ -5,10 +5,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import NamedTuple
 
-from db.columns import Columns, copied
 from db.coverage import stored_series
 from db.points import latest, of_series
-from db.reader import Reader
+from db.reader import Columns, Reader
 from model.values import DAY, Series, Window
 from query.time_arguments import ALWAYS, LATEST
 from sources.base import EARLIEST
@@ -43,12 +42,12 @@ def answer(reader: Reader, question: Question, most: int | None = None) -> Colum
     series, window, as_of, daily = question
     if daily:
         window = Window(max(window.start, EARLIEST) - DAY, min(window.end, LATEST - DAY) + DAY)
-    return copied(reader, of_series(series, window, as_of, most))
+    return reader.copy(*of_series(series, window, as_of, most))
 
 
 def newest(reader: Reader, question: Question) -> Columns:
     """The newest point of each series that has any, whatever the window."""
-    return copied(reader, latest(question.series, question.as_of))
+    return reader.copy(*latest(question.series, question.as_of))
 
 
 def portions(reader: Reader, question: Question, most: int) -> Iterator[tuple[Question, Columns]]:
