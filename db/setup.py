@@ -20,7 +20,7 @@ from db.embedded import EmbeddedServer
 from db.statements import Connection, Cursor, fetch, fetch_one, in_transaction, read_statements
 from model.errors import ConfigurationError, DatabaseAway, DatabaseLost
 
-SQL = read_statements("rights.sql")
+SQL = read_statements("setup.sql")
 SCHEMA = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
 MARK = f"crypto-metrics schema {hashlib.sha256(SCHEMA.encode()).hexdigest()[:16]}"  # a comment of the table metrics
 SCHEMA_LOCK = 0x6372_7970  # pg_advisory_xact_lock: one process upgrades at a time
