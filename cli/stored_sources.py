@@ -8,7 +8,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 
 from cli.jobs import names_of
 from cli.process import open_database
-from db.coverage import Name, known_series
+from db.coverage import Name, stored_series
 from db.setup import ensure_schema
 from model.errors import ConfigurationError
 from model.settings import ROOT, Settings
@@ -34,7 +34,7 @@ def each_source(arguments: argparse.Namespace, settings: Settings) -> Iterator[t
         ensure_schema(database)
         with closing(database.connect("read")) as session:
             with session, session.cursor() as cursor:
-                stored = [series for name in names for series in known_series(cursor, name)]
+                stored = [(each.series.asset, each.series.metric) for each in stored_series(cursor, names)]
             if not stored:
                 raise nothing
             has_no = f"{arguments.source} has no" if one else "no source has"

@@ -37,17 +37,48 @@ INSERT INTO pulls (source_name, kind, status, records_count, finished_at)
 SELECT %(source)s, 'fresh', 'success', count(*), now() FROM cleared RETURNING records_count
 
 -- name: stage
+-- The names of the constraints are the messages for lines that break them. The times are texts, because PostgreSQL
+-- reads more than `save` writes, such as 'yesterday' and, without regard to it, a time zone.
 CREATE TEMPORARY TABLE kept (
-    line INTEGER, kind TEXT, source TEXT, asset TEXT, metric_name TEXT, pulled_at TIMESTAMP, value DOUBLE PRECISION,
-    at TIMESTAMP, pull_id INTEGER
+    line INTEGER GENERATED ALWAYS AS IDENTITY,
+    kind TEXT,
+    source TEXT,
+    asset TEXT,
+    metric_name TEXT,
+    pulled_at TEXT,
+    value DOUBLE PRECISION CONSTRAINT "value is not a finite number" CHECK (value > '-Infinity' AND value < 'Infinity'),
+    at TEXT,
+    pull_id INTEGER CONSTRAINT "pull_id is negative" CHECK (pull_id >= 0),
+    CONSTRAINT "table is neither metrics nor revisions" CHECK (kind IS NOT NULL AND kind IN ('metrics', 'revisions')),
+    CONSTRAINT "unknown source (python main.py sources lists the known ones)"
+        CHECK (source IS NOT NULL AND source = ANY(%(known)s::text[])),
+    CONSTRAINT "asset or metric is empty or too long" CHECK (
+        asset IS NOT NULL AND length(asset) BETWEEN 1 AND 100
+        AND metric_name IS NOT NULL AND length(metric_name) BETWEEN 1 AND 200
+    ),
+    CONSTRAINT "pulled_at is not a time such as 2026-01-31 00:00:00" CHECK (
+        pulled_at IS NOT NULL AND pulled_at ~ '^[0-9-]{10} [0-9:]{8}([.][0-9]{1,6})?$'
+        AND isfinite(pulled_at::timestamp)
+    ),
+    CONSTRAINT "at is not a time such as 2026-01-31 00:00:00" CHECK (CASE
+        WHEN at IS NULL THEN kind = 'metrics'
+        ELSE at ~ '^[0-9-]{10} [0-9:]{8}([.][0-9]{1,6})?$' AND isfinite(at::timestamp)
+    END)
 ) ON COMMIT DROP
+
+-- name: fill_stage
+COPY kept (kind, source, asset, metric_name, pulled_at, value, at, pull_id) FROM STDIN (FORMAT csv, HEADER)
+
+-- name: staged_sources
+SELECT DISTINCT source FROM kept ORDER BY source
 
 -- name: restore_metrics
 WITH
 -- the points of the file, one for each key
 fitting AS (
-    SELECT DISTINCT ON (source, asset, metric_name, pulled_at) source, asset, metric_name, pulled_at, value, pull_id,
-        coalesce(at, statement_timestamp() AT TIME ZONE 'UTC') AS at
+    SELECT DISTINCT ON (source, asset, metric_name, pulled_at) source, asset, metric_name,
+        pulled_at::timestamp AS pulled_at, value, pull_id,
+        coalesce(at::timestamp, statement_timestamp() AT TIME ZONE 'UTC') AS at
     FROM kept WHERE kind = 'metrics' ORDER BY source, asset, metric_name, pulled_at, line
 ),
 -- each beside what is stored
@@ -97,8 +128,10 @@ FROM judged
 WITH
 -- the revisions of the file, and those of them that are not stored
 fitting AS (
-    SELECT source, asset, metric_name, pulled_at, value, at AS replaced_at, pull_id, min(line) AS place
-    FROM kept WHERE kind = 'revisions' GROUP BY source, asset, metric_name, pulled_at, value, at, pull_id
+    SELECT source, asset, metric_name, pulled_at::timestamp AS pulled_at, value, at::timestamp AS replaced_at, pull_id,
+        min(line) AS place
+    FROM kept WHERE kind = 'revisions'
+    GROUP BY source, asset, metric_name, pulled_at::timestamp, value, at::timestamp, pull_id
 ),
 back AS MATERIALIZED (
     SELECT * FROM fitting WHERE NOT EXISTS (

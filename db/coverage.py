@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from db.load import take_turn
-from db.session import fetch
-from db.statements import read_statements
+from db.statements import fetch, read_statements
 from model.values import Series, Target, Window
 
 SQL = read_statements("coverage.sql")
@@ -82,11 +81,6 @@ def series_maps(
         SeriesMap(asset, metric, _windows(answered), days, *map(_windows, gaps))
         for asset, metric, answered, days, *gaps in fetch(cursor, SQL["series_maps"], values)
     ]
-
-
-def known_series(cursor: Any, source: str) -> list[Name]:
-    """Every series of a source ever requested."""
-    return [(asset, metric) for asset, metric in fetch(cursor, SQL["known_series"], (source,))]
 
 
 def stored_series(

@@ -34,9 +34,6 @@ FROM (
 ) AS kept
 WHERE coverage.source = %(source)s AND coverage.asset = kept.asset AND metric_name = kept.metric
 
--- name: known_series
-SELECT asset, metric_name FROM coverage WHERE source = %s
-
 -- name: stored_series
 SELECT source, asset, metric_name, row_count, NOT isempty(answered) FROM coverage
 WHERE (%(sources)s::text[] IS NULL OR source = ANY(%(sources)s))

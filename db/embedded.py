@@ -33,13 +33,10 @@ log = logging.getLogger(__name__)
 NAME = "metrics"  # the database, its superuser and the stem of socket directories
 PORT = 5432  # part of the socket's file name; nothing listens on TCP
 SOCKET = f".s.PGSQL.{PORT}"
-SOCKET_PATH_BYTES = 103  # sun_path on macOS; Linux has 107
 ANSWER_SECONDS = 60  # for a server that runs but does not answer
-SHUTDOWN_SECONDS = 60
 GATE_SECONDS = 10  # how long a process that leaves waits for the gate
 POLL_SECONDS = 0.02
-LOG_BYTES = 1_000_000
-READY, REFUSING, ABSENT = 0, 1, -1  # the first two are exit codes of pg_isready, as is 2: no answer
+READY, REFUSING, SILENT, ABSENT = range(4)  # what the server does: takes sessions, refuses them, hangs, does not run
 SETTINGS = {
     "listen_addresses": "",
     "port": str(PORT),
@@ -114,16 +111,27 @@ class EmbeddedServer:
             log.debug("others still hold the embedded database in %s", self.directory)
             return
         with last:
-            self._stop(gate)
+            # pg_ctl uses the pid file. If the server does not answer, another process may have that pid by now.
+            if self._state() not in (READY, REFUSING):
+                return
+            self._account.reach(self._programs[0] / "postgres", self._data)
+            # pg_ctl inherits the gate: if we are killed, no process attaches to a server that is about to stop.
+            pg_ctl = (self._programs[0] / "pg_ctl", "stop", "-m", "fast", "-w", "-t", "60")
+            result = self._account.run(*pg_ctl, data=self._data, gate=gate)
+            if result.returncode:
+                log.warning("PostgreSQL in %s did not stop: %s", self.directory, complaint(result.stdout))
+            elif self._sockets != self._data:
+                shutil.rmtree(self._sockets)
 
     def _start_or_attach(self, gate: FileIO) -> None:
         began = time.monotonic()
-        while (state := self._state()) != READY or not self._connects():
+        while (state := self._state()) != READY:
             # The processes of a killed server end a little later than it, and two servers must not share the files.
             pids = _server_processes(self._data)
             if state == ABSENT and not pids and self._start(gate):
                 continue
-            if time.monotonic() - began > (START_SECONDS if state == REFUSING else ANSWER_SECONDS):
+            soon = re.search("starting up|shutting down|recovery", self._refusal)
+            if time.monotonic() - began > (START_SECONDS if soon else ANSWER_SECONDS):
                 remedy = self._refusal or f"end its processes ({', '.join(map(str, pids)) or 'none found'})"
                 raise ConfigurationError(
                     f"the embedded database in {self.directory} does not answer: {remedy}, {REMEDY}"
@@ -137,18 +145,15 @@ class EmbeddedServer:
             refusal = probe.connect_ex(os.fsencode(self._sockets / SOCKET))
         if refusal in (errno.ECONNREFUSED, errno.ENOENT):
             return ABSENT
-        place = ("-h", self._sockets, "-p", str(PORT), "-U", NAME, "-d", NAME)
-        return run(self._programs[0] / "pg_isready", "-q", "-t", "3", *place).returncode
-
-    def _connects(self) -> bool:
         try:
-            connection = psycopg2.connect(self.dsn)
-        except psycopg2.OperationalError as error:  # the server is stopping, or has too many clients
-            self._refusal = " ".join(str(error).split())
-            return False
-        self.version = str(connection.get_parameter_status("server_version")).split()[0]
-        connection.close()
-        return True
+            session = psycopg2.connect(self.dsn, connect_timeout=3)
+        except psycopg2.OperationalError as error:  # what a server itself says begins with FATAL
+            said = " ".join(str(error).split())
+            self._refusal = said if "FATAL" in said else ""
+            return REFUSING if self._refusal else SILENT
+        self.version = str(session.get_parameter_status("server_version")).split()[0]
+        session.close()
+        return READY
 
     def _start(self, gate: FileIO) -> bool:
         """Start a server; False while another one is still stopping or starting."""
@@ -160,7 +165,7 @@ class EmbeddedServer:
         for stale in (self._data / "postmaster.pid", *self._sockets.glob(f"{SOCKET}*")):
             stale.unlink(missing_ok=True)
         server_log = self._data / "server.log"
-        if server_log.exists() and server_log.stat().st_size > LOG_BYTES:
+        if server_log.exists() and server_log.stat().st_size > 1_000_000:
             server_log.replace(self._data / "server.log.1")
         logged_before = server_log.stat().st_size if server_log.exists() else 0
         settings = {**SETTINGS, "unix_socket_directories": str(self._sockets)}
@@ -228,21 +233,6 @@ class EmbeddedServer:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != self._account.uid or found.st_mode & 0o077:
             raise ConfigurationError(f"{self._sockets} is not private to uid {self._account.uid}: remove it")
 
-    def _stop(self, gate: FileIO) -> None:
-        # pg_ctl uses the pid file. If the server does not answer, another process may have that pid by now.
-        if self._state() not in (READY, REFUSING):
-            return
-        pg_ctl = self._programs[0] / "pg_ctl"
-        self._account.reach(self._programs[0] / "postgres", self._data)
-        # pg_ctl inherits the gate: if we are killed, no process attaches to a server that is about to stop.
-        result = self._account.run(
-            pg_ctl, "stop", "-m", "fast", "-w", "-t", str(SHUTDOWN_SECONDS), data=self._data, gate=gate
-        )
-        if result.returncode:
-            log.warning("PostgreSQL in %s did not stop: %s", self.directory, complaint(result.stdout))
-        elif self._sockets != self._data:
-            shutil.rmtree(self._sockets)
-
 
 def _lock(path: Path, mode: int, seconds: float) -> FileIO:
     """Open a file and flock it until it is closed; raises TimeoutError."""
@@ -264,8 +254,9 @@ def _lock(path: Path, mode: int, seconds: float) -> FileIO:
 
 
 def _socket_directory(data: Path, uid: int) -> Path:
-    # In a DSN and in unix_socket_directories, characters such as commas and quotes have a meaning.
-    if len(os.fsencode(data / SOCKET)) <= SOCKET_PATH_BYTES and re.fullmatch(r"[\w /.+=:~-]+", _text(data)):
+    # The path of a socket has 103 bytes at most on macOS, and 107 on Linux. In a DSN and in unix_socket_directories,
+    # characters such as commas and quotes have a meaning.
+    if len(os.fsencode(data / SOCKET)) <= 103 and re.fullmatch(r"[\w /.+=:~-]+", _text(data)):
         return data
     digest = hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
     return Path(f"/tmp/{NAME}-{uid}-{digest}")  # noqa: S108 - its owner is checked, and $TMPDIR may be long

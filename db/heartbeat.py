@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from db import pulls
-from db.session import KeptSession, fetch_one, in_transaction
+from db.session import KeptSession
 from db.setup import Database
-from db.statements import read_statements
+from db.statements import fetch_one, in_transaction, read_statements
 
 T = TypeVar("T")
 

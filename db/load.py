@@ -9,10 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
-from db.session import fetch_one
-from db.statements import filled_in, read_statements
+from db.statements import Connection, fetch_one, filled_in, read_statements
 from model.values import Answered, DataPoint, Verb
 
 LOAD_LOCKS = 0x6372_7973  # the first key of the advisory locks of loads
@@ -58,7 +56,11 @@ class Load:
         names = sorted(answers.keys() | {(point.asset, point.metric) for point in points})
         numbers = {name: number for number, name in enumerate(names, start=1)}
         asked = [(numbers[each.asset, each.metric], each.days) for each in answered if each.days]
-        self._rows = _encode(points, numbers)
+        self._rows = bytearray(HEADER)  # of the stage, in PostgreSQL's binary COPY format
+        for place, point in enumerate(points):
+            at = round((point.at.timestamp() - EPOCH) * 1_000_000)
+            self._rows += ROW.pack(4, 4, numbers[point.asset, point.metric], 4, place, 8, at, 8, point.value)
+        self._rows += TRAILER
         self._values: dict[str, Any] = {
             "source": source,
             "assets": [asset for asset, _ in names],
@@ -92,13 +94,3 @@ class Load:
             points, new, changed, differing, withdrawn = fetch_one(cursor, statement, values)
         kept = differing if self._verb is Verb.BACKFILL else 0
         return Counts(new, changed, points - new - changed - kept, kept, withdrawn)
-
-
-def _encode(points: Sequence[DataPoint], numbers: dict[tuple[str, str], int]) -> bytearray:
-    """The points as rows of the stage in PostgreSQL's binary COPY format."""
-    rows, pack = bytearray(HEADER), ROW.pack
-    for place, point in enumerate(points):
-        at = round((point.at.timestamp() - EPOCH) * 1_000_000)
-        rows += pack(4, 4, numbers[point.asset, point.metric], 4, place, 8, at, 8, point.value)
-    rows += TRAILER
-    return rows

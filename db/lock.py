@@ -6,13 +6,10 @@ import zlib
 from datetime import datetime
 from typing import NamedTuple
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
-from psycopg2.extensions import cursor as Cursor  # noqa: N812
-
 from db.heartbeat import Beat
-from db.session import alive, fetch, fetch_one, plain_errors, session_name
-from db.setup import Database
-from db.statements import read_statements
+from db.session import plain_errors
+from db.setup import Database, alive, session_name
+from db.statements import Connection, Cursor, fetch, fetch_one, read_statements
 from model.errors import DatabaseLost, RunRefused, SchedulerRefused
 
 SQL = read_statements("lock.sql")
@@ -79,25 +76,22 @@ class SessionLock:
             self._session.autocommit = True
             with plain_errors(self._session, self._database), self._session.cursor() as cursor:
                 former, self._pid = self._pid, self._session.info.backend_pid
-                self._wait_for_lock(self._session, cursor, former)
-
-    def _wait_for_lock(self, session: Connection, cursor: Cursor, former: int) -> None:
-        """Take the lock; wait while only our own lost session holds it, whose end the server has yet to notice."""
-        deadline = time.monotonic() + RELEASE_SECONDS
-        while fetch_one(cursor, SQL["try_lock"], lock_keys(self._place)) != (True,):
-            holders = fetch(cursor, SQL["holder"], lock_keys(self._place))
-            late = time.monotonic() > deadline
-            if not holders and not late:  # it was released since the attempt
-                continue
-            pid, name, since = holders[0] if holders else (0, "another session", "just now")
-            if pid != former or late:
-                session.close()
-                refused = SchedulerRefused if self._place == SCHEDULER else RunRefused
-                raise refused(f"another {self._place} is running: {name}, since {since}")
-            if self._stop.is_set():
-                session.close()
-                raise DatabaseLost(f"{self._database} still holds our lost session, and the program is to stop")
-            self._stop.wait(RELEASE_PAUSE)
+                deadline = time.monotonic() + RELEASE_SECONDS
+                while fetch_one(cursor, SQL["try_lock"], lock_keys(self._place)) != (True,):
+                    holders = fetch(cursor, SQL["holder"], lock_keys(self._place))
+                    late = time.monotonic() > deadline
+                    if not holders and not late:  # it was released since the attempt
+                        continue
+                    pid, name, since = holders[0] if holders else (0, "another session", "just now")
+                    if pid != former or late:
+                        self._session.close()
+                        refused = SchedulerRefused if self._place == SCHEDULER else RunRefused
+                        raise refused(f"another {self._place} is running: {name}, since {since}")
+                    # Our own lost session still holds it: the server has yet to notice its end.
+                    if self._stop.is_set():
+                        self._session.close()
+                        raise DatabaseLost(f"{self._database} still holds our lost session, and the program is to stop")
+                    self._stop.wait(RELEASE_PAUSE)
 
     def close(self) -> None:
         """Give the place up at once, by an unlock; the server might see the end of the session only later."""

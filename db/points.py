@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from db.session import fetch
-from db.statements import filled_in, read_statements
+from db.statements import fetch, filled_in, read_statements
 from model.values import Series, Window
 
 SQL = read_statements("points.sql")

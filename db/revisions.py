@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from db.session import fetch
-from db.statements import filled_in, read_statements
+from db.statements import fetch, filled_in, read_statements
 
 SQL = read_statements("revisions.sql")
 BY_SERIES = filled_in(SQL["by_series"], revisions=SQL["revisions"])

@@ -1,20 +1,45 @@
-"""Which database is used, and its schema."""
+"""Which database is used, how a session on it is opened, its schema, and the rights that a role has.
+
+Every session is in UTC. It gives and takes aware UTC times, while the tables hold naive ones.
+"""
 
 import hashlib
+import os
+import re
+import socket
 import threading
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
-from psycopg2.extensions import parse_dsn
+from psycopg2.extensions import PYDATETIME, new_type, parse_dsn, register_type
 
 from db.embedded import EmbeddedServer
-from db.session import alive, in_transaction, is_away, open_session, reason
+from db.statements import Connection, Cursor, fetch, fetch_one, in_transaction, read_statements
 from model.errors import ConfigurationError, DatabaseAway, DatabaseLost
 
-SCHEMA = Path(__file__).with_name("schema.sql")
+SQL = read_statements("setup.sql")
+SCHEMA = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
+MARK = f"crypto-metrics schema {hashlib.sha256(SCHEMA.encode()).hexdigest()[:16]}"  # a comment of the table metrics
 SCHEMA_LOCK = 0x6372_7970  # pg_advisory_xact_lock: one process upgrades at a time
+OLDEST = 14  # the first PostgreSQL with multiranges
+TIMESTAMP = 1114  # PostgreSQL's oid of the type
+# jit: the planner's costs of a load make it compile the statement, which takes longer than running it. The keepalives
+# of the server end the session, and with it the locks, of a host that has crashed.
+SETTINGS = """
+SET TIME ZONE 'UTC'; SET jit = off; SET default_transaction_isolation = 'read committed'; SET idle_session_timeout = 0;
+SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3
+"""
+CONNECT: dict[str, Any] = {  # libpq parameters, unless the URL has them
+    "client_encoding": "UTF8",
+    "connect_timeout": 10,  # seconds, as are the next two, which notice a server that has vanished
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # milliseconds; while data is under way no keepalives are sent
+}
 
 
 class Database:
@@ -46,16 +71,24 @@ class Database:
         return f"{part('dbname') or part('user') or 'the default database'} on {host}:{part('port') or 5432}"
 
     def connect(self, purpose: str) -> Connection:
-        """A session of db.session.
+        """A session with our settings; its application_name says what it is for.
 
         Raises DatabaseAway if no server answers, ConfigurationError if the server refuses it or is too old.
         """
+        name = session_name(purpose, os.getpid(), socket.gethostname())
         try:
-            return open_session(self, self._parts, purpose)
+            session: Connection = psycopg2.connect(**{**CONNECT, **self._parts, "application_name": name})
+            if (version := session.server_version // 10_000) < OLDEST:
+                session.close()
+                raise ConfigurationError(f"{self} is PostgreSQL {version}: {OLDEST} or newer is needed")
+            register_type(new_type((TIMESTAMP,), "UTC_TIMESTAMP", _aware), session)
+            with session, session.cursor() as cursor:
+                cursor.execute(SETTINGS)
         except psycopg2.Error as error:
-            kind = DatabaseAway if is_away(error) else ConfigurationError
+            kind = DatabaseAway if _is_away(error) else ConfigurationError
             remedy = "run python main.py setup" if self._server else "check DATABASE_URL and that the server runs"
             raise kind(f"{self}: {reason(error)}: {remedy}") from None
+        return session
 
     def reopen(self) -> None:
         """Start the embedded server again if it has died; does nothing for another server. Thread-safe."""
@@ -70,22 +103,60 @@ class Database:
             self._server.release()
 
 
+def session_name(purpose: str, pid: int, host: str) -> str:
+    """The application_name of a process's session, cut to the length that PostgreSQL keeps."""
+    return f"crypto-metrics {purpose} {pid}@{host}"[:63]
+
+
+def _aware(text: str | bytes | None, cursor: Cursor) -> datetime | None:
+    at: datetime | None = PYDATETIME(text, cursor)
+    return at and at.replace(tzinfo=UTC)
+
+
+def _is_away(error: psycopg2.Error) -> bool:
+    """Whether a failed connection means that no server runs there, or none that takes sessions now.
+
+    Before there is a session, errors have no code. But what a server itself says begins with FATAL.
+    """
+    text = reason(error)
+    passing = re.search("starting up|shutting down|recovery|too many clients|connection slots", text)
+    return isinstance(error, psycopg2.OperationalError) and ("FATAL" not in text or passing is not None)
+
+
+def reason(error: psycopg2.Error) -> str:
+    """The first line of what the server said; if the error came from leaving a lost session, of the error before."""
+    first = error.__context__ if isinstance(error.__context__, psycopg2.Error) else error
+    return (str(first).strip().splitlines() or [type(first).__name__])[0]
+
+
+def alive(session: Connection) -> bool:
+    """Whether a session that is in no transaction answers; if not, it is closed.
+
+    Only a question shows it: psycopg2 reports a crash of the server as an error of a statement, and leaves `closed`.
+    """
+    try:
+        session.cursor().execute("SELECT")
+        session.rollback()
+    except psycopg2.Error:
+        session.close()
+        return False
+    return True
+
+
 def ensure_schema(database: Database, *, always: bool = False) -> bool:
     """Create or upgrade the tables if they are not as in schema.sql; True if anything was run.
 
     Safe to call from several processes at once. `always` runs it even if it was run before. Raises ConfigurationError
     if the database does not allow it, DatabaseLost if it goes away.
     """
-    text = SCHEMA.read_text(encoding="utf-8")
-    mark = _wanted_mark()
     with closing(database.connect("setup")) as session:
         try:
             with session, session.cursor() as cursor:
-                if not always and _mark(cursor) == mark:
+                if not always and _is_marked(cursor):
                     return False
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
-                cursor.execute(text)
-                cursor.execute("COMMENT ON TABLE metrics IS %s", (mark,))
+                cursor.execute(SCHEMA)
+                cursor.execute("COMMENT ON TABLE metrics IS %s", (MARK,))
         except psycopg2.Error as error:
             if alive(session):
                 raise ConfigurationError(f"{database}: the tables can't be created: {reason(error)}") from None
@@ -93,16 +164,16 @@ def ensure_schema(database: Database, *, always: bool = False) -> bool:
     return True
 
 
-def has_tables(cursor: psycopg2.extensions.cursor) -> bool:
+def has_tables(cursor: Cursor) -> bool:
     """Whether the database has tables of this project, of any version."""
-    cursor.execute("SELECT to_regclass('pulls') IS NOT NULL AND to_regclass('metrics') IS NOT NULL")
-    return cursor.fetchone() == (True,)
+    both = "SELECT to_regclass('pulls') IS NOT NULL AND to_regclass('metrics') IS NOT NULL"
+    return fetch_one(cursor, both) == (True,)
 
 
 def has_schema(database: Database) -> bool:
     """Whether the tables are those of this version."""
     with closing(database.connect("check schema")) as session:
-        return in_transaction(session, _mark) == _wanted_mark()
+        return in_transaction(session, _is_marked)
 
 
 def need_schema(database: Database) -> None:
@@ -111,11 +182,23 @@ def need_schema(database: Database) -> None:
         raise ConfigurationError("the tables are of another version: python main.py setup")
 
 
-def _wanted_mark() -> str:
-    return f"crypto-metrics schema {hashlib.sha256(SCHEMA.read_bytes()).hexdigest()[:16]}"
+def _is_marked(cursor: Cursor) -> bool:
+    mark = "SELECT obj_description(to_regclass('metrics'), 'pg_class') WHERE to_regclass('pulls') IS NOT NULL"
+    return fetch(cursor, mark) == [(MARK,)]
 
 
-def _mark(cursor: psycopg2.extensions.cursor) -> str | None:
-    cursor.execute("SELECT obj_description(to_regclass('metrics'), 'pg_class') WHERE to_regclass('pulls') IS NOT NULL")
-    row = cursor.fetchone()
-    return row[0] if row else None
+class Rights(NamedTuple):
+    """The role of a session, and what it may do."""
+
+    server: str  # its version
+    role: str
+    read_only: bool  # no writes at all are allowed, by the server, the database or the role
+    may_create: bool  # tables, which `setup` does
+    may_stage: bool  # temporary tables, which each load does
+    denied: list[str]  # such as "INSERT on metrics"
+
+
+def rights(cursor: Any) -> Rights:
+    """What the role may do."""
+    denied = [privilege for (privilege,) in fetch(cursor, SQL["denied"])]
+    return Rights._make([*fetch_one(cursor, SQL["role"]), denied])

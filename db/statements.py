@@ -1,12 +1,19 @@
-"""SQL files: each statement of a file stands below a line `-- name: its_name`.
+"""SQL files and the rows of a statement. In an SQL file each statement stands below a line `-- name: its_name`.
 
 Two shorthands of these files are written out here: day_of(time, shift) is the day that a point belongs to, as in
 model.values.day_of, and days_in(multirange) is the number of days in a DATEMULTIRANGE.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
+import psycopg2
+
+T = TypeVar("T")
+Connection = psycopg2.extensions.connection
+Cursor = psycopg2.extensions.cursor
 SHORTHANDS = {
     r"day_of\(([^(),]+), ([^(),]+)\)": r"(\1 + \2)::date",
     r"days_in\(([^()]+)\)": r"(SELECT coalesce(sum(upper(part) - lower(part)), 0) FROM unnest(\1) AS part)",
@@ -28,3 +35,22 @@ def filled_in(statement: str, **parts: str) -> str:
     for name, part in parts.items():
         statement = statement.replace(f"{{{name}}}", part)
     return statement
+
+
+def in_transaction(session: Connection, work: Callable[[Cursor], T]) -> T:
+    """Do some work with a cursor in a transaction of its own."""
+    with session, session.cursor() as cursor:
+        return work(cursor)
+
+
+def fetch(cursor: Any, statement: str, values: Any = None) -> list[tuple[Any, ...]]:
+    """All rows of a statement."""
+    cursor.execute(statement, values)
+    found: list[tuple[Any, ...]] = cursor.fetchall()
+    return found
+
+
+def fetch_one(cursor: Any, statement: str, values: Any = None) -> tuple[Any, ...]:
+    """The row of a statement that always gives exactly one."""
+    (row,) = fetch(cursor, statement, values)
+    return row

@@ -6,12 +6,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
-
 from db import coverage, pulls
 from db.load import Counts, Load
-from db.session import KeptSession, fetch_one, in_transaction
+from db.session import KeptSession
 from db.setup import Database
+from db.statements import Connection, fetch_one, in_transaction
 from model.values import Answered, DataPoint, Target, Verb, Window
 
 log = logging.getLogger(__name__)
@@ -84,7 +83,8 @@ class Store:
     def end_run(self, pull_id: int, end: pulls.RunEnd) -> None:
         """Complete the run's row, and renew the planner's statistics if the table has doubled since the last time."""
         self._do(lambda cursor: pulls.end_run(cursor, pull_id, end))
-        self._do(_renew_statistics)
+        if self._do(lambda cursor: fetch_one(cursor, HAS_DOUBLED)) == (True,):
+            self._do(lambda cursor: cursor.execute("ANALYZE metrics"))
 
     def load(self, points: Sequence[DataPoint], answered: Sequence[Answered] = ()) -> Counts:
         """Store points and what was answered in one transaction, by the conflict rule of the run's verb.
@@ -104,8 +104,3 @@ class Store:
 
     def _do(self, work: Callable[[Any], T]) -> T:
         return self._kept.do(lambda session: in_transaction(session, work))
-
-
-def _renew_statistics(cursor: Any) -> None:
-    if fetch_one(cursor, HAS_DOUBLED) == (True,):
-        cursor.execute("ANALYZE metrics")

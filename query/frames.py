@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from db.columns import ROW_BYTES, SERIES_AT, TIME_AT, VALUE_AT, Columns
 from db.points import on_day
-from db.reader import Reader, Table
+from db.reader import ROW_BYTES, SERIES_AT, TIME_AT, VALUE_AT, Columns, Reader, Table
 from model.errors import BadQuestion
 from model.values import DAY, Series, Window, midnight
 from query.question import EPOCH, MICROSECOND, Question, answer

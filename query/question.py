@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import NamedTuple
 
-from db.columns import Columns, copied
 from db.coverage import stored_series
 from db.points import of_series
-from db.reader import Reader
+from db.reader import Columns, Reader
 from model.values import DAY, Series, Window
 from query.time_arguments import ALWAYS, LATEST
 from sources.base import EARLIEST
@@ -44,7 +43,7 @@ def answer(reader: Reader, question: Question, most: int | None = None) -> Colum
     series, window, as_of, daily = question
     if daily:
         window = Window(max(window.start, EARLIEST) - DAY, min(window.end, LATEST - DAY) + DAY)
-    return copied(reader, of_series(series, window, as_of, most))
+    return reader.copy(*of_series(series, window, as_of, most))
 
 
 def portions(reader: Reader, question: Question, most: int) -> Iterator[tuple[Question, Columns]]:

@@ -8,7 +8,6 @@ from datetime import datetime
 from math import isfinite
 from typing import TextIO
 
-from db.columns import copied
 from db.points import latest
 from db.reader import Reader
 from query.question import Question, portions, time_of
@@ -40,7 +39,7 @@ def newest_of_each(reader: Reader, question: Question) -> list[tuple[str, dateti
     """(asset, time, value) of the newest point of each series that has any, in the order of the question."""
     return [
         (question.series[number].asset, time_of(at), value if value == value else None)
-        for number, at, value in sorted(copied(reader, latest(question.series, question.as_of)).rows())
+        for number, at, value in sorted(reader.copy(*latest(question.series, question.as_of)).rows())
     ]
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from cli.process import ask_database
-from db.coverage import Name, known_series
+from db.coverage import Name, stored_series
 from db.points import Age, ages
 from db.setup import Database
 from model.settings import ROOT, Settings
@@ -82,7 +82,8 @@ class CheckContext:
             every = (target for row in rows for target in row.targets())
             targets = [target for target in every if source.can_ask(target.metric, with_key=with_key)]
             series = [(target.asset, target.metric) for target in targets]
-            found[name] = SourceRecords(targets, ages(cursor, name, series), frozenset(known_series(cursor, name)))
+            requested = frozenset((each.series.asset, each.series.metric) for each in stored_series(cursor, [name]))
+            found[name] = SourceRecords(targets, ages(cursor, name, series), requested)
         return found
 
 

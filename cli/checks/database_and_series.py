@@ -7,8 +7,7 @@ from enum import Enum
 from cli.checks.area import Area, CheckContext, Finding, Severity, SourceRecords, few
 from cli.process import ask_database, open_database
 from db.coverage import Name
-from db.rights import Rights, rights
-from db.setup import has_schema, has_tables
+from db.setup import Rights, has_schema, has_tables, rights
 from model.settings import EMBEDDED_DIRECTORY
 from model.values import Rhythm, Target, Verb
 from pipeline.freshness import QUARTER_REPORTED_AFTER

@@ -8,7 +8,6 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
 from db import points as ask
-from db.columns import copied
 from db.reader import Reader
 from db.setup import Database
 from db.store import Store
@@ -87,7 +86,7 @@ def test_most_limits_the_points_of_each_series(reader: Reader, instants: list[da
 def test_a_copy_says_the_same_as_rows(reader: Reader, instants: list[datetime | None]) -> None:
     for as_of in instants:
         question = ask.of_series(WANTED, ALWAYS, as_of)
-        found = sorted(copied(reader, question).rows())
+        found = sorted(reader.copy(*question).rows())
         assert [(NAMES[number], time_of(at), value) for number, at, value in found] == answer(reader, question)
 
 
@@ -96,7 +95,7 @@ def test_a_time_before_1970_and_one_of_microseconds_is_exact(reader: Reader, row
     for at in times:
         rows("INSERT INTO metrics (source, asset, metric_name, pulled_at, value) VALUES ('x', 'a', 'M', %s, 'NaN')", at)
     question = ask.of_series([Series("x", "a", "M")], Window(times[0], times[1] + DAY))
-    assert [time_of(at) for _, at, _ in copied(reader, question).rows()] == times
+    assert [time_of(at) for _, at, _ in reader.copy(*question).rows()] == times
 
 
 def test_what_another_source_has_loaded_makes_nothing_known(

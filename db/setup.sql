@@ -1,4 +1,4 @@
--- Statements of db/rights.py.
+-- Statements of db/setup.py.
 
 -- name: role
 SELECT current_setting('server_version'), current_user, current_setting('transaction_read_only') = 'on',
