@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
+from model.text import nearest
 from model.values import Verb
 from sources import SOURCES
 from sources.base import BaseSource
@@ -160,7 +161,16 @@ def _add_discover(commands: Commands) -> None:
 
 
 def _add_source(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
-    parser.add_argument("source", nargs="?" if optional else None, default="all", choices=[*SOURCES, "all"])
+    names = f"{', '.join(SOURCES)} or all"
+    nargs = "?" if optional else None
+    parser.add_argument("source", nargs=nargs, default="all", type=_source, metavar="SOURCE", help=names)
+
+
+def _source(text: str) -> str:
+    known = (*SOURCES, "all")
+    if text not in known:
+        raise argparse.ArgumentTypeError(f"unknown source {text!r}: {nearest(text, known)}")
+    return text
 
 
 def _add_names(parser: argparse.ArgumentParser, what: str = "only ") -> None:

@@ -35,8 +35,8 @@ UNUSED = "host=/nowhere"  # a database that a command fails on as soon as it ope
     [
         ("main.py", "the following arguments are required: COMMAND"),
         ("main.py pul", "'pul' (choose from 'pull', 'backfill', 'settle', 'sources', 'gaps',"),
-        ("main.py pull", "the following arguments are required: source"),
-        ("main.py pull defilama", "argument source: invalid choice: 'defilama' (choose from "),
+        ("main.py pull", "the following arguments are required: SOURCE"),
+        ("main.py pull defilama", "unknown source 'defilama': did you mean defillama?"),
         ("main.py pull defillama --start 2024-01-01", "unrecognized arguments: --start 2024-01-01"),
         ("main.py pull artemis --asset slo", "error: artemis_config.csv has no asset 'slo': did you mean sol?"),
         ("main.py pull artemis --metric PRISE", "artemis_config.csv has no metric 'PRISE': did you mean PRICE?"),

@@ -206,7 +206,7 @@ def test_a_look_by_another_config_goes_by_its_rhythms_its_series_and_its_name(
         ("gaps --asset slo", "did you mean sol"),
         ("gaps --config x.csv", "error: --config goes with one source: name it in place of 'all'\n"),
         ("gaps artemis --config absent.csv", "error: absent.csv: there is no such config file\n"),
-        ("gaps artmis", "argument source: invalid choice: 'artmis' (choose from "),
+        ("gaps artmis", "unknown source 'artmis': did you mean artemis?"),
         ("backfill artemis --retry-empty", "error: --retry-empty goes with --gaps alone: write --gaps --retry-empty\n"),
         ("backfill artemis --full --retry-empty", "error: --retry-empty goes with --gaps alone: write"),
         ("backfill artemis --full --gaps", "argument --gaps: not allowed with argument --full"),

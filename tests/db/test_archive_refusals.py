@@ -55,6 +55,7 @@ NOISE = packed(*(GOOD.replace("solana", str(random.Random(number).random())) for
         (packed(header="asset,value"), ":1: the header is 'asset,value' instead of table,source,asset,"),
         (packed(GOOD + ",more"), ":3: extra data after last expected column in"),
         (packed("metrics,defillama"), ':3: missing data for column "asset" in "metrics,defillama"'),
+        (packed("\\.", GOOD), ":3: remove this line: a fresh start does not write it"),
         (packed('"'), ":4: unterminated CSV quoted field"),
         (packed("\udcff"), ':3: invalid byte sequence for encoding "UTF8": 0xff'),
         (changed(0, "pulls"), ':3: table is neither metrics nor revisions in "pulls,defillama'),
