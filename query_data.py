@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 from model.errors import BadQuestion
 from model.settings import Settings
 from model.values import midnight
+from query.csv_and_json import newest_of_each
 from query.query_session import QuerySession, configs
 from query.question import Question, portions
-from query.table_rows import newest_of_each
 from query.time_arguments import instant, window
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import psycopg2
 import query_data as q
 from benchmarks.filled_tables import SOURCE, filled
 from model.settings import DATABASE_URL
+from query.csv_and_json import newest_of_each
 from query.query_session import QuerySession
 from query.question import Question
-from query.table_rows import newest_of_each
 
 ROUNDS = 5
 METRICS = 5  # an asset

@@ -17,10 +17,10 @@ from model.errors import ConfigurationError
 from model.files import atomic_write
 from model.settings import Settings
 from model.values import Series
+from query.csv_and_json import WRITERS, Cells, newest_of_each, side_by_side
 from query.query_session import QuerySession
 from query.question import Question
 from query.series_names import Names
-from query.table_rows import WRITERS, Cells, newest_of_each, side_by_side
 from query.time_arguments import instant, window
 from sources import unit_of
 

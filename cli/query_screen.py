@@ -9,7 +9,7 @@ from typing import NamedTuple
 from cli.table_text import number, table_lines
 from cli.terminal_chart import ROWS, chart, sparkline
 from model.text import span
-from query.table_rows import Cells
+from query.csv_and_json import Cells
 
 FEWEST_ROWS = 5  # of a table, however small the screen is
 SMALLEST = (40, 18)  # columns and lines of a screen; on a smaller one a chart is one line

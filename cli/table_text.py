@@ -9,7 +9,7 @@ from math import floor, isfinite, log10
 
 from model.text import printable
 from model.values import midnight
-from query.table_rows import Cell, Cells
+from query.csv_and_json import Cell, Cells
 
 DIGITS = 6  # significant ones of a number
 SMALLEST, LARGEST = 1e-6, 1e15  # smaller and larger numbers are written with an exponent

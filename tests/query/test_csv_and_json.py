@@ -6,9 +6,8 @@ import pytest
 
 from db.reader import Reader
 from model.values import Series, Verb
-from query import table_rows
+from query.csv_and_json import Cells, side_by_side
 from query.question import Question
-from query.table_rows import Cells, side_by_side
 from tests.tables import Opener, point
 
 METRICS = ["TVL", "FEES"]
