@@ -6,6 +6,7 @@ import pytest
 
 from db.reader import Reader
 from model.values import Series, Verb
+from query import csv_and_json
 from query.csv_and_json import Cells, side_by_side
 from query.question import Question
 from tests.tables import Opener, point
@@ -31,7 +32,7 @@ def stored(open_store: Opener) -> list[Cells]:
 def test_rows_are_the_same_however_few_points_are_held_at_once(
     held: int, reader: Reader, stored: list[Cells], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table_rows, "POINTS", held)
+    monkeypatch.setattr(csv_and_json, "POINTS", held)
     assert list(side_by_side(reader, Question(GROUPS))) == stored
     for asset in ASSETS:
         group = [each for each in GROUPS if each.asset == asset]
