@@ -20,7 +20,7 @@ from model.values import DAY, Window, midnight
 from pipeline.gaps import SourceGaps, in_rhythm
 from sources import SOURCES
 
-NAMES_SHOWN = 5  # in a command that repairs gaps; with more names, the command repairs all gaps
+NAMES_IN_COMMAND = 5  # in a command that repairs gaps; with more names, the command repairs all gaps
 GAPS_SHOWN = 6  # of one series and reason
 REASONS = {
     "never": "never requested",
@@ -127,7 +127,7 @@ def _remedies(gaps: SourceGaps, today: datetime) -> Iterator[str]:
         command = f"{backfill} --full{start(min(series.lost[0].start for series in lost))}"
         for kind in ("asset", "metric"):
             names = sorted({getattr(series, kind) for series in lost})
-            if len(names) <= NAMES_SHOWN:
+            if len(names) <= NAMES_IN_COMMAND:
                 command += "".join(f" --{kind} {shlex.quote(each)}" for each in names)
         yield f"  to fetch again what was lost: {command}"
 

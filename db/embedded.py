@@ -37,7 +37,7 @@ ANSWER_SECONDS = 60  # for a server that runs but does not answer
 GATE_SECONDS = 10  # how long a process that leaves waits for the gate
 POLL_SECONDS = 0.02
 READY, REFUSING, SILENT, ABSENT = range(4)  # what the server does: takes sessions, refuses them, hangs, does not run
-SETTINGS = {
+SERVER_SETTINGS = {
     "listen_addresses": "",
     "port": str(PORT),
     "unix_socket_permissions": "0700",
@@ -168,7 +168,7 @@ class EmbeddedServer:
         if server_log.exists() and server_log.stat().st_size > 1_000_000:
             server_log.replace(self._data / "server.log.1")
         logged_before = server_log.stat().st_size if server_log.exists() else 0
-        settings = {**SETTINGS, "unix_socket_directories": str(self._sockets)}
+        settings = {**SERVER_SETTINGS, "unix_socket_directories": str(self._sockets)}
         options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
         # pg_ctl puts its paths into a shell command, in double quotes: so ours come as PGDATA and a relative log.
         pg_ctl = (programs / "pg_ctl", "start", "-w", "-t", str(START_SECONDS), "-l", "server.log")

@@ -14,7 +14,7 @@ from db.statements import Connection, fetch_one, filled_in, read_statements
 from model.values import Answered, DataPoint, Verb
 
 LOAD_LOCKS = 0x6372_7973  # the first key of the advisory locks of loads
-EPOCH = datetime(2000, 1, 1, tzinfo=UTC).timestamp()  # PostgreSQL's own zero of time
+COPY_EPOCH = datetime(2000, 1, 1, tzinfo=UTC).timestamp()  # PostgreSQL's own zero of time
 HEADER, ROW, TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), struct.Struct("!hiiiiiqid"), struct.pack("!h", -1)
 
 SQL = read_statements("load.sql")
@@ -58,7 +58,7 @@ class Load:
         asked = [(numbers[each.asset, each.metric], each.days) for each in answered if each.days]
         self._rows = bytearray(HEADER)  # of the stage, in PostgreSQL's binary COPY format
         for place, point in enumerate(points):
-            at = round((point.at.timestamp() - EPOCH) * 1_000_000)
+            at = round((point.at.timestamp() - COPY_EPOCH) * 1_000_000)
             self._rows += ROW.pack(4, 4, numbers[point.asset, point.metric], 4, place, 8, at, 8, point.value)
         self._rows += TRAILER
         self._values: dict[str, Any] = {

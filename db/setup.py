@@ -28,7 +28,7 @@ OLDEST = 14  # the first PostgreSQL with multiranges
 TIMESTAMP = 1114  # PostgreSQL's oid of the type
 # jit: the planner's costs of a load make it compile the statement, which takes longer than running it. The keepalives
 # of the server end the session, and with it the locks, of a host that has crashed.
-SETTINGS = """
+SESSION_SETTINGS = """
 SET TIME ZONE 'UTC'; SET jit = off; SET default_transaction_isolation = 'read committed'; SET idle_session_timeout = 0;
 SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3
 """
@@ -83,7 +83,7 @@ class Database:
                 raise ConfigurationError(f"{self} is PostgreSQL {version}: {OLDEST} or newer is needed")
             register_type(new_type((TIMESTAMP,), "UTC_TIMESTAMP", _aware), session)
             with session, session.cursor() as cursor:
-                cursor.execute(SETTINGS)
+                cursor.execute(SESSION_SETTINGS)
         except psycopg2.Error as error:
             kind = DatabaseAway if _is_away(error) else ConfigurationError
             remedy = "run python main.py setup" if self._server else "check DATABASE_URL and that the server runs"

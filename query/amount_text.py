@@ -3,7 +3,7 @@
 import math
 
 SCALES = ((1e12, "T"), (1e9, "bn"), (1e6, "M"), (1e3, "K"))
-MARKS = {"USD": ("$", ""), "%": ("", "%"), "": ("", "")}  # units that are written at the number
+UNIT_MARKS = {"USD": ("$", ""), "%": ("", "%"), "": ("", "")}  # units that are written at the number
 MOST_WRITTEN_OUT = 1e18  # larger values are written with an exponent
 MOST_DIGITS = 12  # after the point
 ROUNDING = 1e-12  # of a value: how far arithmetic may miss it
@@ -21,6 +21,6 @@ def amount(value: float, unit: str = "", within: float = 0.0) -> str:
     text = f"{scaled:g}" if digits is None else f"{scaled:,.{digits}f}"
     if size >= MOST_WRITTEN_OUT:
         text, letter = f"{size:.3g}", ""
-    before, after = MARKS.get(unit, ("", ""))
+    before, after = UNIT_MARKS.get(unit, ("", ""))
     sign = "\N{MINUS SIGN}" if value < 0 and text != "0" else ""
     return f"{sign}{before}{text}{letter}{after}"

@@ -15,7 +15,7 @@ from model.values import DAY, Series, Window, midnight
 from query.question import EPOCH, MICROSECOND, Question, answer
 from sources import metric_of, unit_of
 
-ROW = np.dtype(
+COPY_ROW = np.dtype(
     {
         "names": ["series", "at", "value"],
         "formats": [">i4", ">i8", ">f8"],
@@ -58,7 +58,7 @@ def points(reader: Reader, question: Question) -> Points:
 
 def sorted_points(columns: Columns) -> Points:
     """The same points as arrays, sorted by series and time."""
-    rows = np.frombuffer(columns.data, ROW)
+    rows = np.frombuffer(columns.data, COPY_ROW)
     points = Points(rows["series"].astype(np.int64), rows["at"].astype(np.int64), rows["value"].astype(np.float64))
     if np.any(points.series[1:] < points.series[:-1]):  # nearly always they are sorted, but SQL promises no order
         return points.chosen(np.argsort(points.series, kind="stable"))

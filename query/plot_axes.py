@@ -10,7 +10,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.text import Text
 from matplotlib.ticker import Formatter, LogLocator, MaxNLocator, NullFormatter
 
-from query.amount_text import MARKS, amount
+from query.amount_text import UNIT_MARKS, amount
 
 TICKS, STEPS = 6, (1, 2, 2.5, 5, 10)
 
@@ -83,7 +83,7 @@ def scale_axes(axes: Axes, amounts: Amounts, unit: str, *, log: bool) -> None:
     axes.yaxis.set_major_locator(LogTicks() if log else MaxNLocator(TICKS, steps=STEPS))
     axes.yaxis.set_major_formatter(amounts)
     amounts.unit = unit
-    amounts.write(axes.yaxis.label, "" if unit in MARKS else unit)
+    amounts.write(axes.yaxis.label, "" if unit in UNIT_MARKS else unit)
     axes.xaxis.label.set(fontsize="small", color="#595959")
     axes.grid(visible=True, color="#E6E6E6", linewidth=0.6)
     axes.set_axisbelow(True)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from db.coverage import SeriesMap
 from model.values import DAY, Window
 
-MARKS = {"lost": "!", "never": "?", "empty": "\u2013"}  # the worst first
+GAP_MARKS = {"lost": "!", "never": "?", "empty": "\u2013"}  # the worst first
 SHADES = ((1.0, "c4"), (0.9, "c3"), (0.5, "c2"), (0.0, "c1"))  # the least share of days that are there
 
 
@@ -102,6 +102,6 @@ def _cell(days: Days) -> tuple[str, str]:
     """The text in the cell of a month, and its shade."""
     if not days.expected:
         return "", ""
-    mark = next((mark for kind, mark in MARKS.items() if getattr(days, kind)), "")
+    mark = next((mark for kind, mark in GAP_MARKS.items() if getattr(days, kind)), "")
     shade = next(shade for least, shade in SHADES if days.there >= least * days.expected) if days.there else ""
     return f"{days.share}{mark}", shade
