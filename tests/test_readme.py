@@ -13,6 +13,7 @@ from tests.commands import copy_tree
 from tests.fake_api import FakeApi
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TEXTS = "".join(file.read_text(encoding="utf-8") for file in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
 INSTALLING = [line for line in COMMANDS if "pip install" in line]
 RUNNING = [line for line in COMMANDS if "pip install" not in line]
@@ -73,9 +74,9 @@ def test_the_first_line_does_everything_in_a_fresh_clone(line: str, tmp_path: Pa
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("word", sorted(set(re.findall(r"`((?:[\w.]+/)*[\w.]+\.(?:py|csv|txt))`", README))))
-def test_a_file_that_readme_names_exists(word: str) -> None:
-    assert (ROOT / word).is_file()
+@pytest.mark.parametrize("word", sorted(set(re.findall(r"`((?:[\w.]+/)*[\w.]+\.(?:py|csv|txt|sql))`", TEXTS))))
+def test_a_file_that_readme_or_a_document_names_exists(word: str) -> None:
+    assert (ROOT / word.replace("NAME", "artemis")).is_file()  # NAME stands for that of a source
 
 
 def test_the_lines_that_install_the_service_make_all_that_its_unit_names() -> None:
