@@ -100,9 +100,11 @@ def _stage(cursor: Any, file: Path, known: Collection[str]) -> None:
     try:
         with gzip.open(file) as lines:
             header = lines.readline().decode(errors="replace").rstrip("\r\n")
+            quoted = False
             for number, line in enumerate(lines, start=2):  # to the end, so that an incomplete file is noticed
-                if line.rstrip() == rb"\.":  # PostgreSQL before 18 takes it as the end of the data
+                if not quoted and line.rstrip() == rb"\.":  # PostgreSQL before 18 takes it as the end of the data
                     raise ConfigurationError(f"{file}:{number}: remove this line: a fresh start does not write it")
+                quoted ^= line.count(b'"') % 2 == 1
             if header != ",".join(COLUMNS):
                 raise ConfigurationError(f"{file}:1: the header is {header[:80]!r} instead of {','.join(COLUMNS)}")
             lines.seek(0)
