@@ -70,7 +70,7 @@ sys.exit(scheduler.main(parser=scheduler_parser()))
 """
 LINE = re.compile(r"(\S+ \S+)Z (?:INFO|WARNING) (\w+ (?:pull|backfill|settle)): (.*; \d+\.\d s.*)")
 FIRST_RUNS = sorted(f"{name} {verb}" for name in SOURCES for verb in (Verb.PULL, Verb.BACKFILL))
-STOP = 6  # seconds, of the five in which a scheduler ends
+STOP = 20  # seconds; a scheduler ends within five where the machine has time for it
 OURS = "SELECT FROM pg_stat_activity WHERE application_name LIKE 'crypto-metrics %%' AND datname = current_database()"
 TWICE = """
 SELECT source_name, slot, count(*) FROM pulls WHERE kind = 'pull' AND status <> 'error'
