@@ -78,7 +78,7 @@ def _add_run(parser: argparse.ArgumentParser, verb: Verb) -> None:
     _add_names(parser)
     _add_config(parser)
     dry_run = "show the calls and how long they take; send nothing"
-    add("--dry-run", action="store_const", dest="command", const="cli.pull_backfill_settle:show_plans", help=dry_run)
+    add("--dry-run", action="store_const", dest="command", const="cli.dry_run:show_plans", help=dry_run)
     if verb is Verb.SETTLE:
         days = f"closed days to request again (default: {BaseSource.SETTLE_DAYS})"
         add("--days", type=int, metavar="N", help=days)
