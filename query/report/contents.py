@@ -51,7 +51,7 @@ def gather_contents(settings: Settings, source: str | None, assets: Sequence[str
     def gather(cursor: Any) -> Contents:
         health = diagnose(cursor, settings, names)
         held = [run.scheduled for each in health.sources for run in each.runs if run.running]
-        running = under_way(cursor, [(duty.source, duty.verb.value) for duty in held])
+        running = under_way(cursor, [(each.source, each.verb.value) for each in held])
         return {
             "at": now,
             "database": str(reader),
