@@ -28,8 +28,6 @@ def main(argv: Sequence[str] | None = None, parser: ArgumentParser | None = None
     `parser` is that of main.py unless another script gives its own.
     """
     parsed = (parser or arguments.parser()).parse_args(argv)
-    # SIGTERM ends as Ctrl-C does: temporary files are removed, and an embedded server is released
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if sys.stdout is None:  # the caller has closed it
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process lives
     if isinstance(sys.stdout, TextIOWrapper):
@@ -39,7 +37,11 @@ def main(argv: Sequence[str] | None = None, parser: ArgumentParser | None = None
         settings = Settings.read()
         scrubber = Scrubber(secrets_of(settings), PERSON)
         log_to("stderr", scrubber)
-        exit_code: int = resolve_name(parsed.command)(parsed, settings, scrubber.scrub)
+        command = resolve_name(parsed.command)
+        # SIGTERM ends as Ctrl-C does: temporary files are removed, and an embedded server is released. Not during the
+        # imports: they can lose the exception that the signal raises, and there is nothing to tidy up yet
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        exit_code: int = command(parsed, settings, scrubber.scrub)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output has closed it, as `head` does
         _discard_output()

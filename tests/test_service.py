@@ -16,7 +16,7 @@ from cli.process import SHUTDOWN_SECONDS
 from model.errors import ConfigurationError, PipelineError, SchedulerRefused
 from model.settings import EMBEDDED_DIRECTORY, PACE_DIRECTORY, ROOT
 from pipeline.scheduler import CHECK_SECONDS
-from tests.commands import copy_tree, environment, run
+from tests.commands import copy_tree, environment, run_process
 from tests.fake_api import FakeApi
 
 UNIT = ROOT / "deploy" / "crypto-metrics.service"
@@ -133,7 +133,7 @@ def test_commands_write_to_no_other_place(tmp_path: Path) -> None:
         env = environment("", api)
         del env[PACE_DIRECTORY]
         for line in ("main.py pull defillama", "main.py fresh defillama --yes"):
-            done = run(line, env=env, root=root, cwd=tmp_path)
+            done = run_process(line, env=env, root=root, cwd=tmp_path)
             assert done.returncode == 0, done.stderr
     written = {found.split("/")[0] for found in entries(root) - before}
     assert {f"{one('WorkingDirectory')}/{name}" for name in written} == set(one("ReadWritePaths").split())

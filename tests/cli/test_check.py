@@ -12,7 +12,7 @@ import pytest
 from db.setup import Database
 from db.store import Store
 from model.values import Answered, DataPoint, Window
-from tests.commands import copy_tree, environment, run
+from tests.commands import copy_tree, environment, run_process
 from tests.fake_api import FakeApi
 from tests.fake_api.server import ARTEMIS_KEY
 from tests.tables import BACKFILL, TODAY, Rows, as_role
@@ -43,7 +43,7 @@ def check(
     root: Path, words: str = "", url: str = "", api: FakeApi | None = None, **more: str
 ) -> subprocess.CompletedProcess[str]:
     """The command in a copy of the repository."""
-    done = run(f"main.py check {words}".strip(), env=environment(url, api, **more), root=root)
+    done = run_process(f"main.py check {words}".strip(), env=environment(url, api, **more), root=root)
     assert "Traceback" not in done.stderr
     return done
 
@@ -173,7 +173,7 @@ def test_tables_that_somebody_has_changed_are_shown_with_the_command_that_repair
     areas = found(check(root, "--offline --json", database_url))
     assert expected in str(areas) or "value" in harm  # check reads no values
     for command in ("main.py query sol PRICE", "main.py report --out -"):
-        done = run(command, env=environment(database_url), root=root)
+        done = run_process(command, env=environment(database_url), root=root)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
 

@@ -21,6 +21,7 @@ from tests.commands import (
     copy_tree,
     environment,
     run,
+    run_process,
     start,
     today,
 )
@@ -216,13 +217,13 @@ def test_from_nothing_a_pull_makes_its_own_database_reads_env_and_leaves_no_serv
         lines = [f"{name}={wanted.pop(name)}" for name in list(wanted) if name.endswith(("_API_KEY", "_BASE_URL"))]
         (copy / ".env").write_text("\n".join(lines))
         del wanted["DATABASE_URL"]
-        done = run("main.py pull defillama --metric TVL --asset lido", env=wanted, cwd=Path("/"), root=copy)
+        done = run_process("main.py pull defillama --metric TVL --asset lido", env=wanted, cwd=Path("/"), root=copy)
         assert done.returncode == 0, done.stderr
         assert re.search(r"1 calls, 0 failed; 1 points received: 1 new", done.stdout)
         assert "creating an embedded PostgreSQL" in done.stderr
         assert "database: embedded PostgreSQL 18" in done.stderr
         assert not list(copy.rglob("postmaster.pid"))
-        again = run("main.py pull defillama --metric TVL --asset lido", env=wanted, cwd=Path("/"), root=copy)
+        again = run_process("main.py pull defillama --metric TVL --asset lido", env=wanted, cwd=Path("/"), root=copy)
         assert "1 points received: 0 new, 0 changed, 1 unchanged;" in again.stdout
         assert "making" not in again.stderr
     assert not list(copy.rglob("postmaster.pid"))
@@ -277,6 +278,8 @@ def _read(terminal: int) -> str:
 
 
 def test_an_output_without_unicode_still_gets_its_lines(empty_url: str) -> None:
-    done = run("main.py backfill defillama --dry-run", env=environment(empty_url) | {"PYTHONIOENCODING": "ascii"})
+    done = run_process(
+        "main.py backfill defillama --dry-run", env=environment(empty_url) | {"PYTHONIOENCODING": "ascii"}
+    )
     assert done.returncode == 0, done.stderr
     assert "more of api/protocol/\\u2026" in done.stdout

@@ -34,7 +34,7 @@ from tests.commands import (
     defillama_backfill,
     differences,
     environment,
-    run,
+    run_process,
     start,
     stored,
     today,
@@ -69,7 +69,7 @@ class Home(NamedTuple):
 
     def run(self, line: str, *words: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         """Run main.py of the copy."""
-        return run(f"main.py {line}", *words, env=env, root=self.root, cwd=self.root)
+        return run_process(f"main.py {line}", *words, env=env, root=self.root, cwd=self.root)
 
     def asked(self, line: str, answer: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         """Run main.py of the copy on a terminal, where a question gets this answer."""

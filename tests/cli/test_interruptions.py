@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -143,6 +145,25 @@ def test_sigterm_while_the_embedded_database_is_made_leaves_no_server(tmp_path: 
         assert api.requests == []
     assert (process.returncode, err.splitlines()[-1]) == (1, "interrupted")
     assert not list((tmp_path / "copy").rglob("postmaster.pid"))
+
+
+def test_sigterm_during_the_imports_is_not_lost() -> None:
+    program = """
+import os, signal, sys
+class Interrupting:  # as code that swallows any exception: `except:`, a destructor, a callback of a weak reference
+    def find_spec(name, *_):
+        if name == "cli.gaps":
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            except BaseException:
+                pass
+sys.meta_path.insert(0, Interrupting)
+from cli.run_command import main
+main(["gaps"])
+"""
+    line = [sys.executable, "-c", program]
+    done = subprocess.run(line, cwd=ROOT, env=environment(""), capture_output=True, check=False)  # noqa: S603 - ours
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, b"", b"")
 
 
 def test_a_second_signal_ends_a_run_at_once(tmp_path: Path, database_url: str, session: Connection) -> None:

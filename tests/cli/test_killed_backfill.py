@@ -29,6 +29,7 @@ from tests.commands import (
     differences,
     environment,
     run,
+    run_process,
     series,
     start,
     stored,
@@ -260,7 +261,7 @@ def _holes(form: Form, tmp_path: Path, env: dict[str, str]) -> list[dict[str, ob
     """The series that `main.py gaps` finds fault with, as it must not."""
     copy_tree(tmp_path / "copy")
     write(tmp_path / "copy", form.config).rename(tmp_path / "copy" / SOURCES[form.source].CONFIG)
-    done = run(f"main.py gaps {form.source} --json", env=env, root=tmp_path / "copy")
+    done = run_process(f"main.py gaps {form.source} --json", env=env, root=tmp_path / "copy")
     assert done.returncode == 0, done.stderr
     found: list[dict[str, object]] = json.loads(done.stdout)
     assert {(each["asset"], each["metric"]) for each in found} == {one[:2] for one in series(form.config)}

@@ -13,7 +13,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 
 from db.lock import SessionLock
 from db.setup import Database
-from tests.commands import Rows, answered, environment, run, stored, today, until
+from tests.commands import Rows, answered, environment, run_process, stored, today, until
 from tests.schedulers import (
     FIRST_RUNS,
     SHORT_CHECK,
@@ -129,7 +129,7 @@ def test_a_second_scheduler_names_the_first_and_exits_with_3(home: Home, databas
     with home.api() as api, Running(home, environment(database_url, api)) as scheduler:
         scheduler.begun()
         [(*entered, _, _, _, _)] = rows("TABLE scheduler")
-        second = run("scheduler.py", env=environment(database_url, api), root=home.root, cwd=home.root)
+        second = run_process("scheduler.py", env=environment(database_url, api), root=home.root, cwd=home.root)
         assert second.returncode == 3
         who = f"crypto-metrics scheduler {scheduler.process.pid}@{socket.gethostname()}"[:63]
         (line,) = second.stderr.splitlines()
@@ -235,7 +235,7 @@ def test_a_config_broken_while_it_runs_costs_its_source_alone_until_it_is_correc
 def test_a_pull_by_hand_works_beside_the_scheduler(home: Home, database_url: str, rows: Rows) -> None:
     with home.api() as api, Running(home, environment(database_url, api)) as scheduler:
         scheduler.made()
-        done = run("main.py pull all", env=environment(database_url, api), root=home.root, cwd=home.root)
+        done = run_process("main.py pull all", env=environment(database_url, api), root=home.root, cwd=home.root)
         assert done.returncode == 0, done.stderr
         assert scheduler.stop() == 0
     assert rows("SELECT DISTINCT slot, status FROM pulls WHERE pull_id > 4") == [(None, "success")]

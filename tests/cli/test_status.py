@@ -23,7 +23,7 @@ from db.setup import Database
 from db.store import Store
 from model.values import Verb
 from sources import SOURCES
-from tests.commands import ROOT, SECONDS, copy_tree, environment, run, start, until
+from tests.commands import ROOT, SECONDS, copy_tree, environment, run, run_process, start, until
 from tests.fake_api import FakeApi
 from tests.tables import Rows, as_role, ask, end, point
 
@@ -93,7 +93,7 @@ def watching(url: str, *words: str) -> Iterator[tuple[subprocess.Popen[str], Cal
 
 def test_without_a_database_no_scheduler_is_alive_and_none_is_made(tmp_path: Path) -> None:
     copy_tree(tmp_path / "copy")
-    found = run("main.py status", env=environment(""), root=tmp_path / "copy")
+    found = run_process("main.py status", env=environment(""), root=tmp_path / "copy")
     assert found.returncode == 3
     assert found.stdout.splitlines() == [
         "! scheduler: no scheduler has ever run here",
