@@ -63,7 +63,7 @@ SHORT_REST = "pipeline.scheduler.REFUSED_SECONDS = 0.2"
 PATCHED = """
 import sys
 from datetime import timedelta
-import cli.scheduler, pipeline.due, pipeline.scheduler, scheduler
+import cli.process, cli.scheduler, pipeline.due, pipeline.scheduler, scheduler
 from cli.arguments import scheduler_parser
 {changes}
 sys.exit(scheduler.main(parser=scheduler_parser()))
@@ -264,7 +264,7 @@ class Lanes:
         self.scheduler = Scheduler(
             [ScheduledRun(name, verb, at) for name in SOURCES for verb in (Verb.PULL, Verb.BACKFILL)],
             self.heartbeat, stop, Notify({}), str, check_place=self.place.take,
-            make_job=lambda duty: job_of(duty.source, duty.verb, settings), run=make,
+            make_job=lambda scheduled: job_of(scheduled.source, scheduled.verb, settings), run=make,
         )  # fmt: skip
 
     def look(self) -> None:

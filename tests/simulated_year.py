@@ -22,7 +22,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86_400
 LOOK = 30  # seconds between two looks at what is due, as CHECK_SECONDS
 FULL = {Verb.PULL: 4 * MINUTE, Verb.SETTLE: 20 * MINUTE, Verb.BACKFILL: 20 * MINUTE}  # a longer run is a slow one
 AHEAD = timedelta(minutes=5)  # what TRIES forgives a clock
-DUTIES = [ScheduledRun(name, verb, at) for name, source in SOURCES.items() for verb, at in source.SCHEDULES.items()]
+SCHEDULE = [ScheduledRun(name, verb, at) for name, source in SOURCES.items() for verb, at in source.SCHEDULES.items()]
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class Pull:
     """A row of pulls; and, below the line, what only the simulation knows."""
 
     pull_id: int
-    duty: ScheduledRun  # source_name and kind
+    scheduled: ScheduledRun  # source_name and kind
     slot: datetime
     pulled_at: datetime
     finished_at: datetime | None = None
@@ -112,8 +112,10 @@ class Pulls:
         """Enter a run that begins."""
         self._latest = max(self._latest, row.pulled_at)
         self.rows.append(row)
-        self.of_slot[row.duty, row.slot].append(row)
-        self.first_runs[row.duty.source] = min(row.pulled_at, self.first_runs.get(row.duty.source, row.pulled_at))
+        self.of_slot[row.scheduled, row.slot].append(row)
+        self.first_runs[row.scheduled.source] = min(
+            row.pulled_at, self.first_runs.get(row.scheduled.source, row.pulled_at)
+        )
 
     def history(self, now: datetime, life: Life) -> History:
         """The same as `Heartbeat.history` from the same rows: those dated after now are no longer for any slot."""
@@ -122,12 +124,12 @@ class Pulls:
                 row.ahead |= row.pulled_at > now + AHEAD
             self._latest = max((each.pulled_at for each in self.rows if not each.ahead), default=now)
         attempts = {}
-        for duty in DUTIES:
-            slot = slot_of(duty, now, life.started_at, self.first_runs.get(duty.source))
+        for scheduled in SCHEDULE:
+            slot = slot_of(scheduled, now, life.started_at, self.first_runs.get(scheduled.source))
             if slot is None:
                 continue
-            if rows := [row for row in self.of_slot.get((duty, slot), ()) if not row.ahead]:
-                attempts[duty, slot] = [
+            if rows := [row for row in self.of_slot.get((scheduled, slot), ()) if not row.ahead]:
+                attempts[scheduled, slot] = [
                     Attempt(row.finished_at, row.good, row.pull_id > life.first_pull_id) for row in rows
                 ]
         return History(life.started_at, self.first_runs, attempts)
@@ -199,42 +201,44 @@ class Year:
 
     def _finish(self, row: Pull) -> None:
         row.finished_at, row.status = self.world.clock(row.ended), row.fate
-        del self._lanes[row.duty.lane]
+        del self._lanes[row.scheduled.lane]
         self._look_after(row.ended)
 
     def _look(self, at: int) -> None:
         assert self._life
         now = self.world.clock(at)
         history = self.pulls.history(now, self._life)
-        started = list(self._due(DUTIES, now, history, list(self._lanes)))
-        for duty, slot in started:
-            self._begin(duty, slot, at, now)
+        started = list(self._due(SCHEDULE, now, history, list(self._lanes)))
+        for scheduled, slot in started:
+            self._begin(scheduled, slot, at, now)
         self._next_look = self.world.seconds
         skipped = 0 if started or self._each_look else self._nothing_before(now, history)
         self._look_after(at + max(skipped, 1))
 
     def _nothing_before(self, now: datetime, history: History) -> int:
         """For how many seconds nothing can become due, unless a run ends or the world changes."""
-        moments = [duty.schedule.slot(now) + duty.schedule.every for duty in DUTIES]
+        moments = [scheduled.schedule.slot(now) + scheduled.schedule.every for scheduled in SCHEDULE]
         moments += [
             start for (_, slot), attempts in history.attempts.items() if (start := next_attempt(slot, attempts, now))
         ]
         moments.append(history.started)
         return seconds(min(moment for moment in moments if moment > now) - now)
 
-    def _begin(self, duty: ScheduledRun, slot: datetime, at: int, now: datetime) -> None:
-        row = Pull(len(self.pulls.rows) + 1, duty, slot, now, began=at, life=len(self.lives) - 1)
-        random, full = self._random, FULL[duty.verb]
+    def _begin(self, scheduled: ScheduledRun, slot: datetime, at: int, now: datetime) -> None:
+        row = Pull(len(self.pulls.rows) + 1, scheduled, slot, now, began=at, life=len(self.lives) - 1)
+        random, full = self._random, FULL[scheduled.verb]
         slow = random.random() < 0.01
-        row.ended = at + (_length(random, full, 4 * seconds(duty.schedule.every)) if slow else _length(random, 5, full))
-        outage = first_within(self.world.outages[duty.source], at, row.ended)
+        row.ended = at + (
+            _length(random, full, 4 * seconds(scheduled.schedule.every)) if slow else _length(random, 5, full)
+        )
+        outage = first_within(self.world.outages[scheduled.source], at, row.ended)
         if outage is not None:
             row.fate, row.ended = "error", min(row.ended, max(at, outage) + _length(random, 1, full))
         elif random.random() < 0.1:
             row.fate = "no_data"
         row.slow = row.ended - at > full
         self.pulls.add(row)
-        self._lanes[duty.lane] = row
+        self._lanes[scheduled.lane] = row
 
 
 def seconds(span: timedelta) -> int:

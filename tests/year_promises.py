@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from model.values import Verb
 from pipeline.due import LONGEST_WAIT, ScheduledRun, wait
-from tests.simulated_year import AHEAD, BEGIN, DAY, DUTIES, FULL, LOOK, Pull, Slot, Span, Year, seconds, within
+from tests.simulated_year import AHEAD, BEGIN, DAY, FULL, LOOK, SCHEDULE, Pull, Slot, Span, Year, seconds, within
 
 
 class BrokenPromise(AssertionError):
@@ -18,7 +18,7 @@ class BrokenPromise(AssertionError):
 
 @dataclass(slots=True)
 class Counts:
-    """What became of the slots of all duties in one or more years."""
+    """What became of the slots of all scheduled runs in one or more years."""
 
     slots: int = 0
     done: int = 0  # some of them though nothing demanded it
@@ -41,12 +41,12 @@ def check(year: Year) -> Counts:
     """What became of the slots. Raises BrokenPromise where a promise was broken.
 
     - A slot that could be done is done: see `_demands` and `_judge`.
-    - A run is for the latest slot of its duty at its begin; so, of a backfill, is the start of the process.
+    - A run is for the latest slot of its scheduled run at its begin; so, of a backfill, is the start of the process.
     - No slot has two successful runs, unless the clock jumped back by more than AHEAD after the begin of the first
       and not after that of the second: only then a clock that was ahead can have dated the first.
     - The runs of a lane never overlap, and there is none without a process and a database.
-    - After each time without process or database, and until the next or a jump, a duty has at most one successful
-      run for slots that were there at its end, and all runs for such are for one slot. That it has one is the first
+    - After each time without process or database, and until the next or a jump, a scheduled run has at most one
+      success for slots that were there at its end, and all runs for such are for one slot. That it has one is the first
       promise.
     - In the life of one process, and unless the clock jumped, the k-th failure of a slot is followed by no run for it
       within `wait(k)`. So an hourly slot has 7 tries at most in a life, besides lost ones, and a daily one 99.
@@ -60,8 +60,8 @@ def check(year: Year) -> Counts:
 
 
 def _check_lanes(year: Year) -> None:
-    for lane in {duty.lane for duty in DUTIES}:
-        for row, following in pairwise(row for row in year.pulls.rows if row.duty.lane == lane):
+    for lane in {scheduled.lane for scheduled in SCHEDULE}:
+        for row, following in pairwise(row for row in year.pulls.rows if row.scheduled.lane == lane):
             if following.began < row.ended:
                 raise BrokenPromise(f"two at once in a lane: {row}, {following}")
     for spans in (_gaps(year.processes, year.world.seconds), year.world.away):
@@ -71,8 +71,8 @@ def _check_lanes(year: Year) -> None:
 
 def _check_latest(year: Year) -> None:
     for row in year.pulls.rows:
-        at_start = row.duty.verb is Verb.BACKFILL and row.slot == year.lives[row.life].started_at
-        if row.slot != row.duty.schedule.slot(row.pulled_at) and not at_start:
+        at_start = row.scheduled.verb is Verb.BACKFILL and row.slot == year.lives[row.life].started_at
+        if row.slot != row.scheduled.schedule.slot(row.pulled_at) and not at_start:
             raise BrokenPromise(f"not the latest slot: {row}")
 
 
@@ -95,13 +95,13 @@ def _returns(year: Year) -> Iterator[tuple[int, int]]:
 
 
 def _late_runs(year: Year) -> Iterator[list[Pull]]:
-    """After each return the runs of a duty for slots from before it."""
+    """After each return the runs of a scheduled run for slots from before it."""
     began = [row.began for row in year.pulls.rows]
     for begin, end in _returns(year):
         now = year.world.clock(begin)
         rows = [row for row in year.pulls.rows[bisect_left(began, begin) : bisect_left(began, end)] if row.slot <= now]
-        for duty in DUTIES:
-            yield [row for row in rows if row.duty == duty]
+        for scheduled in SCHEDULE:
+            yield [row for row in rows if row.scheduled == scheduled]
 
 
 def _check_catching_up(year: Year) -> None:
@@ -126,52 +126,52 @@ def _check_waits(year: Year) -> None:
 class Demand(NamedTuple):
     """A slot that had to be done within a span, since the span was long enough for it."""
 
-    duty: ScheduledRun
+    scheduled: ScheduledRun
     slot: datetime
     since: int  # when the slot came, if no clock has jumped since; a run that began before was too early
     begin: int
     end: int
 
 
-def _demands(year: Year, duty: ScheduledRun) -> Iterator[Demand]:
-    """The slots of a duty that could be done.
+def _demands(year: Year, scheduled: ScheduledRun) -> Iterator[Demand]:
+    """The slots of a scheduled run that could be done.
 
-    A time is calm for a duty while there are one process, the database, the API of its source and a clock that does
-    not jump, and while its lane makes no run of more than FULL. A slot has to be done where it lies, or its period
+    A time is calm for a scheduled run while there are one process, the database, the API of its source and a clock that
+    does not jump, and while its lane makes no run of more than FULL. A slot has to be done where it lies, or its period
     goes on, in one calm span for as long as it can take: until the end of the run that was under way, the LONGEST_WAIT
-    after its failure, one run of FULL of each duty of the lane, and a look before each of these runs and one more.
+    after its failure, one run of FULL of each scheduled run of the lane, and a check before each of these and one more.
 
     A settle has no slot before the first run of its source. The slot of a backfill is the start of the process where
     that is later by the clock; where the clock passes the start only within the span, nothing is demanded.
     """
-    runs = sum(other.lane == duty.lane for other in DUTIES)
-    enough = seconds(LONGEST_WAIT) + (runs + 1) * (FULL[duty.verb] + LOOK)
-    rows = [row for row in year.pulls.rows if row.duty.source == duty.source]
+    runs = sum(other.lane == scheduled.lane for other in SCHEDULE)
+    enough = seconds(LONGEST_WAIT) + (runs + 1) * (FULL[scheduled.verb] + LOOK)
+    rows = [row for row in year.pulls.rows if row.scheduled.source == scheduled.source]
     began, first = [row.began for row in rows], list(accumulate((row.pulled_at for row in rows), min))
-    for calm, calm_end in _calm(year, duty):
+    for calm, calm_end in _calm(year, scheduled):
         now = year.world.clock(calm)
         life = year.lives[bisect_right(year.lives, calm, key=lambda life: life.began) - 1]
-        slot = duty.schedule.slot(now)
+        slot = scheduled.schedule.slot(now)
         jump = year.world.jumps[bisect_right(year.world.jumps, (calm, 999 * DAY)) - 1][0]
         while (since := calm + seconds(slot - now)) < calm_end:
-            begin, end = max(calm, since), min(calm_end, since + seconds(duty.schedule.every))
+            begin, end = max(calm, since), min(calm_end, since + seconds(scheduled.schedule.every))
             runs_before = bisect_left(began, begin)
-            nothing = duty.verb is Verb.SETTLE and (not runs_before or slot < first[runs_before - 1])
+            nothing = scheduled.verb is Verb.SETTLE and (not runs_before or slot < first[runs_before - 1])
             if end - begin >= enough and not nothing:
-                passed = duty.verb is Verb.BACKFILL and life.started_at - now
+                passed = scheduled.verb is Verb.BACKFILL and life.started_at - now
                 if passed is False or life.started_at < slot or passed >= timedelta(seconds=end - calm):
-                    yield Demand(duty, slot, since if since > jump else 0, begin, end)
+                    yield Demand(scheduled, slot, since if since > jump else 0, begin, end)
                 elif passed <= timedelta(seconds=begin - calm):
-                    yield Demand(duty, life.started_at, life.began, begin, end)
-            slot += duty.schedule.every
+                    yield Demand(scheduled, life.started_at, life.began, begin, end)
+            slot += scheduled.schedule.every
 
 
-def _calm(year: Year, duty: ScheduledRun) -> list[Span]:
+def _calm(year: Year, scheduled: ScheduledRun) -> list[Span]:
     world = year.world
-    slow = [(row.began, row.ended) for row in year.pulls.rows if row.slow and row.duty.lane == duty.lane]
+    slow = [(row.began, row.ended) for row in year.pulls.rows if row.slow and row.scheduled.lane == scheduled.lane]
     jumps = [(at, at) for at, _ in world.jumps]
     lives = _gaps(year.processes, world.seconds)
-    return _gaps(lives + world.away + world.outages[duty.source] + slow + jumps, world.seconds)
+    return _gaps(lives + world.away + world.outages[scheduled.source] + slow + jumps, world.seconds)
 
 
 def _gaps(spans: Iterable[Span], end: int) -> list[Span]:
@@ -203,8 +203,8 @@ def _judge(year: Year, demand: Demand) -> bool:
 def _check_done(year: Year) -> tuple[set[Slot], set[Slot]]:
     """The slots that had to be done, and those of them that were done too early."""
     demanded, too_early = set(), set()
-    for demand in (each for duty in DUTIES for each in _demands(year, duty)):
-        place = demand.duty, demand.duty.schedule.slot(demand.slot)
+    for demand in (each for scheduled in SCHEDULE for each in _demands(year, scheduled)):
+        place = demand.scheduled, demand.scheduled.schedule.slot(demand.slot)
         demanded.add(place)
         if not _judge(year, demand):
             too_early.add(place)
@@ -213,14 +213,15 @@ def _check_done(year: Year) -> tuple[set[Slot], set[Slot]]:
 
 def _count(year: Year, demanded: set[Slot], too_early: set[Slot]) -> Counts:
     end, slots = year.world.clock(0) + timedelta(seconds=year.world.seconds), set()
-    for duty in DUTIES:
-        first = duty.schedule.slot(BEGIN) + duty.schedule.every
+    for scheduled in SCHEDULE:
+        first = scheduled.schedule.slot(BEGIN) + scheduled.schedule.every
         slots |= {
-            (duty, first + number * duty.schedule.every) for number in range((end - first) // duty.schedule.every + 1)
+            (scheduled, first + number * scheduled.schedule.every)
+            for number in range((end - first) // scheduled.schedule.every + 1)
         }
     rows = year.pulls.rows
-    done = slots & {(row.duty, row.duty.schedule.slot(row.slot)) for row in rows if row.good} - too_early
-    late = {(row.duty, row.slot) for rows in _late_runs(year) for row in rows if row.good}
+    done = slots & {(row.scheduled, row.scheduled.schedule.slot(row.slot)) for row in rows if row.good} - too_early
+    late = {(row.scheduled, row.slot) for rows in _late_runs(year) for row in rows if row.good}
     return Counts(
         slots=len(slots),
         done=len(done),

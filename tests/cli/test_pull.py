@@ -1,11 +1,13 @@
-"""A pull as a process: the whole table is what the API says of today."""
+"""A pull: the whole table is what the API says of today."""
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sources.defillama_metrics import METRICS
+from sources.pace import Pace
 from tests.commands import (
     ARTEMIS,
     DEFILLAMA,
@@ -21,6 +23,7 @@ from tests.commands import (
     write,
 )
 from tests.fake_api import FakeApi
+from tests.paced_processes import closer_than
 
 KEY = {"DEFILLAMA_API_KEY": "a/pro+key"}
 FEW = "\n".join(line for line in DEFILLAMA.splitlines() if line.startswith(("asset,", "uniswap,", "tether,")))
@@ -127,15 +130,20 @@ def _entities(chains: int) -> tuple[str, int]:
 
 @pytest.mark.parametrize("chains", [4, pytest.param(103, marks=pytest.mark.long)])
 def test_many_entities_need_one_call_for_each_kind_of_flow_and_of_each_chain_and_never_pass_the_limit(
-    chains: int, tmp_path: Path, database_url: str, rows: Rows
+    chains: int, tmp_path: Path, database_url: str, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, calls = _entities(chains)
-    file = write(tmp_path, config)
+    file, starts, wait = write(tmp_path, config), list[float](), Pace.wait
+
+    def recorded_wait(*given: Any) -> float:
+        starts.append(wait(*given))
+        return starts[-1]
+
+    monkeypatch.setattr(Pace, "wait", recorded_wait)
     with FakeApi(universe=[file], shipped=False, latency=0.3) as api:
         env = environment(database_url, api, **KEY)
         done = run("main.py pull defillama --config", file, env=env)
         assert (done.returncode, len(api.requests)) == (0, calls), done.stderr
-        assert api.max_in_any_second() <= 14
-        took = max(request.start for request in api.requests) - min(request.start for request in api.requests)
-    assert took < 1.1 * calls * 0.08 + 2
+    assert len(starts) == calls
+    assert closer_than(0.08, starts) == []
     assert differences(stored(rows, "defillama"), defillama_pull(config, today())) == []

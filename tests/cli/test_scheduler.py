@@ -95,7 +95,11 @@ def test_a_kind_of_run_for_which_a_config_has_nothing_is_made_without_a_call(
 
 def test_sigterm_in_a_backfill_stores_and_records_what_was_fetched(home: Home, database_url: str, rows: Rows) -> None:
     home.configure("defillama", PARENTS)
-    with home.api(latency=0.5) as api, Running(home, environment(database_url, api), "--source defillama") as scheduler:
+    patient = ("pipeline.scheduler.LAST_RUNS_SECONDS = 18", "cli.process.SHUTDOWN_SECONDS = 19")
+    with (
+        home.api(latency=0.5) as api,
+        Running(home, environment(database_url, api), "--source defillama", *patient) as scheduler,
+    ):
         until(lambda: sum("api/protocol/" in path for path in answered(api)) >= 5)
         fetched = {path.rpartition("/")[2] for path in answered(api) if "api/protocol/" in path}
         assert scheduler.stop() == 0
@@ -118,9 +122,9 @@ def test_a_stop_waits_for_no_database_that_does_not_answer_and_a_second_signal_f
     session.cursor().execute("LOCK TABLE metrics IN ACCESS EXCLUSIVE MODE")  # so that storing takes for ever
     with home.api() as api, Running(home, environment(database_url, api)) as scheduler:
         until(lambda: len(answered(api)) >= 5)
-        for number in range(signals):
+        for _ in range(signals):
             scheduler.process.terminate()
-            until(lambda: "SIGTERM: storing what has been fetched" in scheduler.complained(), seconds=STOP * number + 2)
+            until(lambda: "SIGTERM: storing what has been fetched" in scheduler.complained(), seconds=STOP)
         assert scheduler.process.wait(STOP) == code
     session.rollback()
 

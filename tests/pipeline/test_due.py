@@ -12,7 +12,7 @@ from db.pulls import disown
 from model.schedule import Schedule, daily, hourly
 from model.values import Verb
 from pipeline.due import Attempt, History, ScheduledRun, due, next_attempt, read_history, slot_of, wait
-from tests.simulated_year import DUTIES, Due, Pulls, simulate
+from tests.simulated_year import SCHEDULE, Due, Pulls, simulate
 from tests.year_promises import BrokenPromise, Counts, check
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ PULL, BACKFILL, SETTLE = (
     ScheduledRun("artemis", verb, daily(0, 5)) for verb in (Verb.PULL, Verb.BACKFILL, Verb.SETTLE)
 )
 HOURLY = ScheduledRun("defillama", Verb.PULL, hourly(5))
-SLOT = datetime(2025, 12, 19, 0, 5, tzinfo=UTC)  # of the daily duties
+SLOT = datetime(2025, 12, 19, 0, 5, tzinfo=UTC)  # of the daily runs
 NOW = datetime(2025, 12, 19, 10, 0, tzinfo=UTC)
 LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -43,12 +43,12 @@ def failed(*ends: datetime) -> list[Attempt]:
 
 
 def due_now(
-    duties: Sequence[ScheduledRun], now: datetime, *tries: Attempt, busy: Sequence[ScheduledRun] = ()
+    schedule: Sequence[ScheduledRun], now: datetime, *tries: Attempt, busy: Sequence[ScheduledRun] = ()
 ) -> list[tuple[ScheduledRun, datetime]]:
-    """What is due of duties with these runs for their latest slots, long after the start and the first runs."""
-    slots = [(duty, duty.schedule.slot(now)) for duty in duties]
-    history = History(LONG_AGO, {duty.source: LONG_AGO for duty in duties}, dict.fromkeys(slots, tries))
-    return list(due(duties, now, history, [duty.lane for duty in busy]))
+    """What is due of a schedule with these runs for their latest slots, long after the start and the first runs."""
+    slots = [(scheduled, scheduled.schedule.slot(now)) for scheduled in schedule]
+    history = History(LONG_AGO, {scheduled.source: LONG_AGO for scheduled in schedule}, dict.fromkeys(slots, tries))
+    return list(due(schedule, now, history, [scheduled.lane for scheduled in busy]))
 
 
 @pytest.mark.parametrize(
@@ -99,18 +99,18 @@ def test_the_wait_counts_from_the_end_of_the_last_failure(failures: int, minutes
     assert due_now([PULL], last + minutes * MINUTE, *tries) == [(PULL, SLOT)]
 
 
-@pytest.mark.parametrize("duty", [PULL, BACKFILL, SETTLE, HOURLY])
-def test_a_slot_that_was_never_tried_is_due_at_once(duty: ScheduledRun) -> None:
-    assert due_now([duty], NOW) == [(duty, duty.schedule.slot(NOW))]
-    assert due_now([duty], duty.schedule.slot(NOW)) == [(duty, duty.schedule.slot(NOW))]
+@pytest.mark.parametrize("scheduled", [PULL, BACKFILL, SETTLE, HOURLY])
+def test_a_slot_that_was_never_tried_is_due_at_once(scheduled: ScheduledRun) -> None:
+    assert due_now([scheduled], NOW) == [(scheduled, scheduled.schedule.slot(NOW))]
+    assert due_now([scheduled], scheduled.schedule.slot(NOW)) == [(scheduled, scheduled.schedule.slot(NOW))]
 
 
-@pytest.mark.parametrize("duty", [PULL, BACKFILL, SETTLE, HOURLY])
+@pytest.mark.parametrize("scheduled", [PULL, BACKFILL, SETTLE, HOURLY])
 @pytest.mark.parametrize("ours", [True, False])
-def test_a_done_slot_is_not_done_again(duty: ScheduledRun, ours: bool) -> None:
-    assert not due_now([duty], NOW, Attempt(at(9, 6), done=True, ours=ours))
-    assert not due_now([duty], NOW, *failed(at(9, 6)), Attempt(at(9, 8), done=True, ours=ours))
-    assert not due_now([duty], NOW, Attempt(at(9, 6), done=True, ours=ours), *failed(at(9, 8)))
+def test_a_done_slot_is_not_done_again(scheduled: ScheduledRun, ours: bool) -> None:
+    assert not due_now([scheduled], NOW, Attempt(at(9, 6), done=True, ours=ours))
+    assert not due_now([scheduled], NOW, *failed(at(9, 6)), Attempt(at(9, 8), done=True, ours=ours))
+    assert not due_now([scheduled], NOW, Attempt(at(9, 6), done=True, ours=ours), *failed(at(9, 8)))
 
 
 def test_a_run_that_was_killed_makes_nothing_wait() -> None:
@@ -224,55 +224,62 @@ def test_the_simulation_reads_pulls_as_the_database_does(session: Connection) ->
     year, pulls = simulate(0, days=10), Pulls()
     with session.cursor() as cursor:
         for each in year.pulls.rows:
-            row = each.duty.source, each.duty.verb.value, each.slot, each.pulled_at, each.finished_at, each.status
+            row = (
+                each.scheduled.source,
+                each.scheduled.verb.value,
+                each.slot,
+                each.pulled_at,
+                each.finished_at,
+                each.status,
+            )
             cursor.execute(INSERT, row)
             pulls.add(replace(each, ahead=False))
             now, life = each.pulled_at, year.lives[each.life]
             expected = pulls.history(now, life)
-            disown(cursor, [duty.source for duty in DUTIES], now)
-            assert read_history(cursor, DUTIES, now, life.started_at, life.first_pull_id) == expected
+            disown(cursor, [scheduled.source for scheduled in SCHEDULE], now)
+            assert read_history(cursor, SCHEDULE, now, life.started_at, life.first_pull_id) == expected
     assert any(each.ahead and each.good for each in pulls.rows)
     assert any(not each.ahead and each.good for each in pulls.rows)
 
 
 def at_midnight_only(
-    duties: Sequence[ScheduledRun], now: datetime, history: History, busy: Collection[tuple[str, bool]]
+    schedule: Sequence[ScheduledRun], now: datetime, history: History, busy: Collection[tuple[str, bool]]
 ) -> Iterator[tuple[ScheduledRun, datetime]]:
-    return due(duties, now, history, busy) if now.hour == 0 else iter(())
+    return due(schedule, now, history, busy) if now.hour == 0 else iter(())
 
 
 def with_tries(change: Callable[[Attempt], Attempt]) -> Due:
     """A rule that reads each run otherwise."""
 
     def broken(
-        duties: Sequence[ScheduledRun], now: datetime, history: History, busy: Collection[tuple[str, bool]]
+        schedule: Sequence[ScheduledRun], now: datetime, history: History, busy: Collection[tuple[str, bool]]
     ) -> Iterator[tuple[ScheduledRun, datetime]]:
         tries = {place: [change(each) for each in tries] for place, tries in history.attempts.items()}
-        return due(duties, now, replace(history, attempts=tries), busy)
+        return due(schedule, now, replace(history, attempts=tries), busy)
 
     return broken
 
 
 def beside_others(
-    duties: Sequence[ScheduledRun], now: datetime, history: History, busy: Collection[tuple[str, bool]]
+    schedule: Sequence[ScheduledRun], now: datetime, history: History, busy: Collection[tuple[str, bool]]
 ) -> Iterator[tuple[ScheduledRun, datetime]]:
     del busy
-    return due(duties, now, history, ())
+    return due(schedule, now, history, ())
 
 
 def missed_slots_too(
-    duties: Sequence[ScheduledRun], now: datetime, history: History, busy: Collection[tuple[str, bool]]
+    schedule: Sequence[ScheduledRun], now: datetime, history: History, busy: Collection[tuple[str, bool]]
 ) -> Iterator[tuple[ScheduledRun, datetime]]:
     """Begins with the slot before the latest."""
-    for duty, slot in due(duties, now, history, busy):
-        yield duty, slot - duty.schedule.every * (now == history.started)
+    for scheduled, slot in due(schedule, now, history, busy):
+        yield scheduled, slot - scheduled.schedule.every * (now == history.started)
 
 
 def before_its_time(
-    duties: Sequence[ScheduledRun], now: datetime, history: History, busy: Collection[tuple[str, bool]]
+    schedule: Sequence[ScheduledRun], now: datetime, history: History, busy: Collection[tuple[str, bool]]
 ) -> Iterator[tuple[ScheduledRun, datetime]]:
-    for duty, slot in due(duties, now, history, busy):
-        yield duty, slot + duty.schedule.every * (now.hour == 12)
+    for scheduled, slot in due(schedule, now, history, busy):
+        yield scheduled, slot + scheduled.schedule.every * (now.hour == 12)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def of(
     make_job: Callable[[ScheduledRun], Job] = lambda _: JOB,
     notify: Notify | None = None,
 ) -> Scheduler:
-    """A scheduler of one duty, whose runs are these."""
+    """A scheduler of one scheduled run, whose runs are these."""
     return Scheduler(
         [DUTY], heartbeat, threading.Event(), notify or Notify({}), lambda text: text.replace("s3cret", "***"),
         check_place=check_place, make_job=make_job, run=run,
