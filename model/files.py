@@ -1,7 +1,6 @@
 """Files that are written completely or not at all."""
 
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ def atomic_write(file: Path) -> Iterator[Path]:
     mode. Raises ConfigurationError if the file can't be written or is read-only.
     """
     place = Path(os.path.realpath(file))
-    part = place.with_name(f".{secrets.token_hex(8)}.part")
+    part = place.with_name(f".{os.urandom(8).hex()}.part")
     try:
         mode = stat.S_IMODE(place.stat().st_mode) if place.exists() else None
         if mode is not None and not place.is_file():

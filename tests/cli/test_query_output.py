@@ -218,7 +218,9 @@ def test_a_command_that_is_killed_leaves_the_file_as_it_was(
         assert list(tmp_path.iterdir()) == [file]
 
 
-@pytest.mark.parametrize(("assets", "line"), [(1, "query asset-1 TVL"), (100, "query all TVL")])
+@pytest.mark.parametrize(
+    ("assets", "line"), [(100, "query all TVL"), pytest.param(1, "query asset-1 TVL", marks=pytest.mark.long)]
+)
 def test_however_large_an_answer_is_it_takes_little_memory_and_has_every_point_once(
     assets: int, line: str, database_url: str, rows: Rows, tmp_path: Path
 ) -> None:

@@ -196,9 +196,8 @@ def test_a_pull_and_a_backfill_need_no_earlier_run() -> None:
     assert list(due([PULL, BACKFILL], NOW, History(NOW, {}, {}), ())) == [(PULL, SLOT), (BACKFILL, NOW)]
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_in_a_year_of_trouble_each_slot_that_could_be_done_is_done_and_none_twice(seed: int) -> None:
-    year = simulate(seed)
+def test_in_a_year_of_trouble_each_slot_that_could_be_done_is_done_and_none_twice() -> None:
+    year = simulate(0)
     counts = check(year)
     assert counts.slots == 8_760 + 365 + 4 * 365
     assert counts.demanded > 0.7 * counts.slots
