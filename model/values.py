@@ -26,7 +26,7 @@ class Rhythm(StrEnum):
 
     DAILY = "daily"
     WEEKDAYS = "weekdays"
-    QUARTERLY = "quarterly"  # on days that are not known, since fiscal years differ
+    QUARTERLY = "quarterly"  # the days are not known, since fiscal years differ
 
 
 class Target(NamedTuple):
