@@ -166,7 +166,7 @@ def test_a_pull_makes_the_tables_where_they_are_missing(session: Connection, dat
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("no connection string", "DATABASE_URL is no PostgreSQL connection string: write postgresql://"),
+        ("no connection string", "DATABASE_URL is not a PostgreSQL connection string: write postgresql://"),
         ("postgresql://me:pass-word@127.0.0.1:9/db", "error: db on 127.0.0.1:9: "),
         ("{url} dbname=absent password=pass-word", 'database "absent" does not exist: check DATABASE_URL'),
     ],
