@@ -1,7 +1,7 @@
 -- Statements of db/coverage.py.
 
 -- name: missing
--- The days of a window without an answer. Answers for another identifier do not count. In old rows it is not known.
+-- The days of a window without an answer. Answers for another identifier do not count; old rows without one do.
 SELECT name.asset, name.metric, lower(days), upper(days)
 FROM unnest(%(assets)s::text[], %(metrics)s::text[], %(api_ids)s::text[]) AS name (asset, metric, api_id)
 LEFT JOIN coverage ON (coverage.source, coverage.asset, metric_name) = (%(source)s, name.asset, name.metric)
