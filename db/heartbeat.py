@@ -1,4 +1,4 @@
-"""The table scheduler: its one row says which scheduler runs and what it is doing. A session updates it."""
+"""The table scheduler: its one row says which scheduler runs and what it is doing. Heartbeat keeps it up to date."""
 
 import os
 import socket

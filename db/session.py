@@ -36,11 +36,11 @@ def session_for(database: Database, purpose: str, access: str = "written") -> It
 def plain_errors(
     session: Connection, database: Database | str, access: str = "written", *, raw: bool = False
 ) -> Iterator[None]:
-    """Turn the errors of a session into errors of the pipeline. All transactions must end within the block.
+    """Translate the errors of a session into those of the pipeline. All transactions must end within the block.
 
     ConfigurationError: the role lacks the right for `access` ("read", "written"), or the tables are of another version.
     DatabaseLost: the session was lost and is now closed, or the server can't continue, for example with a full disk.
-    Any other error is a bug and is raised as it is. With `raw`, only a lost session and a missing right are turned.
+    Any other error is a bug and is raised as it is. With `raw`, only a lost session and a missing right are translated.
     """
     try:
         yield
@@ -90,7 +90,7 @@ class KeptSession:
         return self.session
 
     def close(self) -> None:
-        """Close the session. It does not wait for work under way, so that a stop need not wait for a database away."""
+        """Close the session without waiting for work under way, so that a stop does not wait for a lost database."""
         if self.session:
             self.session.close()
 

@@ -30,7 +30,7 @@ class Rhythm(StrEnum):
 
 
 class Target(NamedTuple):
-    """One series that the config asks for, with the API's own identifier."""
+    """One series that the config names, with the API's own identifier."""
 
     asset: str
     metric: str

@@ -158,7 +158,7 @@ class BaseSource(ABC):
         return identifier.casefold()
 
     def split(self, call: Call) -> list[Call]:
-        """Smaller calls that replace a call to which the API always answers an error; none if it can't be split."""
+        """Smaller calls that replace a call to which the API keeps answering an error; none if it can't be split."""
         return []
 
     def answer(self, call: Call, payload: Any, received: datetime) -> Answer:

@@ -120,7 +120,7 @@ class Client:
             self._sleep(backoff(faults))
 
     def pieces(self, call: Call, error: CallFailed) -> list[Call]:
-        """The smaller calls that replace a call for which the server always answers an error."""
+        """The smaller calls that replace a call to which the server keeps answering an error of its own (HTTP 5xx)."""
         return self.source.split(call) if error.status is not None and error.status >= 500 else []
 
     def close(self) -> None:
@@ -181,16 +181,16 @@ class Client:
                 return read(call, payload, received)
 
     def _slow_down(self, response: requests.Response, started: float) -> None:
-        asked = retry_after(response.headers, self._now())
-        if asked is not None and asked > LONGEST_PAUSE:
-            raise self._stop_source(f"{self.source.name} asks to wait {asked / 60:.0f} minutes: try again later")
+        pause = retry_after(response.headers, self._now())
+        if pause is not None and pause > LONGEST_PAUSE:
+            raise self._stop_source(f"{self.source.name} asks to wait {pause / 60:.0f} minutes: try again later")
         now = self._clock()
         self._refused_since = now if self._refused_since is None else self._refused_since
         if now - self._refused_since > LONGEST_REFUSAL:
             raise self._stop_source(
                 f"{self.source.name} has answered only 429 for {LONGEST_REFUSAL / 60:.0f} minutes: try again later"
             )
-        self._pace.refused(started, asked)
+        self._pace.refused(started, pause)
 
     def _stop_source(self, message: str) -> SourceStopped:
         """Send no further request; returns the error with which this call, every waiting and every later one ends."""

@@ -37,19 +37,19 @@ def choose(names: Names, source: str | None, assets: Sequence[str], metrics: Seq
     of_assets = {name: set(names.every(source, name)) for name in assets}
     of_metrics = {name: set(names.every(source, metric=name)) for name in metrics}
     either = [set().union(*of.values()) for of in (of_assets, of_metrics) if of]
-    asked = sorted(each for each in set.intersection(*either) if each.points)
+    requested = sorted(each for each in set.intersection(*either) if each.points)
     for name, series in (*of_assets.items(), *of_metrics.items()):
-        if series.isdisjoint(asked):
+        if series.isdisjoint(requested):
             if name in of_assets:
                 names.of_asset(name, metrics or None, source)  # raises with the reason
             else:
                 names.many(name, assets or None, source)
             raise BadQuestion(f"no stored series combines {name} with the other names: name fewer")
     wanted = " and ".join(" or ".join(each) for each in (assets, metrics) if each)
-    if len(asked) <= MOST_CHARTS:
-        return [each.series for each in asked], f"as requested: {wanted}"
-    how = f"the {MOST_CHARTS} with the most points of {len(asked):,} requested series ({wanted})"
-    return [each.series for each in sorted(asked, key=lambda each: -each.points)[:MOST_CHARTS]], how
+    if len(requested) <= MOST_CHARTS:
+        return [each.series for each in requested], f"as requested: {wanted}"
+    how = f"the {MOST_CHARTS} with the most points of {len(requested):,} requested series ({wanted})"
+    return [each.series for each in sorted(requested, key=lambda each: -each.points)[:MOST_CHARTS]], how
 
 
 def charts(reader: Reader, series: Sequence[Series], today: datetime) -> list[dict[str, Any]]:

@@ -92,7 +92,7 @@ def test_without_the_key_of_artemis_one_line_says_where_to_write_it(source: str,
 def test_a_key_that_cannot_be_one_is_refused_without_showing_it() -> None:
     done = run("main.py pull artemis", env=environment(UNUSED, ARTEMIS_API_KEY="half of a key"))
     assert done.returncode == 2
-    assert re.fullmatch(r"error: ARTEMIS_API_KEY holds a .*: copy it again\n", done.stderr)
+    assert re.fullmatch(r"error: ARTEMIS_API_KEY contains a .*: copy the key again\n", done.stderr)
 
 
 @pytest.mark.parametrize("verb", ["pull", "backfill", "settle"])
