@@ -1,1 +1,1 @@
-"""Measurements, each a command that prints ratios of things measured side by side in one run."""
+"""Benchmarks: each is a command that measures several ways side by side in one run, and prints their ratios."""

@@ -1,4 +1,4 @@
-"""A scratch database with many series of daily points, stored day by day as pulls do."""
+"""Fills a temporary database with many series of daily points, in the order in which pulls store them: day by day."""
 
 import tempfile
 import time
@@ -25,7 +25,7 @@ CREATE UNIQUE INDEX idx_metrics_unique ON metrics (source, asset, metric_name, p
 CREATE INDEX idx_metrics_cross_section ON metrics (source, metric_name, pulled_at);
 """
 
-# For one day in a hundred the API had nothing.
+# One day in a hundred has no point: there the API had nothing.
 FILL = """
 CREATE TABLE series AS
 SELECT number, 'asset-' || lpad((number / %(per_asset)s)::text, 6, '0') AS asset,
@@ -45,12 +45,15 @@ FROM metrics GROUP BY source, asset, metric_name;
 INSERT INTO loads (source, first_id, last_id, loaded_at)
 SELECT source, min(id), max(id), now() AT TIME ZONE 'UTC' FROM metrics GROUP BY source;
 """
-COUNTED = "UPDATE coverage SET found_count = (SELECT sum(upper(part) - lower(part)) FROM unnest(found) AS part)"
+SET_FOUND_COUNT = "UPDATE coverage SET found_count = (SELECT sum(upper(part) - lower(part)) FROM unnest(found) AS part)"
 
 
 @contextmanager
 def filled(series: int, days: int, metrics: int) -> Iterator[str]:
-    """The DATABASE_URL of a server with this many series and metrics for each asset, from asset-000000 METRIC_0 on."""
+    """The DATABASE_URL of a server with this many series, and this many `metrics` for each asset.
+
+    The series are named asset-000000 METRIC_0 and so on.
+    """
     values = {"source": SOURCE, "series": series, "days": days, "per_asset": metrics}
     values["today"] = datetime.now(UTC).date()
     with tempfile.TemporaryDirectory() as directory:
@@ -59,8 +62,8 @@ def filled(series: int, days: int, metrics: int) -> Iterator[str]:
         began = time.perf_counter()
         with closing(psycopg2.connect(server.dsn)) as session, session.cursor() as cursor:
             session.autocommit = True
-            for statement in (WITHOUT_INDEXES, FILL, INDEXES, COUNTED, VACUUM):
+            for statement in (WITHOUT_INDEXES, FILL, INDEXES, SET_FOUND_COUNT, VACUUM):
                 cursor.execute(statement, values)
-        print(f"{series:,} series of {days:,} days, made in {time.perf_counter() - began:.0f} s")
+        print(f"{series:,} series of {days:,} days, filled in {time.perf_counter() - began:.0f} s")
         yield server.dsn
         server.release()

@@ -1,4 +1,4 @@
-"""How long the map of all series takes, compared with a count of their rows and with the straightforward query.
+"""Measures how long the maps of all series take, beside a count of their rows and the straightforward query.
 
 python -m benchmarks.gaps [SERIES DAYS]
 """
@@ -11,13 +11,13 @@ from typing import Any
 
 import psycopg2
 
-from benchmarks.filled_tables import COUNTED, SOURCE, VACUUM, filled
+from benchmarks.filled_tables import SET_FOUND_COUNT, SOURCE, VACUUM, filled
 from db.coverage import SQL, SeriesMap, series_maps
 from model.values import midnight
 
 ROUNDS = 2
 # One series in a hundred gets a gap: lost days, a window never requested, or a live row of yesterday without history.
-SPRINKLE = """
+ADD_GAPS = """
 DELETE FROM metrics m USING series
 WHERE number %% 300 = 0 AND (source, m.asset, metric_name) = (%(source)s, series.asset, metric)
     AND pulled_at = ANY(ARRAY[%(today)s::date - 20, %(today)s::date - 21, %(today)s::date - 400]);
@@ -37,7 +37,7 @@ FROM unasked JOIN (SELECT asset, metric_name AS metric, count(*) AS number FROM 
     USING (asset, metric)
 WHERE (source, c.asset, metric_name) = (%(source)s, unasked.asset, unasked.metric);
 """
-LIVE = """
+ADD_LIVE_ROWS = """
 WITH live AS (
     INSERT INTO metrics (source, asset, metric_name, pulled_at, value)
     SELECT %(source)s, asset, metric, %(today)s::date - 1, 1 FROM series WHERE number %% %(one_in)s = 2 %% %(one_in)s
@@ -50,7 +50,7 @@ WHERE number %% %(one_in)s = 2 %% %(one_in)s
     AND (source, c.asset, metric_name) = (%(source)s, series.asset, metric);
 """
 COUNT = "SELECT count(*) FROM metrics"
-STRAIGHT = """
+STRAIGHTFORWARD = """
 SELECT asset, metric_name, answered, answered - held.days, found - held.days
 FROM coverage JOIN (
     SELECT source, asset, metric_name, range_agg(daterange(pulled_at::date, pulled_at::date + 1)) AS days
@@ -61,7 +61,7 @@ ORDER BY asset, metric_name
 
 
 def main() -> None:
-    """Print seconds and ratios; then the same with a live row of yesterday in every series."""
+    """Print seconds and ratios; then once more with a live row of yesterday in every series."""
     series, days = (int(word) for word in sys.argv[1:] or ("10000", "2000"))
     today = midnight(datetime.now(UTC))
     values = {"source": SOURCE, "series": series, "today": today.date(), "one_in": 300}
@@ -69,17 +69,17 @@ def main() -> None:
     with filled(series, days, metrics=10) as url, closing(psycopg2.connect(url)) as session:
         session.autocommit = True
         with session.cursor() as cursor:
-            for statement in (SPRINKLE, LIVE, COUNTED, VACUUM):
+            for statement in (ADD_GAPS, ADD_LIVE_ROWS, SET_FOUND_COUNT, VACUUM):
                 cursor.execute(statement, values)
             report(cursor, today, values)
-            for statement in (LIVE, COUNTED, VACUUM):
+            for statement in (ADD_LIVE_ROWS, SET_FOUND_COUNT, VACUUM):
                 cursor.execute(statement, values | {"one_in": 1})
             print("with a live row of yesterday in every series")
             report(cursor, today, values)
 
 
 def report(cursor: Any, today: datetime, values: dict[str, Any]) -> None:
-    """Measure each way a few times in turn; then print a summary of the map."""
+    """Measure each way a few times in turn; then print a summary of the maps."""
     found: list[SeriesMap] = []
     for _ in range(ROUNDS):
         counting = in_database(cursor, COUNT, values)
@@ -88,18 +88,18 @@ def report(cursor: Any, today: datetime, values: dict[str, Any]) -> None:
         ways = {"series_maps": time.perf_counter() - began}
         ways |= {
             "its SQL": in_database(cursor, SQL["series_maps"], values),
-            "range_agg": in_database(cursor, STRAIGHT, values),
+            "range_agg": in_database(cursor, STRAIGHTFORWARD, values),
         }
         print(f"  count(*) {counting:.2f} s", end="")
         for name, seconds in ways.items():
             print(f"; {name} {seconds:.2f} s, {seconds / counting:.1f} counts", end="")
-        print(f"; range_agg takes {ways['range_agg'] / ways['its SQL']:.1f} times as long as the SQL of the map")
+        print(f"; range_agg takes {ways['range_agg'] / ways['its SQL']:.1f} times as long as the SQL of series_maps")
     kinds = {kind: sum(bool(getattr(one, kind)) for one in found) for kind in ("never", "empty", "lost")}
-    print(f"  {len(found):,} series, {sum(one.days for one in found):,} days; of so many series: {kinds}")
+    print(f"  {len(found):,} series, {sum(one.days for one in found):,} days; series with days of each kind: {kinds}")
 
 
 def in_database(cursor: Any, query: str, values: dict[str, Any]) -> float:
-    """Seconds until the whole answer to a query has arrived; it is not decoded."""
+    """Seconds until the whole result of a query has arrived; its rows are not decoded."""
     began = time.perf_counter()
     cursor.execute(query, values)
     return time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""How fast the store loads, against a plain COPY of the same points into the same indexed table.
+"""Measures how fast the store loads, beside a plain COPY of the same points into the same indexed table.
 
 python -m benchmarks.load [POINTS]
 """
@@ -25,7 +25,7 @@ ROUNDS = 2
 
 
 def main() -> None:
-    """Load the same points in turn, each time into an empty table, and print rates and ratios."""
+    """Load the same points in each way in turn, into an empty table or over stored rows; print rates and ratios."""
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000_000
     points = make_points(number)
     with tempfile.TemporaryDirectory() as directory:
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def make_points(number: int) -> list[DataPoint]:
-    """This number of points, series by series as in answers; the series are in random order."""
+    """At most this number of points, in series of DAYS points as in answers; the series are in random order."""
     random.seed(1)
     first = datetime(2019, 1, 1, tzinfo=UTC)
     days = [first + timedelta(days=day) for day in range(DAYS)]
@@ -73,7 +73,7 @@ def measure(dsn: str, work: Callable[[], None], *, empty: bool) -> float:
 
 
 def copy(dsn: str, points: Sequence[DataPoint]) -> None:
-    """The upper limit: text rows, a transaction for each batch, no comparison with stored rows."""
+    """The upper limit of the rate: text rows, a transaction for each batch, no comparison with stored rows."""
     with psycopg2.connect(dsn) as session, session.cursor() as cursor:
         for first in range(0, len(points), BATCH):
             rows = "".join(

@@ -1,4 +1,4 @@
-"""How much memory a backfill of two million points holds, as a process of its own against the fake API.
+"""Measures how much memory a backfill of two million points takes, as a process of its own with the fake API.
 
 python -m benchmarks.memory [defillama|artemis]
 """
@@ -25,7 +25,7 @@ METRICS = {
 
 
 def main() -> None:
-    """Backfill enough series, and print the most memory that the process held beside the limit."""
+    """Backfill enough series; print the highest memory use of the process beside the limit."""
     for source in sys.argv[1:] or list(METRICS):
         with tempfile.TemporaryDirectory() as directory:
             config = Path(directory, "config.csv")
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def rows(source: str) -> Iterator[str]:
-    """A config whose series have about so many points in all."""
+    """The rows of a config whose series have about POINTS points in total."""
     metrics = METRICS[source]
     days = 5 * 365 if source == "artemis" else 2_300
     kind = "" if source == "artemis" else "protocol"

@@ -1,4 +1,4 @@
-"""How long a pull of 361 DefiLlama entities takes against the fake API with latency, beside what its pace allows.
+"""Measures a pull of 361 DefiLlama assets from the fake API with latency, beside the time that its pace allows.
 
 python -m benchmarks.pull [LATENCY_SECONDS]
 """
@@ -18,12 +18,12 @@ from sources.defillama_metrics import SERVED
 from tests.fake_api import FakeApi
 
 PROTOCOLS, CHAINS = 258, 103
-PER_ASSET = ("INFLOW", "OUTFLOW")  # one call for each asset, in no bulk answer
-SPECIFIED_SLACK = 2.0  # seconds beside 1.1 × calls × delay
+PER_ASSET = ("INFLOW", "OUTFLOW")  # no bulk answer has them: each asset needs a call
+SPECIFIED_SLACK = 2.0  # seconds; the specified bound is 1.1 × calls × delay, plus this
 
 
 def main() -> None:
-    """Pull twice, the second time unchanged, and print seconds against the specified bound."""
+    """Pull twice, the second time without changed values; print seconds and their share of the specified bound."""
     latency = float(sys.argv[1]) if len(sys.argv) > 1 else 0.3
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory, "config.csv")
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def rows() -> Iterator[str]:
-    """A config of made-up protocols and chains, each with every live metric of its kind."""
+    """The rows of a config of made-up protocols and chains, each with every live metric that bulk answers have."""
     yield "asset,kind,metrics"
     for kind, number in (("protocol", PROTOCOLS), ("chain", CHAINS)):
         metrics = " ".join(

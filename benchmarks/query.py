@@ -1,4 +1,7 @@
-"""How long query_data takes, beside pandas.read_sql for the same frame: python -m benchmarks.query [SERIES DAYS]."""
+"""Measures how long query_data takes, beside pandas.read_sql for the same frame.
+
+python -m benchmarks.query [SERIES DAYS]
+"""
 
 import os
 import sys
@@ -19,8 +22,8 @@ from query.query_session import QuerySession
 from query.question import Question
 
 ROUNDS = 5
-METRICS = 5  # an asset
-PANEL = 2_000_000  # points
+METRICS = 5  # for each asset
+PANEL = 2_000_000  # points, at most
 READ_SQL = """
 SELECT asset, pulled_at, value FROM metrics WHERE source = %s AND metric_name = %s AND asset = ANY(%s)
     AND pulled_at >= '2000-01-01' AND pulled_at < '2100-01-01' ORDER BY asset, pulled_at
@@ -28,9 +31,9 @@ SELECT asset, pulled_at, value FROM metrics WHERE source = %s AND metric_name = 
 
 
 def main() -> None:
-    """Fill a scratch database; print milliseconds, points/s and ratios, the best of a few rounds side by side."""
+    """Fill a temporary database; print milliseconds, values/s and ratios, each the best of a few rounds."""
     series, days = (int(word) for word in sys.argv[1:] or ("10000", "2000"))
-    warnings.filterwarnings("ignore", "pandas only supports SQLAlchemy", UserWarning)  # it reads all the same
+    warnings.filterwarnings("ignore", "pandas only supports SQLAlchemy", UserWarning)  # it works nevertheless
     with filled(series, days, METRICS) as url, closing(psycopg2.connect(url)) as session:
         os.environ[DATABASE_URL] = url
         assets = [f"asset-{number:06d}" for number in range(min(PANEL // days, series // METRICS))]
@@ -51,7 +54,7 @@ def main() -> None:
 
 
 def report(name: str, ours: Callable[[], Any], theirs: Callable[[], Any] | None = None) -> None:
-    """One line; both in turn."""
+    """Measure our way, and theirs if given, in turn; print one line."""
     seconds, other = [], []
     for _ in range(ROUNDS):
         seconds.append(timed(ours))
@@ -63,7 +66,7 @@ def report(name: str, ours: Callable[[], Any], theirs: Callable[[], Any] | None 
 
 
 def timed(work: Callable[[], Any]) -> float:
-    """Seconds."""
+    """Seconds that some work takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began

@@ -14,7 +14,7 @@ from model.errors import ConfigurationError
 from model.settings import ROOT, Settings
 from model.values import Target
 from pipeline.plan import check_names
-from query.query_session import fill
+from query.query_session import fill_command
 from sources import SOURCES
 from sources.config import read_targets
 
@@ -26,7 +26,7 @@ def each_source(arguments: argparse.Namespace, settings: Settings) -> Iterator[t
     ConfigurationError where nothing is stored, or where neither config nor table has one of the names.
     """
     names, one = names_of(arguments.source, arguments.config), arguments.source != "all"
-    nothing = ConfigurationError(f"nothing is stored yet: {fill(settings, arguments.source if one else None)}")
+    nothing = ConfigurationError(f"nothing is stored yet: {fill_command(settings, arguments.source if one else None)}")
     known = [series for name in names for series in configured_series(name, arguments)]
     if not settings.has_database():  # these commands do not create a database
         raise nothing

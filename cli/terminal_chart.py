@@ -10,7 +10,7 @@ from math import log10, nan
 
 from model.values import DAY
 from query.amount_text import amount
-from query.joined_points import Point, runs, usual_step
+from query.joined_points import Point, lines_of, usual_step
 
 ROWS = 8
 BRAILLE = 0x2800
@@ -33,7 +33,7 @@ def chart(
     Times are seconds since 1970, ascending. Points on both sides of a gap, or of a value that is not finite, are not
     joined. `plain` uses only ASCII. With `log` the scale is logarithmic, and values of 0 or less are left out.
     """
-    joined = _runs(times, values, log=log)
+    joined = _lines(times, values, log=log)
     points = [point for run in joined for point in run]
     if not points:
         return []
@@ -59,7 +59,7 @@ def sparkline(
     times: Sequence[float], values: Sequence[float], width: int, *, plain: bool = False, log: bool = False
 ) -> str:
     """One line of blocks, at most so wide; each is the last value of its time, a space where there is none."""
-    points = [point for run in _runs(times, values, log=log) for point in run]
+    points = [point for line in _lines(times, values, log=log) for point in line]
     if not points:
         return ""
     start, length = points[0][0], points[-1][0] - points[0][0]
@@ -112,9 +112,9 @@ def _moment(seconds: float, points: Sequence[Point]) -> str:
     return f"{at:%Y-%m-%d}" if dated else f"{at:%Y-%m-%d %H:%M}Z"
 
 
-def _runs(times: Sequence[float], values: Sequence[float], *, log: bool) -> list[list[Point]]:
+def _lines(times: Sequence[float], values: Sequence[float], *, log: bool) -> list[list[Point]]:
     """The points that can be shown; those of one run are joined."""
-    return runs([(at, value if value > 0 or not log else nan) for at, value in zip(times, values, strict=True)])
+    return lines_of([(at, value if value > 0 or not log else nan) for at, value in zip(times, values, strict=True)])
 
 
 def _place(at: float, start: float, length: float, cells: int) -> int:

@@ -1,4 +1,4 @@
-"""Rows saved in a compressed CSV file before a fresh start clears them, and restored from it."""
+"""Saves rows in a compressed CSV file before a fresh start clears them, and restores them from it."""
 
 import gzip
 import os
@@ -28,25 +28,26 @@ SQL = read_statements("archive.sql")
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """How many rows of metrics, and how many revisions, a file had."""
+    """The numbers of rows of metrics, and of revisions, that a file had."""
 
     new: int  # restored
     unchanged: int
-    kept: int  # stored with another value, which was kept
+    kept: int  # the table has another value, and keeps it
     revisions: int
     revisions_unchanged: int
 
 
-def save(database: Database, source: str, again: Sequence[Target], window: Window, file: Path) -> int:
-    """Write the rows of a source and all its revisions into a file; how many rows. The file appears when it is whole.
+def save(database: Database, source: str, refetched: Sequence[Target], window: Window, file: Path) -> int:
+    """Write rows and all revisions of a source into a file; returns their number. The file appears when it is complete.
 
-    Points that a refill will fetch again are left out: those of the series in `again`, on the days of `window` for
-    which the API last had data. But a series for which the API has not answered up to the end of `window` is saved
-    completely. Raises ConfigurationError if the file can't be written or the tables can't be read, DatabaseLost.
+    Points that the backfill of a fresh start will fetch again are left out: those of the series in `refetched`, on the
+    days of `window` for which the API last had data. But a series for which the API has not answered up to the end of
+    `window` is saved completely. Raises ConfigurationError if the file can't be written or the tables can't be read,
+    DatabaseLost if the database goes away.
     """
     values = {"source": source, "start": window.start.date(), "end": window.end.date()}
-    values |= {"assets": [target.asset for target in again], "metrics": [target.metric for target in again]}
-    values |= {"api_ids": [target.id for target in again]}
+    values |= {"assets": [target.asset for target in refetched], "metrics": [target.metric for target in refetched]}
+    values |= {"api_ids": [target.id for target in refetched]}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(file) as part, gzip.open(part, "wb", compresslevel=6) as packed:
@@ -64,24 +65,25 @@ def save(database: Database, source: str, again: Sequence[Target], window: Windo
 
 
 def clear(database: Database, source: str) -> int:
-    """Delete everything stored of a source except its rows in pulls, where this is recorded; how many points.
+    """Delete all rows of a source except those in pulls, and record that there; returns the number of deleted points.
 
-    Raises ConfigurationError if the tables can't be written, DatabaseLost.
+    Raises ConfigurationError if the tables can't be written, DatabaseLost if the database goes away.
     """
     with session_for(database, f"clear {source}") as session:
         with session, session.cursor() as cursor:
             take_turn(cursor, source)
             (rows,) = fetch_one(cursor, SQL["clear"], {"source": source})
         session.autocommit = True
-        session.cursor().execute("VACUUM metrics")  # so that the refill can use the space
+        session.cursor().execute("VACUUM metrics")  # so that the backfill can use the space
     return int(rows)
 
 
 def restore(database: Database, file: Path, live_only: Mapping[str, Collection[str]]) -> Restored:
     """Restore the rows of a file in one transaction; rows that are stored already stay as they are.
 
-    `live_only` names, by source, the metrics that exist only live. Raises ConfigurationError, with the line, if the
-    file was not written by `save`, or if the tables can't be written; DatabaseLost. Then nothing is written.
+    `live_only` names, by source, the metrics that exist only live. Raises ConfigurationError, with the line, if `save`
+    can't have written the file, ConfigurationError if the tables can't be written, and DatabaseLost if the database
+    goes away. Then nothing is written.
     """
     pairs = [(source, metric) for source, metrics in live_only.items() for metric in metrics]
     values = {"live_sources": [source for source, _ in pairs], "live_only": [metric for _, metric in pairs]}
@@ -102,7 +104,7 @@ def _stage(cursor: Any, file: Path, known: Collection[str]) -> None:
             header = lines.readline().decode(errors="replace").rstrip("\r\n")
             quoted = False
             for number, line in enumerate(lines, start=2):  # to the end, so that an incomplete file is noticed
-                if not quoted and line.rstrip() == rb"\.":  # PostgreSQL before 18 takes it as the end of the data
+                if not quoted and line.rstrip() == rb"\.":  # before version 18, PostgreSQL stops reading here
                     raise ConfigurationError(f"{file}:{number}: remove this line: a fresh start does not write it")
                 quoted ^= line.count(b'"') % 2 == 1
             if header != ",".join(COLUMNS):

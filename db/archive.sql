@@ -1,21 +1,21 @@
 -- Statements of db/archive.py.
 
 -- name: save
--- The rows that a refill would not give again, with the load that wrote each; and all revisions.
+-- The rows that the backfill of a fresh start does not bring back, with the load that wrote each; and all revisions.
 COPY (
     SELECT 'metrics', m.source, m.asset, m.metric_name, m.pulled_at, m.value, loads.loaded_at, loads.pull_id
     FROM metrics m
-    LEFT JOIN unnest(%(assets)s::text[], %(metrics)s::text[], %(api_ids)s::text[]) AS again (asset, metric, api_id)
-        ON again.asset = m.asset AND again.metric = m.metric_name
+    LEFT JOIN unnest(%(assets)s::text[], %(metrics)s::text[], %(api_ids)s::text[]) AS refetched (asset, metric, api_id)
+        ON refetched.asset = m.asset AND refetched.metric = m.metric_name
     LEFT JOIN LATERAL (
         SELECT * FROM loads WHERE loads.source = m.source AND first_id <= m.id ORDER BY first_id DESC LIMIT 1
     ) AS loads ON loads.last_id >= m.id
     LEFT JOIN coverage c ON (c.source, c.asset, c.metric_name) = (m.source, m.asset, m.metric_name)
     WHERE m.source = %(source)s AND (
-        again.asset IS NULL OR m.pulled_at < %(start)s::date OR m.pulled_at >= %(end)s::date
-        OR NOT coalesce(c.found, '{}') @> m.pulled_at::date  -- a live sample, or a day that the API no longer has
+        refetched.asset IS NULL OR m.pulled_at < %(start)s::date OR m.pulled_at >= %(end)s::date
+        OR NOT coalesce(c.found, '{}') @> m.pulled_at::date  -- a live value, or a day that the API no longer has
         OR NOT coalesce(c.answered, '{}') @> (%(end)s::date - 1)  -- the API no longer answers for the series
-        OR c.api_id <> again.api_id  -- the API answered for another identifier
+        OR c.api_id <> refetched.api_id  -- the API answered for another identifier
     )
     UNION ALL (
         SELECT 'revisions', source, asset, metric_name, pulled_at, value, replaced_at, pull_id
@@ -24,6 +24,7 @@ COPY (
 ) TO STDOUT (FORMAT csv)
 
 -- name: clear
+-- Deletes the rows of a source, and records it as a run of the kind 'fresh'.
 WITH cleared AS (
     DELETE FROM metrics WHERE source = %(source)s RETURNING 1
 ), others AS (
@@ -37,8 +38,8 @@ INSERT INTO pulls (source_name, kind, status, records_count, finished_at)
 SELECT %(source)s, 'fresh', 'success', count(*), now() FROM cleared RETURNING records_count
 
 -- name: stage
--- The names of the constraints are the messages for lines that break them. The times are texts, because PostgreSQL
--- reads more than `save` writes, such as 'yesterday' and, without regard to it, a time zone.
+-- The name of a constraint is the message for a line that breaks it. Times are texts, because a TIMESTAMP column would
+-- also accept what `save` never writes: 'yesterday', or a time zone, which it would ignore.
 CREATE TEMPORARY TABLE kept (
     line INTEGER GENERATED ALWAYS AS IDENTITY,
     kind TEXT,
@@ -81,13 +82,13 @@ fitting AS (
         coalesce(at::timestamp, statement_timestamp() AT TIME ZONE 'UTC') AS at
     FROM kept WHERE kind = 'metrics' ORDER BY source, asset, metric_name, pulled_at, line
 ),
--- each beside what is stored
+-- each point, compared with what is stored
 judged AS (
     SELECT fitting.*, m.id IS NOT NULL AS stored, m.value IS DISTINCT FROM fitting.value AS differs
     FROM fitting LEFT JOIN metrics m ON (m.source, m.asset, m.metric_name, m.pulled_at)
         = (fitting.source, fitting.asset, fitting.metric_name, fitting.pulled_at)
 ),
--- in the order in which they were first loaded, so that each load of that time is one range of ids again
+-- the points that are not stored, written in the order of their first load, so that each load is one range of ids again
 written AS (
     INSERT INTO metrics (source, asset, metric_name, pulled_at, value)
     SELECT source, asset, metric_name, pulled_at, value FROM judged WHERE NOT stored
@@ -95,6 +96,7 @@ written AS (
     ON CONFLICT (source, asset, metric_name, pulled_at) DO NOTHING
     RETURNING id, source, asset, metric_name, pulled_at
 ),
+-- the written points with their loads
 placed AS (
     SELECT written.*, at, pull_id FROM written JOIN fitting USING (source, asset, metric_name, pulled_at)
 ),
@@ -102,7 +104,7 @@ loaded AS (
     INSERT INTO loads (source, first_id, last_id, loaded_at, pull_id)
     SELECT source, min(id), max(id), at, pull_id FROM placed GROUP BY source, at, pull_id
 ),
--- only days of values that exist only live count as answered; a backfill requests all others again
+-- only the days of live-only metrics count as answered; a backfill requests all other days again
 covered AS (
     INSERT INTO coverage AS c (source, asset, metric_name, answered, found, row_count, found_count)
     SELECT source, asset, metric_name, days, days, number, days_in(days)
@@ -123,8 +125,8 @@ SELECT (SELECT count(*) FROM written), count(*) FILTER (WHERE stored AND NOT dif
 FROM judged
 
 -- name: restore_revisions
--- Revisions made since the file was written get new ids, after those of the file. Both groups keep their own order,
--- so each revision counts as no later than any that follows it there.
+-- Revisions count in the order of their ids. So those made since the file was written get new ids, after those of the
+-- file; within both groups the order stays as it was.
 WITH
 -- the revisions of the file, and those of them that are not stored
 fitting AS (
@@ -141,7 +143,7 @@ back AS MATERIALIZED (
             AND r.value IS NOT DISTINCT FROM fitting.value
     )
 ),
--- the stored revisions of the same points, taken out and written again after them
+-- the stored revisions of the same points: deleted here, and written again below
 since AS (
     DELETE FROM revisions r USING (SELECT DISTINCT source, asset, metric_name, pulled_at FROM back) AS point
     WHERE (r.source, r.asset, r.metric_name, r.pulled_at)

@@ -10,7 +10,7 @@ from db.statements import fetch, read_statements
 from model.values import Series, Target, Window
 
 SQL = read_statements("coverage.sql")
-MOST_NAMES = 100  # with more, all assets are read: that costs less than comparing each with all names
+MOST_NAMES = 100  # if more assets are named, all are read: that costs less than comparing each with all names
 
 Name = tuple[str, str]  # of a series: asset, metric
 
@@ -20,8 +20,8 @@ class SeriesMap(NamedTuple):
 
     asset: str
     metric: str
-    answered: list[Window]  # requested, and answered
-    days: int  # that are stored
+    answered: list[Window]  # days that were requested and answered
+    days: int  # the number of stored days
     never: list[Window]  # gaps since the first known day that were never requested
     empty: list[Window]  # gaps for which the API had nothing
     lost: list[Window]  # gaps for which the API had data
@@ -47,14 +47,14 @@ def missing(cursor: Any, source: str, targets: Iterable[Target], window: Window)
 
 
 def forget_future(cursor: Any, source: str, live_only: Collection[str]) -> int:
-    """Drop coverage of days still to come, which a clock that was ahead has claimed; of how many series."""
+    """Drop coverage of days to come, recorded while a clock was ahead; returns the number of series that had any."""
     take_turn(cursor, source)
     cursor.execute(SQL["forget_future"], {"source": source, "live_only": list(live_only)})
     return int(cursor.rowcount)
 
 
 def forget_lost(cursor: Any, source: str, maps: Iterable[SeriesMap]) -> None:
-    """Drop the lost days of these series from what counts as stored."""
+    """Stop counting the lost days of these series as lost: metrics is no longer expected to have rows for them."""
     lost = [(series.asset, series.metric, window) for series in maps for window in series.lost]
     values = _names(source, [(asset, metric) for asset, metric, _ in lost])
     values["firsts"] = [window.start.date() for *_, window in lost]
@@ -71,9 +71,9 @@ def series_maps(
     assets: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
 ) -> list[SeriesMap]:
-    """The days before `today` of every series ever requested, of these assets and metrics if given, sorted.
+    """A map of the days before `today` for every series ever requested, of these assets and metrics if given, sorted.
 
-    `own_times` names the metrics whose points are not dated at midnight, with what is added to their times.
+    `own_times` names the metrics whose points are not dated at midnight, each with its shift (see Metric.shift).
     """
     values = {"source": source, "today": today.date(), "assets": assets, "metrics": metrics}
     values |= {"own_times": list(own_times), "shifts": list(own_times.values())}
@@ -89,9 +89,9 @@ def stored_series(
     assets: Collection[str] | None = None,
     metrics: Collection[str] | None = None,
 ) -> list[StoredSeries]:
-    """Every series ever requested, sorted; of these sources, of assets like these, of these metrics, if given.
+    """Every series ever requested, of these sources, assets and metrics if given; sorted.
 
-    It may give more assets: those whose names differ only in case, and all of them if many are given.
+    It may return more assets: those whose names differ only in case, or all assets if many are given.
     """
     few = assets is not None and len(assets) <= MOST_NAMES and all(map(str.isascii, assets))
     values = {"sources": sources and list(sources), "metrics": metrics and list(metrics)}

@@ -1,7 +1,7 @@
 -- Statements of db/coverage.py.
 
 -- name: missing
--- What was answered for another identifier of the API does not count; of old rows the identifier is not known.
+-- The days of a window without an answer. Answers for another identifier do not count; old rows without one do.
 SELECT name.asset, name.metric, lower(days), upper(days)
 FROM unnest(%(assets)s::text[], %(metrics)s::text[], %(api_ids)s::text[]) AS name (asset, metric, api_id)
 LEFT JOIN coverage ON (coverage.source, coverage.asset, metric_name) = (%(source)s, name.asset, name.metric)
@@ -10,8 +10,8 @@ LEFT JOIN coverage ON (coverage.source, coverage.asset, metric_name) = (%(source
 ORDER BY 1, 2, 3
 
 -- name: forget_future
--- No answer covers a day that is still open, except for values that exist only live: those cover today. Coverage of
--- later days was claimed by a clock that was ahead of this one.
+-- Drops coverage of days after yesterday, for live-only metrics of days after today: no answer covers them. They were
+-- recorded while a clock was ahead.
 WITH beyond AS (
     SELECT asset, metric_name, datemultirange(daterange(
         (clock_timestamp() AT TIME ZONE 'UTC')::date + CASE WHEN metric_name = ANY(%(live_only)s) THEN 1 ELSE 0 END,
@@ -24,6 +24,7 @@ FROM beyond
 WHERE source = %(source)s AND c.asset = beyond.asset AND c.metric_name = beyond.metric_name AND answered && beyond.days
 
 -- name: forget_lost
+-- Takes the lost days out of `found`, so that they no longer count as lost.
 UPDATE coverage SET found = kept.days, found_count = days_in(kept.days)
 FROM (
     SELECT lost.asset, metric, found - range_agg(daterange(first, last)) AS days
@@ -42,12 +43,12 @@ WHERE (%(sources)s::text[] IS NULL OR source = ANY(%(sources)s))
 ORDER BY source, asset, metric_name
 
 -- name: series_maps
--- Which days of each series are in metrics, and why others are not. Reading every row of a series costs as much as
--- counting them ten times. So rows are counted, and read one by one only for a series in doubt: metrics has not as many
--- rows as the loads have written; or not one row for each day found, plus those of live values; or `found` is not as
--- the loads have left it; or the points have times of their own.
+-- Which days of each series are in metrics, and why other days are not. Reading all rows of a series takes ten times as
+-- long as counting them. So rows are only counted, unless a series is in doubt: then its rows are read. A series is in
+-- doubt if metrics does not have as many rows as the loads have written, or not one row for each day in `found` (plus
+-- rows of live values), or if `found` has changed since the last load, or if its points have times of their own.
 WITH
--- the metrics of which no row is missing; a count over a whole metric is quick, in the small index
+-- the metrics of which no row is missing; a count over a whole metric is quick, since it reads the small index
 whole AS MATERIALIZED (
     SELECT metric_name FROM (
         SELECT metric_name, count(*) AS rows FROM metrics
@@ -58,7 +59,7 @@ whole AS MATERIALIZED (
         SELECT metric_name, sum(row_count) AS rows FROM coverage WHERE source = %(source)s GROUP BY metric_name
     ) AS put USING (metric_name, rows)
 ),
--- what coverage claims for each series, and how many rows metrics has; `open` counts what is not of a closed day
+-- what coverage claims for each series, and the rows in metrics; claimed_open and open_rows are those of the open day
 series AS MATERIALIZED (
     SELECT c.source, c.asset, c.metric_name, own.metric IS NOT NULL AS own_times, coalesce(own.shift, '0') AS shift,
         c.answered * past AS answered, c.found * past AS found, row_count, found_count,
@@ -77,13 +78,13 @@ series AS MATERIALIZED (
     WHERE c.source = %(source)s AND (%(assets)s::text[] IS NULL OR c.asset = ANY(%(assets)s))
         AND (%(metrics)s::text[] IS NULL OR c.metric_name = ANY(%(metrics)s))
 ),
--- `more`: closed rows beyond one for each day found; `sound`: the claims of the series agree with the counts
+-- `more`: the rows of closed days, less one for each day found; `sound`: what coverage claims agrees with the counts
 judged AS MATERIALIZED (
     SELECT series.*, rows - open_rows - claimed + claimed_open AS more,
         NOT own_times AND rows = row_count AND claimed = found_count AS sound
     FROM series
 ),
--- the days that metrics has: those found, plus live rows beside them (`beside`), else read from the rows themselves
+-- the days that metrics has: of a sound series, those found plus those of live rows (`beside`); else read from the rows
 held AS MATERIALIZED (
     SELECT judged.*, CASE WHEN sound AND more = 0 THEN found WHEN sound AND more = beside.rows THEN found + beside.days
     ELSE (
@@ -101,8 +102,8 @@ held AS MATERIALIZED (
         ) AS row WHERE sound AND more > 0
     ) AS beside ON true
 )
--- answered days; stored days; gaps since the first known day that were never requested; gaps that the API left empty;
--- gaps that it once filled
+-- the answered days; the number of stored days; the gaps since the first known day that were never requested; the gaps
+-- for which the API had nothing; the gaps for which it had data
 SELECT asset, metric_name, answered, days_in(days)::int,
     CASE WHEN isempty(answered + days) THEN '{}'
     ELSE datemultirange(daterange(lower(answered + days), %(today)s::date)) END - answered - days,

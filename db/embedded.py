@@ -1,9 +1,9 @@
 """The embedded database: a PostgreSQL server in a directory of ours, shared by any number of processes.
 
-`<directory>/data` holds the cluster, its socket and `server.log`. Beside it are two files that processes flock. With
-`gate`, one process at a time starts or stops the server. With `holders`, all users of the server hold a shared lock, so
-whoever gets it exclusively is the last user, and stops the server. The kernel drops both locks even after `kill -9`.
-A killed process stops nothing: the server then runs until the next user leaves.
+`<directory>/data` holds the cluster, its socket and `server.log`. Beside it are two files that processes flock. Whoever
+locks `gate` may start or stop the server. All users of the server hold a shared lock on `holders`; whoever gets an
+exclusive lock on it is the last user, and stops the server. The kernel drops both locks even after `kill -9`. A killed
+process does not stop the server: it runs until the next user leaves.
 """
 
 import atexit
@@ -33,10 +33,10 @@ log = logging.getLogger(__name__)
 NAME = "metrics"  # the database, its superuser and the stem of socket directories
 PORT = 5432  # part of the socket's file name; nothing listens on TCP
 SOCKET = f".s.PGSQL.{PORT}"
-ANSWER_SECONDS = 60  # for a server that runs but does not answer
+ANSWER_SECONDS = 60  # how long to wait for a server that runs but does not answer
 GATE_SECONDS = 10  # how long a process that leaves waits for the gate
 POLL_SECONDS = 0.02
-READY, REFUSING, SILENT, ABSENT = range(4)  # what the server does: takes sessions, refuses them, hangs, does not run
+READY, REFUSING, SILENT, ABSENT = range(4)  # the server accepts sessions, refuses them, hangs, or does not run
 SERVER_SETTINGS = {
     "listen_addresses": "",
     "port": str(PORT),
@@ -48,7 +48,7 @@ SERVER_SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
-    "log_min_error_statement": "fatal",  # a failed statement may hold a page of rows; its client reports it
+    "log_min_error_statement": "fatal",  # a failed statement may contain many rows, and its client reports it anyway
 }
 
 
@@ -70,7 +70,7 @@ class EmbeddedServer:
     def acquire(cls, directory: Path) -> "EmbeddedServer":
         """Start the server or attach to it, until release() or the end of the process.
 
-        Raises ConfigurationError, in one line, if no server can run in `directory`.
+        Raises ConfigurationError if no server can run in `directory`.
         """
         directory = directory.resolve()
         try:
@@ -84,7 +84,7 @@ class EmbeddedServer:
                     raise
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ConfigurationError(
-                f"no embedded database in {directory}: {error}; choose another directory {REMEDY}"
+                f"the embedded database can't run in {directory}: {error}: make that directory usable {REMEDY}"
             ) from error
         atexit.register(server.release)
         return server
@@ -98,7 +98,7 @@ class EmbeddedServer:
             with _lock(self.directory / "gate", fcntl.LOCK_EX, GATE_SECONDS) as gate:
                 self._leave(gate)
         except (OSError, subprocess.TimeoutExpired, ConfigurationError) as error:
-            # A process that holds the gate that long is starting the server for itself, and will stop it.
+            # A process that holds the gate that long is starting the server for its own use, and will stop it.
             log.warning("left the embedded database in %s running: %s", self.directory, error)
         finally:
             self._holder.close()
@@ -111,11 +111,11 @@ class EmbeddedServer:
             log.debug("others still hold the embedded database in %s", self.directory)
             return
         with last:
-            # pg_ctl uses the pid file. If the server does not answer, another process may have that pid by now.
+            # pg_ctl stops the process in the pid file; if no server answers, that pid may belong to another program.
             if self._state() not in (READY, REFUSING):
                 return
             self._account.reach(self._programs[0] / "postgres", self._data)
-            # pg_ctl inherits the gate: if we are killed, no process attaches to a server that is about to stop.
+            # pg_ctl inherits the gate: even if we are killed, no process attaches to a server that is about to stop.
             pg_ctl = (self._programs[0] / "pg_ctl", "stop", "-m", "fast", "-w", "-t", "60")
             result = self._account.run(*pg_ctl, data=self._data, gate=gate)
             if result.returncode:
@@ -126,28 +126,29 @@ class EmbeddedServer:
     def _start_or_attach(self, gate: FileIO) -> None:
         began = time.monotonic()
         while (state := self._state()) != READY:
-            # The processes of a killed server end a little later than it, and two servers must not share the files.
+            # The child processes of a killed server end a little later, and two servers must not share the files.
             pids = _server_processes(self._data)
             if state == ABSENT and not pids and self._start(gate):
                 continue
             soon = re.search("starting up|shutting down|recovery", self._refusal)
             if time.monotonic() - began > (START_SECONDS if soon else ANSWER_SECONDS):
-                remedy = self._refusal or f"end its processes ({', '.join(map(str, pids)) or 'none found'})"
+                remedy = f"end its processes ({', '.join(map(str, pids))})" if pids else "end its server process"
                 raise ConfigurationError(
-                    f"the embedded database in {self.directory} does not answer: {remedy}, {REMEDY}"
+                    f"the embedded database in {self.directory} does not answer"
+                    f"{self._refusal and f' ({self._refusal})'}: {remedy}, {REMEDY}"
                 )
             time.sleep(POLL_SECONDS)
 
     def _state(self) -> int:
         with socket.socket(socket.AF_UNIX) as probe:
             probe.setblocking(False)
-            # The kernel refuses this only if no process listens. A server too busy to answer accepts it.
+            # The kernel refuses the connection only if no process listens, not if a server is too busy to answer.
             refusal = probe.connect_ex(os.fsencode(self._sockets / SOCKET))
         if refusal in (errno.ECONNREFUSED, errno.ENOENT):
             return ABSENT
         try:
             session = psycopg2.connect(self.dsn, connect_timeout=3)
-        except psycopg2.OperationalError as error:  # what a server itself says begins with FATAL
+        except psycopg2.OperationalError as error:  # a message from a server begins with FATAL
             said = " ".join(str(error).split())
             self._refusal = said if "FATAL" in said else ""
             return REFUSING if self._refusal else SILENT
@@ -170,9 +171,9 @@ class EmbeddedServer:
         logged_before = server_log.stat().st_size if server_log.exists() else 0
         settings = {**SERVER_SETTINGS, "unix_socket_directories": str(self._sockets)}
         options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
-        # pg_ctl puts its paths into a shell command, in double quotes: so ours come as PGDATA and a relative log.
+        # pg_ctl puts paths into a shell command, in double quotes, so it gets ours as PGDATA and a relative log file.
         pg_ctl = (programs / "pg_ctl", "start", "-w", "-t", str(START_SECONDS), "-l", "server.log")
-        # If we are killed, the shell holds the gate until pg_ctl has ended; the server must not inherit the gate.
+        # If we are killed, the shell holds the gate until pg_ctl has ended. The server itself must not inherit it.
         keep = ("sh", "-c", '"$@" </dev/null; exit $?', "sh")
         result = self._account.run(*keep, *pg_ctl, "-o", options, data=self._data, gate=gate)
         if result.returncode == 0:
@@ -187,7 +188,7 @@ class EmbeddedServer:
         made_by = self._data / "PG_VERSION"
         if not made_by.exists():
             if self._data.exists() and any(self._data.iterdir()):
-                raise ConfigurationError(f"{self._data} is no PostgreSQL database: move it away {REMEDY}")
+                raise ConfigurationError(f"{self._data} is not a PostgreSQL database: move it away {REMEDY}")
             return self._programs[0]
         major = made_by.read_text(encoding="utf-8").strip()
         versions = []
@@ -197,7 +198,7 @@ class EmbeddedServer:
                 return programs
             versions.append(version.split()[0] if version else "unknown")
         raise ConfigurationError(
-            f"{self._data} was made by PostgreSQL {major}, and here is {', '.join(versions)}: "
+            f"{self._data} was created by PostgreSQL {major}, but {', '.join(versions)} is installed: "
             f"install PostgreSQL {major}, move the directory away {REMEDY}"
         )
 
@@ -212,12 +213,12 @@ class EmbeddedServer:
         initdb = (programs / "initdb", "-U", NAME, "-A", "trust", "-E", "UTF8", "--locale=C")
         single = ("sh", "-c", f'echo CREATE DATABASE {NAME} | "$0" --single postgres', programs / "postgres")
         for command in (initdb, single):
-            # They inherit the gate: if we are killed, no other process starts before they have ended too.
+            # Both commands inherit the gate: even if we are killed, no other process starts before they have ended.
             result = self._account.run(*command, data=fresh, gate=gate)
             if result.returncode or "ERROR:" in result.stdout:
                 shutil.rmtree(fresh)
                 reason = complaint(result.stdout)
-                raise ConfigurationError(f"PostgreSQL created no database in {self.directory}: {reason}")
+                raise ConfigurationError(f"PostgreSQL could not create a database in {self.directory}: {reason}")
         fresh.rename(self._data)
         parent = os.open(self.directory, os.O_RDONLY)
         os.fsync(parent)
@@ -231,11 +232,11 @@ class EmbeddedServer:
             self._account.give(self._sockets)
         found = self._sockets.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != self._account.uid or found.st_mode & 0o077:
-            raise ConfigurationError(f"{self._sockets} is not private to uid {self._account.uid}: remove it")
+            raise ConfigurationError(f"{self._sockets} is not a private folder of uid {self._account.uid}: remove it")
 
 
 def _lock(path: Path, mode: int, seconds: float) -> FileIO:
-    """Open a file and flock it until it is closed; raises TimeoutError."""
+    """Open a file and flock it; closing it releases the lock. Raises TimeoutError after so many seconds."""
     file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
     deadline = time.monotonic() + seconds
     try:
@@ -254,8 +255,8 @@ def _lock(path: Path, mode: int, seconds: float) -> FileIO:
 
 
 def _socket_directory(data: Path, uid: int) -> Path:
-    # The path of a socket has 103 bytes at most on macOS, and 107 on Linux. In a DSN and in unix_socket_directories,
-    # characters such as commas and quotes have a meaning.
+    # The path of a socket may have at most 103 bytes on macOS, and 107 on Linux. In a DSN and in
+    # unix_socket_directories, commas, quotes and some other characters have a meaning.
     if len(os.fsencode(data / SOCKET)) <= 103 and re.fullmatch(r"[\w /.+=:~-]+", _text(data)):
         return data
     digest = hashlib.sha256(os.fsencode(data)).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The table scheduler, whose one row says which scheduler runs and what it does, and the session that keeps it."""
+"""The table scheduler: its one row says which scheduler runs and what it is doing. Heartbeat keeps it up to date."""
 
 import os
 import socket
@@ -21,24 +21,23 @@ class Beat(NamedTuple):
 
     host: str
     pid: int
-    sources: list[str]  # that it serves
+    sources: list[str]  # those that it serves
     started_at: datetime
     beaten_at: datetime
     doing: str
-    first_pull_id: int  # runs with greater ones began after it started
+    first_pull_id: int  # runs with a greater pull_id began after it started
 
 
 class Heartbeat:
-    """The row of this scheduler, and a session for its questions; thread-safe.
+    """The row of this scheduler, and a session for its queries; thread-safe.
 
-    The methods raise as Database.connect does, and DatabaseLost; then the next call opens a new session.
+    The methods raise as Database.connect does, or DatabaseLost; after that, the next call opens a new session.
     """
 
     def __init__(self, database: Database, sources: Sequence[str], *, fresh: bool) -> None:
         """Enter this process as the scheduler; it must hold the place SCHEDULER of db.lock.
 
-        `cleared` are the sources that an earlier start has cleared already, in this unbroken row of starts with
-        `fresh`.
+        `cleared` are the sources that were cleared since the first of the latest consecutive starts with `fresh`.
         """
         self._kept = KeptSession(database, "heartbeat")
         values = {"host": socket.gethostname(), "pid": os.getpid(), "sources": list(sources), "fresh": fresh}
@@ -47,7 +46,7 @@ class Heartbeat:
         self.cleared = self.do(lambda cursor: pulls.cleared(cursor, after))
 
     def beat(self, doing: str) -> datetime:
-        """Write that the scheduler is alive and what it is doing; the time, by the clock that dates all runs."""
+        """Write that the scheduler is alive and what it is doing; returns the time by the database's clock."""
         now: datetime = self.do(lambda cursor: fetch_one(cursor, SQL["beat"], {"doing": doing}))[0]
         return now
 

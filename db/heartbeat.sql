@@ -1,8 +1,8 @@
 -- Statements of db/heartbeat.py.
 
 -- name: start
--- Several starts in a row may ask for a fresh start (--fresh); it is made once. `fresh_after` is the last run before
--- the first of these starts, so what was cleared after that run is not cleared again.
+-- A supervisor may restart a scheduler with --fresh several times in a row; the fresh start is made once. `fresh_after`
+-- is the last run before the first of these starts: a source that was cleared after that run is not cleared again.
 INSERT INTO scheduler AS old (host, pid, sources, started_at, beaten_at, doing, first_pull_id, fresh_after)
 SELECT %(host)s, %(pid)s, %(sources)s, at, at, 'starting', last, CASE WHEN %(fresh)s THEN last END
 FROM (SELECT clock_timestamp() AT TIME ZONE 'UTC' AS at, coalesce((SELECT max(pull_id) FROM pulls), 0) AS last) AS now

@@ -14,7 +14,7 @@ from db.statements import Connection, fetch_one, filled_in, read_statements
 from model.values import Answered, DataPoint, Verb
 
 LOAD_LOCKS = 0x6372_7973  # the first key of the advisory locks of loads
-COPY_EPOCH = datetime(2000, 1, 1, tzinfo=UTC).timestamp()  # PostgreSQL's own zero of time
+COPY_EPOCH = datetime(2000, 1, 1, tzinfo=UTC).timestamp()  # from which PostgreSQL counts time
 HEADER, ROW, TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), struct.Struct("!hiiiiiqid"), struct.pack("!h", -1)
 
 SQL = read_statements("load.sql")
@@ -28,12 +28,12 @@ INSERT_OR_FAIL = filled_in(INSERT, conflict="")
 
 @dataclass(slots=True)
 class Counts:
-    """What a load did with its points, one for each key."""
+    """What a load did with its points; several points of one key count as one."""
 
     new: int = 0
     changed: int = 0
     unchanged: int = 0
-    kept: int = 0  # stored with another value, which a backfill keeps
+    kept: int = 0  # the table has another value, which a backfill keeps
     withdrawn: int = 0  # days of series for which the API once had data and now has none
 
     def add(self, other: "Counts") -> None:
@@ -43,19 +43,19 @@ class Counts:
 
 
 def take_turn(cursor: Any, source: str) -> None:
-    """Wait until no other transaction writes data of a source; until this transaction ends, no other one can."""
+    """Wait until no other transaction writes data of a source; until this transaction ends, others wait for it."""
     cursor.execute(SQL["take_turn"], (LOAD_LOCKS, zlib.crc32(source.encode()) & 0x7FFF_FFFF))
 
 
 class Load:
-    """The points and answers of one load, encoded once, so that the load can be repeated."""
+    """The points and answers of one load. They are encoded once, so that repeating the load costs less."""
 
     def __init__(self, source: str, verb: Verb, points: Sequence[DataPoint], answered: Sequence[Answered]) -> None:
         self._source, self._verb = source, verb
         answers = {(each.asset, each.metric): each for each in answered}
         names = sorted(answers.keys() | {(point.asset, point.metric) for point in points})
         numbers = {name: number for number, name in enumerate(names, start=1)}
-        asked = [(numbers[each.asset, each.metric], each.days) for each in answered if each.days]
+        requested = [(numbers[each.asset, each.metric], each.days) for each in answered if each.days]
         self._rows = bytearray(HEADER)  # of the stage, in PostgreSQL's binary COPY format
         for place, point in enumerate(points):
             at = round((point.at.timestamp() - COPY_EPOCH) * 1_000_000)
@@ -67,18 +67,18 @@ class Load:
             "metrics": [metric for _, metric in names],
             "shifts": [answers[name].shift if name in answers else timedelta() for name in names],
             "api_ids": [answers[name].api_id if name in answers else None for name in names],
-            "asked": [number for number, _ in asked],
-            "firsts": [days.start.date() for _, days in asked],
-            "lasts": [days.end.date() for _, days in asked],
+            "requested": [number for number, _ in requested],
+            "firsts": [days.start.date() for _, days in requested],
+            "lasts": [days.end.date() for _, days in requested],
         }
 
     def write(self, session: Connection, pull_id: int | None, latest_day: date) -> Counts:
-        """Write it in one transaction; replaced values of days before `latest_day` or before today become revisions."""
+        """Write the load in one transaction; replaced values of days before today or `latest_day` become revisions."""
         values = {**self._values, "pull_id": pull_id, "latest_day": latest_day}
         if self._verb is not Verb.BACKFILL:
             return self._write(session, UPSERT, values)
-        # ON CONFLICT costs a quarter of the time, and the rows have just been seen to be new. It is needed only if a
-        # writer that takes no turns has come in between: then the unique index refuses the load, which is repeated.
+        # ON CONFLICT takes a quarter of the time, and is needed only if a writer that takes no turns has just written
+        # the same rows: then the unique index refuses the load, and the load is repeated with ON CONFLICT.
         try:
             return self._write(session, INSERT_OR_FAIL, values)
         except psycopg2.errors.UniqueViolation:

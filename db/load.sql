@@ -6,28 +6,28 @@ CREATE TEMPORARY TABLE IF NOT EXISTS stage (series INTEGER, place INTEGER, at TI
 ON COMMIT DELETE ROWS
 
 -- name: take_turn
--- Writers of one source take turns, each in a transaction of its own. The statements after this one see everything
--- that earlier writers have committed. So a load replaces exactly the values that it has compared with, and the ids of
--- its rows are one unbroken range.
+-- Waits until no other transaction writes data of the source. The statements after this one see everything that earlier
+-- writers have committed. So a load replaces exactly the values that it has compared with, and its rows get one
+-- unbroken range of ids.
 SELECT pg_advisory_xact_lock(%s, %s)
 
 -- name: names
--- The series of the load, with the numbers that stand in the stage.
+-- The series of the load, with their numbers in the stage.
 SELECT * FROM unnest(%(assets)s::text[], %(metrics)s::text[], %(shifts)s::interval[], %(api_ids)s::text[])
     WITH ORDINALITY AS name (asset, metric, shift, api_id, series)
 
 -- name: final_values
 -- Gives each closed day its final value, for series whose points have times of their own.
--- metrics may hold a row of the day at a time that the API does not give, or no longer gives: the live pull's sample at
--- midnight, or the last record that the day had when a backfill ran. The final value is written into that row instead
--- of a second row beside it. This statement changes only the stage; `load` then writes.
+-- metrics may hold a row of the day at a time that is not, or no longer, in the API's history: the midnight of a live
+-- pull, or the last record that the day had when a backfill ran. The final value is written into that row instead of a
+-- second row beside it. This statement changes only the stage; `load` then writes.
 WITH name AS ({names}),
 -- the days of the stage, with the times that the API gives for each
 day AS (
     SELECT series, asset, metric, shift, day_of(at, shift)::timestamp AS day, max(at) AS last, array_agg(at) AS times
     FROM stage JOIN name USING (series) GROUP BY series, asset, metric, shift, day_of(at, shift)::timestamp
 ),
--- those of them for which metrics holds a row at a time that the API does not give.
+-- the days for which metrics holds a row at a time that the API does not give.
 -- The rows of a day are read as one span of keys; see `load` for the reason.
 held AS MATERIALIZED (
     SELECT day.*, stored FROM day, LATERAL (
@@ -36,7 +36,7 @@ held AS MATERIALIZED (
             AND (m.asset, m.metric_name, m.pulled_at) < (day.asset, day.metric, day - shift + interval '1 day')
     ) AS those WHERE NOT stored <@ times
 ),
--- the rows that get the final value: the sample at midnight, and the last row where none of the day's is still given
+-- the rows that get the final value: the row at midnight; and the last row, if the API gives none of the day's rows now
 target AS (
     SELECT series, last, times, stored, day AS at FROM held WHERE day = ANY(stored) AND day <> ALL(times)
     UNION SELECT series, last, times, stored, stored[cardinality(stored)] FROM held WHERE NOT stored && times
@@ -46,22 +46,22 @@ copied AS (
     INSERT INTO stage SELECT series, place, target.at, value FROM stage JOIN target USING (series)
     WHERE stage.at = last
 )
--- the points of such a day that would have become second rows
+-- the points of such a day that would become second rows are removed from the stage
 DELETE FROM stage USING target, unnest(times) AS given (at)
 WHERE stage.series = target.series AND stage.at = given.at AND given.at <> ALL(stored)
 
 -- name: load
 -- Writes the stage into metrics, and what follows from it into loads, revisions and coverage.
--- Both look-ups in metrics ask for the first row of a span of keys in the order of idx_metrics_unique. No other index
--- serves that, whatever the planner's statistics say. With one condition for each column, the planner chose
--- idx_metrics_cross_section where statistics were missing or old, and read all assets of a date for each point.
+-- Both look-ups in metrics select the first row of a span of keys in the order of idx_metrics_unique. Only that index
+-- can serve them, whatever the planner's statistics say. With one condition for each column, the planner chose
+-- idx_metrics_cross_section if statistics were missing or old, and read all assets of a date for each point.
 WITH
 -- the time of the load; a value is revised only if its day was closed before
 instant AS MATERIALIZED (
     SELECT at, greatest(at::date, %(latest_day)s::date) AS open_day
     FROM (SELECT clock_timestamp() AT TIME ZONE 'UTC' AS at) AS clock
 ),
--- from when to when each series has points in the stage
+-- the first and the last time of each series in the stage
 span AS (
     SELECT series, min(at) AS first, max(at) AS last FROM stage GROUP BY series
 ),
@@ -90,7 +90,7 @@ judged AS (
         ORDER BY m.asset, m.metric_name, m.pulled_at LIMIT 1
     ) AS old ON true
 ),
--- only points to be written reach the INSERT: ON CONFLICT draws a serial value for every row that it is offered.
+-- Only points to be written reach the INSERT: ON CONFLICT would use up a serial value for each row that it skips.
 -- All loads write in the order of the key, so concurrent loads do not deadlock.
 written AS (
     INSERT INTO metrics (source, asset, metric_name, pulled_at, value)
@@ -105,25 +105,25 @@ loaded AS (
     SELECT %(source)s, min(id), max(id), (SELECT at FROM instant), %(pull_id)s FROM written WHERE inserted
     HAVING count(*) > 0
 ),
--- the old values of closed days, kept
+-- the old values of closed days
 revised AS (
     INSERT INTO revisions (source, asset, metric_name, pulled_at, value, replaced_at, pull_id)
     SELECT %(source)s, asset, metric, judged.at, old_value, instant.at, %(pull_id)s
     FROM judged JOIN series USING (series), instant WHERE differs AND {revises} AND judged.at < open_day
 ),
--- the days that the API was asked for and has answered
-asked AS (
+-- the days that were requested, and for which the API has answered
+requested AS (
     SELECT series, range_agg(daterange(first, last)) AS days
-    FROM unnest(%(asked)s::int[], %(firsts)s::date[], %(lasts)s::date[]) AS days (series, first, last)
+    FROM unnest(%(requested)s::int[], %(firsts)s::date[], %(lasts)s::date[]) AS days (series, first, last)
     GROUP BY series
 ),
--- the days for which it gave points
+-- the days for which the API gave points
 given AS (
     SELECT series, range_agg(daterange(day_of(at, shift), day_of(at, shift) + 1)) AS days,
         count(*) FILTER (WHERE judged.stored IS NULL) AS new
     FROM judged JOIN series USING (series) GROUP BY series
 ),
--- the coverage so far; it begins anew where the API is now asked by another identifier than before
+-- the coverage so far; it is empty if the series is now requested by another identifier than before
 old AS (
     SELECT series, coverage.api_id, row_count, CASE WHEN another THEN '{}' ELSE answered END AS answered,
         CASE WHEN another THEN '{}' ELSE found END AS found
@@ -134,16 +134,17 @@ old AS (
 -- `withdrawn` are days for which the API once had data and now has none: their rows stay, but they count as not found
 answer AS (
     SELECT series.asset, series.metric, coalesce(series.api_id, old.api_id) AS api_id,
-        coalesce(asked.days, '{}') AS asked, coalesce(asked.days * given.days, '{}') AS found,
+        coalesce(requested.days, '{}') AS requested, coalesce(requested.days * given.days, '{}') AS found,
         coalesce(given.new, 0) AS new, coalesce(old.answered, '{}') AS old_answered,
         coalesce(old.found, '{}') AS old_found, coalesce(old.row_count, 0) AS old_row_count,
-        coalesce(old.found * asked.days - coalesce(given.days, '{}'), '{}') AS withdrawn
-    FROM series LEFT JOIN asked USING (series) LEFT JOIN given USING (series) LEFT JOIN old USING (series)
+        coalesce(old.found * requested.days - coalesce(given.days, '{}'), '{}') AS withdrawn
+    FROM series LEFT JOIN requested USING (series) LEFT JOIN given USING (series) LEFT JOIN old USING (series)
 ),
 -- the coverage from now on
 covered AS (
     INSERT INTO coverage (source, asset, metric_name, answered, found, row_count, found_count, api_id)
-    SELECT %(source)s, asset, metric, old_answered + asked, now_found, old_row_count + new, days_in(now_found), api_id
+    SELECT %(source)s, asset, metric, old_answered + requested, now_found, old_row_count + new, days_in(now_found),
+        api_id
     FROM answer, LATERAL (SELECT old_found - withdrawn + found AS now_found) AS held ORDER BY asset, metric
     ON CONFLICT (source, asset, metric_name) DO UPDATE
     SET answered = excluded.answered, found = excluded.found, row_count = excluded.row_count,

@@ -1,4 +1,4 @@
-"""Places that one process at a time can hold: one for each source and kind of run, and one for the scheduler."""
+"""Locks between processes. A place is a name that one process at a time can hold: a run's, or the scheduler's."""
 
 import threading
 import time
@@ -15,14 +15,14 @@ from model.errors import DatabaseLost, RunRefused, SchedulerRefused
 SQL = read_statements("lock.sql")
 PLACES = 0x6372_7972  # the first key of the advisory locks of places
 SCHEDULER = "scheduler"  # the place that the one scheduler of a database holds
-RELEASE_SECONDS = 10.0  # how long the server may take to see that a session of ours has ended
+RELEASE_SECONDS = 10.0  # how long the server may take to notice that a session of ours has ended
 RELEASE_PAUSE = 0.5  # seconds between two attempts
 
 
 class Sessions(NamedTuple):
-    """Whose sessions for a place the server sees, and since when the server itself has been running."""
+    """Which processes have a session for a place, and since when the server has been running."""
 
-    another: bool  # a session of another process than the one that wrote the beat, and none of that one
+    another: bool  # another process than the one that wrote the beat has a session, and that one has none
     server_started: datetime
 
 
@@ -42,7 +42,7 @@ def lock_keys(place: str) -> tuple[int, int]:
 
 
 def sessions(cursor: Cursor, place: str, beat: Beat | None) -> Sessions:
-    """Whose sessions for a place the server sees, compared with the process that wrote the last beat."""
+    """Which processes have a session for a place, compared with the process that wrote the last beat."""
     whose, _, _ = session_name(place, 0, "").rpartition(" ")
     names, started = zip(*fetch(cursor, SQL["sessions"], (f"{whose} %",)), strict=True)
     own = session_name(place, beat.pid, beat.host) if beat else None
@@ -62,7 +62,7 @@ class SessionLock:
         self.take()
 
     def take(self) -> None:
-        """Take the place; if it is held already, check that, and take it again if the database went away.
+        """Take the place; if this object already holds it, check the session, and take it again if that was lost.
 
         Raises RunRefused, naming the holder, if another process holds it; DatabaseAway or DatabaseLost if the database
         does not answer.
@@ -80,21 +80,23 @@ class SessionLock:
                 while fetch_one(cursor, SQL["try_lock"], lock_keys(self._place)) != (True,):
                     holders = fetch(cursor, SQL["holder"], lock_keys(self._place))
                     late = time.monotonic() > deadline
-                    if not holders and not late:  # it was released since the attempt
+                    if not holders and not late:  # another process released it after our attempt
                         continue
                     pid, name, since = holders[0] if holders else (0, "another session", "just now")
                     if pid != former or late:
                         self._session.close()
                         refused = SchedulerRefused if self._place == SCHEDULER else RunRefused
                         raise refused(f"another {self._place} is running: {name}, since {since}")
-                    # Our own lost session still holds it: the server has yet to notice its end.
+                    # Our own lost session still holds it: the server has not noticed its end yet.
                     if self._stop.is_set():
                         self._session.close()
-                        raise DatabaseLost(f"{self._database} still holds our lost session, and the program is to stop")
+                        raise DatabaseLost(
+                            f"{self._database} still holds our lost session, and the program was stopped"
+                        )
                     self._stop.wait(RELEASE_PAUSE)
 
     def close(self) -> None:
-        """Give the place up at once, by an unlock; the server might see the end of the session only later."""
+        """Release the place at once by an unlock: the server might notice the end of the session only later."""
         if self._session and alive(self._session):
             self._session.cursor().execute(SQL["unlock"], lock_keys(self._place))
         if self._session:

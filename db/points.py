@@ -1,4 +1,4 @@
-"""Points of the table metrics: whole series, the latest of each, those of one day; now, or as known at an instant.
+"""Statements for points: whole series, the latest of each, those of one day; as stored now, or as known at an instant.
 
 All times are aware UTC.
 """
@@ -32,10 +32,10 @@ class Age(NamedTuple):
 def of_series(
     series: Sequence[Series], window: Window, as_of: datetime | None = None, most: int | None = None
 ) -> Statement:
-    """Every point of these series in a window: (number of the series, time, value), of each series sorted by time.
+    """Every point of these series in a window: (number of the series, time, value), sorted by time within each series.
 
-    With `as_of`, as they were known at that instant: a point that was not stored then, or whose day was still open, is
-    absent. With `most`, only so many of each series, the first ones. A value that is NULL is given as NaN.
+    With `as_of`, points are as they were known at that instant: a point that was not stored then, or whose day was
+    still open, is absent. With `most`, only the first points of each series, up to this number. NULL becomes NaN.
     """
     span = {"start": window.start, "end": window.end, "most": most}
     return _statement("of_series", as_of, _wanted(series) | span)

@@ -1,14 +1,14 @@
--- Statements of db/points.py. {wanted}, {known}, {since}, {value} and {then} are filled in there: without `as_of` by
--- what is stored now, with it by the statements that begin with "then_".
+-- Statements of db/points.py, which replaces {wanted}, {known}, {since}, {value} and {then}: with `as_of` by the
+-- statements whose names begin with "then_", otherwise so that they select what is stored now.
 
 -- name: wanted
 unnest(%(sources)s::text[], %(assets)s::text[], %(metrics)s::text[])
     WITH ORDINALITY AS wanted (source, asset, metric, number)
 
 -- name: of_series
--- The points of each series are a span of keys in the order of idx_metrics_unique. No other index serves that, whatever
--- the planner's statistics say: see db/load.sql. A value that somebody has set to NULL is given as NaN, so that all
--- rows of a binary COPY have one length.
+-- The points of each series are a span of keys in the order of idx_metrics_unique. Only that index can serve it,
+-- whatever the planner's statistics say: see db/load.sql. A value that somebody has set to NULL is returned as NaN, so
+-- that all rows of a binary COPY have the same length.
 SELECT number::int - 1, point.pulled_at, coalesce(point.value, 'NaN') FROM {wanted}, LATERAL (
     SELECT m.pulled_at, {value} AS value FROM metrics m {since}
     WHERE m.source = wanted.source
@@ -34,15 +34,15 @@ WHERE m.source = %(source)s AND m.metric_name = %(metric)s
 ORDER BY m.pulled_at, m.asset
 
 -- name: then_known
--- The rows that were stored at an instant: each load has written one range of ids.
+-- The ids of the rows that were stored at an instant: each load has written one range of ids.
 WITH known AS MATERIALIZED (
     SELECT source, range_agg(int8range(first_id, last_id, '[]')) AS ids FROM loads
     WHERE loaded_at <= %(as_of)s::timestamp GROUP BY source
 )
 
 -- name: then_since
--- The first revision of a point after that instant; what it replaced was the value then. Revisions count in the order
--- of their ids: their times are not in order if a clock was ahead and was corrected.
+-- The first revision of a point after that instant: the value that it replaced was the value at that instant. Revisions
+-- count in the order of their ids, because their times are not in order if a clock was ahead and was corrected.
 LEFT JOIN LATERAL (
     SELECT r.id, r.value FROM revisions r
     WHERE (r.source, r.asset, r.metric_name, r.pulled_at) = (m.source, m.asset, m.metric_name, m.pulled_at)
@@ -58,7 +58,7 @@ LEFT JOIN LATERAL (
 CASE WHEN since.id IS NULL THEN m.value ELSE since.value END
 
 -- name: then_stored
--- Values of a day that was open at that instant are left out: a live pull overwrites them, and keeps no revision.
+-- Values of a day that was open at that instant are left out: a pull overwrites them and keeps no revision.
 known.ids @> m.id::bigint AND m.pulled_at < %(as_of)s::timestamp::date
 
 -- name: ages

@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs: where they are, which account runs them, and what they complain about."""
+"""PostgreSQL's own programs: where they are, which account runs them, and the errors in their output."""
 
 import importlib.util
 import os
@@ -56,7 +56,7 @@ class Account:
                 return
         raise ConfigurationError(
             f"PostgreSQL does not run as root, and uid {self.uid} can't use {directory} with {program}: "
-            f"choose a directory open to it, run as an ordinary user {REMEDY}"
+            f"move the project to a folder open to that uid, run as an ordinary user {REMEDY}"
         )
 
     def run(
@@ -116,7 +116,7 @@ def program_directories() -> list[Path]:
 
 
 def complaint(text: str) -> str:
-    """What went wrong, in one line: the complaints, or the last lines if there are none."""
+    """What went wrong, in one line: the errors in a program's output, or its last lines if it has none."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     pattern = r"(FATAL|PANIC|ERROR|error|HINT|DETAIL): |could not |invalid "
     complaints = [line for line in lines if re.search(pattern, line)]

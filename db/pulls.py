@@ -27,10 +27,10 @@ class RunEnd(NamedTuple):
 
 
 class LastRuns(NamedTuple):
-    """How the runs of a source and kind last went."""
+    """How the last runs of a source and kind went."""
 
     began_well: datetime | None = None  # when the last successful one began
-    succeeded: datetime | None = None  # when it ended
+    succeeded: datetime | None = None  # when that one ended
     failed: datetime | None = None  # when the last one began that failed or was killed
     failure: str | None = None
     failures: int = 0  # of scheduled runs, in a row since the last success
@@ -40,35 +40,35 @@ class LastRuns(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """Runs of one kind that failed, or that were killed and so have no end."""
+    """The failed runs of one source and kind; those that were killed, and so have no end, are a group of their own."""
 
     source: str
     kind: str | None
-    endless: bool
-    failure: str | None  # of the last
+    killed: bool
+    failure: str | None  # of the last run
     times: int
     first: datetime
     last: datetime
-    pull_id: int  # of the last
+    pull_id: int  # of the last run
 
 
 class RecentRuns(NamedTuple):
-    """How the runs since some time went."""
+    """How the runs since a given time went."""
 
-    runs: int  # that have ended or were killed
+    runs: int  # those that have ended or were killed
     failed: int
     under_way: int
-    failures: tuple[Failure, ...]  # one for each kind of run, the newest first
+    failures: tuple[Failure, ...]  # the newest first
 
 
 def begin_run(cursor: Any, source: str, kind: str, slot: datetime | None) -> int:
-    """Enter a run, which counts as failed until it ends; its pull_id. `slot` is None for a manual run."""
+    """Enter a run, which counts as failed until it ends; returns its pull_id. `slot` is None for a manual run."""
     (pull_id,) = fetch_one(cursor, SQL["begin_run"], {"source": source, "kind": kind, "slot": slot})
     return int(pull_id)
 
 
 def latest_day(cursor: Any, source: str) -> tuple[date, date, date]:
-    """The latest day on which a source had a run, as far as it can be believed, and as it is stored; and today."""
+    """The latest day of a run of a source, without runs dated more than a day ahead, and with them; and today."""
     credible, stored, today = fetch_one(cursor, SQL["latest_day"], {"source": source})
     return credible, stored, today
 
@@ -81,18 +81,18 @@ def end_run(cursor: Any, pull_id: int, end: RunEnd) -> None:
     cursor.execute(SQL["end_run"], values)
 
 
-def refuse(cursor: Any, source: str, kind: str, slot: datetime, failure: str) -> None:
-    """Enter a run of a slot that failed before it began."""
-    cursor.execute(SQL["refuse"], {"source": source, "kind": kind, "slot": slot, "failure": failure})
+def enter_refused_run(cursor: Any, source: str, kind: str, slot: datetime, failure: str) -> None:
+    """Enter the run of a slot that failed before it began."""
+    cursor.execute(SQL["enter_refused_run"], {"source": source, "kind": kind, "slot": slot, "failure": failure})
 
 
-def disown(cursor: Any, sources: Sequence[str], now: datetime) -> None:
-    """Take the slot from runs that are dated after now, by a clock that was ahead: their slots are still to come."""
-    cursor.execute(SQL["disown"], {"sources": list(sources), "now": now})
+def clear_future_slots(cursor: Any, sources: Sequence[str], now: datetime) -> None:
+    """Remove the slot of each run dated after `now`, while a clock was ahead: these slots are still to come."""
+    cursor.execute(SQL["clear_future_slots"], {"sources": list(sources), "now": now})
 
 
 def first_runs(cursor: Any, sources: Sequence[str]) -> dict[str, datetime]:
-    """When the first run of each of these sources began; nothing for a source that never had one."""
+    """When the first run of each of these sources began; a source that never had one is absent."""
     return {name: at for name, at in fetch(cursor, SQL["first_runs"], {"sources": list(sources)}) if at}
 
 
@@ -119,7 +119,7 @@ def cleared(cursor: Any, after: int | None) -> frozenset[str]:
 
 
 def last_runs(cursor: Any, kinds: Sequence[tuple[str, str]]) -> dict[tuple[str, str], LastRuns]:
-    """How the runs of these sources and kinds last went."""
+    """How the last runs of these sources and kinds went."""
     values = _pairs(kinds) | {"stopped": f"{STOPPED} %"}
     return {(name, kind): LastRuns._make(row) for name, kind, *row in fetch(cursor, SQL["last_runs"], values)}
 
@@ -131,12 +131,12 @@ def calls_of_last_day(cursor: Any, source: str) -> tuple[int, int]:
 
 
 def under_way(cursor: Any, held: Sequence[tuple[str, str]]) -> list[int]:
-    """The runs that are under way, given the sources and kinds of which some process holds the place."""
+    """The pull_id of each run under way, given the sources and kinds whose place a process holds."""
     return [pull_id for (pull_id,) in fetch(cursor, SQL["under_way"], _pairs(held))]
 
 
 def recent_runs(cursor: Any, sources: Sequence[str], since: datetime, under_way: Sequence[int]) -> RecentRuns:
-    """How the runs of sources that began since a time went, without those under way."""
+    """How the runs of these sources since a given time went, without those under way."""
     values = {"sources": list(sources), "since": since, "under_way": list(under_way), "stopped": f"{STOPPED} %"}
     runs, failed = fetch_one(cursor, filled_in(SQL["recent_numbers"], recent=SQL["recent"]), values)
     failures = fetch(cursor, filled_in(SQL["recent_failures"], recent=SQL["recent"]), values)

@@ -1,7 +1,7 @@
 -- Statements of db/pulls.py.
 
 -- name: begin_run
--- Enters a run. An earlier run of this source and kind that has no end was killed: its lock was free.
+-- Enters a run. If an earlier run of this source and kind has no end, it was killed: otherwise it would hold the lock.
 WITH killed AS (
     UPDATE pulls SET failure = 'the process ended before the run did'
     WHERE source_name = %(source)s AND kind = %(kind)s AND finished_at IS NULL AND failure IS NULL
@@ -9,8 +9,8 @@ WITH killed AS (
 INSERT INTO pulls (source_name, kind, slot, status) VALUES (%(source)s, %(kind)s, %(slot)s, 'error') RETURNING pull_id
 
 -- name: latest_day
--- A clock that jumps back must not turn a closed day into an open one. But a run dated more than a day ahead is not
--- believed: until that date, each day would count as closed as soon as it begins.
+-- The latest day of a run: if a clock jumps back, the days before it stay closed. But a run dated more than a day ahead
+-- does not count: until that date, each day would be closed as soon as it begins.
 SELECT max(pulled_at) FILTER (WHERE pulled_at < today + 2)::date, max(pulled_at)::date, today
 FROM pulls, (SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date AS today) AS clock
 WHERE source_name = %(source)s GROUP BY today
@@ -21,11 +21,11 @@ UPDATE pulls SET status = %(status)s, records_count = %(records)s, finished_at =
     points_differing = %(differing)s
 WHERE pull_id = %(pull_id)s
 
--- name: refuse
+-- name: enter_refused_run
 INSERT INTO pulls (source_name, kind, slot, status, finished_at, calls, failed_calls, failure)
 VALUES (%(source)s, %(kind)s, %(slot)s, 'error', now(), 0, 0, %(failure)s)
 
--- name: disown
+-- name: clear_future_slots
 UPDATE pulls SET slot = NULL
 WHERE source_name = ANY(%(sources)s) AND pulled_at > %(now)s::timestamp + interval '5 min' AND slot IS NOT NULL
 
@@ -47,11 +47,11 @@ ORDER BY pull_id
 SELECT DISTINCT source_name FROM pulls WHERE kind = 'fresh' AND pull_id > %(after)s
 
 -- name: last_runs
--- How the runs of each wanted source and kind last went.
+-- How the last runs of each wanted source and kind went.
 WITH
--- The last run of each kind, the last success and the last failure. All of pulls is read once: searching for the last
--- failure of a kind that never failed would read it all too, once for each kind. A run that was stopped has not failed
--- (its failure says that it was stopped). A run that was killed has no end.
+-- The last run of each kind, the last success and the last failure. All of pulls is read, but only once: to search for
+-- the last failure of a kind that never failed would read all of it for each kind. A run that was stopped has not
+-- failed (its failure says that it was stopped). A run that was killed has no end.
 last AS (
     SELECT source_name, kind, max(pull_id) AS latest, max(finished_at) AS ended,
         max(pull_id) FILTER (WHERE finished_at IS NOT NULL AND status <> 'error') AS good,
@@ -99,8 +99,8 @@ WHERE source_name = ANY(%(sources)s) AND pulled_at >= %(since)s::timestamp AND p
 WITH runs AS ({recent}) SELECT count(*), count(*) FILTER (WHERE failed) FROM runs
 
 -- name: recent_failures
--- Failed runs of one kind stand together, with the last failure: a failing run is retried again and again, mostly for
--- one reason, but the text differs, because its calls fail in any order.
+-- Failed runs of one kind are one row, with the last failure: a failing run is retried again and again. The reason is
+-- mostly the same, but the texts differ, because calls fail in any order.
 WITH runs AS ({recent})
 SELECT source_name, kind, finished_at IS NULL, (array_agg(failure ORDER BY pull_id DESC))[1],
     count(*), min(pulled_at), max(pulled_at), max(pull_id)

@@ -1,4 +1,4 @@
-"""A session that only reads, kept open for many questions, and the two forms of its answers: Table and Columns."""
+"""A read-only session, kept open for many queries, and the two forms of their results: Table and Columns."""
 
 import io
 import struct
@@ -16,15 +16,15 @@ from model.background import in_background
 
 T = TypeVar("T")
 
-# Points in the bytes of PostgreSQL's binary COPY: every row of it has the same length.
+# The layout of points in PostgreSQL's binary COPY: all rows have the same length.
 HEADER, TRAILER = 19, 2  # bytes before and after the rows
-ROW_BYTES = 34  # the number of fields, then of each field its length and its value
-SERIES_AT, TIME_AT, VALUE_AT = 6, 14, 26  # where in a row its values begin: int4, int8 and float8, big-endian
+ROW_BYTES = 34  # the number of fields, then the length and the value of each field
+SERIES_AT, TIME_AT, VALUE_AT = 6, 14, 26  # offsets of the values in a row: int4, int8 and float8, big-endian
 ROW = struct.Struct(">6xi4xq4xd")
 
 
 class Table(NamedTuple):
-    """The rows of any query; a type is PostgreSQL's oid of it."""
+    """The rows of any query; a type is PostgreSQL's oid for it."""
 
     names: Sequence[str]
     types: Sequence[int]
@@ -34,29 +34,29 @@ class Table(NamedTuple):
 class Columns(NamedTuple):
     """Points as (number of the series, microseconds since 2000-01-01 UTC, value); the value is NaN for a NULL.
 
-    numpy reads a column from the bytes without a copy of them; `rows` needs no numpy, so that a command starts quickly.
+    numpy reads a column from the bytes without copying them; `rows` needs no numpy, so that a command starts quickly.
     """
 
     data: memoryview
 
     def rows(self) -> Iterator[tuple[int, int, float]]:
-        """Each point, in the order in which PostgreSQL sent it: mostly, but not surely, by series and time."""
+        """Each point, in the order in which PostgreSQL sent it: usually by series and time, but that is not certain."""
         return ROW.iter_unpack(self.data)
 
     def until(self, last: int) -> "Columns":
-        """The points up to a time, that one included."""
+        """The points up to and including a time."""
         starts = range(0, len(self.data), ROW_BYTES)
         kept = (self.data[i : i + ROW_BYTES] for i, (_, at, _) in zip(starts, self.rows(), strict=True) if at <= last)
         return Columns(memoryview(b"".join(kept)))
 
 
 class Reader:
-    """One read-only session, opened at the first question and kept; thread-safe, one question at a time.
+    """One read-only session, opened at the first query and kept; thread-safe, one query at a time.
 
-    If the session was lost, the question is repeated on a new one. Ctrl-C ends a question on the server, too. The
-    methods raise ConfigurationError if no session can be opened, the role may not read or the tables are of another
-    version, and DatabaseLost if the database does not come back. `table` raises psycopg2.Error for a statement that the
-    server refuses.
+    If the session was lost, the query is repeated on a new one. Ctrl-C also cancels a query on the server. The methods
+    raise ConfigurationError if no session can be opened, the role may not read or the tables are of another version,
+    and DatabaseLost if the database does not come back. `table` raises psycopg2.Error for a statement that the server
+    refuses.
     """
 
     def __init__(self, database: Database) -> None:
@@ -72,9 +72,9 @@ class Reader:
         return self.do(lambda cursor: fetch(cursor, statement, values))
 
     def table(self, statement: str, values: Any = None) -> Table:
-        """The rows of a statement with the names and types of their columns; no columns if it gives no rows.
+        """The rows of a statement with the names and types of their columns; no columns if it is not a query.
 
-        Whatever it sets or begins is undone. Timestamps without a time zone are naive, as psycopg2 gives them.
+        It runs in a transaction that is rolled back. Timestamps without a time zone are naive datetimes.
         """
 
         def work(cursor: Cursor) -> Table:
@@ -93,7 +93,7 @@ class Reader:
         return self._kept.do(lambda session: _interruptible(session, work), raw=True)
 
     def copy(self, statement: str, values: Any = None) -> Columns:
-        """The answer to a statement of db.points that gives series, time and value."""
+        """The result of a statement of db.points that selects series, time and value."""
 
         def work(cursor: Cursor) -> Columns:
             out = io.BytesIO()
@@ -103,17 +103,17 @@ class Reader:
         return self.do(work)
 
     def do(self, work: Callable[[Cursor], T]) -> T:
-        """What the work gives, which may be repeated once on a new session."""
+        """The result of the work, which is repeated once on a new session if the session was lost."""
         return self._kept.do(lambda session: _interruptible(session, work))
 
     def close(self) -> None:
-        """End the session, and release the database."""
+        """Close the session and release the database."""
         self._kept.close()
         self._database.close()
 
 
 def _interruptible(session: Connection, work: Callable[[Cursor], T]) -> T:
-    """What the work gives. While the driver waits, it hears no signal; so the main thread lets another thread wait."""
+    """The result of the work. A thread that waits in the driver handles no signal, so the main thread uses another."""
     with session.cursor() as cursor:
         if threading.current_thread() is not threading.main_thread():
             return work(cursor)

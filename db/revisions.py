@@ -42,8 +42,8 @@ class RevisedSeries(NamedTuple):
     asset: str
     metric: str
     revisions: int
-    points: int  # that were ever replaced
-    stored: int  # points that the table has
+    points: int  # those of which a value was ever replaced
+    stored: int  # all points of the series in the table
     median: float | None  # None if every old value was zero
     largest: float | None
     last: datetime
@@ -52,7 +52,7 @@ class RevisedSeries(NamedTuple):
 def revisions(
     cursor: Any, source: str, assets: Sequence[str] | None = None, metrics: Sequence[str] | None = None
 ) -> list[Revision]:
-    """Every revision of a source, of these assets and metrics if given, by series and point, the oldest first."""
+    """Every revision of a source, of these assets and metrics if given; sorted by series, point and age."""
     statement = f"{SQL['revisions']} ORDER BY asset, metric_name, pulled_at, r.id"
     found = fetch(cursor, statement, {"source": source, "assets": assets, "metrics": metrics})
     return list(map(Revision._make, found))
@@ -67,6 +67,6 @@ def revised_series(
 
 
 def largest_revisions(cursor: Any, source: str, most: int) -> tuple[list[LargeRevision], int]:
-    """The revisions of a source that changed a value most, in relation to it, and the number of all of them."""
+    """The largest revisions of a source in relation to the old value, and the number of all between finite values."""
     rows = fetch(cursor, LARGEST, {"source": source, "assets": None, "metrics": None, "most": most})
     return [LargeRevision._make(row) for *row, _ in rows], rows[0][-1] if rows else 0

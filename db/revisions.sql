@@ -1,7 +1,7 @@
 -- Statements of db/revisions.py.
 
 -- name: revisions
--- Each revision with its new value: the old value of the point's next revision, or what is stored now.
+-- Each revision with its new value: the old value of the point's next revision, else the value that is stored now.
 SELECT r.asset, r.metric_name, r.pulled_at, r.value AS old,
     CASE WHEN lead(r.id) OVER later IS NULL THEN m.value ELSE lead(r.value) OVER later END AS new,
     r.replaced_at, r.pull_id
@@ -21,7 +21,7 @@ FROM ({revisions}) AS each GROUP BY asset, metric_name ORDER BY count(*) DESC, a
 
 -- name: largest
 -- The largest changes first, in relation to the old value. A change from zero, or one too large for a double, has no
--- such size and comes last. Left out are rows that are gone, and values that somebody has changed to no number.
+-- such size and comes last. Rows that were deleted, and values that are NULL or not finite, are left out.
 SELECT asset, metric_name, each.pulled_at, old, new, replaced_at, each.pull_id, kind, count(*) OVER ()
 FROM ({revisions}) AS each LEFT JOIN pulls ON pulls.pull_id = each.pull_id
 WHERE new <> old AND abs(old) < 'Infinity' AND abs(new) < 'Infinity'

@@ -1,4 +1,4 @@
--- The whole schema; may be run any number of times. All times are naive UTC.
+-- The whole schema; it may be run any number of times. All times are naive UTC.
 
 CREATE TABLE IF NOT EXISTS pulls (
     pull_id SERIAL PRIMARY KEY,
@@ -8,37 +8,37 @@ CREATE TABLE IF NOT EXISTS pulls (
     records_count INTEGER DEFAULT 0
 );
 
--- A run counts as an error until it ends well. finished_at is NULL while it runs, and stays so if it is killed.
+-- A run counts as an error until it succeeds. finished_at is NULL while it runs, and stays NULL if it is killed.
 ALTER TABLE pulls
     ADD COLUMN IF NOT EXISTS kind VARCHAR(20),             -- 'pull', 'backfill', 'settle', 'fresh'
     ADD COLUMN IF NOT EXISTS finished_at TIMESTAMP,
-    ADD COLUMN IF NOT EXISTS calls INTEGER,                -- answered or given up
+    ADD COLUMN IF NOT EXISTS calls INTEGER,                -- answered or failed
     ADD COLUMN IF NOT EXISTS failed_calls INTEGER,
-    ADD COLUMN IF NOT EXISTS points_received BIGINT,       -- records_count of them were new or changed
+    ADD COLUMN IF NOT EXISTS points_received BIGINT,       -- of these, records_count were new or changed
     ADD COLUMN IF NOT EXISTS failure TEXT,                 -- what failed, without secrets
-    ADD COLUMN IF NOT EXISTS points_differing BIGINT,      -- stored with another value: adopted, or kept by a backfill
-    ADD COLUMN IF NOT EXISTS slot TIMESTAMP;               -- of the schedule, that the run is for; NULL for a manual run
+    ADD COLUMN IF NOT EXISTS points_differing BIGINT,      -- another value was stored: replaced, or kept by a backfill
+    ADD COLUMN IF NOT EXISTS slot TIMESTAMP;               -- the slot of the schedule; NULL for a manual run
 CREATE INDEX IF NOT EXISTS idx_pulls_source ON pulls (source_name, pulled_at);
 CREATE INDEX IF NOT EXISTS idx_pulls_slot ON pulls (source_name, kind, slot);
 
--- The one scheduler, or the last one.
+-- The running scheduler, or the last one that ran.
 CREATE TABLE IF NOT EXISTS scheduler (
     only_row BOOLEAN PRIMARY KEY DEFAULT true CHECK (only_row),
     host TEXT NOT NULL,
     pid INTEGER NOT NULL,
-    sources TEXT[] NOT NULL,                -- that it serves
+    sources TEXT[] NOT NULL,                -- those that it serves
     started_at TIMESTAMP NOT NULL,
     beaten_at TIMESTAMP NOT NULL,           -- when it last updated this row
     doing TEXT NOT NULL,
     first_pull_id INTEGER NOT NULL,         -- the last run before it started
-    fresh_after INTEGER                     -- the last run before the first of the latest starts with --fresh
+    fresh_after INTEGER                     -- the last run before the first of the latest consecutive --fresh starts
 );
 
 CREATE TABLE IF NOT EXISTS metrics (
     id SERIAL PRIMARY KEY,
     pulled_at TIMESTAMP NOT NULL,           -- date of the data point
     source VARCHAR(100) NOT NULL,           -- 'artemis', 'defillama'
-    asset VARCHAR(100) NOT NULL,            -- the source's own identifier: artemis 'sol', defillama 'solana'
+    asset VARCHAR(100) NOT NULL,            -- as the config names it: artemis 'sol', defillama 'solana'
     metric_name VARCHAR(200) NOT NULL,      -- standard upper-case name: 'PRICE', 'TVL', 'FEES'
     value DOUBLE PRECISION
 );
@@ -53,14 +53,14 @@ CREATE TABLE IF NOT EXISTS coverage (
     asset VARCHAR(100) NOT NULL,
     metric_name VARCHAR(200) NOT NULL,
     answered DATEMULTIRANGE NOT NULL DEFAULT '{}',  -- with data or without
-    found DATEMULTIRANGE NOT NULL DEFAULT '{}',     -- with data when last asked: metrics has a row for each of them
+    found DATEMULTIRANGE NOT NULL DEFAULT '{}',     -- with data in the last answer: metrics has a row for each of them
     row_count BIGINT NOT NULL DEFAULT 0,            -- rows that loads have put into metrics
     found_count BIGINT NOT NULL DEFAULT 0,          -- days in found, so that a change made by hand is noticed
     PRIMARY KEY (source, asset, metric_name)
 );
 ALTER TABLE coverage ADD COLUMN IF NOT EXISTS api_id TEXT;  -- the identifier in the request; NULL if it is not known
 
--- When rows were written into metrics. The loads of one source take turns, so each load has its own range of ids.
+-- When rows were inserted into metrics. The loads of one source take turns, so each load has its own range of ids.
 CREATE TABLE IF NOT EXISTS loads (
     source VARCHAR(100) NOT NULL,
     first_id BIGINT NOT NULL,
@@ -81,8 +81,8 @@ CREATE TABLE IF NOT EXISTS revisions (
     pull_id INTEGER                         -- the run that replaced it
 );
 
--- The revisions of a point are ordered by id: if a clock was ahead, their times are out of order. Revisions older than
--- the ids are ordered by their times.
+-- The revisions of a point are ordered by id, because their times are out of order if a clock was ahead. Revisions from
+-- before the column id existed get their ids in the order of their times.
 DO $$ BEGIN
     IF to_regclass('idx_revisions_point') IS NOT NULL THEN
         CLUSTER revisions USING idx_revisions_point;
@@ -92,7 +92,7 @@ END $$;
 ALTER TABLE revisions ADD COLUMN IF NOT EXISTS id BIGINT GENERATED ALWAYS AS IDENTITY;
 CREATE UNIQUE INDEX IF NOT EXISTS idx_revisions_order ON revisions (source, asset, metric_name, pulled_at, id);
 
--- For as_of questions, what was stored before these tables existed counts as known from now on.
+-- For as_of queries, rows stored before these tables existed count as known from now on.
 INSERT INTO loads (source, first_id, last_id, loaded_at)
 SELECT source, min(id), max(id), clock_timestamp() AT TIME ZONE 'UTC' FROM metrics
 WHERE NOT EXISTS (SELECT FROM loads) GROUP BY source;

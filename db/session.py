@@ -1,4 +1,4 @@
-"""What the errors of a session mean for the caller, and how a lost session is replaced."""
+"""Sessions: what their errors mean for the caller, and how a lost session is replaced."""
 
 import logging
 import threading
@@ -27,7 +27,7 @@ def clock(cursor: Any) -> datetime:
 
 @contextmanager
 def session_for(database: Database, purpose: str, access: str = "written") -> Iterator[Connection]:
-    """A session that is closed at the end, with errors as from `plain_errors`."""
+    """Open a session that is closed at the end of the block; its errors are those of `plain_errors`."""
     with closing(database.connect(purpose)) as session, plain_errors(session, database, access):
         yield session
 
@@ -36,11 +36,11 @@ def session_for(database: Database, purpose: str, access: str = "written") -> It
 def plain_errors(
     session: Connection, database: Database | str, access: str = "written", *, raw: bool = False
 ) -> Iterator[None]:
-    """Raise the errors of a session as what they mean for the caller. All transactions must end within.
+    """Translate the errors of a session into those of the pipeline. All transactions must end within the block.
 
-    ConfigurationError: the role has no `access` ("read", "written"), or the tables are of another version.
-    DatabaseLost: the session was lost, and is closed now, or the server can't go on, as with a full disk.
-    Any other error is a bug, and is raised as it is. With `raw`, so is each error of a statement but a missing right.
+    ConfigurationError: the role lacks the right for `access` ("read", "written"), or the tables are of another version.
+    DatabaseLost: the session was lost and is now closed, or the server can't continue, for example with a full disk.
+    Any other error is a bug and is raised as it is. With `raw`, only a lost session and a missing right are translated.
     """
     try:
         yield
@@ -61,10 +61,10 @@ def plain_errors(
 
 
 class KeptSession:
-    """One session, opened when it is first used, and replaced when it was lost. Thread-safe: one work at a time.
+    """One session, opened when it is first used and replaced if it was lost. Thread-safe: one work at a time.
 
     `patience` is how many seconds a database that went away may take to come back; `stop` ends this wait.
-    `check_place`, called after each reconnect, raises if the caller may not go on.
+    `check_place`, called after each reconnect, raises if the caller no longer holds its place.
     """
 
     def __init__(
@@ -90,20 +90,20 @@ class KeptSession:
         return self.session
 
     def close(self) -> None:
-        """End the session; it does not wait for its turn, so that a stop does not wait for a database that is away."""
+        """Close the session without waiting for work under way, so that a stop does not wait for a lost database."""
         if self.session:
             self.session.close()
 
     def do_once(self, work: Callable[[Connection], T]) -> T:
-        """Do some work; if the last work has lost the session, on a new one. Raises as `plain_errors`."""
+        """Do some work, on a new session if the last work lost the old one. Raises as `plain_errors` does."""
         with self._turn:
             session = self.session if self.session and not self.session.closed else self.open()
             return self._do(session, work)
 
     def do(self, work: Callable[[Connection], T], *, raw: bool = False) -> T:
-        """Do some work, and once more if the session was lost or another writer was in conflict. Raises as `do_once`.
+        """Do some work, and retry it once if the session was lost or another writer was in conflict.
 
-        With `raw`, an error of a statement is raised as it is.
+        Raises as `do_once` does; with `raw`, an error of a statement is raised as it is.
         """
         with self._turn:
             session = self.session or self.open()
@@ -113,17 +113,17 @@ class KeptSession:
                 if not session.closed and not isinstance(error.__cause__, psycopg2.extensions.TransactionRollbackError):
                     raise
                 worth_a_warning = session.closed and not self._read_only
-                log.log(logging.WARNING if worth_a_warning else logging.INFO, "%s: trying once more", error)
+                log.log(logging.WARNING if worth_a_warning else logging.INFO, "%s: retrying once", error)
             return self._do(self._reconnected() if session.closed else session, work, raw=raw)
 
     def _do(self, session: Connection, work: Callable[[Connection], T], *, raw: bool = False) -> T:
         with plain_errors(session, self._database, "read" if self._read_only else "written", raw=raw):
             try:
                 return work(session)
-            except DatabaseLost:  # of the session that holds the caller's place
+            except DatabaseLost:  # check_place has lost the session that holds the place
                 session.close()
                 raise
-            except ConfigurationError as error:  # likewise, if ours is lost too
+            except ConfigurationError as error:  # the same, if this session is lost too
                 if alive(session):
                     raise
                 raise DatabaseLost(f"{self._database} went away") from error
@@ -135,7 +135,7 @@ class KeptSession:
                 self._database.reopen()
                 session = self.open()
                 self._check_place()
-            except (ConfigurationError, DatabaseLost, psycopg2.Error) as error:  # not there yet, or only briefly
+            except (ConfigurationError, DatabaseLost, psycopg2.Error) as error:  # not back yet, or away again
                 if time.monotonic() > deadline or self._stop.wait(RECONNECT_PAUSE):
                     raise DatabaseLost(f"the database went away and did not come back: {error}") from error
             else:

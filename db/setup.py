@@ -1,6 +1,6 @@
-"""Which database is used, how a session on it is opened, its schema, and the rights that a role has.
+"""Which database is used, how a session on it is opened, its schema, and the rights of a role.
 
-Every session is in UTC. It gives and takes aware UTC times, while the tables hold naive ones.
+Every session is in UTC. It takes and returns aware UTC times; the tables hold naive UTC times.
 """
 
 import hashlib
@@ -26,15 +26,15 @@ MARK = f"crypto-metrics schema {hashlib.sha256(SCHEMA.encode()).hexdigest()[:16]
 SCHEMA_LOCK = 0x6372_7970  # pg_advisory_xact_lock: one process upgrades at a time
 OLDEST = 14  # the first PostgreSQL with multiranges
 TIMESTAMP = 1114  # PostgreSQL's oid of the type
-# jit: the planner's costs of a load make it compile the statement, which takes longer than running it. The keepalives
-# of the server end the session, and with it the locks, of a host that has crashed.
+# jit is off, because the planner would compile the statement of a load, which takes longer than running it. With the
+# keepalives, the server ends the session of a host that has crashed, and so releases its locks.
 SESSION_SETTINGS = """
 SET TIME ZONE 'UTC'; SET jit = off; SET default_transaction_isolation = 'read committed'; SET idle_session_timeout = 0;
 SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3
 """
 CONNECT: dict[str, Any] = {  # libpq parameters, unless the URL has them
     "client_encoding": "UTF8",
-    "connect_timeout": 10,  # seconds, as are the next two, which notice a server that has vanished
+    "connect_timeout": 10,  # seconds, as the next two: the keepalives detect a server that is gone
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
@@ -55,15 +55,15 @@ class Database:
             self._parts = parse_dsn(dsn)
         except psycopg2.ProgrammingError:
             raise ConfigurationError(
-                "DATABASE_URL is no PostgreSQL connection string: write postgresql://user:password@host:5432/database"
+                "DATABASE_URL is not a PostgreSQL connection string: write postgresql://user:password@host:5432/database"
             ) from None
         names = [self._parts.get(name, "") for name in ("host", "port", "dbname")]
         if "://" in dsn and any("@" in name and name in dsn for name in names):
-            # Half of the password stands where libpq reads a name, and would be printed.
+            # libpq reads half of the password as the name of a host or database, and it would be printed.
             raise ConfigurationError("DATABASE_URL: write an @ in the password as %40, a / as %2F and a ? as %3F")
 
     def __str__(self) -> str:
-        """One line that says which database this is, never its password."""
+        """Which database this is, in one line, without its password."""
         if self._server:
             return f"embedded PostgreSQL {self._server.version} in {self._directory}"
         part = self._parts.get
@@ -73,14 +73,14 @@ class Database:
     def connect(self, purpose: str) -> Connection:
         """A session with our settings; its application_name says what it is for.
 
-        Raises DatabaseAway if no server answers, ConfigurationError if the server refuses it or is too old.
+        Raises DatabaseAway if no server answers, ConfigurationError if the server refuses the session or is too old.
         """
         name = session_name(purpose, os.getpid(), socket.gethostname())
         try:
             session: Connection = psycopg2.connect(**{**CONNECT, **self._parts, "application_name": name})
             if (version := session.server_version // 10_000) < OLDEST:
                 session.close()
-                raise ConfigurationError(f"{self} is PostgreSQL {version}: {OLDEST} or newer is needed")
+                raise ConfigurationError(f"{self} is PostgreSQL {version}: use {OLDEST} or newer")
             register_type(new_type((TIMESTAMP,), "UTC_TIMESTAMP", _aware), session)
             with session, session.cursor() as cursor:
                 cursor.execute(SESSION_SETTINGS)
@@ -98,7 +98,7 @@ class Database:
                 old.release()
 
     def close(self) -> None:
-        """Release the embedded server; the last process to do so stops it."""
+        """Release the embedded server; the last process that releases it stops it."""
         if self._server:
             self._server.release()
 
@@ -114,9 +114,9 @@ def _aware(text: str | bytes | None, cursor: Cursor) -> datetime | None:
 
 
 def _is_away(error: psycopg2.Error) -> bool:
-    """Whether a failed connection means that no server runs there, or none that takes sessions now.
+    """Whether a failed connection means that no server runs there, or that it accepts no sessions at the moment.
 
-    Before there is a session, errors have no code. But what a server itself says begins with FATAL.
+    Errors of a connection attempt have no code, but a message from a server begins with FATAL.
     """
     text = reason(error)
     passing = re.search("starting up|shutting down|recovery|too many clients|connection slots", text)
@@ -124,15 +124,15 @@ def _is_away(error: psycopg2.Error) -> bool:
 
 
 def reason(error: psycopg2.Error) -> str:
-    """The first line of what the server said; if the error came from leaving a lost session, of the error before."""
+    """The first line of the server's message; if closing a lost session raised the error, that of the error before."""
     first = error.__context__ if isinstance(error.__context__, psycopg2.Error) else error
     return (str(first).strip().splitlines() or [type(first).__name__])[0]
 
 
 def alive(session: Connection) -> bool:
-    """Whether a session that is in no transaction answers; if not, it is closed.
+    """Whether a session outside a transaction answers; if not, it is closed.
 
-    Only a question shows it: psycopg2 reports a crash of the server as an error of a statement, and leaves `closed`.
+    Only a query shows it: if the server crashes, psycopg2 raises an error of a statement and does not set `closed`.
     """
     try:
         session.cursor().execute("SELECT")
@@ -144,10 +144,10 @@ def alive(session: Connection) -> bool:
 
 
 def ensure_schema(database: Database, *, always: bool = False) -> bool:
-    """Create or upgrade the tables if they are not as in schema.sql; True if anything was run.
+    """Run schema.sql unless it was run before, which creates or upgrades the tables; True if it was run now.
 
-    Safe to call from several processes at once. `always` runs it even if it was run before. Raises ConfigurationError
-    if the database does not allow it, DatabaseLost if it goes away.
+    Safe to call from several processes at once. With `always`, it is run in any case. Raises ConfigurationError if the
+    database does not allow it, DatabaseLost if the database goes away.
     """
     with closing(database.connect("setup")) as session:
         try:
@@ -177,7 +177,7 @@ def has_schema(database: Database) -> bool:
 
 
 def need_schema(database: Database) -> None:
-    """Raise ConfigurationError if the tables are not those of this version; read-only commands upgrade nothing."""
+    """Raise ConfigurationError if the tables are of another version: read-only commands do not upgrade them."""
     if not has_schema(database):
         raise ConfigurationError("the tables are of another version: python main.py setup")
 
@@ -192,9 +192,9 @@ class Rights(NamedTuple):
 
     server: str  # its version
     role: str
-    read_only: bool  # no writes at all are allowed, by the server, the database or the role
-    may_create: bool  # tables, which `setup` does
-    may_stage: bool  # temporary tables, which each load does
+    read_only: bool  # the server, the database or the role allows no writes at all
+    may_create: bool  # may create tables, as `setup` does
+    may_stage: bool  # may create temporary tables, as each load does
     denied: list[str]  # such as "INSERT on metrics"
 
 

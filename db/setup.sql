@@ -7,7 +7,7 @@ SELECT current_setting('server_version'), current_user, current_setting('transac
 
 -- name: denied
 WITH
--- the rights that runs need: a fresh start deletes rows, but never from pulls and scheduler
+-- the rights that runs need; nothing deletes rows from pulls or scheduler
 wanted AS (
     SELECT name, privilege FROM unnest('{pulls,metrics,coverage,loads,revisions,scheduler}'::text[]) AS name,
         unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS privilege

@@ -1,7 +1,7 @@
-"""SQL files and the rows of a statement. In an SQL file each statement stands below a line `-- name: its_name`.
+"""Reads SQL files and runs statements. In an SQL file, each statement follows a line `-- name: its_name`.
 
-Two shorthands of these files are written out here: day_of(time, shift) is the day that a point belongs to, as in
-model.values.day_of, and days_in(multirange) is the number of days in a DATEMULTIRANGE.
+This module expands two shorthands of these files: day_of(time, shift) is the day to which a point belongs, as in
+model.values.Metric.day_of; days_in(multirange) is the number of days in a DATEMULTIRANGE.
 """
 
 import re
@@ -21,7 +21,7 @@ SHORTHANDS = {
 
 
 def read_statements(file: str) -> dict[str, str]:
-    """The statements of an SQL file of this folder by name, without comments."""
+    """The statements of an SQL file in this folder, by name and without comments."""
     text = Path(__file__).with_name(file).read_text(encoding="utf-8")
     for shorthand, written_out in SHORTHANDS.items():
         text = re.sub(shorthand, written_out, text)
@@ -51,6 +51,6 @@ def fetch(cursor: Any, statement: str, values: Any = None) -> list[tuple[Any, ..
 
 
 def fetch_one(cursor: Any, statement: str, values: Any = None) -> tuple[Any, ...]:
-    """The row of a statement that always gives exactly one."""
+    """The row of a statement that always returns exactly one."""
     (row,) = fetch(cursor, statement, values)
     return row

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RECONNECT_SECONDS = 20.0  # how long a database that went away may take to come back
-# Autovacuum does it too, but not in an embedded server that lives for a pull of a minute.
+# Autovacuum also renews statistics, but not in an embedded server that runs for only a minute.
 HAS_DOUBLED = """
 SELECT pg_relation_size(oid) > 2 * relpages * current_setting('block_size')::bigint FROM pg_class
 WHERE oid = 'metrics'::regclass
@@ -25,9 +25,9 @@ WHERE oid = 'metrics'::regclass
 
 
 class Store:
-    """The tables for one run of one source. A lost session is replaced, and the work on it repeated once.
+    """The tables for one run of one source. A lost session is replaced, and its work is repeated once.
 
-    `check_place` raises if the run has lost its place to another; it is called before each load and after a reconnect.
+    `check_place` raises if the run no longer holds its place; it is called before each load and after a reconnect.
     `stop` ends the wait for a database that is away. The methods raise DatabaseLost if the database does not come back,
     ConfigurationError if it can't be written.
     """
@@ -57,14 +57,14 @@ class Store:
         return self._do(lambda cursor: coverage.missing(cursor, self._source, targets, window))
 
     def maps(self, today: datetime, own_times: Mapping[str, timedelta]) -> list[coverage.SeriesMap]:
-        """What is stored of each series ever requested: see `db.coverage.series_maps`."""
+        """A map of the days before `today` for each series ever requested: see `db.coverage.series_maps`."""
         return self._do(lambda cursor: coverage.series_maps(cursor, self._source, today, own_times))
 
     def begin_run(self, live_only: Collection[str] = (), slot: datetime | None = None) -> int:
-        """Enter the run into pulls, as an error until it ends; its pull_id.
+        """Enter the run into pulls, where it counts as an error until it ends; returns its pull_id.
 
-        `live_only` names metrics without history; `slot` is the slot of the schedule that the run is for. Coverage that
-        a fast clock has claimed for days to come is dropped.
+        `live_only` names the metrics without history; `slot` is the slot of the schedule, None for a manual run.
+        Coverage of days to come, recorded while a clock was ahead, is dropped.
         """
         source, kind = self._source, self._verb.value
         self._pull_id = pull_id = self._do(lambda cursor: pulls.begin_run(cursor, source, kind, slot))
@@ -74,23 +74,23 @@ class Store:
             log.warning("the clock says %s, but %s had a run on %s: check the clock", today, source, stored)
         if dropped:
             log.warning(
-                "%s: a clock that was ahead had marked days after yesterday as covered, for %d series: "
+                "%s: days after yesterday were marked as covered for %d series, because a clock was ahead: "
                 "these days will be requested again (today is %s)",
                 source, dropped, today,
             )  # fmt: skip
         return pull_id
 
     def end_run(self, pull_id: int, end: pulls.RunEnd) -> None:
-        """Complete the run's row, and renew the planner's statistics if the table has doubled since the last time."""
+        """Complete the run's row; renew the planner's statistics if metrics has doubled in size since the last time."""
         self._do(lambda cursor: pulls.end_run(cursor, pull_id, end))
         if self._do(lambda cursor: fetch_one(cursor, HAS_DOUBLED)) == (True,):
             self._do(lambda cursor: cursor.execute("ANALYZE metrics"))
 
     def load(self, points: Sequence[DataPoint], answered: Sequence[Answered] = ()) -> Counts:
-        """Store points and what was answered in one transaction, by the conflict rule of the run's verb.
+        """Store points and coverage in one transaction, by the conflict rule of the run's verb.
 
-        `answered`, whether with points or without, goes into the coverage. Of several points of one key the last is
-        stored.
+        `answered` names the series for which the API has answered, with points or without. If several points have one
+        key, the last one is stored.
         """
         if not points and not answered:
             return Counts()

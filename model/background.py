@@ -1,4 +1,4 @@
-"""Work in a thread of its own, so that the main thread hears signals whatever the work waits for."""
+"""Work in a thread of its own, so that the main thread handles signals while the work waits."""
 
 import threading
 from collections.abc import Callable

@@ -16,7 +16,7 @@ def use_plain_malloc() -> None:
 
 
 def give_memory_back() -> None:
-    """Return freed memory, where the C library can; glibc would keep it while the process is idle."""
+    """Return freed memory to the system, if the C library can; glibc would keep it while the process is idle."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
         trim(0)

@@ -40,7 +40,7 @@ class Scrubber(logging.Formatter):
 
 def scrubbed(value: Any, scrub: Callable[[str], str]) -> Any:
     """The same value with every text in it scrubbed, before it is wrapped, escaped or written as JSON."""
-    if type(value) is str:  # members of enumerations are our own words
+    if type(value) is str:  # not a member of an enumeration: that is our own text
         return scrub(value)
     if isinstance(value, dict):
         return {name: scrubbed(each, scrub) for name, each in value.items()}

@@ -47,7 +47,7 @@ class Settings:
         value = self.get(name)
         if not value.isascii() or not value.isprintable() or set(value) & set(" \"'"):
             raise ConfigurationError(
-                f"{name} holds a space, a quote or another character that no API key has: copy it again"
+                f"{name} contains a space, a quote or another character that no API key has: copy the key again"
             )
         return value
 
@@ -55,7 +55,7 @@ class Settings:
         """The value of a variable for the URL of a server; raises ConfigurationError if it can't be one."""
         value = self.get(name)
         if value and not re.match(r"https?://[^/\s]", value):
-            raise ConfigurationError(f"{name} is no URL of a server: write http://host:port or https://host")
+            raise ConfigurationError(f"{name} is not the URL of a server: write http://host:port or https://host")
         return value
 
     def secrets(self, key_variables: Iterable[str]) -> list[str]:
@@ -66,6 +66,6 @@ class Settings:
         url = self.get(DATABASE_URL)
         found = {written for pair in re.findall(r"://[^:/?#@]*:(.*)@|[?&]password=([^&]*)", url) for written in pair}
         found |= {unquote(written) for written in found}  # as libpq reads them
-        with contextlib.suppress(psycopg2.ProgrammingError):  # a wrong URL is refused when it is used
+        with contextlib.suppress(psycopg2.ProgrammingError):  # Database refuses a wrong URL
             found.add(parse_dsn(url).get("password", ""))
         return spellings({*map(self.get, key_variables), *found})

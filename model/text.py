@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 
-SIMILARITY = 0.6  # similarity by difflib, of 1, from which one name is suggested for another
-FEW = 12  # so many known names a hint lists where none is similar
+SIMILARITY = 0.6  # difflib's ratio, from 0 to 1, from which one name is suggested for another
+FEW = 12  # if no known name is similar, a hint lists all of them up to this number
 
 
 def counted(number: int, one: str, many: str = "") -> str:
@@ -25,7 +25,7 @@ def moment(at: datetime | None) -> str:
 
 
 def span(length: timedelta) -> str:
-    """A length of time in the unit that suits it."""
+    """A length of time in seconds, minutes, hours or days, whichever suits its size."""
     seconds = max(length.total_seconds(), 0.0)
     for unit, size, most in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48)):
         if seconds < size * most:

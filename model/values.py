@@ -26,11 +26,11 @@ class Rhythm(StrEnum):
 
     DAILY = "daily"
     WEEKDAYS = "weekdays"
-    QUARTERLY = "quarterly"  # on days that are not known, since fiscal years differ
+    QUARTERLY = "quarterly"  # the days are not known, since fiscal years differ
 
 
 class Target(NamedTuple):
-    """One series that the config asks for, with the API's own identifier."""
+    """One series that the config names, with the API's own identifier."""
 
     asset: str
     metric: str

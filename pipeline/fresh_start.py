@@ -35,7 +35,7 @@ def check_api(job: Job, stop: threading.Event, pace: Pace) -> None:
         raise SourceStopped("nothing was cleared: stopped") from None
     finally:
         client.close()
-        client.hang_up()
+        client.close_connections()
     raise SourceStopped(f"nothing was cleared: {failed}")
 
 

@@ -101,7 +101,7 @@ def configured_targets(name: str, settings: Settings) -> list[Target]:
     source = SOURCES[name]
     with_key = bool(settings.key(source.KEY_VARIABLE))
     targets = read_targets(ROOT / source.CONFIG, source)
-    return [target for target in targets if source.can_ask(target.metric, with_key=with_key)]
+    return [target for target in targets if source.can_request(target.metric, with_key=with_key)]
 
 
 def _source_health(

@@ -104,7 +104,7 @@ def make_job(
 ) -> Job:
     """The job for those targets that the verb can ask for with the keys that are set."""
     fitting = [target for target in targets if verb in source.METRICS[target.metric].verbs]
-    open_ones = [target for target in fitting if source.can_ask(target.metric, with_key=bool(source.key))]
+    open_ones = [target for target in fitting if source.can_request(target.metric, with_key=bool(source.key))]
     return Job(
         source,
         verb,

@@ -90,7 +90,7 @@ class Scheduler:
             now = self.heartbeat.beat(self._doing())
             busy = list(self._lanes)  # read before the history: a run that ends in between then counts as busy
             sources, mine = sorted({each.source for each in self.schedule}), self.heartbeat.started
-            self.heartbeat.do(lambda cursor: pulls.disown(cursor, sources, now))
+            self.heartbeat.do(lambda cursor: pulls.clear_future_slots(cursor, sources, now))
             history = self.heartbeat.do(
                 lambda cursor: read_history(cursor, self.schedule, now, mine.started_at, mine.first_pull_id)
             )
@@ -161,6 +161,6 @@ class Scheduler:
             self.check_place()
             failure = self.scrub(str(error))
             kind = scheduled.verb.value
-            self.heartbeat.do(lambda cursor: pulls.refuse(cursor, scheduled.source, kind, slot, failure))
+            self.heartbeat.do(lambda cursor: pulls.enter_refused_run(cursor, scheduled.source, kind, slot, failure))
         except (DatabaseLost, ConfigurationError, RunRefused) as lost:
             log.info("%s: not recorded: %s", scheduled, lost)

@@ -1,1 +1,1 @@
-"""The way out: what those see who ask: names, rows, frames, pictures, pages."""
+"""Reads what is stored: turns names into queries, and points into rows, DataFrames, charts and the report."""

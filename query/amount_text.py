@@ -3,14 +3,14 @@
 import math
 
 SCALES = ((1e12, "T"), (1e9, "bn"), (1e6, "M"), (1e3, "K"))
-UNIT_MARKS = {"USD": ("$", ""), "%": ("", "%"), "": ("", "")}  # units that are written at the number
-MOST_WRITTEN_OUT = 1e18  # larger values are written with an exponent
-MOST_DIGITS = 12  # after the point
-ROUNDING = 1e-12  # of a value: how far arithmetic may miss it
+UNIT_MARKS = {"USD": ("$", ""), "%": ("", "%"), "": ("", "")}  # by unit: the text before and after a number
+MOST_WRITTEN_OUT = 1e18  # from this size on, values are written with an exponent
+MOST_DIGITS = 12  # after the decimal point
+ROUNDING = 1e-12  # the largest rounding error of arithmetic, as a share of the value
 
 
 def amount(value: float, unit: str = "", within: float = 0.0) -> str:
-    """A value with as few digits as possible, off by `within` at most; dollars and percent have their marks."""
+    """A value as text with as few digits as possible, off by `within` at most; with its mark if it is in USD or %."""
     if not math.isfinite(value):
         return str(value)
     size = abs(value)

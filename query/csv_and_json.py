@@ -1,4 +1,4 @@
-"""Rows for people and files: the metrics of an asset side by side by time, and rows as CSV, JSON and JSON lines."""
+"""Rows for terminals and files: the metrics of an asset side by side, and writers of CSV, JSON and JSON lines."""
 
 import csv
 import json
@@ -12,20 +12,20 @@ from db.points import latest
 from db.reader import Reader
 from query.question import Question, portions, time_of
 
-POINTS = 50_000  # held at once
+POINTS_AT_ONCE = 50_000  # in memory
 
 Cell = str | float | datetime | None  # times in aware UTC
 Cells = Sequence[Cell]
-Writer = Callable[[TextIO, Sequence[str], Iterable[Cells]], int]  # gives how many rows it has written
+Writer = Callable[[TextIO, Sequence[str], Iterable[Cells]], int]  # returns how many rows it has written
 
 
 def side_by_side(reader: Reader, question: Question) -> Iterator[Cells]:
-    """(asset, time, a value for each metric of the question), sorted by asset and time.
+    """Rows of (asset, time, a value for each metric of the question), sorted by asset and time.
 
-    A value is None where the asset has no point at that time. The series are those of one source.
+    A value is None if the asset has no point at that time. All series must be of one source.
     """
     metrics = question.metrics
-    for part, columns in portions(reader, question, POINTS):
+    for part, columns in portions(reader, question, POINTS_AT_ONCE):
         places = [(series.asset, metrics.index(series.metric)) for series in part.series]
         found: dict[tuple[str, int], list[float | None]] = defaultdict(lambda: [None] * len(metrics))
         for number, at, value in columns.rows():
@@ -36,7 +36,7 @@ def side_by_side(reader: Reader, question: Question) -> Iterator[Cells]:
 
 
 def newest_of_each(reader: Reader, question: Question) -> list[tuple[str, datetime, float | None]]:
-    """(asset, time, value) of the newest point of each series that has any, in the order of the question."""
+    """Rows of (asset, time, value): the newest point of each series that has any, in the order of the question."""
     return [
         (question.series[number].asset, time_of(at), value if value == value else None)
         for number, at, value in sorted(reader.copy(*latest(question.series, question.as_of)).rows())
@@ -49,7 +49,7 @@ def iso(at: datetime) -> str:
 
 
 def write_csv(out: TextIO, columns: Sequence[str], rows: Iterable[Cells]) -> int:
-    """A header and a line for each row; None is an empty cell. A reader gets the very same floats back."""
+    """Write a header and a line for each row; None is an empty cell. Floats are written without loss."""
     writer, count = csv.writer(out, lineterminator="\n"), 0
     writer.writerow(columns)
     for row in rows:
@@ -59,7 +59,7 @@ def write_csv(out: TextIO, columns: Sequence[str], rows: Iterable[Cells]) -> int
 
 
 def write_json(out: TextIO, columns: Sequence[str], rows: Iterable[Cells]) -> int:
-    """One list of objects, a line for each; None and numbers that are not finite are null."""
+    """Write one list of objects, each on a line of its own; None and numbers that are not finite become null."""
     count = 0
     for count, row in enumerate(rows, start=1):
         out.write(f"{'[' if count == 1 else ','}\n {_object(columns, row)}")
@@ -68,7 +68,7 @@ def write_json(out: TextIO, columns: Sequence[str], rows: Iterable[Cells]) -> in
 
 
 def write_json_lines(out: TextIO, columns: Sequence[str], rows: Iterable[Cells]) -> int:
-    """One object a line, each a document of its own."""
+    """Write one object per line, each a JSON document of its own; null as in `write_json`."""
     count = 0
     for row in rows:
         count += 1

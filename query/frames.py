@@ -1,4 +1,4 @@
-"""Endings of a question as DataFrames: under UTC times, sorted and unique, and nothing filled in. Loads pandas."""
+"""Points as DataFrames under UTC times, sorted and unique, with nothing filled in. Loads pandas."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -23,11 +23,11 @@ COPY_ROW = np.dtype(
         "itemsize": ROW_BYTES,
     }
 )
-EPOCH_1970 = np.datetime64(EPOCH.replace(tzinfo=None), "us").astype(np.int64)  # from 1970, in microseconds
+EPOCH_SINCE_1970 = np.datetime64(EPOCH.replace(tzinfo=None), "us").astype(np.int64)  # microseconds
 DAY_LENGTH = DAY // MICROSECOND
 TIMESTAMP, NUMERIC = 1114, 1700  # PostgreSQL's oids; a timestamp is naive UTC in every table here
 TIME = "time"  # the type of a column of UTC times
-MOST_CELLS = 250_000_000  # of a wide frame: 2 GB
+MOST_CELLS = 250_000_000  # of a wide frame: they take 2 GB
 INDEX = "pulled_at"  # the time of a point, as the table calls it
 
 Integers = npt.NDArray[np.int64]
@@ -47,7 +47,7 @@ class Points(NamedTuple):
 
 
 def points(reader: Reader, question: Question) -> Points:
-    """The points that a question names."""
+    """The points that a question selects."""
     found = sorted_points(answer(reader, question))
     if not question.daily:
         return found
@@ -60,35 +60,36 @@ def sorted_points(columns: Columns) -> Points:
     """The same points as arrays, sorted by series and time."""
     rows = np.frombuffer(columns.data, COPY_ROW)
     points = Points(rows["series"].astype(np.int64), rows["at"].astype(np.int64), rows["value"].astype(np.float64))
-    if np.any(points.series[1:] < points.series[:-1]):  # nearly always they are sorted, but SQL promises no order
+    if np.any(points.series[1:] < points.series[:-1]):  # rarely: usually they are sorted, but SQL promises no order
         return points.chosen(np.argsort(points.series, kind="stable"))
     return points
 
 
 def cross_section(reader: Reader, series: Series, day: datetime, as_of: datetime | None) -> pd.DataFrame:
-    """The last point that each asset has of this metric on one UTC day, given by its midnight: see by_asset."""
+    """The last point of this metric that each asset has on one UTC day (given as its midnight), as in `by_asset`."""
     shift = _shift(series)
     try:
         window = Window(day - shift, day - shift + DAY)
     except OverflowError:
         raise BadQuestion(f"no series can have points on {day.date()}: give a date from 2000 on") from None
     rows = reader.rows(*on_day(series.source, series.metric, window, as_of))
-    if shift:  # a pull has dated a row at midnight so: an observed time comes after it
+    if shift:  # a row at midnight was dated by a pull, and counts as earlier than any time that the API gave
         rows.sort(key=lambda row: (row[1] != midnight(row[1]), row[1]))
     return by_asset({row[0]: row for row in rows}.values())
 
 
 def by_asset(rows: Iterable[tuple[str, datetime, float | None]]) -> pd.DataFrame:
-    """Value and time of each asset, from (asset, time, value)."""
+    """Rows of (asset, time, value) as a frame with the value and time of each asset."""
     cells = sorted((asset, value, at) for asset, at, value in rows)
     return table(cells, {"asset": object, "value": float, INDEX: TIME}).set_index("asset")
 
 
 def by_day(points: Points, series: Sequence[Series]) -> Points:
-    """One point a day, dated at its midnight: the last point of each day.
+    """The last point of each day, dated at its midnight.
 
-    Where the API gives times of its own, the source says which day a time belongs to: a price seen 20 s before midnight
-    is the price of that midnight. There, a live pull has dated its row at midnight: an observed time comes after it.
+    If the API gives times of its own, the metric's shift says to which day a time belongs: a price observed 20 s before
+    midnight is the price of that midnight. In such a series, a row at midnight was dated by a pull, and counts as
+    earlier than any time that the API gave.
     """
     shifts = np.array([_shift(each) // MICROSECOND for each in series], dtype=np.int64)
     moved = points.at + shifts[points.series]
@@ -102,9 +103,9 @@ def by_day(points: Points, series: Sequence[Series]) -> Points:
 
 
 def wide(points: Points, series: Sequence[Series], label: str) -> pd.DataFrame:
-    """A column for each series, named by its asset, its metric or as a whole ("series"); NaN where it has no point.
+    """A column for each series, named by its "asset", "metric", or all of its names ("series"); NaN means no point.
 
-    Raises BadQuestion where the frame would not fit the memory.
+    Raises BadQuestion if the frame would take too much memory.
     """
     labels = [str(each) if label == "series" else getattr(each, label) for each in series]
     times = np.unique(points.at)
@@ -124,7 +125,7 @@ def one(points: Points) -> pd.DataFrame:
 
 
 def long(points: Points, series: Sequence[Series]) -> pd.DataFrame:
-    """A row for each point under its time: asset, metric, value; sorted by series and time."""
+    """A row for each point: asset, metric and value, under its time; sorted by series and time."""
     columns: dict[str, Any] = {}
     for name in ("asset", "metric"):
         codes, texts = pd.factorize(np.array([getattr(each, name) for each in series], dtype=object))
@@ -133,7 +134,7 @@ def long(points: Points, series: Sequence[Series]) -> pd.DataFrame:
 
 
 def table(rows: Iterable[Sequence[Any]], columns: Mapping[str, Any]) -> pd.DataFrame:
-    """Rows as a frame whose columns have these types, even where there is no row; TIME is the type of UTC times."""
+    """Rows as a frame whose columns have these types even without a row; TIME is the type of UTC times."""
     frame = pd.DataFrame(list(rows), columns=list(columns))
     for name, kind in columns.items():
         frame[name] = _utc(frame[name]) if kind is TIME else frame[name].astype(kind)
@@ -149,10 +150,10 @@ def any_table(found: Table) -> pd.DataFrame:
 
 
 def described(made: pd.DataFrame, question: Question, asked: Mapping[str, Any]) -> pd.DataFrame:
-    """The frame with what was asked for and found, as text: pandas copies `attrs` often, and saves them as JSON."""
+    """The frame with the arguments and the series found in its `attrs`; as text, since pandas copies and saves them."""
     for name in ("source", "asset", "metric"):
         each = {getattr(series, name) for series in question.series}
-        made.attrs[name] = each.pop() if len(each) == 1 else ""  # where columns differ in it
+        made.attrs[name] = each.pop() if len(each) == 1 else ""  # empty if the series differ in it
     made.attrs["series"] = "; ".join(map(str, question.series))
     given = {name: value for name, value in asked.items() if value is not None}
     said = {name: ", ".join(map(str, each)) if isinstance(each, list) else str(each) for name, each in given.items()}
@@ -172,10 +173,10 @@ def _utc(column: "pd.Series[Any]") -> "pd.Series[Any]":
 
 
 def _index(at: Integers) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex((at + EPOCH_1970).view("datetime64[us]"), name=INDEX).tz_localize("UTC")
+    return pd.DatetimeIndex((at + EPOCH_SINCE_1970).view("datetime64[us]"), name=INDEX).tz_localize("UTC")
 
 
 def _shift(series: Series) -> timedelta:
-    """What is added to the time of a point to find its day."""
+    """The time span that is added to the time of a point to find its day."""
     metric = metric_of(series.source, series.metric)
     return metric.shift if metric else timedelta()

@@ -1,4 +1,4 @@
-"""Which points of a series a line joins: those that are no further apart than five of its usual steps."""
+"""Which points of a series a line joins: neighbours that are at most five of its usual steps apart."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,8 +10,8 @@ LONGEST_STEP = 5  # usual steps
 Point = tuple[float, float]  # seconds since 1970, UTC, and a value
 
 
-def runs(points: Sequence[Point]) -> list[list[Point]]:
-    """The points by time, in lists of joined ones; a value that is not finite is left out, and ends a list."""
+def lines_of(points: Sequence[Point]) -> list[list[Point]]:
+    """The points, sorted by time, as lists to join by a line; a value that is not finite is left out and ends one."""
     longest, before = usual_step(points) * LONGEST_STEP, -inf
     found: list[list[Point]] = []
     for at, value in points:
@@ -26,5 +26,5 @@ def runs(points: Sequence[Point]) -> list[list[Point]]:
 
 
 def usual_step(points: Sequence[Point]) -> float:
-    """The seconds between two points, as a rule."""
+    """The median of the seconds between two neighbouring points; 0 if there are fewer than two."""
     return median([later - earlier for (earlier, _), (later, _) in pairwise(points)] or [0.0])

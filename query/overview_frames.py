@@ -18,17 +18,16 @@ from model.values import DAY, Series, midnight
 from pipeline.gaps import in_rhythm
 from pipeline.health import diagnose
 from query.frames import TIME, any_table, table
-from query.series_names import Configs
+from query.series_names import NOT_ASKED_FOR, Configs
 from sources import SOURCES, unit_of
 from sources.config import Asset
 
-NOT_ASKED_FOR = "not asked for"  # the state of a series that no config has, or whose key is missing
 SERIES = dict.fromkeys(("source", "asset", "metric"), object)
 Key = TypeVar("Key", bound=Hashable)
 
 
 def sources(every: Iterable[StoredSeries]) -> pd.DataFrame:
-    """The numbers of assets, metrics, series and points of each source that has points."""
+    """Each source that has points: its numbers of assets, metrics, series and points."""
     rows = []
     for source, of in _grouped(every, lambda series: series.source).items():
         assets, metrics = {each.series.asset for each in of}, {each.series.metric for each in of}
@@ -63,11 +62,11 @@ def metrics(every: Iterable[StoredSeries]) -> pd.DataFrame:
 
 
 def coverage(reader: Reader, every: Sequence[StoredSeries], configs: Configs) -> pd.DataFrame:
-    """The days of each series ever requested: stored, never requested, empty, lost; and the requested span."""
+    """The numbers of days of each series: stored, never requested, empty, lost; and the span of its answered days."""
     wanted = {each.series for each in every}
     today, rows = midnight(reader.do(clock)), []
     for name, assets_, metrics_ in _by_source(wanted):
-        source = SOURCES.get(name)  # None where its module is gone
+        source = SOURCES.get(name)  # None if its module no longer exists
         shifts = source.own_times() if source else {}
         maps = reader.do(lambda cursor: series_maps(cursor, name, today, shifts, assets_, metrics_))  # noqa: B023
         targets = [target for row in configs.get(name, ()) for target in row.targets()]
@@ -95,7 +94,7 @@ def freshness(reader: Reader, every: Sequence[StoredSeries], settings: Settings)
 
 
 def pulls(reader: Reader, source: str | None, kind: str | None, status: str | None, last: int) -> pd.DataFrame:
-    """The last runs, the newest first."""
+    """The newest runs, the newest first; of one source, kind or status if given."""
     if last < 1:
         raise BadQuestion(f"last={last}: give a number of runs, at least 1")
     only = {"source": source, "kind": kind, "status": status, "last": last}

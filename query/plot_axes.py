@@ -1,4 +1,4 @@
-"""The axes of a plot: dates in UTC, amounts with their unit, and labels that leave the caller's alone."""
+"""The axes of a plot: dates in UTC, amounts with their unit, and labels that do not replace the caller's own."""
 
 from collections.abc import Sequence
 from datetime import UTC
@@ -16,7 +16,7 @@ TICKS, STEPS = 6, (1, 2, 2.5, 5, 10)
 
 
 class Amounts(Formatter):
-    """Writes the ticks of an axis as amounts with few digits, and remembers what plots has drawn on these axes."""
+    """Writes the ticks of an axis as amounts with few digits, and remembers which lines plots.py drew on these axes."""
 
     def __init__(self) -> None:
         self.unit = ""
@@ -26,7 +26,7 @@ class Amounts(Formatter):
         self._message: Text | None = None
 
     def __call__(self, x: float, pos: int | None = None) -> str:
-        """A value as text, as exact as the ticks are."""
+        """A value as text, with enough digits to tell two ticks apart."""
         del pos
         return amount(x, self.unit, self._within)
 
@@ -40,11 +40,11 @@ class Amounts(Formatter):
         """Write a title or a label, unless the caller has written another text there."""
         if place.get_text() in ("", self._written.get(place)):
             place.set_text(text)
-            place.set_parse_math(False)  # an asset's name may have dollars
+            place.set_parse_math(False)  # the name of an asset may contain dollar signs
             self._written[place] = text
 
     def show_message(self, axes: Axes, text: str) -> None:
-        """Write in the middle, in place of ticks, why nothing is drawn; an empty text takes the message away."""
+        """Write in the middle, instead of ticks, why nothing is drawn; an empty text removes the message."""
         if self._message is not None:
             self._message.remove()
             self._message = None
@@ -55,7 +55,7 @@ class Amounts(Formatter):
 
 
 class LogTicks(LogLocator):
-    """Ticks at decades; of few decades also at 2 and 5, and within one decade at even steps."""
+    """Ticks at decades; also at 2 and 5 if there are at most three decades; at even steps within one decade."""
 
     def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
         """The ticks between two positive values."""
@@ -73,7 +73,7 @@ def amounts_of(axes: Axes) -> Amounts:
 
 
 def scale_axes(axes: Axes, amounts: Amounts, unit: str, *, log: bool) -> None:
-    """Set few readable ticks on a linear or a log scale; a unit that numbers do not carry stands beside the axis."""
+    """Set a few readable ticks on a linear or a log scale; a unit without a mark is written beside the axis."""
     dates = AutoDateLocator(tz=UTC, minticks=3)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(dates)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(dates, tz=UTC))  # type: ignore[no-untyped-call]

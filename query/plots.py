@@ -34,7 +34,7 @@ MOST_LINES = 500
 SIZE = (10.0, 4.5)  # inches
 NOW = "as known now"
 NO_POINTS = "no points in this window"
-GIVE = "give a frame of series(), panel(), frame() or compare(), or numbers under a DatetimeIndex"
+GIVE = "give a frame of series(), panel(), frame() or compare(), or numbers with a DatetimeIndex"
 
 Times = npt.NDArray[np.datetime64]
 Floats = npt.NDArray[np.float64]
@@ -45,10 +45,10 @@ class Drawn(NamedTuple):
 
     line: Line2D
     column: str
-    subject: tuple[str, str, str]  # of its frame: asset and metric, source, as known when
+    subject: tuple[str, str, str]  # of its frame: asset and metric, source, "as known …"
     unit: str
-    last: float  # NaN where it has no point
-    named: bool  # in the legend; others are grey
+    last: float  # the last value, NaN if there is none
+    named: bool  # the legend may name it; other lines are grey
 
     def values(self) -> Floats:
         """The values that the line was given, NaN in gaps."""
@@ -65,17 +65,17 @@ def plot(
 ) -> Axes:
     """Draw a line for each column of a frame of query_data over its UTC dates; returns the axes.
 
-    A line joins only neighbouring points: it is broken where a frame of days has NaN, and where two points are further
-    apart than five of its usual steps. A point without neighbours is a dot. Amounts have the unit that `attrs` names;
-    where columns have different units, the legend names them. pandas keeps `attrs` through arithmetic: for a ratio or a
-    change, give the `unit` ("" for a plain number, "%") and the `title`. On a log scale, values of 0 or less are left
-    out and counted below. The legend names the twenty lines with the largest last values. Without `ax`, the axes are
-    those of a new figure: one of pyplot, or in a thread other than the main one a figure of its own. Raises BadQuestion
-    for data that can't be drawn, ConfigurationError where matplotlib is missing.
+    A line is broken at a NaN if all times are midnights, and wherever two points are more than five of its usual steps
+    apart. A point without neighbours is a dot. Amounts have the unit that `attrs` names; if columns have different
+    units, the legend names them. pandas keeps `attrs` through arithmetic: for a ratio or a change, give the `unit` (""
+    for a plain number, "%") and the `title`. On a log scale, values of 0 or less are left out and counted below the
+    axis. The legend names the twenty lines with the largest last values. Without `ax`, the axes are those of a new
+    figure: of pyplot in the main thread, otherwise of matplotlib alone. Raises BadQuestion for data that can't be
+    drawn, ConfigurationError if matplotlib is missing.
     """
     frame = _checked(data)
     if ax is not None and not isinstance(ax, Axes):
-        raise BadQuestion(f"ax is no Axes of matplotlib, but {type(ax).__name__}: give an Axes, such as plt.gca()")
+        raise BadQuestion(f"ax is not an Axes of matplotlib, but {type(ax).__name__}: give an Axes, such as plt.gca()")
     log = log or (ax is not None and ax.get_yscale() == "log")
     values = frame.to_numpy()
     if log and not (ax and ax.lines) and np.isfinite(values).any() and not (values > 0).any():
@@ -99,19 +99,19 @@ def plot(
 
 
 def _checked(data: Any) -> pd.DataFrame:
-    """The columns as floats under sorted UTC times without a zone; raises BadQuestion where they can't be drawn."""
+    """The columns as floats under sorted naive UTC times; raises BadQuestion if they can't be drawn."""
     frame = data.to_frame("value" if data.name is None else data.name) if isinstance(data, pd.Series) else data
     if not isinstance(frame, pd.DataFrame):
         raise BadQuestion(f"{type(data).__name__} can't be drawn: {GIVE}")
     times = frame.index
     if not isinstance(times, pd.DatetimeIndex):
-        raise BadQuestion(f"its rows stand under {times.name or 'numbers'}, not under times: {GIVE}")
+        raise BadQuestion(f"the index of the frame holds {times.name or 'numbers'} instead of times: {GIVE}")
     if times.hasnans:
-        raise BadQuestion("a row has no time: leave it out by frame[frame.index.notna()]")
+        raise BadQuestion("a row has no time: drop it by frame[frame.index.notna()]")
     if not times.is_unique:
         raise BadQuestion(
-            "a time stands more than once: keep one of each by frame[~frame.index.duplicated(keep='last')], or give a "
-            "frame with a column for each series, as panel() does"
+            "a time appears more than once: keep one row of each by frame[~frame.index.duplicated(keep='last')], or "
+            "give a frame with a column for each series, as panel() does"
         )
     for column, kind in zip(frame.columns, frame.dtypes, strict=True):
         if kind.kind not in "iufb":
@@ -136,7 +136,7 @@ def _new_axes() -> Axes:
 
 
 def _draw(axes: Axes, drawn: list[Drawn], frame: pd.DataFrame, unit: str | None) -> None:
-    """A line for each column, in their order; colours in the order of the last values."""
+    """Draw a line for each column, in their order; colours follow the order of the last values."""
     by_column, values = _series_by_column(frame.attrs), frame.to_numpy()
     subject = _subject(frame, by_column)
     last = [_last(column) for column in values.T]
@@ -190,7 +190,7 @@ def _span(axes: Axes, drawn: Iterable[Drawn]) -> None:
 
 
 def _left_out(drawn: Iterable[Drawn], *, log: bool) -> str:
-    """How many values are not shown, and why."""
+    """A text that says how many values are not shown, and why; empty if all are."""
     values = np.concatenate([[], *(each.values() for each in drawn)])
     infinite = np.isinf(values).sum()
     hidden = (np.isfinite(values) & (values <= 0)).sum() if log else 0
@@ -215,7 +215,7 @@ def _legend(axes: Axes, drawn: Sequence[Drawn], shared: Sequence[str], *, units:
 
 
 def _entry(drawn: Drawn, shared: Sequence[str], *, unit: bool) -> str:
-    """The name of a line in the legend: its column, and the parts of its subject and the unit in which lines differ."""
+    """The name of a line in the legend: its column, and the parts of its subject and its unit in which lines differ."""
     parts = [part for part, common in zip(drawn.subject, shared, strict=True) if part and not common]
     if not parts or (drawn.column != "value" and drawn.column not in drawn.subject[0].split(" ")):
         parts.insert(0, drawn.column)
@@ -226,7 +226,7 @@ def _entry(drawn: Drawn, shared: Sequence[str], *, unit: bool) -> str:
 
 
 def _only(texts: set[str]) -> str:
-    """The one text, where there is only one."""
+    """The text, if there is only one; otherwise empty."""
     return texts.pop() if len(texts) == 1 else ""
 
 

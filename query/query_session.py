@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class QuerySession:
-    """Opens a reader at the first question and keeps it; thread-safe. Another DATABASE_URL or a fork gets a new one."""
+    """Opens a reader at the first query and keeps it; opens another after a fork or a new DATABASE_URL. Thread-safe."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
@@ -28,7 +28,7 @@ class QuerySession:
         self._opened_for: tuple[str, int] | None = None
 
     def reader(self) -> Reader:
-        """The reader; raises ConfigurationError where there is no database, or nothing in it. It creates none."""
+        """The reader; raises ConfigurationError if there is no database or it has no tables. It creates no database."""
         settings = Settings.read()
         wanted = settings.get(DATABASE_URL), os.getpid()
         with self._turn:
@@ -43,7 +43,7 @@ class QuerySession:
         return Names(self.stored, configs())
 
     def stored(self, source: str | None = None, *assets_and_metrics: Sequence[str] | None) -> list[StoredSeries]:
-        """The series that were ever requested and fit; see db.coverage.stored_series about names of assets."""
+        """The series ever requested, of a source, of assets and metrics if given: see db.coverage.stored_series."""
         sources = None if source is None else [source]
         return self.reader().do(lambda cursor: stored_series(cursor, sources, *assets_and_metrics))
 
@@ -60,14 +60,14 @@ def configs() -> dict[str, list[Asset]]:
 
 @lru_cache(maxsize=2 * len(SOURCES))
 def _config(name: str, file: Path, version: tuple[int, int] | None) -> list[Asset]:
-    del version  # a file that has changed is read again
+    del version  # only a key of the cache: a file that has changed is read again
     rows, errors = valid_rows(file, SOURCES[name])
     for error in errors:
         log.warning("%s", error)
     return rows
 
 
-def fill(settings: Settings, source: str | None = None) -> str:
+def fill_command(settings: Settings, source: str | None = None) -> str:
     """The command that fills the tables from a source, or from all sources for which the keys are set."""
     if source:
         return f"python main.py backfill {source}"
@@ -77,11 +77,11 @@ def fill(settings: Settings, source: str | None = None) -> str:
 
 def _open(settings: Settings) -> Reader:
     if not settings.has_database():
-        raise ConfigurationError(f"nothing is stored yet: {fill(settings)}")
+        raise ConfigurationError(f"nothing is stored yet: {fill_command(settings)}")
     reader = Reader(database := Database(settings.get(DATABASE_URL), EMBEDDED_DIRECTORY))
     try:
         if not reader.do(has_tables):
-            raise ConfigurationError(f"nothing is stored yet: {fill(settings)}")
+            raise ConfigurationError(f"nothing is stored yet: {fill_command(settings)}")
         need_schema(database)
     except BaseException:
         reader.close()

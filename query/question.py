@@ -1,4 +1,4 @@
-"""The one road out of the tables: a question names series, SQL answers as columns, at once or in portions."""
+"""How points are read from the tables: a question names series, SQL returns columns, at once or in portions."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,15 +13,15 @@ from model.values import DAY, Series, Window
 from query.time_arguments import ALWAYS, LATEST
 from sources.base import EARLIEST
 
-POINTS_A_DAY = 24  # of a series at most, where it is estimated how many points a window has
-EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # from which the times of Columns count
+POINTS_A_DAY = 24  # the most that a series has, for an estimate of the points in a window
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # the times of Columns count from here
 MICROSECOND = timedelta(microseconds=1)
 
 
 class Question(NamedTuple):
-    """Which points are wanted: of these series, in a window; with `as_of`, as they were known at that instant.
+    """Which points to read: of these series, in a window; with `as_of`, as they were known at that instant.
 
-    With `daily`, one point a day, of the days whose midnights lie in the window.
+    With `daily`, one point a day, for the days whose midnights lie in the window.
     """
 
     series: Sequence[Series]
@@ -36,9 +36,10 @@ class Question(NamedTuple):
 
 
 def answer(reader: Reader, question: Question, most: int | None = None) -> Columns:
-    """The points that a question names; with `most`, the first so many of each series.
+    """The points that a question selects; with `most`, only the first points of each series, up to this number.
 
-    For a daily question it also has the points of a day before and after the window: they may belong to days in it.
+    For a daily question, the answer also has the points of one day before and one day after the window: they may belong
+    to days in the window.
     """
     series, window, as_of, daily = question
     if daily:
@@ -47,10 +48,10 @@ def answer(reader: Reader, question: Question, most: int | None = None) -> Colum
 
 
 def portions(reader: Reader, question: Question, most: int) -> Iterator[tuple[Question, Columns]]:
-    """The same question in parts of about so many points, each with its answer; sorted by source and asset.
+    """The same question in parts of about `most` points, each with its answer; sorted by source and asset.
 
-    A part has one or more whole assets; or, of an asset with more points, those up to some time. Each part is read on
-    its own: no transaction is open while the caller works, and a part is as it was stored when it was read.
+    A part has one or more whole assets, or a span of time of one asset that has more points. Each part is read on its
+    own: no transaction is open while the caller works, and each part shows what was stored when it was read.
     """
     for part in _whole_assets(reader, question, most):
         if len({each[:2] for each in part.series}) > 1:
@@ -65,7 +66,7 @@ def time_of(microseconds: int) -> datetime:
 
 
 def _whole_assets(reader: Reader, question: Question, most: int) -> Iterator[Question]:
-    """Parts of one or more assets, which have no more points where they are several."""
+    """Parts of one or more whole assets; a part of several assets has at most `most` points."""
     if len({each[:2] for each in question.series}) == 1:
         yield question
         return
@@ -84,14 +85,14 @@ def _whole_assets(reader: Reader, question: Question, most: int) -> Iterator[Que
 
 
 def _pieces(reader: Reader, question: Question, most: int) -> Iterator[tuple[Question, Columns]]:
-    """Parts of one asset: so many points of each series at once, up to the time that all of them reach."""
+    """Parts of one asset: each reads the same number of points of each series, and ends at the time that all reach."""
     each = most // len(question.series) or 1
     start: datetime | None = question.window.start
     while start:
         part = question._replace(window=Window(start, question.window.end))
         columns = answer(reader, part, each)
         counts, lasts = Counter[int](), dict[int, int]()
-        for number, at, _ in columns.rows():  # of each series by time
+        for number, at, _ in columns.rows():  # each series is sorted by time
             counts[number] += 1
             lasts[number] = at
         reached = min((last for number, last in lasts.items() if counts[number] == each), default=None)

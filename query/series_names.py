@@ -13,6 +13,7 @@ from sources.config import Asset
 
 SHOWN = 8  # names in a message
 NEAREST = 3
+NOT_ASKED_FOR = "not asked for"  # the state of a series that no run requests: no config has it, or its key is missing
 
 Configs = Mapping[str, Sequence[Asset]]  # the rows of each source
 Load = Callable[..., Sequence[StoredSeries]]
@@ -23,9 +24,9 @@ class Names:
 
     `load` takes a source, assets in any case, and metrics; each may be left out or None, for all of them.
 
-    A name of an asset is its name in the table, or the `entity` that the config has for it, in any case. An exact match
-    is preferred, then one that differs in case, then the entity. The methods raise BadQuestion for an unknown name (it
-    lists the nearest names) and for a name that may mean several things (it lists all of them).
+    An asset is found by its name in the table or by its `entity` in the config, in any case. An exact match is
+    preferred, then a match that differs in case, then the entity. The methods raise BadQuestion for an unknown name
+    (the message lists the nearest names) and for an ambiguous name (the message lists what it may mean).
     """
 
     def __init__(self, load: Load, configs: Configs) -> None:
@@ -37,7 +38,7 @@ class Names:
         if name is None:
             return None
         folded, known = _text(name, "source").casefold(), {source.casefold(): source for source in SOURCES}
-        if folded not in known:  # the table may have series of a source that has no module any more
+        if folded not in known:  # the table may have series of a source whose module no longer exists
             known |= {each.series.source.casefold(): each.series.source for each in self._load()}
         if folded not in known:
             raise BadQuestion(
@@ -60,20 +61,20 @@ class Names:
         named = list(dict.fromkeys(_text(asset, "asset") for asset in assets))
         if not named:
             raise BadQuestion("no asset is named: leave assets out for all of them")
-        book = SeriesByName(self._having(source, self._like(named), [metric]), self._entities)
-        each = [book.find(asset) for asset in named]
+        by_name = SeriesByName(self._having(source, self._like(named), [metric]), self._entities)
+        each = [by_name.find(asset) for asset in named]
         for asset, by_source in zip(named, each, strict=True):
             if not by_source:
                 raise self._unknown(asset, metric, source)
         common = set.intersection(*(set(by_source) for by_source in each))
         if not common:
             where = some(f"{asset} in {' and '.join(has)}" for asset, has in zip(named, each, strict=True))
-            raise BadQuestion(f"no source has {metric} of all of these: {where}: ask for those of one source")
+            raise BadQuestion(f"no source has {metric} of all these assets ({where}): name only assets of one source")
         if len(common) > 1:
             raise _several(f"{metric} of {named[0]!r}", each[0])
         (only,) = common
         found = [_of_one_asset(by_source[only], asset)[0] for by_source, asset in zip(each, named, strict=True)]
-        return list(dict.fromkeys(found))  # two names may mean the same
+        return list(dict.fromkeys(found))  # two names may mean the same asset
 
     def of_asset(self, asset: str, metrics: Sequence[str] | None = None, source: str | None = None) -> list[Series]:
         """The series of one asset in one source: of these metrics in their order, or of all its metrics, sorted."""
@@ -89,7 +90,7 @@ class Names:
             for metric in wanted or ():
                 if not any(each.metric == metric for found in having.values() for each in found):
                     raise self._unknown(asset, metric, source)
-            raise BadQuestion(f"no source has all of {', '.join(wanted or ())} of {asset!r}: ask for fewer")
+            raise BadQuestion(f"no source has all of {', '.join(wanted or ())} of {asset!r}: name fewer metrics")
         if len(fitting) > 1:
             raise _several(repr(asset), fitting)
         (found,) = fitting.values()
@@ -97,10 +98,10 @@ class Names:
         return [by_metric[metric] for metric in wanted or sorted(by_metric)]
 
     def of_entity(self, entity: str, metrics: Sequence[str]) -> list[Series]:
-        """The series of an entity with any of these metrics, in every source, by source and metric."""
+        """The series of an entity with any of these metrics, in every source; sorted by source and metric."""
         folded, wanted = _text(entity, "entity").casefold(), [_text(each, "metric").upper() for each in metrics]
         if not wanted:
-            raise BadQuestion("no metric is named")
+            raise BadQuestion("no metric is named: name at least one")
         ours = {key for key, name in self._entities.items() if name.casefold() == folded}
         if not ours:
             known = self._entities.values()
@@ -111,8 +112,9 @@ class Names:
         having = [each for each in having if (each.source, each.asset) in ours]
         found = [each for each in having if each.metric in wanted]
         if not found:
-            has = some(f"{each.source} {each.metric}" for each in having) or "nothing is stored of it yet"
-            raise BadQuestion(f"no source has {' or '.join(wanted)} of {entity!r}: {has}")
+            has = some(f"{each.source} {each.metric}" for each in having)
+            hint = f"it has {has}" if has else "nothing is stored of it yet"
+            raise BadQuestion(f"no source has {' or '.join(wanted)} of {entity!r}: {hint}")
         return sorted(found, key=lambda each: (each.source, wanted.index(each.metric), each.asset))
 
     def every(
@@ -142,14 +144,14 @@ class Names:
         return found
 
     def _like(self, names: Sequence[str]) -> list[str]:
-        """These names, and the assets of the entities of these names."""
+        """These names, and the names of the assets whose entity has one of these names."""
         folded = {name.casefold() for name in names}
         return [*names, *(asset for (_, asset), entity in self._entities.items() if entity.casefold() in folded)]
 
     def _having(
         self, source: str | None, assets: Sequence[str] | None, metrics: Sequence[str] | None = None
     ) -> list[Series]:
-        """The series that have points."""
+        """The series that have points, of this source, these assets and metrics if given."""
         return [each.series for each in self._load(source, assets, metrics) if each.points]
 
     def _rows(self, source: str | None) -> Iterator[tuple[str, Asset]]:
@@ -157,17 +159,17 @@ class Names:
         return ((name, row) for name, rows in self._configs.items() if source in (None, name) for row in rows)
 
     def _unknown(self, asset: str, metric: str | None, source: str | None) -> BadQuestion:
-        """Why there is no such asset, or no such metric of it."""
+        """The error that says why this asset, or this metric of it, is unknown."""
         every = self._load(source)
         requested = SeriesByName([each.series for each in every if each.answered], self._entities).find(asset)
         for name, series in requested.items():
             if any(each.metric == metric for each in series):
-                return BadQuestion(f"{name} was asked for {metric} of {asset!r}, but has returned no point so far")
+                return BadQuestion(f"{name} has returned no point so far for {metric} of {asset!r}, though requested")
         for name, row in self._rows(source):
             called = asset.casefold() in (row.asset.casefold(), row.entity.casefold())
             if called and (metric is None or metric in row.metrics):
                 of = " ".join(filter(None, (row.asset, metric)))
-                return BadQuestion(f"nothing is stored yet of {of}: {_fetch(name, row, metric)}")
+                return BadQuestion(f"nothing is stored yet of {of}: {_fetch_command(name, row, metric)}")
         having = SeriesByName([each.series for each in every if each.points], self._entities).find(asset)
         if having and metric:
             has = "; ".join(
@@ -180,17 +182,17 @@ class Names:
         return BadQuestion(f"{_where(source)} no asset {asset!r}: {hint}")
 
     def _unknown_metric(self, metric: str, source: str | None) -> BadQuestion:
-        """Why there is no such metric."""
+        """The error that says why this metric is unknown."""
         for name, row in self._rows(source):
             if metric in row.metrics:
-                return BadQuestion(f"nothing is stored yet of {metric}: {_fetch(name, None, metric)}")
+                return BadQuestion(f"nothing is stored yet of {metric}: {_fetch_command(name, None, metric)}")
         known = {each.metric for each in self._having(source, None)}
         hint = nearest(metric, known, "query_data.metrics()", NEAREST)
         return BadQuestion(f"{_where(source)} no metric {metric!r}: {hint}")
 
 
 class SeriesByName:
-    """Series by the names of their assets: exactly, in any case, and by the entities of (source, asset)."""
+    """Finds series by the name of their asset: by the exact name, by the name in any case, and by the entity."""
 
     def __init__(self, series: Iterable[Series], entities: Mapping[tuple[str, str], str]) -> None:
         self._ways: tuple[dict[str, dict[str, list[Series]]], ...] = {}, {}, {}
@@ -201,22 +203,22 @@ class SeriesByName:
                 way.setdefault(name, {}).setdefault(each.source, []).append(each)
 
     def find(self, name: str) -> dict[str, list[Series]]:
-        """The series of this name by source: in each source those of the first way that finds any."""
+        """The series of this name by source; in each source, those of the first of the three ways that finds any."""
         exact, any_case, entity = self._ways
         folded = name.casefold()
         return entity.get(folded, {}) | any_case.get(folded, {}) | exact.get(name, {})
 
 
 def some(names: Iterable[str], near: str = "") -> str:
-    """A few of these names, those most like `near` first."""
+    """A few of these names as text, those most similar to `near` first."""
     known = sorted(set(names))
     return first_of(list(dict.fromkeys([*close_names(near, known, SHOWN), *known])), SHOWN)
 
 
 def _text(name: object, what: str) -> str:
     text = name.strip() if isinstance(name, str) else ""
-    if not text or not text.isprintable():  # such as half a surrogate pair, which the table can't hold
-        raise BadQuestion(f"{name!r} is no {what}: give its name")
+    if not text or not text.isprintable():  # for example half a surrogate pair, which the table can't store
+        raise BadQuestion(f"{name!r} is not a valid {what}: give a name")
     return text
 
 
@@ -231,7 +233,7 @@ def _of_one_source(found: list[Series], metric: str) -> list[Series]:
 def _of_one_asset(found: list[Series], name: str) -> list[Series]:
     assets = sorted({each.asset for each in found})
     if len(assets) > 1:
-        raise BadQuestion(f"{name!r} may be several assets of {found[0].source}: name one of {some(assets)}")
+        raise BadQuestion(f"{name!r} may mean several assets of {found[0].source}: name one of {some(assets)}")
     return found
 
 
@@ -254,8 +256,8 @@ def _where(source: str | None) -> str:
     return f"{source} has" if source else "there is"
 
 
-def _fetch(source: str, row: Asset | None, metric: str | None) -> str:
-    """The command that fetches it."""
+def _fetch_command(source: str, row: Asset | None, metric: str | None) -> str:
+    """The command that fetches a row of a config, or a metric."""
     metrics = [metric] if metric else list(row.metrics if row else ())
     live = all(SOURCES[source].METRICS[each].live_only for each in metrics)
     only = [f"--asset {row.asset}"] if row else []

@@ -1,4 +1,4 @@
-"""What people write for a time, as aware UTC times and windows."""
+"""Turns the time arguments of users into aware UTC times and windows."""
 
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -31,16 +31,17 @@ def instant(when: "When") -> datetime | None:
 
 
 def window(start: "When", end: "When") -> Window:
-    """The window [start, end), open where None is given; raises BadQuestion where it is empty."""
+    """The window [start, end), unlimited on a side that is None; raises BadQuestion if it is empty."""
     span = Window(instant(start) or EARLIEST, instant(end) or LATEST)
     if span.start >= span.end:
-        first, last = ("ever" if each is None else each for each in (start, end))
-        raise BadQuestion(f"the window is empty: its start, {first}, is not before its end, {last}, which is not in it")
+        first = f"{EARLIEST:%Y-%m-%d} by default" if start is None else start
+        last = f"{LATEST:%Y-%m-%d} by default" if end is None else end
+        raise BadQuestion(f"the window is empty: its start, {first}, must be before its end, {last}")
     return span
 
 
 def _utc(at: Any) -> datetime:
-    """Raises ValueError unless it is a date, a time, or ISO 8601 text of one."""
+    """The aware UTC time; raises ValueError unless `at` is a date, a time, or ISO 8601 text of one."""
     if isinstance(at, str):
         at = datetime.fromisoformat(at)
     if type(at).__module__ == "numpy" and type(at).__name__ == "datetime64":

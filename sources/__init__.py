@@ -16,6 +16,6 @@ def metric_of(source: str, metric: str) -> Metric | None:
 
 
 def unit_of(series: Iterable[tuple[str, str, str]]) -> str:
-    """The common unit of these series (source, asset, metric); empty where units differ or are not known."""
+    """The common unit of these series (source, asset, metric); empty if their units differ or are not known."""
     units = {known.unit if (known := metric_of(source, metric)) else "" for source, _, metric in series}
     return units.pop() if len(units) == 1 else ""

@@ -11,7 +11,7 @@ from sources.artemis_metrics import METRICS, QUARTERLY
 from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Observation, Request, as_list, halves
 
 HOST = "https://data-svc.artemisxyz.com"
-SYMBOLS_A_CALL = 50  # documented are 250, but on-chain metrics answer 500 above 50 to 75
+SYMBOLS_A_CALL = 50  # 250 are documented, but calls for on-chain metrics fail with HTTP 500 above 50 to 75
 POINTS_A_SERIES = 1_000  # the most that the API returns
 POINTS_A_CALL = SYMBOLS_A_CALL * POINTS_A_SERIES  # 2 MB of JSON: memory stays flat with any number of metrics
 QUARTER = 90 * DAY
@@ -69,7 +69,7 @@ class Artemis(BaseSource):
         return Request(f"{self.base_url or HOST}/{call.path}", params, {"X-API-Key": self.key})
 
     def read(self, call: Call, payload: Any) -> Iterator[Observation]:
-        """A list of points for each target; in place of one list, or of all, a text may say that there is no data."""
+        """A list of points for each target; instead of one list, or of all of them, a text may say "no data"."""
         symbols = payload["data"]["symbols"]
         if _says_no_data(symbols):
             return
@@ -96,11 +96,11 @@ class Artemis(BaseSource):
                 yield ListedAsset(symbol, symbol.lower(), "", row["title"] or "", symbol, None)
 
     def metrics_call(self, asset: ListedAsset) -> Call | None:
-        """The call for the metrics of one symbol."""
+        """The call that lists the metrics of one symbol."""
         return Call("supported-metrics/", (), NO_DAYS, (("symbol", asset.id),))
 
     def read_metrics(self, call: Call, payload: Any) -> frozenset[str]:
-        """Each row has the name of a metric as its key. Names that have only a latest value are left out."""
+        """Each key of a row is the name of a metric. Metrics that have only a latest value are left out."""
         return frozenset(name.upper() for row in as_list(payload["metrics"]) for name in row) & METRICS.keys()
 
     def split(self, call: Call) -> list[Call]:
@@ -132,10 +132,10 @@ def _call(targets: Sequence[Target], window: Window, granularity: str = "") -> C
 def _pack(targets: Sequence[Target], points: int) -> Iterator[list[Target]]:
     """Group the targets; the targets of a group share one call, which requests every metric for every symbol.
 
-    Symbols with the same metrics share a group, so that few needless series are requested.
+    Symbols with the same metrics share a group, so that few series are requested that no target names.
     """
     wanted: dict[str, dict[str, list[Target]]] = {}
-    for target in targets:  # two assets may be one symbol
+    for target in targets:  # two assets may have the same symbol
         wanted.setdefault(target.id, {}).setdefault(target.metric, []).append(target)
     most = max(1, POINTS_A_CALL // points)  # series in one call
     group: list[Target] = []

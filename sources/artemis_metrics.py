@@ -1,6 +1,6 @@
 """The metric names of Artemis, from its catalogue.
 
-Without the names for which the API has only a latest value and no date: LATEST_… and 30D_VOLUME.
+LATEST_… and 30D_VOLUME are left out: for them the API has only a latest value, without a date.
 """
 
 from model.values import Metric, Verb
@@ -48,7 +48,7 @@ FUNDAMENTALS = """
     TOTAL_REVENUE NET_INCOME EBITDA OPERATING_INCOME FREE_CASH_FLOW BASIC_EPS DILUTED_EPS
 """  # for equities, dated at the end of a fiscal quarter; the API rejects a finer granularity
 
-# Only where the documentation names the unit: fundamentals may be in another currency.
+# A metric has a unit here only if the documentation names it: fundamentals may be in another currency.
 IN_USD = ("PRICE", "MC", "FDMC", "FEES", "REVENUE", "TVL", "24H_VOLUME", "DEX_VOLUMES", "STABLECOIN_MC")
 UNITS = dict.fromkeys(IN_USD, "USD") | {"EARNINGS_YIELD": "%"}
 

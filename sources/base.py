@@ -1,4 +1,4 @@
-"""What every source is: which calls to make, and how to read an answer."""
+"""The base class of all sources: a source says which calls to make, and how to read an answer."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -12,7 +12,7 @@ from model.errors import BadPoint, CallFailed
 from model.schedule import Schedule
 from model.values import DAY, DataPoint, Metric, Rhythm, Target, Verb, Window, midnight
 
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # no value of either API is older; an older date is an error
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # neither API has older values: an older date is an error
 NO_DAYS = Window(EARLIEST, EARLIEST)  # the window of a call whose answer has no points
 
 
@@ -24,7 +24,7 @@ class Call:
     targets: tuple[Target, ...]
     window: Window  # the days whose points the answer may contain
     params: tuple[tuple[str, str], ...] = ()
-    endpoint: Any = None  # the source's own description of how to ask and read
+    endpoint: Any = None  # the source's own description of how to request and read
     extract: str = ""  # the one key to read from a large JSON object; the rest is skipped while it streams
     dated: bool = True  # whether the answer covers each day of the window; otherwise it is about now only
     listed_kinds: frozenset[str] = frozenset({""})  # the kinds of the assets in the answer to a listing call
@@ -43,7 +43,7 @@ class Request(NamedTuple):
     headers: Mapping[str, str]
 
 
-UNDATED = object()  # the time of a value that has none: the time when it was received is used
+UNDATED = object()  # for a value without a time: it is dated at the time when it was received
 
 
 class Observation(NamedTuple):
@@ -74,7 +74,7 @@ class ListedAsset(NamedTuple):
     name: str
     symbol: str
     metrics: frozenset[str] | None  # from the source's METRICS; None where one call for each asset lists them
-    dead: str = ""  # why the API no longer keeps it up; empty for a live one
+    dead: str = ""  # why the API no longer updates it; empty if it does
 
 
 class BaseSource(ABC):
@@ -82,13 +82,13 @@ class BaseSource(ABC):
 
     name: ClassVar[str]
     REQUEST_DELAY: ClassVar[float]  # seconds between the starts of two requests
-    MAX_IN_FLIGHT: ClassVar[int]  # requests under way at once; times the delay, the latency that costs no speed
+    MAX_IN_FLIGHT: ClassVar[int]  # requests under way at once; a latency up to this number × the delay costs no speed
     KEY_VARIABLE: ClassVar[str]
     KEY_REQUIRED: ClassVar[bool]
     BASE_URL_VARIABLE: ClassVar[str]
     CONFIG: ClassVar[str]  # file name of its CSV
     KINDS: ClassVar[tuple[str, ...]] = ()  # of assets; with kinds, the CSV has a column for them
-    UNLISTED_KINDS: ClassVar[tuple[str, ...]] = ()  # of assets that can have values though no list names them
+    UNLISTED_KINDS: ClassVar[tuple[str, ...]] = ()  # kinds of which an asset can have values though no list names it
     METRICS: ClassVar[Mapping[str, Metric]]
     PULL_DAYS: ClassVar[int] = 7  # trailing days that a pull requests of dated answers, today included
     SETTLE_DAYS: ClassVar[int] = 10  # closed days that a settle requests again by default
@@ -113,13 +113,13 @@ class BaseSource(ABC):
         return Rhythm.DAILY
 
     @classmethod
-    def can_ask(cls, metric: str, *, with_key: bool) -> bool:
+    def can_request(cls, metric: str, *, with_key: bool) -> bool:
         """Whether a metric can be requested; a source that always needs a key starts no run without one."""
         return with_key or cls.KEY_REQUIRED or not cls.METRICS[metric].needs_key
 
     @abstractmethod
     def calls(self, verb: Verb, targets: Sequence[Target], window: Window) -> Iterator[Call]:
-        """The fewest calls that answer for these targets; the run can request each of them."""
+        """The fewest calls that answer for these targets; every target must have a metric that such a run requests."""
 
     @abstractmethod
     def request(self, call: Call) -> Request:
@@ -127,10 +127,10 @@ class BaseSource(ABC):
 
     @abstractmethod
     def read(self, call: Call, payload: Any) -> Iterator[Observation]:
-        """The points in the JSON of an answer; pure. Any wrong shape raises a built-in error."""
+        """The points in the JSON of an answer; pure. A wrong shape raises a built-in error, such as KeyError."""
 
     def listing_calls(self) -> Iterator[Call]:
-        """The calls whose answers together list all assets of the API, without calls for which a key is missing.
+        """The calls whose answers together list all assets of the API; calls that need a missing key are left out.
 
         The first one is cheap, since `check` also makes it to see whether the API is up and accepts the key.
         """
@@ -154,17 +154,17 @@ class BaseSource(ABC):
 
     @classmethod
     def canonical_id(cls, kind: str, identifier: str) -> str:
-        """The same text for all spellings of an identifier that the API takes for the same."""
+        """One text for all spellings that the API accepts for the same identifier."""
         return identifier.casefold()
 
     def split(self, call: Call) -> list[Call]:
-        """Smaller calls for the same targets, for a call that the API keeps failing; none if it can't be split."""
+        """Smaller calls that replace a call to which the API keeps answering an error; none if it can't be split."""
         return []
 
     def answer(self, call: Call, payload: Any, received: datetime) -> Answer:
         """The checked points of an answer; values without a time get the aware UTC time `received`.
 
-        Raises CallFailed where the answer has another shape than the API promises.
+        Raises CallFailed if the answer does not have the shape that the API promises.
         """
         answer = Answer(call, received)
         latest = midnight(received) + 2 * DAY
@@ -177,7 +177,7 @@ class BaseSource(ABC):
                         continue
                     point = DataPoint(target.asset, target.metric, time, _number(value))
                     if not EARLIEST <= point.at < latest:
-                        raise BadPoint(f"date {point.at:%Y-%m-%d}")
+                        raise BadPoint(f"date {point.at:%Y-%m-%d} is before {EARLIEST.year} or after tomorrow")
                     answer.points.append(point)
                 except BadPoint as error:
                     answer.rejected[str(error)] += 1
@@ -186,7 +186,7 @@ class BaseSource(ABC):
 
 @contextmanager
 def wrong_shape_fails(call: Call) -> Iterator[None]:
-    """Turn the error that reading a wrong shape raises into CallFailed."""
+    """Raise CallFailed instead of the built-in error that a wrong shape raises."""
     try:
         yield
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
@@ -203,7 +203,7 @@ def halves(targets: Sequence[Target]) -> list[tuple[Target, ...]]:
 
 
 def as_list(value: Any) -> list[Any]:
-    """The value, which must be a list; raises TypeError, since an empty text or object would pass for no data."""
+    """The value, which must be a list; else raises TypeError: an empty text or object would count as "no data"."""
     if not isinstance(value, list):
         raise TypeError(f"{type(value).__name__} in place of a list")
     return value

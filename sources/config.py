@@ -1,4 +1,4 @@
-"""Config files are read and written only here: one row for each asset; every error names its line."""
+"""Reads and writes config files: one row for each asset. Every error in a row names its line."""
 
 import csv
 import fcntl
@@ -28,18 +28,18 @@ class Asset:
 
     asset: str
     metrics: tuple[str, ...]
-    id: str  # the API's own identifier; the asset itself where the row gives none
+    id: str  # the API's own identifier; the name of the asset if the row gives none
     kind: str
     name: str
     entity: str
 
     def targets(self) -> list[Target]:
-        """The series that this row asks for."""
+        """The series that this row names."""
         return [Target(self.asset, metric, self.id, self.kind) for metric in self.metrics]
 
 
 class _Parsed(NamedTuple):
-    """A config's text as rows, in its order, and its errors; after a wrong header there are no rows."""
+    """The rows of a config in their order, and its errors; there are no rows if the header is wrong."""
 
     header: list[str]
     rows: list[Asset]
@@ -79,24 +79,24 @@ def valid_rows(path: Path, source: type[BaseSource]) -> tuple[list[Asset], list[
 def append_rows(path: Path, source: type[BaseSource], rows: Sequence[Asset]) -> list[str]:
     """Add rows at the end of a config file and leave every other byte as it is; returns the added lines.
 
-    The new text is read first, then it replaces the file at once. Raises ConfigurationError, with nothing written,
-    where the new text would be read as something else, or where the file can't be written.
+    The new text is parsed first; then it replaces the file atomically. Raises ConfigurationError, with nothing written,
+    if parsing the new text gives other series than these rows, or if the file can't be written.
     """
     with ExitStack() as stack:
         folder = os.open(path.resolve().parent, os.O_RDONLY)
         stack.callback(os.close, folder)
-        fcntl.flock(folder, fcntl.LOCK_EX)  # one writer at a time; not of the file, since it is replaced
+        fcntl.flock(folder, fcntl.LOCK_EX)  # one writer at a time; the file itself can't be locked: it is replaced
         present = _parse(path, source)
         expected = [*present.valid(), *rows]
         if not present.header:
-            raise ConfigurationError(f"{path}: there is no header in it: {','.join(_columns(source))}")
+            raise ConfigurationError(f"{path}: the header is missing: write {','.join(_columns(source))}")
         lines = [_line(path, row, present.header) for row in rows]
         before = path.read_bytes()
         end = (re.findall(rb"\r\n|\n|\r", before) or [b"\n"])[-1].decode()
         closed = before.endswith((b"\n", b"\r"))
         after = before + "".join(f"{line}{end}" if closed else f"{end}{line}" for line in lines).encode()
         if _targets(expected) != _targets(_parse(path, source, after).valid()):
-            raise ConfigurationError(f"{path}: as a row this would be read as something else: {' '.join(lines)}")
+            raise ConfigurationError(f"{path}: not written, since it would be read as other values: {' '.join(lines)}")
         with atomic_write(path) as part:
             part.write_bytes(after)
     return lines
@@ -141,7 +141,7 @@ def _fields(raw: str) -> list[str]:
     try:
         fields = [field.strip() for field in next(csv.reader([raw], strict=True))]
     except csv.Error as error:
-        raise ConfigurationError(f"no CSV: {error}") from error
+        raise ConfigurationError(f"not valid CSV: {error}: check its quotes") from error
     for char in "".join(fields):
         if not char.isprintable():
             raise ConfigurationError(f"there is a {char!r} in this line: remove it")
@@ -155,7 +155,7 @@ def _header(fields: list[str], known: tuple[str, ...]) -> list[str]:
         if field not in known:
             raise ConfigurationError(f"unknown column {field!r}: {nearest(field, known)}")
         if fields.count(field) > 1:
-            raise ConfigurationError(f"column {field!r} is there twice")
+            raise ConfigurationError(f"column {field!r} appears twice: remove one")
     for field in REQUIRED:
         if field in known and field not in fields:
             raise ConfigurationError(f"column {field!r} is missing: the header is {','.join(known)}")
@@ -170,14 +170,14 @@ def _row(fields: list[str], header: list[str], source: type[BaseSource]) -> Asse
     if not name:
         raise ConfigurationError("the asset is empty")
     if len(name) > MAX_ASSET:
-        raise ConfigurationError(f"asset of {len(name)} characters: at most {MAX_ASSET} fit")
+        raise ConfigurationError(f"the asset has {len(name)} characters: write at most {MAX_ASSET}")
     identifier = cells["id"] or name
     if "," in identifier or not identifier.strip("."):
-        raise ConfigurationError(f"id {identifier!r} can't be requested: no comma, nor dots alone")
+        raise ConfigurationError(f"id {identifier!r} can't be requested: use no comma, and more than dots")
     if source.KINDS and kind not in source.KINDS:
         raise ConfigurationError(f"unknown kind {kind!r}: {nearest(kind, source.KINDS)}")
     if not metrics:
-        raise ConfigurationError(f"{name} has no metric: name one at least")
+        raise ConfigurationError(f"{name} has no metric: name at least one")
     for metric in metrics:
         _check_metric(metric, kind, source)
         if metrics.count(metric) > 1:
@@ -213,4 +213,4 @@ def _no_asset(path: Path, source: type[BaseSource]) -> ConfigurationError:
     metric, known = next(iter(source.METRICS.items()))
     kind = min(known.kinds)
     example = f"NAME,{kind},{metric} (asset,kind,metrics)" if kind else f"NAME,{metric} (asset,metrics)"
-    return ConfigurationError(f"{path}: no asset in it: add a row such as {example}")
+    return ConfigurationError(f"{path}: it has no asset: add a row such as {example}")

@@ -1,4 +1,4 @@
-"""DefiLlama: which calls to make. Metrics and endpoints: defillama_metrics.py; answers: defillama_answers.py."""
+"""DefiLlama: which calls to make. defillama_metrics.py has its endpoints; defillama_answers.py reads the answers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -45,7 +45,7 @@ class DefiLlama(BaseSource):
 
     @classmethod
     def history_start(cls, today: datetime) -> datetime:
-        """Before all that the API has: the oldest prices are those of Bitcoin in April 2013."""
+        """28 April 2013: the oldest values of the API are prices of Bitcoin in that month."""
         return datetime(2013, 4, 28, tzinfo=UTC)
 
     def calls(self, verb: Verb, targets: Sequence[Target], window: Window) -> Iterator[Call]:
@@ -63,7 +63,7 @@ class DefiLlama(BaseSource):
             yield Call(path, tuple(together), window, params, endpoint, endpoint.extract, dated)
 
     def request(self, call: Call) -> Request:
-        """The Pro host takes the key in the path; each family has a free host of its own."""
+        """The Pro host takes the key in the path; without a key, each family has its own free host."""
         family, path = call.path.split("/", 1)
         host = FREE_HOSTS[family]
         if self.base_url or self.key:
@@ -72,11 +72,11 @@ class DefiLlama(BaseSource):
         return Request(f"{host}/{path}", dict(call.params), {})
 
     def read(self, call: Call, payload: Any) -> Iterator[Observation]:
-        """As the call's endpoint says."""
+        """What the call's endpoint reads."""
         yield from call.endpoint.read(call, payload)
 
     def listing_calls(self) -> Iterator[Call]:
-        """The bulk answers of the live metrics."""
+        """The calls for the bulk answers of the live metrics."""
         for answer in BULK_ANSWERS:
             served = SERVED[answer.metric]
             if served.live and (self.key or not served.pro):
@@ -84,12 +84,12 @@ class DefiLlama(BaseSource):
                 yield Call(path, (), NO_DAYS, params, answer, listed_kinds=answer.kinds)
 
     def read_listing(self, call: Call, payload: Any) -> Iterator[ListedAsset]:
-        """As the call's bulk answer says."""
+        """What the call's bulk answer reads."""
         yield from call.endpoint.read(payload)
 
     @classmethod
     def canonical_id(cls, kind: str, identifier: str) -> str:
-        """Some chains have an old name, too."""
+        """The present name of a chain that was renamed; any other identifier as it is. Case does not matter."""
         name = RENAMED_CHAINS.get(identifier.casefold(), identifier) if kind == "chain" else identifier
         return name.casefold()
 
@@ -107,7 +107,7 @@ def _path_of_coins(endpoint: Endpoint, targets: Sequence[Target]) -> str:
 def _coin_calls(endpoint: Endpoint, targets: Sequence[Target], window: Window) -> Iterator[Call]:
     """Calls for prices, with as many coins in each as the limits allow."""
     targets_of: dict[str, list[Target]] = {}
-    for target in targets:  # two assets may be one coin
+    for target in targets:  # two assets may have the same coin
         targets_of.setdefault(target.id, []).append(target)
     coins = list(targets_of)
     for piece in window.split(POINTS_A_CHART * DAY) if endpoint is PRICE_HISTORY else [window]:

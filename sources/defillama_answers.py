@@ -1,7 +1,7 @@
-"""How the answers of DefiLlama are read; which endpoint gives which answer: defillama_metrics.py.
+"""Reads the answers of DefiLlama; defillama_metrics.py says which endpoint gives which answer.
 
-There are three shapes: a list of many assets, the value of one asset, and the history of one asset. Facts about the
-answers come from the provider's public documentation and server source, and from recorded bodies.
+Most answers have one of three shapes: a list of many assets, the value of one asset, and the history of one asset.
+Facts about the answers come from the provider's public documentation and server source, and from recorded bodies.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ Value = Callable[[str, Any], object]  # from a metric and a row, or from a metri
 
 SECONDS_A_DAY = 86_400
 POOL_FIELD = {"APY": "apy", "POOL_TVL": "tvlUsd"}  # percent; USD
-RENAMED_CHAINS = {  # old name in some answers, in small letters: the present one
+RENAMED_CHAINS = {  # the old name in lower case, which some answers still have: the present name
     "binance": "BSC",
     "optimism": "OP Mainnet",
     "xdai": "Gnosis",
@@ -27,7 +27,7 @@ RENAMED_CHAINS = {  # old name in some answers, in small letters: the present on
 def _many(
     name: str, value: Value, rows: Callable[[Any], Any] = lambda payload: payload, same: Callable[[Any], str] = str
 ) -> Reader:
-    """A list of many assets, each identified by its field `name`; where two rows have one name, both are rejected."""
+    """A list of many assets, each identified by its field `name`; if two rows have the same name, both are rejected."""
 
     def read(call: Call, payload: Any) -> Iterator[Observation]:
         rows_of: dict[str, list[Any]] = defaultdict(list)
@@ -42,13 +42,13 @@ def _many(
             if len(known) == 1:
                 yield Observation(target, UNDATED, value(target.metric, known[0]))
             elif known:
-                yield Observation(target, UNDATED, f"{len(known)} rows named {target.id}")  # no number, so rejected
+                yield Observation(target, UNDATED, f"{len(known)} rows named {target.id}")  # rejected: not a number
 
     return read
 
 
 def _one(value: Value) -> Reader:
-    """The value of one asset at present."""
+    """The current value of one asset."""
 
     def read(call: Call, payload: Any) -> Iterator[Observation]:
         for target in call.targets:
@@ -77,7 +77,7 @@ def read_prices(call: Call, payload: Any) -> Iterator[Observation]:
 
 
 def read_chart(call: Call, payload: Any) -> Iterator[Observation]:
-    """Pairs of date and value in USD; null where a chain or protocol never had any."""
+    """Pairs of date and value in USD; null in place of the list if the chain or protocol never had a value."""
     chart = payload["totalDataChart"]
     for target in call.targets:
         for date, value in [] if chart is None else as_list(chart):
@@ -91,9 +91,9 @@ def _number(_: str, payload: Any) -> object:
 
 
 def _total24h(_: str, payload: Any) -> object:
-    """The trailing 24 hours of a chain or parent; where there are none, the key may be missing."""
+    """The sum of the last 24 hours of a chain or parent; the key may be missing if there is no such sum."""
     if not {"total24h", "totalDataChart"} & payload.keys():
-        raise KeyError("total24h")  # neither an overview nor a summary
+        raise KeyError("total24h")  # the answer is neither an overview nor a summary
     return payload.get("total24h")
 
 
@@ -104,7 +104,7 @@ def _flow(metric: str, payload: Any) -> object:
 
 
 def _pegged_usd(_: str, row: Any) -> object:
-    """The USD-pegged part: the API gives one number for each peg and no total, and nothing is summed here."""
+    """The USD-pegged part. The API gives one number for each peg but no total; this pipeline sums nothing."""
     return row["totalCirculatingUSD"].get("peggedUSD")
 
 
@@ -115,15 +115,15 @@ def _only_peg(_: str, row: Any) -> object:
 
 
 def _without_now(payload: Any) -> list[Any]:
-    """The rows, without a last one that is not dated midnight: the value of now, which is gone from the next answer."""
+    """The rows, without a last row that is not dated midnight: it is the value of now, and the next answer lacks it."""
     rows = as_list(payload)
     return rows[:-1] if rows and rows[-1]["date"] % SECONDS_A_DAY else rows
 
 
 def _without_moving_zero(payload: Any) -> list[Any]:
-    """The rows, without a last one that is all zero and more than a day after the one before it.
+    """The rows, without a last row in which all values are zero and which comes more than a day after the row before.
 
-    The chart of a dead chain ends with such a row, which the API dates today, every day.
+    The chart of a dead chain ends with such a row. The API dates it today, whatever the day.
     """
     rows = as_list(payload)
     if len(rows) < 2 or int(rows[-1]["date"]) - int(rows[-2]["date"]) <= SECONDS_A_DAY:
@@ -136,7 +136,7 @@ def _chain(name: str) -> str:
     return RENAMED_CHAINS.get(name.casefold(), name).casefold()
 
 
-# Values in USD unless something else is said. A protocol without a token may lack `mcap`, one without a trailing 24 h
+# Values are in USD unless noted. A protocol without a token may lack `mcap`, one without values of the last 24 hours
 # lacks `total24h`. /stablecoins lists supplies too, but since 2026 in USD under the name of the peg: another quantity.
 read_protocols = _many("slug", lambda metric, row: row["tvl"] if metric == "TVL" else row.get("mcap"))
 read_overview = _many("slug", lambda _, row: row.get("total24h"), lambda payload: payload["protocols"])

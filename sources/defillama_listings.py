@@ -1,6 +1,6 @@
 """The lists of DefiLlama: the bulk answers of its live metrics, read as lists of assets.
 
-On no list are INFLOW and OUTFLOW, and coins that are not the token of a protocol, chain or stablecoin.
+No list names INFLOW, OUTFLOW, or a coin that is not the token of a protocol, chain or stablecoin.
 """
 
 import re
@@ -35,10 +35,10 @@ def _read_protocols(payload: Any) -> Iterator[ListedAsset]:
 
 
 def _read_overview(payload: Any, of_protocols: frozenset[str], of_chains: frozenset[str]) -> Iterator[ListedAsset]:
-    """Protocols and chains that have a flow; the row of a protocol that never had it has no total at all.
+    """The protocols and chains that have a flow. In the row of a protocol that never had it, all totals are missing.
 
-    The API sums up children for their parent, so a parent has the flow if a child has it. When a protocol did not
-    report for a day, only `total24h` is missing.
+    If a protocol did not report for a day, only `total24h` is missing. For a parent, the API adds up its children, so
+    a parent has the flow if a child has it.
     """
     for row in as_list(payload["protocols"]):
         if any(name.startswith("total") and row[name] is not None for name in row):
@@ -84,13 +84,13 @@ def _parent(row: Any, metrics: frozenset[str]) -> Iterator[ListedAsset]:
 
 
 def _coin(row: Any, symbol: str) -> Iterator[ListedAsset]:
-    """The token of a row, without a name: the row's name is not the token's."""
+    """The token of a row; its name stays empty, since the row's name is that of the protocol, chain or stablecoin."""
     if coin := row["gecko_id"]:
         yield ListedAsset(f"{COINGECKO}{coin}", coin, "coin", "", symbol, frozenset({"PRICE"}))
 
 
 def _chain(name: str, symbol: str, metrics: frozenset[str]) -> ListedAsset:
-    """A chain under its present name, which all endpoints know."""
+    """A chain under its present name, which all endpoints accept."""
     name = RENAMED_CHAINS.get(name.casefold(), name)
     return ListedAsset(name, _slug(name), "chain", name, symbol, metrics)
 
@@ -110,7 +110,7 @@ def _slug(text: str) -> str:
 
 
 def _overviews() -> Iterator[BulkAnswer]:
-    """One for each flow of protocols; it also lists the chains that have the same flow."""
+    """One bulk answer for each flow of protocols, which also lists the chains with the same flow; and open interest."""
     for flow in FLOWS:
         if flow.kind == "protocol":
             same = {each.metric for each in FLOWS if each.kind == "chain" and each[2:4] == flow[2:4]}
@@ -126,7 +126,7 @@ def _both(metrics: set[str]) -> frozenset[str]:
     return frozenset(metrics | {f"{metric}_24H" for metric in metrics})
 
 
-BULK_ANSWERS = (  # the first is short, and there without a key: it serves as the probe
+BULK_ANSWERS = (  # the first is short and needs no key: it serves as the probe
     BulkAnswer("CHAIN_TVL", _read_chains, frozenset({"chain", "coin"})),
     BulkAnswer("TVL", _read_protocols, frozenset({"protocol", "coin"})),
     BulkAnswer("CHAIN_STABLECOIN_SUPPLY", _read_stablecoin_chains, frozenset({"chain"})),

@@ -12,14 +12,14 @@ from sources.defillama_answers import Reader
 
 Params = tuple[tuple[str, str], ...]
 
-PARENT = "parent#"  # how the API's own identifiers of parent protocols begin: "parent#uniswap"
+PARENT = "parent#"  # the prefix of the API's own identifiers of parent protocols: "parent#uniswap"
 NO_CHART = (("excludeTotalDataChart", "true"), ("excludeTotalDataChartBreakdown", "true"))
 CHART = (("excludeTotalDataChart", "false"), ("excludeTotalDataChartBreakdown", "true"))
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One way to ask: a path that starts with its family, with `{id}` for one asset or `{ids}` for several."""
+    """A path and how to read its answer. A path starts with its family; `{id}` is one asset, `{ids}` are several."""
 
     path: str
     read: Reader
@@ -34,27 +34,27 @@ class Endpoint:
     def render(self, identifier: str, window: Window) -> tuple[str, Params]:
         """Path and parameters for one asset; a path for several assets keeps its `{ids}`."""
         quoted = quote(identifier.removeprefix(PARENT), safe=":")
-        today = f"{midnight(window.end - DAY).timestamp():.0f}"  # the midnight of the pull's own day
+        today = f"{midnight(window.end - DAY).timestamp():.0f}"  # the midnight at which the day of the pull began
         params = tuple((name, value.format(id=identifier)) for name, value in self.params)
         return self.path.format(id=quoted, ids="{ids}", midnight=today), params
 
 
 class Served(NamedTuple):
-    """How one metric is served: the endpoint of its live value and of its history, None where there is none."""
+    """How one metric is served: the endpoints of its live value and of its history, None if there is none."""
 
     kind: str
     metric: str
     live: Endpoint | None
     history: Endpoint | None
     pro: bool = False
-    live_of_parent: Endpoint | None = None  # parents are in no bulk answer
+    live_of_parent: Endpoint | None = None  # since no bulk answer has parents
     own_times: bool = False
     shift: timedelta = timedelta()
     unit: str = "USD"
 
 
 class Flow(NamedTuple):
-    """A sum over a day: its history has this name, its live trailing 24 hours the same name with _24H."""
+    """A sum over a day. `metric` names its history; the live sum of the last 24 hours has the same name with _24H."""
 
     kind: str
     metric: str
@@ -88,7 +88,7 @@ LEVELS = (  # live value and history under one name
         Endpoint("stablecoins/stablecoins", answers.read_stablecoins, (("includePrices", "true"),)), None),
     Served("coin", "PRICE", Endpoint("coins/prices/current/{ids}", answers.read_prices), PRICE_HISTORY,
         own_times=True, shift=DAY / 2),  # observed up to hours before or after the midnight that was requested
-    Served("pool", "APY", _POOLS, _POOL, own_times=True, unit="%"),  # dated at the last record of a day, as is the next
+    Served("pool", "APY", _POOLS, _POOL, own_times=True, unit="%"),  # as the next: the time of a day's last record
     Served("pool", "POOL_TVL", _POOLS, _POOL, own_times=True),
 )  # fmt: skip
 
@@ -141,11 +141,11 @@ METRICS: Mapping[str, Metric] = {
 
 
 def endpoint_of(target: Target, verb: Verb) -> Endpoint:
-    """The endpoint for a series in a run; raises KeyError where the metric has no value for such a run."""
+    """The endpoint for a series in a run of this verb; raises KeyError if the metric has none."""
     served = SERVED[target.metric]
     if verb is Verb.PULL and served.live_of_parent and target.id.startswith(PARENT):
         return served.live_of_parent
     endpoint = served.live if verb is Verb.PULL else served.history
     if endpoint is None:
-        raise KeyError(f"{target.metric} has nothing for a {verb}")
+        raise KeyError(f"{target.metric} has no endpoint for a {verb}")
     return endpoint

@@ -1,4 +1,4 @@
-"""Many calls of one source at once: worker threads share one client and hand over what they read."""
+"""Makes many calls of one source at once: worker threads share one client and hand over what they read."""
 
 import queue
 import threading
@@ -15,13 +15,13 @@ from sources.http import Client, Stopped
 
 T = TypeVar("T")
 
-LAST_ANSWERS = 0.5  # seconds after a stop in which answers already under way are still handed over
+LAST_ANSWERS = 0.5  # seconds after a stop during which answers already under way are still handed over
 POLL = 0.1  # seconds between two checks whether the run was stopped
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
-    """How one call ended: with what its answer says, or with an error; smaller calls may replace one that failed."""
+    """How one call ended: with what was read from its answer, or an error; smaller calls may replace a failed one."""
 
     call: Call
     answer: T | None = None
@@ -33,7 +33,7 @@ class Fetch(Generic[T]):
     """Iterates over the outcomes of calls, in the order in which they end; ends early when the client is stopped.
 
     `read` gets each call, the JSON of its answer, and the time when the answer was received. Workers wait until their
-    outcome is taken, so that memory stays flat when the caller is slow. Leaving the `with` block early closes the
+    outcome is taken, so that memory stays flat even if the caller is slow. Leaving the `with` block early closes the
     client.
     """
 
@@ -59,7 +59,7 @@ class Fetch(Generic[T]):
             self._change.notify_all()
 
     def __iter__(self) -> Iterator[Outcome[T] | None]:
-        """Each outcome, and None now and then while there is none, so that the caller can do other work."""
+        """Each outcome; while the caller waits for one, None at intervals, so that it can do other work."""
         stopped_for = 0.0
         while self._open:
             try:
@@ -83,17 +83,17 @@ class Fetch(Generic[T]):
                     self._make(call)
                 except Stopped:
                     return
-                except BaseException as error:  # noqa: BLE001 (SourceStopped, or a bug: the caller decides)
+                except BaseException as error:  # noqa: BLE001 (SourceStopped or a bug: the caller decides what to do)
                     self._hand_over(Outcome(call, error=error))
         finally:
-            self._client.hang_up()
+            self._client.close_connections()
 
     def _next_call(self) -> Call | None:
         """The next call; waits while calls under way may still be split into smaller ones. None when all have ended."""
         with self._change:
-            while not self._todo and self._open and not self._over():
+            while not self._todo and self._open and not self._is_stopped():
                 self._change.wait(POLL)
-            return None if self._over() or not self._todo else self._todo.popleft()
+            return None if self._is_stopped() or not self._todo else self._todo.popleft()
 
     def _make(self, call: Call) -> None:
         """Make a call and hand over its outcome. The client holds back other answers until this one is taken."""
@@ -102,7 +102,7 @@ class Fetch(Generic[T]):
         except CallFailed as error:
             pieces = self._client.pieces(call, error)
             with self._change:
-                self._todo.extendleft(reversed(pieces))  # first, so that good halves answer between bad ones
+                self._todo.extendleft(reversed(pieces))  # next in line: answers of good halves show that the API is up
                 self._open += len(pieces)
                 self._change.notify_all()
             self._hand_over(Outcome(call, error=error, pieces=len(pieces)))
@@ -113,5 +113,5 @@ class Fetch(Generic[T]):
                 self._outcomes.put(outcome, timeout=POLL)
                 return
 
-    def _over(self) -> bool:
+    def _is_stopped(self) -> bool:
         return self._left.is_set() or self._client.stop.is_set()

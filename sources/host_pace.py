@@ -1,4 +1,4 @@
-"""The moment before which no request of a source may start, shared by the threads or by all processes of this host."""
+"""The moment from which the next request of a source may start, shared by all threads or all processes of this host."""
 
 import fcntl
 import logging
@@ -14,18 +14,18 @@ from sources.retry import LONGEST_PAUSE
 
 log = logging.getLogger(__name__)
 
-RECORD = struct.Struct("dd")  # when it was written, and the moment; both on the host's monotonic clock
+RECORD = struct.Struct("dd")  # when the record was written, and the moment; both on the host's monotonic clock
 LOCK_TIMEOUT = 0.1  # seconds to wait for a lock that others hold for microseconds
-LOCK_POLL = 0.001  # seconds between two tries to take it
+LOCK_POLL = 0.001  # seconds between two attempts to take it
 
 
 class NextStart:
     """The moment of the next start, shared by the threads of this process; with a file, by all processes of the host.
 
     The file holds one record, read and written under a flock. The kernel releases the lock of a process that dies, so a
-    killed process wastes one start at most. Each use opens the file again, which takes some microseconds: no descriptor
-    is left open, and a file that somebody has removed is created again. Where the file can't be used, a warning is
-    logged once, and the moment is shared within this process only.
+    killed process wastes one start at most. Each use opens the file anew, which takes a few microseconds: no descriptor
+    stays open, and a file that somebody has removed is created again. If the file can't be used, a warning is logged
+    once, and the moment is shared within this process only.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -38,7 +38,7 @@ class NextStart:
 
     @contextmanager
     def locked(self, clock: Callable[[], float]) -> Iterator[float]:
-        """Yield the time now; until the end of the block only the caller reads and sets `moment`."""
+        """Yield the current time; until the end of the block only the caller reads and sets `moment`."""
         if self._file is None:
             yield clock()
             return
@@ -55,7 +55,7 @@ class NextStart:
                 return
             if len(content) == RECORD.size:
                 written, moment = RECORD.unpack(content)
-                if written <= now and moment - written <= LONGEST_PAUSE:  # otherwise it is from before a reboot
+                if written <= now and moment - written <= LONGEST_PAUSE:  # otherwise it was written before a reboot
                     self.moment = max(self.moment, moment)
             yield now
             try:
@@ -71,7 +71,7 @@ class NextStart:
 
 
 def _lock(descriptor: int) -> bool:
-    """Take the lock; False after a timeout: a process that was suspended with the lock must not stop the others."""
+    """Take the lock; False after a timeout, since a process that was suspended with the lock must not stop others."""
     deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:

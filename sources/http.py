@@ -21,15 +21,15 @@ from sources.retry import LONGEST_PAUSE, MAX_REFUSALS, MAX_TRIES, THROTTLED, Ver
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-Read = Callable[[Call, Any, datetime], T]  # from a call, the JSON of its answer, and when the answer was received
+Read = Callable[[Call, Any, datetime], T]  # takes a call, the JSON of its answer, and when the answer was received
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 60.0  # seconds; the SDK of Artemis allows 60 as well
 LONGEST_ANSWER = 300.0  # seconds for a whole body, since each byte restarts the read timeout
 MAX_BODY = 256 * 2**20  # bytes after decompression; the largest real answers are some tens of MB
 IN_MEMORY = 4 * 2**20  # bytes of a body before it goes to a temporary file
-LONGEST_REFUSAL = 1800.0  # seconds of nothing but 429, after which the source is left to the next run
-ALL_DOWN = 20  # calls that failed in a row, no other answered between them, after which the API counts as down
-STOP_CHECK = 0.5  # seconds between two checks, during a wait, whether the run was stopped
+LONGEST_REFUSAL = 1800.0  # seconds of nothing but 429, after which this run gives the source up
+ALL_DOWN = 20  # calls that failed in a row, without an answer between them, after which the API counts as down
+STOP_CHECK = 0.5  # seconds, during a wait, between two checks whether the run was stopped
 SNIPPET = 120  # characters of an error body that a message shows
 HEADERS = {"Accept": "application/json", "User-Agent": "crypto-metrics/1.0"}
 
@@ -39,21 +39,21 @@ class Stopped(Exception):
 
 
 class _Session(requests.Session):
-    """Returns a redirect as the answer; requests would read its whole body, of any size, to follow it."""
+    """Returns a redirect as the answer; to follow it, requests would read its whole body, of any size."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Nowhere."""
+        """None: no redirect is followed."""
 
 
 class _Fault(CallFailed):
-    """One try failed in a way that may pass."""
+    """One try failed for a reason that may be temporary."""
 
 
 class Client:
     """Gets the answers of one source. Thread-safe; each thread keeps its own connections alive.
 
     `stop` and `close` end every wait. Clients that share one rate limit share `pace`. `session`, `clock` (monotonic
-    seconds), `sleep` and `now` (aware UTC) can be handed in.
+    seconds), `sleep` and `now` (aware UTC) are for tests.
     """
 
     def __init__(
@@ -76,17 +76,17 @@ class Client:
         self._counting = threading.Lock()
         self._failed_in_a_row = 0
         self._refused_since: float | None = None  # on the clock; None after any other answer than a 429
-        self._over: SourceStopped | Stopped | None = None  # why nothing is sent any more
+        self._end_reason: SourceStopped | Stopped | None = None  # why no further request is sent
 
     def answer(self, call: Call) -> Answer:
         """The checked points of one call; paced, retried, and raising as `get` does."""
         return self.get(call, self.source.answer)
 
     def get(self, call: Call, read: Read[T]) -> T:
-        """What `read` makes of the answer to a call, after as many paced tries as it takes.
+        """What `read` returns for the answer to a call; paced and retried.
 
-        Only one answer is read at a time, so `read` may block to keep memory flat. Raises CallFailed where this call
-        gets no answer, SourceStopped where no call of the source will get one, Stopped, and what `read` raises.
+        Only one answer is read at a time, so `read` may block to keep memory flat. Raises CallFailed if this call gets
+        no answer, SourceStopped if no call of the source will get one, Stopped, and what `read` raises.
         """
         request = self.source.request(call)
         faults = refusals = 0
@@ -104,28 +104,30 @@ class Client:
                 refusals += 1
                 if refusals >= MAX_REFUSALS:
                     raise CallFailed(f"{call}: HTTP 429, {refusals} times", status=THROTTLED)
-                continue  # the pace makes it wait
+                continue  # the pace makes the next try wait
             faults += 1
             if faults >= MAX_TRIES:
                 failed = CallFailed(f"{call}: {fault} ({faults} tries)", status=fault.status)
-                if not self.pieces(call, failed):  # otherwise the smaller calls show whether the API is down
+                if not self.pieces(call, failed):  # else the smaller calls will show whether the API is down
                     with self._counting:
                         self._failed_in_a_row += 1
                     if self._failed_in_a_row >= ALL_DOWN:
-                        self._ended(f"{self.source.name} looks down: {ALL_DOWN} calls in a row failed: try again later")
+                        self._stop_source(
+                            f"{self.source.name} looks down: {ALL_DOWN} calls in a row failed: try again later"
+                        )
                 raise failed
-            log.debug("%s: %s, trying again", call, fault)
+            log.debug("%s: %s: retrying", call, fault)
             self._sleep(backoff(faults))
 
     def pieces(self, call: Call, error: CallFailed) -> list[Call]:
-        """The smaller calls that replace one to which the server itself keeps failing."""
+        """The smaller calls that replace a call to which the server keeps answering an error of its own (HTTP 5xx)."""
         return self.source.split(call) if error.status is not None and error.status >= 500 else []
 
     def close(self) -> None:
         """Let no further request start; calls under way end as Stopped, or with the answer that they are reading."""
-        self._over = self._over or Stopped()
+        self._end_reason = self._end_reason or Stopped()
 
-    def hang_up(self) -> None:
+    def close_connections(self) -> None:
         """Close the connections of this thread."""
         session: requests.Session | None = self._local.__dict__.pop("session", None)
         if session is not None:
@@ -140,7 +142,7 @@ class Client:
         return session.get(request.url, params=request.params, headers=headers, timeout=timeout, stream=True)
 
     def _judge(self, call: Call, response: requests.Response, started: float, read: Read[T]) -> T:
-        """Read a good answer. Raises _Fault for what may pass, else CallFailed or SourceStopped."""
+        """Read a good answer. Raises _Fault for an answer worth a retry, else CallFailed or SourceStopped."""
         status = response.status_code
         html = "html" in response.headers.get("Content-Type", "").lower()
         found = verdict(status, html=html)
@@ -154,14 +156,14 @@ class Client:
             self._slow_down(response, started)
         if found in (Verdict.THROTTLED, Verdict.FAULT):
             raise _Fault(what, status=status)
-        if found is Verdict.REFUSED:
+        if found is Verdict.KEY_REFUSED:
             remedy = f"check {self.source.KEY_VARIABLE} in the environment or .env"
-            raise self._ended(f"{self.source.name} refuses the key ({what}): {remedy}")
+            raise self._stop_source(f"{self.source.name} refuses the key ({what}): {remedy}")
         self._failed_in_a_row = 0
         raise CallFailed(f"{call}: {what}", status=status)
 
     def _read(self, call: Call, response: requests.Response, read: Read[T]) -> T:
-        """Load the body and read it; raises _Fault where it is cut off or is not JSON."""
+        """Load the body and read it; raises _Fault if it is cut off or is not JSON."""
         with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as body:
             size, deadline = 0, self._clock() + LONGEST_ANSWER
             for chunk in response.iter_content(2**16):
@@ -179,20 +181,20 @@ class Client:
                 return read(call, payload, received)
 
     def _slow_down(self, response: requests.Response, started: float) -> None:
-        asked = retry_after(response.headers, self._now())
-        if asked is not None and asked > LONGEST_PAUSE:
-            raise self._ended(f"{self.source.name} asks to wait {asked / 60:.0f} minutes: try again later")
+        pause = retry_after(response.headers, self._now())
+        if pause is not None and pause > LONGEST_PAUSE:
+            raise self._stop_source(f"{self.source.name} asks to wait {pause / 60:.0f} minutes: try again later")
         now = self._clock()
         self._refused_since = now if self._refused_since is None else self._refused_since
         if now - self._refused_since > LONGEST_REFUSAL:
-            raise self._ended(
+            raise self._stop_source(
                 f"{self.source.name} has answered only 429 for {LONGEST_REFUSAL / 60:.0f} minutes: try again later"
             )
-        self._pace.refused(started, asked)
+        self._pace.refused(started, pause)
 
-    def _ended(self, message: str) -> SourceStopped:
-        """Stop the source; the error with which this call, and every one that waits or is still to come, ends."""
-        self._over = self._over or SourceStopped(message)
+    def _stop_source(self, message: str) -> SourceStopped:
+        """Send no further request; returns the error with which this call, every waiting and every later one ends."""
+        self._end_reason = self._end_reason or SourceStopped(message)
         return SourceStopped(message)
 
     def _sleep(self, seconds: float) -> None:
@@ -205,13 +207,13 @@ class Client:
     def _check(self) -> None:
         if self.stop.is_set():
             raise Stopped
-        if self._over is not None:
-            raise type(self._over)(*self._over.args)  # a new instance: each thread adds its traceback
+        if self._end_reason is not None:
+            raise type(self._end_reason)(*self._end_reason.args)  # a new instance: each thread adds its traceback
 
     def _snippet(self, response: requests.Response, *, html: bool) -> str:
-        """The first words of an error body, in one line, without the key, which some servers repeat."""
+        """The beginning of an error body, in one line, without the key, which some servers repeat."""
         if html:
-            return "a page of HTML, which the proxy in front of the API sends"
+            return "an HTML page from the proxy in front of the API"
         try:
             text = next(response.iter_content(400), b"").decode("utf-8", "replace")
         except requests.RequestException as error:
@@ -220,16 +222,16 @@ class Client:
 
 
 def _parse(body: IO[bytes], size: int, extract: str) -> Any:
-    """The JSON of a body, or the value of one key of its outermost object; raises _Fault where it is not JSON.
+    """The JSON of a body, or the value of one key of its outermost object; raises _Fault if the body is not JSON.
 
-    Where the key is missing, the value is None: the reader then fails on a wrong shape.
+    If the key is missing, the value is None, and the source then rejects it as a wrong shape.
     """
     if not size:
         raise _Fault("HTTP 200 with an empty body")
     try:
         if not extract:
             return json.load(body)
-        with suppress(ijson.JSONError):  # also raised for numbers that only Python reads: NaN, integers past 64 bits
+        with suppress(ijson.JSONError):  # also raised for numbers that only json accepts: NaN, integers past 64 bits
             return next(ijson.items(body, extract, use_float=True), None)
         body.seek(0)
         payload = json.load(body)

@@ -1,4 +1,4 @@
-"""What an API lists: all its lists of assets, read through one client, and the metrics of single assets."""
+"""Reads what an API lists through one client: all its lists of assets, and the metrics of single assets."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,9 +26,9 @@ class Listing:
 
 
 def fetch_listing(source: BaseSource, client: Client) -> Listing:
-    """Fetch all lists of the API at the client's pace, and unite what several lists say about one asset.
+    """Fetch all lists of the API at the client's pace, and merge what several lists say about one asset.
 
-    Raises SourceStopped where the API refuses the key or is down.
+    Raises SourceStopped if the API refuses the key or is down.
     """
     calls = list(source.listing_calls())
     answers, failed = _read_all(client, calls, lambda *given: list(source.read_listing(*given)))
@@ -38,9 +38,9 @@ def fetch_listing(source: BaseSource, client: Client) -> Listing:
 
 
 def with_metrics(source: BaseSource, client: Client, assets: Sequence[ListedAsset]) -> Listing:
-    """The same assets in their order; one call for each asset whose metrics are on no list fetches its metrics.
+    """The same assets with their metrics. For each asset whose metrics no list has, one call fetches them.
 
-    Where such a call fails, the metrics stay None. Raises SourceStopped as `fetch_listing` does.
+    If such a call fails, the metrics stay None. Raises SourceStopped as `fetch_listing` does.
     """
     calls = {asset: call for asset in assets if asset.metrics is None and (call := source.metrics_call(asset))}
     answers, failed = _read_all(client, calls.values(), source.read_metrics)
@@ -49,7 +49,7 @@ def with_metrics(source: BaseSource, client: Client, assets: Sequence[ListedAsse
 
 
 def united(assets: Iterable[ListedAsset]) -> list[ListedAsset]:
-    """One asset for each kind and identifier, whatever its case, in the order of their first appearance."""
+    """The assets, merged by kind and identifier in any case, in the order of their first appearance."""
     found: dict[tuple[str, str], ListedAsset] = {}
     for asset in assets:
         key = (asset.kind, asset.id.casefold())
@@ -65,7 +65,7 @@ def united(assets: Iterable[ListedAsset]) -> list[ListedAsset]:
 
 
 def with_unique_names(assets: Iterable[ListedAsset]) -> tuple[ListedAsset, ...]:
-    """The assets, no two of a kind with one name. The first keeps its name, since lists begin with the largest."""
+    """The assets with names unique within each kind. The first keeps its name, since lists begin with the largest."""
     taken: set[tuple[str, str]] = set()
     renamed: list[ListedAsset] = []
     for asset in assets:
@@ -78,20 +78,20 @@ def with_unique_names(assets: Iterable[ListedAsset]) -> tuple[ListedAsset, ...]:
 
 def names_for(asset: ListedAsset) -> Iterator[str]:
     """The names that a config may give an asset, the shortest first; names that do not fit the column are left out."""
-    part = re.split("[-#:]", asset.id)[0]  # the first eight digits of a pool's uuid
+    part = re.split("[-#:]", asset.id)[0]  # for a pool, the first eight digits of its uuid
     names = (asset.asset, f"{asset.asset}-{part}", f"{asset.asset}-{asset.id}", asset.id)
     return (name for name in names if 0 < len(name) <= MAX_ASSET)
 
 
 def one_line(text: str) -> str:
-    """A text of an answer in one printable line."""
+    """A text from an answer as one printable line."""
     return " ".join(printable(text).split())
 
 
 def _read_all(
     client: Client, calls: Iterable[Call], read: Callable[[Call, Any], T]
 ) -> tuple[dict[Call, T], dict[Call, str]]:
-    """What each answered call says, and why the others failed."""
+    """What was read from each answered call, and why the others failed."""
     answers: dict[Call, T] = {}
     failed: dict[Call, str] = {}
 

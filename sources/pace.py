@@ -10,21 +10,21 @@ from sources.retry import backoff
 
 log = logging.getLogger(__name__)
 
-SLOWER = 1.5  # a 429 lengthens a delay that never held by this factor
+SLOWER = 1.5  # factor by which a 429 lengthens a delay that never held
 SLOWEST = 10.0  # seconds; the longest delay between two starts
-PROBATION = 120.0  # seconds without a 429 after which a delay counts as held: at least one whole minute, as APIs count
-CLOSE_ENOUGH = 1.05  # a delay less than this factor above the refused one is kept
+PROBATION = 120.0  # seconds without a 429 after which a delay counts as held; they span a whole minute, as APIs count
+CLOSE_ENOUGH = 1.05  # a delay is kept if it is longer than the refused one by at most this factor
 FORGET, LONGEST_FORGET = 900.0, 3600.0  # seconds without a 429 after which even the refused delay is tried again
-STRIDE, LONGEST_STRIDE = 1.05, 1.5  # factor by which such a try shortens the delay; squared after each success
+STRIDE, LONGEST_STRIDE = 1.05, 1.5  # factor by which such a step shortens the delay; squared after each step
 
 
 class Pace:
-    """Spaces the starts of requests, for all who share it or its next start, and adapts to a lower limit.
+    """Spaces the starts of requests, for all threads and processes that share it, and adapts to a lower limit.
 
-    A 429 stops all starts for a while, lengthens the delay, and the refused delay is remembered. Each time a delay has
-    held, the next step halves the distance to the refused delay; when a step is refused, the delay that held returns.
-    So the delay settles just above an unknown limit instead of hitting it again and again. After a long time without a
-    429 even the refused delay is tried again: more and more rarely while the limit is still there, in growing steps
+    A 429 stops all starts for a while and lengthens the delay; the delay that was refused is remembered. Each time a
+    delay has held, the next step halves the distance to the refused delay. If that step is refused, the delay that held
+    returns. So the delay settles just above an unknown limit instead of exceeding it again and again. After a long time
+    without a 429, even the refused delay is tried again: less and less often while the limit exists, in growing steps
     once it is gone.
     """
 
@@ -47,7 +47,7 @@ class Pace:
         self._forget, self._stride = FORGET, STRIDE
 
     def wait(self, sleep: Callable[[float], object] | None = None) -> float:
-        """Return when one request may start: that moment on the clock. `sleep` may end the wait by raising."""
+        """Wait until one request may start; returns that moment on the clock. `sleep` may end the wait by raising."""
         with self._queue:
             while True:
                 with self._state, self._next_start.locked(self._clock) as now:
@@ -58,9 +58,9 @@ class Pace:
                 (sleep or self._sleep)(remaining)
 
     def refused(self, started: float, asked: float | None) -> None:
-        """Let no request start for as long as the API asked, not even those that already wait, and slow down.
+        """Handle a 429: let no request start, not even a waiting one, for as long as the API asked, and slow down.
 
-        Where the API asked for no pause, or for one that proved too short, the pause doubles with each 429 in a row.
+        If the API asked for no pause, or for one that proved too short, the pause doubles with each 429 in a row.
         Requests under way together (`started` before the last 429) count once. Only the first 429 in a row lengthens
         the delay: the next ones mean that the pause was too short, not that the delay is.
         """
@@ -76,10 +76,10 @@ class Pace:
             self._steady_since = max(self._steady_since, now + pause)
 
     def accepted(self, started: float) -> None:
-        """Take one step back towards the full pace if it is time for one."""
+        """Handle an answer other than a 429: shorten the delay by one step if it has held for long enough."""
         with self._state:
             if started < self._refused_at:
-                return  # it shows nothing about the present delay
+                return  # the answer shows nothing about the present delay
             self._refusals = 0
             now = self._clock()
             if self.delay <= self._base or now - self._steady_since < PROBATION:
@@ -100,4 +100,4 @@ class Pace:
             self._held, self._forget = 0.0, FORGET
             delay = min(self.delay * SLOWER, SLOWEST)
         self._refused, self.delay, self._stride = self.delay, delay, STRIDE
-        log.warning("rate limit met: now one request every %.2f s", self.delay)
+        log.warning("rate limit reached: now one request every %.2f s", self.delay)

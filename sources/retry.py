@@ -1,4 +1,4 @@
-"""What is retried, and how long it waits: pure functions; the loop that uses them is in http.py."""
+"""What is retried, and after how long: pure functions. The loop that uses them is in http.py."""
 
 import random
 import re
@@ -8,10 +8,10 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 
 THROTTLED = 429
-MAX_TRIES = 5  # of one call that meets faults
-MAX_REFUSALS = 10  # of one call that meets 429; their pauses add up to at least a minute, since APIs count by minute
+MAX_TRIES = 5  # for one call, if each try ends with a fault
+MAX_REFUSALS = 10  # answers of 429 to one call; their pauses add up to at least a minute, since APIs count by minute
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0  # seconds
-LONGEST_PAUSE = 900.0  # seconds; an API that asks for more is left to the next run
+LONGEST_PAUSE = 900.0  # seconds; if an API asks for more, this run gives the source up
 
 
 class Verdict(Enum):
@@ -20,7 +20,7 @@ class Verdict(Enum):
     GOOD = "read it"
     FAULT = "may pass: retry a limited number of times"
     THROTTLED = "stop all requests for a while, then retry"
-    REFUSED = "stop the source: no call will be answered"
+    KEY_REFUSED = "stop the source: no call will be answered"
     WRONG = "lasting: this call will never be answered"
 
 
@@ -33,21 +33,21 @@ def verdict(status: int, *, html: bool) -> Verdict:
     if status == THROTTLED:
         return Verdict.THROTTLED
     if status in (401, 402) or (status == 403 and not html):
-        return Verdict.REFUSED
+        return Verdict.KEY_REFUSED
     if status >= 500 or (html and status in (200, 403)):
         return Verdict.FAULT
     return Verdict.GOOD if status == 200 else Verdict.WRONG
 
 
 def backoff(failures: int, jitter: float | None = None) -> float:
-    """Seconds to wait after so many failures: exponential, between half and all of it by `jitter` in [0, 1)."""
+    """Seconds to wait after this many failures: exponential; `jitter` in [0, 1) chooses between half of it and all."""
     full: float = min(FIRST_BACKOFF * 2 ** (failures - 1), LONGEST_BACKOFF)
     share = random.random() if jitter is None else jitter  # noqa: S311 (no secret depends on it)
     return full * (0.5 + share / 2)
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds that a Retry-After header asks for, given as seconds or as a date; None where there is no such header."""
+    """Seconds that a Retry-After header asks for, given as seconds or as a date; None without a valid header."""
     text = headers.get("Retry-After", "").strip()
     if re.fullmatch(r"\d+(\.\d*)?", text, re.ASCII):
         return float(text)

@@ -80,7 +80,7 @@ class CheckContext:
         for name, (rows, _) in self.configs.items():
             source, with_key = SOURCES[name], bool(self.settings.get(SOURCES[name].KEY_VARIABLE))
             every = (target for row in rows for target in row.targets())
-            targets = [target for target in every if source.can_ask(target.metric, with_key=with_key)]
+            targets = [target for target in every if source.can_request(target.metric, with_key=with_key)]
             series = [(target.asset, target.metric) for target in targets]
             requested = frozenset((each.series.asset, each.series.metric) for each in stored_series(cursor, [name]))
             found[name] = SourceRecords(targets, ages(cursor, name, series), requested)

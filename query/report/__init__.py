@@ -1,1 +1,1 @@
-"""One page about what is stored: its facts out of the database, and from them the HTML."""
+"""The report, one HTML page about what is stored: gathers the figures from the database, then renders the page."""

@@ -1,6 +1,6 @@
-"""What the report says, gathered from the database as page.html reads it; times are aware UTC.
+"""Gathers the contents of the report from the database, in the form that page.html reads; times are aware UTC.
 
-The page fails at a name that is in no dict, so the names here and there are the same.
+Rendering fails if page.html uses a name that the dicts here do not have.
 """
 
 from collections import Counter, defaultdict
@@ -19,30 +19,30 @@ from model.values import midnight
 from pipeline.freshness import SeriesState
 from pipeline.gaps import in_rhythm
 from pipeline.health import SourceHealth, configured_targets, diagnose
-from query.query_session import QuerySession, fill
+from query.query_session import QuerySession, fill_command
 from query.report.charted_series import charts, choose
 from query.report.coverage_by_month import DaysByMonth, days_of_series, together
+from query.series_names import NOT_ASKED_FOR
 from sources import SOURCES
 
-SERIES_SHOWN = 10  # of each metric, by month
+SERIES_SHOWN = 10  # of each metric, in the coverage by month
 REVISIONS_SHOWN = 20  # of each source
 DAYS = 7  # for which failures are shown
-LEFT = "left"  # the state of stored series that no config asks for
-STATES = (*SeriesState, LEFT)
+STATES = (*SeriesState, NOT_ASKED_FOR)
 NEED_ATTENTION = (SeriesState.STALE, SeriesState.NEVER_SEEN, SeriesState.QUIET, SeriesState.AWAITED)
 
 Contents = dict[str, Any]
 
 
 def gather_contents(settings: Settings, source: str | None, assets: Sequence[str], metrics: Sequence[str]) -> Contents:
-    """The contents for a source, or for all, with charts of these assets and metrics, or of some if none is named.
+    """The contents for one source or all, with charts of these assets and metrics, or of a few series if none is named.
 
-    Raises ConfigurationError where nothing is stored, and BadQuestion for a name that has no stored points.
+    Raises ConfigurationError if nothing is stored, and BadQuestion for a name that has no stored points.
     """
     session, names = QuerySession(), [name for name in SOURCES if source in (None, name)]
     stored = session.stored(source)
     if not stored:
-        raise ConfigurationError(f"nothing is stored yet: {fill(settings, source)}")
+        raise ConfigurationError(f"nothing is stored yet: {fill_command(settings, source)}")
     drawn, chosen = choose(session.names(), source, assets, metrics)
     reader = session.reader()
     now = reader.do(clock)
@@ -56,7 +56,9 @@ def gather_contents(settings: Settings, source: str | None, assets: Sequence[str
             "at": now,
             "database": str(reader),
             "sources": [_source(cursor, settings, each, stored, midnight(now)) for each in health.sources],
-            "foreign": sorted({each.series.source for each in stored} - SOURCES.keys()),  # they have no module any more
+            "foreign": sorted(
+                {each.series.source for each in stored} - SOURCES.keys()
+            ),  # their modules no longer exist
             "chosen": chosen,
             "charts": lines,
             "days": DAYS,
@@ -81,13 +83,13 @@ def _source(
 
 
 def _freshness(cursor: Any, health: SourceHealth, stored: Sequence[StoredSeries]) -> Contents:
-    """How many series have points, and how old they are: in all, by metric, and those that are stale."""
+    """How many series have points; how many are in each state, in total and by metric; and the stale series."""
     configured = health.freshness.states
     every = dict.fromkeys([*configured, *((each.series.asset, each.series.metric) for each in stored)])
     counts, stale = dict.fromkeys(STATES, 0), []
     by_metric: dict[str, list[tuple[str, Age]]] = defaultdict(list)
     for age in ages(cursor, health.source, list(every)):
-        state = configured.get((age.asset, age.metric), LEFT)
+        state = configured.get((age.asset, age.metric), NOT_ASKED_FOR)
         by_metric[age.metric].append((state, age))
         counts[state] += 1
         if age.newest and state is SeriesState.STALE:
@@ -106,7 +108,7 @@ def _freshness(cursor: Any, health: SourceHealth, stored: Sequence[StoredSeries]
 
 
 def _coverage(cursor: Any, name: str, settings: Settings, today: datetime) -> Contents:
-    """The closed days by metric, and how many are lost."""
+    """The coverage of closed days by metric, and the number of lost days."""
     source, by_metric = SOURCES[name], defaultdict[str, list[DaysByMonth]](list)
     targets = {(each.asset, each.metric): each for each in configured_targets(name, settings)}
     maps = series_maps(cursor, name, today, source.own_times())

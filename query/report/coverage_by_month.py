@@ -1,4 +1,4 @@
-"""How many days of each kind a month has, from the maps of series: pure arithmetic on days."""
+"""How many days of each month are stored, never requested, empty or lost: pure arithmetic on the maps of series."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -10,30 +10,30 @@ from db.coverage import SeriesMap
 from model.values import DAY, Window
 
 GAP_MARKS = {"lost": "!", "never": "?", "empty": "\u2013"}  # the worst first
-SHADES = ((1.0, "c4"), (0.9, "c3"), (0.5, "c2"), (0.0, "c1"))  # the least share of days that are there
+SHADES = ((1.0, "c4"), (0.9, "c3"), (0.5, "c2"), (0.0, "c1"))  # from which share of stored days on; CSS class
 
 
 class Days(NamedTuple):
-    """How many days there are of each kind; days on which no point is expected do not count."""
+    """The number of days of each kind; days on which no point is expected do not count."""
 
-    there: int = 0
-    never: int = 0  # requested
-    empty: int = 0  # the API had nothing
-    lost: int = 0  # the API had them
+    there: int = 0  # stored
+    never: int = 0  # never requested
+    empty: int = 0  # missing: the API had nothing
+    lost: int = 0  # missing, though the API had data
 
     @property
     def expected(self) -> int:
-        """All of them."""
+        """The number of all days."""
         return sum(self)
 
     @property
     def share(self) -> int:
-        """The percentage of days that are there, rounded down: 100 only where all are."""
+        """The percentage of stored days, rounded down: 100 only if all are stored."""
         return self.there * 100 // self.expected
 
 
 class DaysByMonth(NamedTuple):
-    """The days of one or several series by month; a month is a number counted from year 0, and has at least one day."""
+    """The days of one or several series by month. Months are numbered from year 0; each has at least one day."""
 
     name: str
     days: Days
@@ -59,7 +59,7 @@ def together(name: str, series: Iterable[DaysByMonth]) -> DaysByMonth:
 
 
 def by_year(line: DaysByMonth) -> list[tuple[int, list[tuple[str, str, int]]]]:
-    """Each year with its cells for a table: their text, their shade, and over how many equal months each extends."""
+    """Each year with its table cells: the text, the shade, and the number of equal months that the cell spans."""
     rows = []
     for year in range(min(line.months) // 12, max(line.months) // 12 + 1):
         cells = [_cell(line.months.get(year * 12 + month, Days())) for month in range(12)]
@@ -73,7 +73,7 @@ def month_of(at: date) -> int:
 
 
 def _present(series: SeriesMap, today: datetime) -> list[Window]:
-    """The days that the table has: a map gives their number, and they are the last days that are not in a gap."""
+    """The stored days: a map has only their number, and they are the last days that are not in a gap."""
     left, end, found = series.days * DAY, today, []
     for gap in sorted([*series.never, *series.empty, *series.lost], reverse=True):
         length = min(left, end - gap.end)

@@ -1,4 +1,4 @@
-"""The report as one HTML page that loads nothing else: page.html, filled with the contents."""
+"""Renders page.html with the contents: the report is one HTML page that loads nothing else."""
 
 import base64
 import hashlib
@@ -20,16 +20,16 @@ from query.report.strips import Strips
 from sources import unit_of
 
 FOLDER = Path(__file__).parent
-NEAR = 0.005  # of a value, by which its text may differ from it
+NEAR = 0.005  # the share of a value by which its text may differ from it
 
 
 def page(contents: Contents, scrub: Callable[[str], str]) -> str:
-    """The page in ASCII, with every text escaped and without secrets; it may load nothing and run nothing."""
+    """The page in ASCII, with every text escaped and no secrets; its policy forbids it to load or run anything."""
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
-        trim_blocks=True,  # a line with only a tag leaves no trace
+        trim_blocks=True,  # with the next option: a line that has only a tag leaves no empty line
         lstrip_blocks=True,
         optimized=False,  # the page is rendered once
     )
@@ -59,7 +59,7 @@ def page(contents: Contents, scrub: Callable[[str], str]) -> str:
 
 
 def _amount(value: float, unit: str = "", near: float = NEAR) -> str:
-    """A value with as few digits as keep it within such a share of itself."""
+    """A value as text, with as few digits as keep it within this share of the value."""
     return amount(value, unit, near * abs(value))
 
 

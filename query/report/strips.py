@@ -1,4 +1,4 @@
-"""Strips of coverage: one column for each month, drawn as paths of SVG."""
+"""Draws strips that show coverage with one column for each month, drawn as SVG paths."""
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -6,13 +6,13 @@ from itertools import groupby
 from query.report.coverage_by_month import Days, DaysByMonth
 
 WIDTH, HEIGHT = 360, 24  # the width is rounded to whole months
-STACKED = ("there", "lost", "never", "empty")  # from below
-YEAR_WIDTH = 28  # of its text
-LEAST_HEIGHT = 2  # of a kind of days that is there at all
+STACKED = ("there", "lost", "never", "empty")  # from bottom to top
+YEAR_WIDTH = 28  # of the text of a year
+LEAST_HEIGHT = 2  # of a kind of which a month has any day
 
 
 class Strips:
-    """Draws strips that all show the same months, from the first to the last of these."""
+    """Draws strips that all show the same months, from the first to the last of those given."""
 
     def __init__(self, months: Iterable[int]) -> None:
         every = set(months)
@@ -21,7 +21,7 @@ class Strips:
         self.width, self.height = self._month_width * (self._end - self._first), HEIGHT
 
     def paths(self, line: DaysByMonth) -> dict[str, str]:
-        """The path of each kind of days; in the column of a month they stand one above the other."""
+        """The path of each kind of days; in the column of a month, the kinds are stacked."""
         paths = dict.fromkeys(STACKED, "")
         columns = ((month, _heights(line.months.get(month, Days()))) for month in range(self._first, self._end))
         for heights, run in groupby(columns, key=lambda column: column[1]):
@@ -34,7 +34,7 @@ class Strips:
         return paths
 
     def years(self) -> Iterator[tuple[int, int]]:
-        """The years to be written above strips, and where each begins."""
+        """The years to write above the strips, each with the x coordinate of its start."""
         every = -(-YEAR_WIDTH // (12 * self._month_width))
         for month in range(self._first, self._end):
             year, x = month // 12, (month - self._first) * self._month_width
@@ -43,7 +43,7 @@ class Strips:
 
 
 def _heights(days: Days) -> dict[str, int]:
-    """How high each kind stands in the column of a month, from below."""
+    """The height of each kind in the column of a month, from bottom to top."""
     numbers = {kind: number for kind in STACKED if (number := getattr(days, kind))}
     heights = {kind: max(LEAST_HEIGHT, round(number * HEIGHT / days.expected)) for kind, number in numbers.items()}
     if heights:

@@ -92,7 +92,7 @@ def test_without_the_key_of_artemis_one_line_says_where_to_write_it(source: str,
 def test_a_key_that_cannot_be_one_is_refused_without_showing_it() -> None:
     done = run("main.py pull artemis", env=environment(UNUSED, ARTEMIS_API_KEY="half of a key"))
     assert done.returncode == 2
-    assert re.fullmatch(r"error: ARTEMIS_API_KEY holds a .*: copy it again\n", done.stderr)
+    assert re.fullmatch(r"error: ARTEMIS_API_KEY contains a .*: copy the key again\n", done.stderr)
 
 
 @pytest.mark.parametrize("verb", ["pull", "backfill", "settle"])
@@ -166,7 +166,7 @@ def test_a_pull_makes_the_tables_where_they_are_missing(session: Connection, dat
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("no connection string", "DATABASE_URL is no PostgreSQL connection string: write postgresql://"),
+        ("no connection string", "DATABASE_URL is not a PostgreSQL connection string: write postgresql://"),
         ("postgresql://me:pass-word@127.0.0.1:9/db", "error: db on 127.0.0.1:9: "),
         ("{url} dbname=absent password=pass-word", 'database "absent" does not exist: check DATABASE_URL'),
     ],

@@ -60,17 +60,17 @@ def test_stale_series_are_named_with_their_newest_point(page: Page) -> None:
 
 def test_freshness_is_counted_by_metric_and_says_what_no_config_asks_for(page: Page) -> None:
     rows = page.part("Series of artemis by metric", "defillama")
-    assert re.search("metric, newest point stale never seen left", rows)
+    assert re.search("metric, newest point stale never seen not asked for", rows)
     assert re.search(r"PRICE 2024-02-29 1 \d+ \u2013", rows)
     assert re.search(r"FEES 2024-07-18 \u2013 \d+ 3", rows)
 
 
 def test_coverage_tells_lost_never_asked_and_empty_days_apart_by_month(page: Page) -> None:
-    months = page.part("PRICE: days there by month", "of 1 series without a gap")
+    months = page.part("PRICE: days stored by month", "of 1 series without a gap")
     assert re.search(r"year 1 2 3 4 5 6 7 8 9 10 11 12 2024 90! 82\? 0\? 2025 0\? 2026 0\?", months)
     assert "PRICE 1 series, 4% of " in page.text
     assert "! 1 lost; 1,0" in page.text
-    assert "python main.py gaps artemis says how to repair that" in page.text
+    assert "python main.py gaps artemis says how to repair this" in page.text
 
 
 def test_revisions_stand_by_their_relative_change_with_the_run(page: Page) -> None:
@@ -98,12 +98,12 @@ def test_a_run_under_way_and_one_that_was_stopped_have_not_failed(
         lock.take()
         told = Page(written(database_url, tmp_path / "x.html")).text
     assert "1 of 2 runs of the last 7 days failed; 1 more under way." in told
-    assert "no end recorded: it was killed, or its host has crashed run 1" in told
+    assert "no end recorded: the run was killed, or its host crashed run 1" in told
 
 
 def test_charts_say_value_unit_dates_and_how_they_were_chosen(page: Page) -> None:
     told = page.part("Charts", "Coverage by month")
-    assert "5 of 5 series: those with the most points, sources in turn" in told
+    assert "5 of 5 series: those with the most points, the sources in turn" in told
     assert "aave TVL $1 defillama, 2024-04-09; 100 points; $1 to $1 2024-01-01 2024-04-09" in told
 
 
@@ -166,7 +166,7 @@ def test_tables_have_captions_and_scopes(page: Page) -> None:
 def test_charts_are_of_the_asset_and_metric_that_are_asked_for(full_url: str, tmp_path: Path) -> None:
     told = Page(written(full_url, tmp_path / "x.html", "--asset", "SOL", "--metric", "price"))
     charts = told.part("Charts", "Coverage by month")
-    assert "as asked for: SOL and price" in charts
+    assert "as requested: SOL and price" in charts
     assert "sol PRICE" in charts
     assert "TVL" not in charts
 
@@ -240,13 +240,13 @@ def test_a_page_of_ten_times_as_many_series_is_hardly_larger(database_url: str, 
 def test_a_metric_that_exists_only_live_has_its_days(open_store: Opener, database_url: str, tmp_path: Path) -> None:
     store = open_store(PULL)
     store.load(points(0, 1, asset="aave", metric="FEES_24H"), [asked(0, 1, "aave", "FEES_24H")])
-    assert "FEES_24H: days there by month" in Page(written(database_url, tmp_path / "x.html")).text
+    assert "FEES_24H: days stored by month" in Page(written(database_url, tmp_path / "x.html")).text
 
 
 def test_a_source_without_a_module_is_named(open_store: Opener, rows: Rows, database_url: str, tmp_path: Path) -> None:
     open_store(PULL).load(points(0), [asked(0, 1)])
     rows("INSERT INTO coverage (source, asset, metric_name, row_count) VALUES ('other', 'sol', 'PRICE', 0)")
-    assert "of sources without a module: other" in Page(written(database_url, tmp_path / "x.html")).text
+    assert "also stored: sources without a module: other" in Page(written(database_url, tmp_path / "x.html")).text
 
 
 def test_values_at_the_ends_of_what_a_double_holds_are_drawn(

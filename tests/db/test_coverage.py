@@ -201,7 +201,7 @@ def test_what_a_clock_that_was_ahead_has_claimed_is_dropped_with_a_warning(
     store = open_store(BACKFILL)
     store.begin_run(["MCAP"])
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "had marked days after yesterday as covered, for 2 series" in caplog.text
+    assert "days after yesterday were marked as covered for 2 series" in caplog.text
     kept = rows("SELECT metric_name, upper(answered) - %s::date, upper(found) - %s::date FROM coverage", now, now)
     assert sorted(kept) == [("MCAP", 1, 1), ("TVL", 0, 0)]
     assert store.missing([TVL], window) == {TVL[:2]: [Window(now, now + 3 * DAY)]}

@@ -42,7 +42,7 @@ def test_a_session_lost_in_the_middle_is_replaced_and_the_load_repeated_whole(
     assert seen == [{}, {}, {}]  # before the load, after the reconnect, before the load is repeated
     assert len(values()) == 3
     (message,) = caplog.messages
-    assert message == f"{database} went away: server closed the connection unexpectedly: trying once more"
+    assert message == f"{database} went away: server closed the connection unexpectedly: retrying once"
 
 
 def test_a_session_lost_twice_is_given_up_in_one_line_with_nothing_half_stored(
@@ -184,7 +184,7 @@ def test_a_stop_ends_the_wait_for_our_own_former_session_as_one_for_the_database
         with socket.socket(fileno=os.dup(lock._session.fileno())) as line:
             line.shutdown(socket.SHUT_RDWR)
         stop.set()
-        with pytest.raises(DatabaseLost, match="the program is to stop"):
+        with pytest.raises(DatabaseLost, match="the program was stopped"):
             lock.take()
     finally:
         os.kill(former, signal.SIGCONT)

@@ -265,7 +265,7 @@ def test_a_socket_directory_of_somebody_else_is_refused(home: Path) -> None:
     foreign = embedded._socket_directory(place / "data", Account(place / "data").uid)
     foreign.mkdir(mode=0o755)
     try:
-        with pytest.raises(ConfigurationError, match="is not private to uid"):
+        with pytest.raises(ConfigurationError, match="is not a private folder of uid"):
             EmbeddedServer.acquire(place)
     finally:
         foreign.rmdir()
@@ -379,13 +379,13 @@ def refusal(home: Path) -> str:
 def test_a_database_of_another_major_version_is_named(home: Path) -> None:
     (home / "data").mkdir(parents=True)
     (home / "data" / "PG_VERSION").write_text("9.6\n", encoding="utf-8")
-    assert "was made by PostgreSQL 9.6" in refusal(home)
+    assert "was created by PostgreSQL 9.6" in refusal(home)
 
 
 def test_a_directory_full_of_other_things_is_left_alone(home: Path) -> None:
     (home / "data").mkdir(parents=True)
     (home / "data" / "thesis.txt").write_text("mine", encoding="utf-8")
-    assert "is no PostgreSQL database" in refusal(home)
+    assert "is not a PostgreSQL database" in refusal(home)
     assert (home / "data" / "thesis.txt").exists()
 
 

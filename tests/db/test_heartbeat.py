@@ -3,7 +3,7 @@
 import pytest
 
 from db.heartbeat import Heartbeat
-from db.pulls import disown
+from db.pulls import clear_future_slots
 from model.schedule import hourly
 from model.values import Verb
 from pipeline.due import ScheduledRun, read_history
@@ -25,7 +25,7 @@ def test_a_run_that_a_clock_which_was_ahead_has_dated_is_for_no_slot_of_its_sour
     now = heartbeat.beat("idle")
     slot = DUTY.schedule.slot(now)
     rows(RUN, source, slot.replace(tzinfo=None), ahead, ahead)
-    heartbeat.do(lambda cursor: disown(cursor, [DUTY.source], now))
+    heartbeat.do(lambda cursor: clear_future_slots(cursor, [DUTY.source], now))
     tries = heartbeat.do(lambda cursor: read_history(cursor, [DUTY], now, heartbeat.started.started_at, 0)).attempts
     assert [each.done for each in tries.get((DUTY, slot), ())] == [True] * done
     assert rows("SELECT slot IS NULL FROM pulls") == [(source == "artemis" and not done,)]

@@ -211,7 +211,7 @@ def test_a_run_whose_clock_was_far_ahead_closes_no_open_day(verb: Verb, open_sto
 def test_a_server_that_is_too_old_is_refused_in_one_line(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("db.setup.OLDEST", 99)
     for work in (lambda: database.connect("test"), lambda: ensure_schema(database)):
-        assert re.fullmatch(rf"{database} is PostgreSQL \d+: 99 or newer is needed", refusal(work))
+        assert re.fullmatch(rf"{database} is PostgreSQL \d+: use 99 or newer", refusal(work))
 
 
 def test_counts_add_up() -> None:

@@ -150,5 +150,5 @@ def test_a_url_of_a_server_is_taken(url: str) -> None:
 
 @pytest.mark.parametrize("url", ["localhost:99", "ftp://host", "http://", "https:///path", "api.example"])
 def test_what_is_no_url_of_a_server_is_refused_with_its_variable(url: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"^BASE is no URL of a server: write http"):
+    with pytest.raises(ConfigurationError, match=r"^BASE is not the URL of a server: write http"):
         Settings({"BASE": url}).url("BASE")

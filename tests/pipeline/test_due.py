@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
-from db.pulls import disown
+from db.pulls import clear_future_slots
 from model.schedule import Schedule, daily, hourly
 from model.values import Verb
 from pipeline.due import Attempt, History, ScheduledRun, due, next_attempt, read_history, slot_of, wait
@@ -235,7 +235,7 @@ def test_the_simulation_reads_pulls_as_the_database_does(session: Connection) ->
             pulls.add(replace(each, ahead=False))
             now, life = each.pulled_at, year.lives[each.life]
             expected = pulls.history(now, life)
-            disown(cursor, [scheduled.source for scheduled in SCHEDULE], now)
+            clear_future_slots(cursor, [scheduled.source for scheduled in SCHEDULE], now)
             assert read_history(cursor, SCHEDULE, now, life.started_at, life.first_pull_id) == expected
     assert any(each.ahead and each.good for each in pulls.rows)
     assert any(not each.ahead and each.good for each in pulls.rows)

@@ -32,7 +32,7 @@ def stored(open_store: Opener) -> list[Cells]:
 def test_rows_are_the_same_however_few_points_are_held_at_once(
     held: int, reader: Reader, stored: list[Cells], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(csv_and_json, "POINTS", held)
+    monkeypatch.setattr(csv_and_json, "POINTS_AT_ONCE", held)
     assert list(side_by_side(reader, Question(GROUPS))) == stored
     for asset in ASSETS:
         group = [each for each in GROUPS if each.asset == asset]

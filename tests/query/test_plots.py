@@ -369,8 +369,8 @@ def test_words_of_ones_own_stay() -> None:
     [
         (None, "NoneType can't be drawn: give a frame of series()"),
         ([1, 2], "list can't be drawn"),
-        (pd.DataFrame({"value": [1]}, index=pd.Index(["sol"], name="asset")), "under asset, not under times"),
-        (pd.DataFrame({"value": [1]}), "under numbers, not under times"),
+        (pd.DataFrame({"value": [1]}, index=pd.Index(["sol"], name="asset")), "holds asset instead of times"),
+        (pd.DataFrame({"value": [1]}), "holds numbers instead of times"),
         (frame(sol=[1]).astype(str), "'sol' holds no numbers"),
         (pd.Series([1], index=pd.DatetimeIndex([pd.NaT])), "no time"),
     ],
@@ -388,7 +388,7 @@ def test_too_many_lines_are_refused_with_a_way_to_choose() -> None:
 
 
 def test_what_is_no_axes_is_refused() -> None:
-    assert "ax is no Axes" in refusal(lambda: query_data.plot(frame(sol=[1]), ax=pyplot))  # type: ignore[arg-type]
+    assert "ax is not an Axes" in refusal(lambda: query_data.plot(frame(sol=[1]), ax=pyplot))  # type: ignore[arg-type]
 
 
 def test_without_matplotlib_one_line_says_how_to_install_it() -> None:
@@ -408,7 +408,7 @@ except query_data.BadQuestion.__base__ as error:
 
 def test_a_time_that_stands_twice_is_refused_with_what_would_be_right() -> None:
     twice = pd.concat([frame(sol=[1, 2]), frame(sol=[3, 4])])
-    assert refusal(lambda: query_data.plot(twice)).startswith("a time stands more than once: keep one of each by ")
+    assert refusal(lambda: query_data.plot(twice)).startswith("a time appears more than once: keep one row of each by ")
 
 
 def test_of_what_was_computed_the_unit_is_as_told() -> None:

@@ -106,18 +106,18 @@ def test_what_several_sources_have_is_refused_with_all_of_them() -> None:
     [
         (
             ("uniswap", "FEES", "defillama"),
-            "'uniswap' may be several assets of defillama: name one of uniswap-v2, unisw",
+            "'uniswap' may mean several assets of defillama: name one of uniswap-v2, unisw",
         ),
         (
             ("ETHEREUM", "PRICE", "defillama"),
-            "'ETHEREUM' may be several assets of defillama: name one of Ethereum, eth",
+            "'ETHEREUM' may mean several assets of defillama: name one of Ethereum, eth",
         ),
         (("sola", "PRICE"), "there is no asset 'sola': did you mean sol or solana?"),
         (("sol", "PRICES"), "there is no PRICES of 'sol': artemis has PRICE, FEES"),
         (("sol", "TVL"), "there is no TVL of 'sol': artemis has FEES, PRICE"),
         (("sol", "PRICE", "defilama"), "there is no source 'defilama': did you mean defillama?"),
         (("sol", "PRICE", "defillama"), "defillama has no asset 'sol': did you mean solana?"),
-        (("sol", "DAU"), "artemis was asked for DAU of 'sol', but has returned no point so far"),
+        (("sol", "DAU"), "artemis has returned no point so far for DAU of 'sol', though requested"),
         (
             ("sol", "TXNS"),
             "nothing is stored yet of sol TXNS: python main.py backfill artemis --asset sol --metric TXNS",
@@ -125,9 +125,9 @@ def test_what_several_sources_have_is_refused_with_all_of_them() -> None:
         (("bitcoin", "PRICE"), "nothing is stored yet of btc PRICE: python main.py backfill artemis --asset btc --met"),
         (("uniswap-v3", "MCAP"), "nothing is stored yet of uniswap-v3 MCAP: python main.py pull defillama --asset uni"),
         (("'; DROP TABLE metrics; --", "PRICE"), 'there is no asset "\'; DROP TABLE metrics; --": '),
-        ((float("nan"), "PRICE"), "nan is no asset: give its name"),
-        (("sol", None), "None is no metric: give its name"),
-        (("", "PRICE"), "'' is no asset: give its name"),
+        ((float("nan"), "PRICE"), "nan is not a valid asset: give a name"),
+        (("sol", None), "None is not a valid metric: give a name"),
+        (("", "PRICE"), "'' is not a valid asset: give a name"),
     ],
     ids=str,
 )
@@ -143,12 +143,12 @@ def test_assets_asked_together_are_of_the_one_source_that_has_all_of_them() -> N
 
 def test_assets_of_different_sources_are_never_mixed() -> None:
     told = refused("FEES", ["sol", "uniswap-v2"], of="many")
-    assert told.startswith("no source has FEES of all of these: sol in artemis, uniswap-v2 in defillama")
+    assert told.startswith("no source has FEES of all these assets (sol in artemis, uniswap-v2 in defillama")
 
 
 def test_no_name_at_all_is_refused() -> None:
     assert refused("FEES", [], of="many") == "no asset is named: leave assets out for all of them"
-    assert refused("solana", [], of="of_entity") == "no metric is named"
+    assert refused("solana", [], of="of_entity") == "no metric is named: name at least one"
     assert refused("sol", [], of="of_asset") == "no metric is named: leave metrics out for all of them"
 
 
@@ -158,14 +158,14 @@ def test_an_asset_has_all_its_metrics_or_those_that_are_named_in_their_order() -
     assert NAMES.of_asset("uniswap", ["TVL"], "defillama") == [("defillama", "uniswap-v3", "TVL")]
     assert refused("sol", ["PRICE", "TVL"], of="of_asset") == "there is no TVL of 'sol': artemis has FEES, PRICE"
     told = refused("solana", ["FEES", "CHAIN_TVL"], of="of_asset")
-    assert told == "no source has all of FEES, CHAIN_TVL of 'solana': ask for fewer"
+    assert told == "no source has all of FEES, CHAIN_TVL of 'solana': name fewer metrics"
 
 
 def test_an_entity_is_the_same_thing_in_all_sources() -> None:
     assert NAMES.of_entity("SOLANA", ["PRICE"]) == [("artemis", "sol", "PRICE"), ("defillama", "solana", "PRICE")]
     assert [each.asset for each in NAMES.of_entity("uniswap", ["FEES"])] == ["uni", "uniswap-v2", "uniswap-v3"]
     assert refused("sol", ["PRICE"], of="of_entity") == "no config has the entity 'sol': did you mean solana?"
-    assert refused("solana", ["TVL"], of="of_entity").startswith("no source has TVL of 'solana': artemis FEES, ")
+    assert refused("solana", ["TVL"], of="of_entity").startswith("no source has TVL of 'solana': it has artemis FEES, ")
 
 
 def test_an_asset_of_the_same_name_in_another_source_is_no_part_of_an_entity() -> None:
@@ -181,7 +181,7 @@ def test_a_series_that_was_asked_for_in_vain_is_told_from_one_that_was_not() -> 
         with pytest.raises(BadQuestion) as caught:
             Names(lambda *_, each=each: [each], CONFIGS).one("sol", "DAU")
         told.append(str(caught.value))
-    assert told[0] == "artemis was asked for DAU of 'sol', but has returned no point so far"
+    assert told[0] == "artemis has returned no point so far for DAU of 'sol', though requested"
     assert told[1].startswith("nothing is stored yet of sol DAU: python main.py backfill artemis")
 
 

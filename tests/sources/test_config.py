@@ -102,7 +102,7 @@ def test_a_missing_file_and_a_folder_are_refused_by_name(file: Path) -> None:
 def test_a_file_without_an_asset_is_refused_with_an_example(file: Path, content: str) -> None:
     assert refusal(file, content).endswith("add a row such as NAME,protocol,TVL (asset,kind,metrics)")
     assert refusal(file, content.replace("kind,", ""), Artemis) == (
-        ": no asset in it: add a row such as NAME,24H_VOLUME (asset,metrics)"
+        ": it has no asset: add a row such as NAME,24H_VOLUME (asset,metrics)"
     )
 
 
@@ -118,7 +118,7 @@ def test_a_file_without_an_asset_is_refused_with_an_example(file: Path, content:
         ("asset,metrics\n", ":1: column 'kind' is missing: the header is asset,kind,metrics,id,name,entity"),
         ("kind,metrics\n", ":1: column 'asset' is missing"),
         ("asset,kind\n", ":1: column 'metrics' is missing"),
-        ("asset,asset,kind,metrics\n", ":1: column 'asset' is there twice"),
+        ("asset,asset,kind,metrics\n", ":1: column 'asset' appears twice: remove one"),
         ("asset,,kind,metrics\n", ":1: unknown column ''"),
         ("asset\tkind\tmetrics\n", r":1: there is a '\t' in this line: remove it"),
     ],
@@ -141,20 +141,20 @@ def test_a_wrong_header_is_refused(file: Path, content: str, words: str) -> None
         ("lido,,TVL,,,", "unknown kind '': known: chain, coin, pool, protocol, stablecoin"),
         ("lido,Protocol,TVL,,,", "unknown kind 'Protocol': did you mean protocol?"),
         ("lido,protocol,TVL FEES TVL,,,", "lido names TVL twice"),
-        ("lido,protocol,,,,", "lido has no metric: name one at least"),
-        ("lido,protocol", "lido has no metric: name one at least"),
+        ("lido,protocol,,,,", "lido has no metric: name at least one"),
+        ("lido,protocol", "lido has no metric: name at least one"),
         (",protocol,TVL,,,", "the asset is empty"),
         ('" ",protocol,TVL,,,', "the asset is empty"),
-        (f"{'x' * 101},protocol,TVL,,,", "asset of 101 characters: at most 100 fit"),
+        (f"{'x' * 101},protocol,TVL,,,", "the asset has 101 characters: write at most 100"),
         ("lido,protocol,TVL,,,,x", "7 fields, but the header has 6 columns"),
         ("li\0do,protocol,TVL,,,", r"there is a '\x00' in this line: remove it"),
         ("lido,protocol,TVL,,Li\0do,", r"there is a '\x00' in this line: remove it"),
         ("lido,protocol,TVL,li\x1b[31mdo,,", r"there is a '\x1b' in this line: remove it"),
         ("li\u2028do,protocol,TVL,,,", r"there is a '\u2028' in this line: remove it"),
         ("lido,protocol,TVL\xa0FEES,,,", r"there is a '\xa0' in this line: remove it"),
-        ('"lido,protocol,TVL,,,', "no CSV: unexpected end of data"),
-        ('"li"do,protocol,TVL,,,', "no CSV: ',' expected after '\"'"),
-        ("lido,protocol,TVL,\"lido,curve\",,", "id 'lido,curve' can't be requested: no comma, nor dots alone"),
+        ('"lido,protocol,TVL,,,', "not valid CSV: unexpected end of data"),
+        ('"li"do,protocol,TVL,,,', "not valid CSV: ',' expected after '\"'"),
+        ("lido,protocol,TVL,\"lido,curve\",,", "id 'lido,curve' can't be requested: use no comma, and more than dots"),
         ('"lido,curve",protocol,TVL,,,', "id 'lido,curve' can't be requested"),
         ("lido,protocol,TVL,..,,", "id '..' can't be requested"),
         (".,protocol,TVL,,,", "id '.' can't be requested"),

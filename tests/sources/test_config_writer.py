@@ -103,11 +103,11 @@ def test_a_second_row_of_an_asset_may_bring_further_metrics(file: Path) -> None:
     [
         (replace(PENDLE, asset="Lido", metrics=("TVL",)), ":3: Lido TVL is in line 2 already: keep one of them"),
         (replace(PENDLE, metrics=("TVLL",)), ":3: unknown metric 'TVLL': did you mean TVL?"),
-        (replace(PENDLE, id="a,b"), ":3: id 'a,b' can't be requested: no comma, nor dots alone"),
-        (replace(PENDLE, name="a\nb"), ":3: no CSV: unexpected end of data"),
+        (replace(PENDLE, id="a,b"), ":3: id 'a,b' can't be requested: use no comma, and more than dots"),
+        (replace(PENDLE, name="a\nb"), ":3: not valid CSV: unexpected end of data"),
         (replace(PENDLE, name="a\x1bb"), r":3: there is a '\x1b' in this line: remove it"),
-        (replace(PENDLE, asset="#x"), ": as a row this would be read as something else: #x,protocol,"),
-        (replace(PENDLE, id=" pendle"), ": as a row this would be read as something else: pendle,protocol,"),
+        (replace(PENDLE, asset="#x"), ": not written, since it would be read as other values: #x,protocol,"),
+        (replace(PENDLE, id=" pendle"), ": not written, since it would be read as other values: pendle,protocol,"),
     ],
 )
 def test_a_row_that_would_not_be_read_as_it_is_meant_is_not_written(file: Path, row: Asset, words: str) -> None:
@@ -119,8 +119,8 @@ def test_a_row_that_would_not_be_read_as_it_is_meant_is_not_written(file: Path, 
     [
         (HEADER + "lido,protocol,TVLL\n", ":2: unknown metric 'TVLL': did you mean TVL?"),
         ("asset,kind,metric\n", ":1: unknown column 'metric': did you mean metrics?"),
-        ("# a comment\n", ": there is no header in it: asset,kind,metrics,id,name,entity"),
-        ("", ": there is no header in it"),
+        ("# a comment\n", ": the header is missing: write asset,kind,metrics,id,name,entity"),
+        ("", ": the header is missing"),
         (b"caf\xe9\n", ": can't be read as UTF-8 text: "),
     ],
 )

@@ -283,7 +283,7 @@ class Glacial(Plain):
     REQUEST_DELAY = 600.0
 
 
-def test_workers_hang_up_when_they_are_done() -> None:
+def test_workers_close_their_connections_when_they_are_done() -> None:
     closed = []
 
     class Session(requests.Session):

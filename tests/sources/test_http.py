@@ -145,7 +145,7 @@ def test_a_connection_is_kept_alive(between: Reply) -> None:
             except CallFailed as error:
                 assert error.status == 404  # noqa: PT017 (one of the five)
         assert (wire.connections, len(wire.starts) >= 5) == (1, True)
-        one.hang_up()
+        one.close_connections()
 
 
 def test_each_thread_has_one_connection() -> None:
@@ -157,7 +157,7 @@ def test_each_thread_has_one_connection() -> None:
             together.wait()
             for _ in range(10):
                 one.answer(call())
-            one.hang_up()
+            one.close_connections()
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(work, range(4)))
@@ -190,7 +190,7 @@ def test_a_source_that_stops_ends_the_waits_of_other_threads() -> None:
         one = Client(Plain(base_url=wire.url), threading.Event())
         thread, ended = running(one)
         assert wire.await_requests(1)
-        one._ended("the key is refused")
+        one._stop_source("the key is refused")
         thread.join(5)
         assert [(type(error), str(error)) for error in ended] == [(SourceStopped, "the key is refused")]
 
@@ -205,7 +205,7 @@ def running(one: Client) -> tuple[threading.Thread, list[BaseException]]:
         except (Stopped, SourceStopped) as error:
             ended.append(error)
         finally:
-            one.hang_up()
+            one.close_connections()
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()

@@ -65,7 +65,7 @@ ERRORS = {
     "llama-400-summary-unknown.txt": Verdict.WRONG,
     "llama-400-tvl-nan.txt": Verdict.WRONG,
     "llama-400-tvl-unknown.txt": Verdict.WRONG,
-    "llama-402-pro-only.txt": Verdict.REFUSED,
+    "llama-402-pro-only.txt": Verdict.KEY_REFUSED,
     "llama-404-outage.txt": Verdict.WRONG,
     "llama-500-overview-unknown-chain.txt": Verdict.FAULT,
     "llama-500-unsupported-datatype.txt": Verdict.FAULT,
