@@ -113,7 +113,7 @@ def _enter(
                 heartbeat = Heartbeat(database, names, fresh=arguments.fresh)
             except (DatabaseAway, DatabaseLost) as error:
                 if not logged:
-                    log.warning("%s: waiting for it", error)
+                    log.warning("%s: waiting for the database", error)
                     notify.send("STATUS=waiting for the database")
                 logged = True
                 notify.send(f"EXTEND_TIMEOUT_USEC={EXTENSION_SECONDS * 1_000_000:.0f}")

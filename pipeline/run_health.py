@@ -19,7 +19,7 @@ class RunState(StrEnum):
     RUNNING = "running"
     WAITING = "waiting"  # for its slot, for the next retry, or for another run of the same source
     FAILING = "failing"  # the last run failed, whatever its slot was
-    SLOW = "slow"  # it has been running for longer than its period and RUN_ALLOWED
+    SLOW = "slow"  # it has been running for longer than its period plus RUN_ALLOWED
     OVERDUE = "overdue"  # it has not started within START_ALLOWED
 
 
@@ -28,7 +28,7 @@ IN_TROUBLE = frozenset({RunState.FAILING, RunState.SLOW, RunState.OVERDUE})
 
 @dataclass(frozen=True, slots=True)
 class RunHealth:
-    """The state of a scheduled run, and how it last went."""
+    """The state of a scheduled run, and how its last runs went."""
 
     scheduled: ScheduledRun
     slot: datetime | None  # the latest slot that is due
@@ -39,7 +39,7 @@ class RunHealth:
 
     @property
     def in_trouble(self) -> bool:
-        """Whether somebody must look at it."""
+        """Whether it needs attention."""
         return self.state in IN_TROUBLE
 
     @property
@@ -67,7 +67,8 @@ def health_of_runs(
 ) -> list[RunHealth]:
     """The health of each scheduled run.
 
-    `running` are those that the scheduler or a command runs now; `alive` says whether a scheduler starts the next ones.
+    `running` has those that the scheduler or a command is running now; `alive` says whether a scheduler will start the
+    next ones.
     """
     found = []
     for scheduled in schedule:

@@ -114,7 +114,7 @@ def test_a_signal_ends_a_run_soon_with_what_has_been_fetched_stored(
     assert found.items() <= defillama_pull(PARENTS, today()).items()
     [(status, records, calls, failed, failure)] = rows(ENDED)
     assert (status, records, failed) == ("error", len(found), 0)
-    assert failure == f"stopped before {40 - int(str(calls))} calls were made"
+    assert failure == f"stopped before the last {40 - int(str(calls))} calls"
     assert f"  stopped: {40 - int(str(calls))} calls were not made\n" in out
     assert f"{number.name}: storing what has been fetched; a second one ends at once" in err
     assert "Traceback" not in err

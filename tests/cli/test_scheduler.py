@@ -105,7 +105,7 @@ def test_sigterm_in_a_backfill_stores_and_records_what_was_fetched(home: Home, d
     [(status, failed, failure, calls)] = rows(
         "SELECT status, failed_calls, failure, calls FROM pulls WHERE kind = 'backfill' AND finished_at IS NOT NULL"
     )
-    assert (status, failed, failure) == ("error", 0, f"stopped before {40 - int(str(calls))} calls were made")
+    assert (status, failed, failure) == ("error", 0, f"stopped before the last {40 - int(str(calls))} calls")
     assert len(scheduler.said(f"stopped: {40 - int(str(calls))} calls were not made")) == 1
     assert rows("SELECT FROM pulls WHERE finished_at IS NULL") == []
 

@@ -43,7 +43,11 @@ def test_without_names_every_series_is_chosen_and_with_names_those_that_have_all
     [
         (["slo"], [], "x.csv has no asset 'slo': did you mean sol?"),
         (["sol"], ["FEE"], "x.csv has no metric 'FEE': did you mean FEES?"),
-        (["btc"], ["FEES"], "x.csv has none of these metrics for any of these assets"),
+        (
+            ["btc"],
+            ["FEES"],
+            "x.csv has none of these metrics for any of these assets: name an asset and one of its metrics",
+        ),
     ],
 )
 def test_a_name_that_the_config_lacks_is_refused_with_the_nearest(
