@@ -145,9 +145,9 @@ def chunks(
 
     named = _listed(assets)
     question = _question(lambda names: names.many(metric, named, source), start, end, as_of)
-    asked = {"metric": metric, "assets": named, "source": source, "start": start, "end": end}
+    arguments = {"metric": metric, "assets": named, "source": source, "start": start, "end": end}
     for part, columns in portions(_session.reader(), question, CHUNK):
-        yield frames.described(frames.long(frames.sorted_points(columns), part.series), part, asked)
+        yield frames.described(frames.long(frames.sorted_points(columns), part.series), part, arguments)
 
 
 def sources() -> pd.DataFrame:
@@ -255,13 +255,13 @@ def _question(
     return Question(find(_session.names()), span, known_at, daily)
 
 
-def _frame(question: Question, label: str | None, **asked: Any) -> pd.DataFrame:
+def _frame(question: Question, label: str | None, **arguments: Any) -> pd.DataFrame:
     """A frame with a column for each series, named by its `label` (asset, metric, series); without one, `value`."""
     from query import frames
 
     points = frames.points(_session.reader(), question)
     made = frames.wide(points, question.series, label) if label else frames.one(points)
-    return frames.described(made, question, asked)
+    return frames.described(made, question, arguments)
 
 
 def _listed(names: str | Iterable[str] | None) -> list[str] | None:

@@ -31,7 +31,7 @@ class SeriesState(StrEnum):
     FRESH = "fresh"  # it has a point for the day that is due
     QUIET = "quiet"  # older, and the API has answered that it has nothing newer
     AWAITED = "awaited"  # older, and the first run since the scheduler started or the config changed is not over
-    STALE = "stale"  # older, and the API was not asked or has not answered
+    STALE = "stale"  # older, and the API has not answered for the day that is due
     NEVER_SEEN = "never seen"
 
 
@@ -58,7 +58,7 @@ class Freshness:
         return sum(each is state for each in self.states.values())
 
     @property
-    def in_trouble(self) -> bool:
+    def needs_attention(self) -> bool:
         """Whether the series need attention."""
         return self.stalled is not None or SeriesState.STALE in self.states.values()
 

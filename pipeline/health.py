@@ -48,9 +48,9 @@ class SourceHealth:
     failed_calls: int  # of these
 
     @property
-    def in_trouble(self) -> bool:
+    def needs_attention(self) -> bool:
         """Whether it needs attention."""
-        return self.freshness.in_trouble or any(each.in_trouble for each in self.runs)
+        return self.freshness.needs_attention or any(each.needs_attention for each in self.runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Health:
     @property
     def exit_code(self) -> int:
         """0 if all is well, 1 if a source needs attention, 3 if no scheduler is alive."""
-        return 3 if not self.scheduler.alive else int(any(each.in_trouble for each in self.sources))
+        return 3 if not self.scheduler.alive else int(any(each.needs_attention for each in self.sources))
 
 
 def scheduler_state(beat: Beat | None, now: datetime, *, held: bool, sessions: Sessions) -> SchedulerState:

@@ -23,7 +23,7 @@ class RunState(StrEnum):
     OVERDUE = "overdue"  # it has not started within START_ALLOWED
 
 
-IN_TROUBLE = frozenset({RunState.FAILING, RunState.SLOW, RunState.OVERDUE})
+ATTENTION_STATES = frozenset({RunState.FAILING, RunState.SLOW, RunState.OVERDUE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ class RunHealth:
     next: datetime | None  # the next slot, or the next retry of this one; None without a scheduler
 
     @property
-    def in_trouble(self) -> bool:
+    def needs_attention(self) -> bool:
         """Whether it needs attention."""
-        return self.state in IN_TROUBLE
+        return self.state in ATTENTION_STATES
 
     @property
     def unfinished(self) -> bool:
@@ -49,10 +49,15 @@ class RunHealth:
 
     def no_success_since(self, since: datetime) -> bool:
         """Whether no run that started after `since` has succeeded yet, though nothing is wrong."""
-        return not self.in_trouble and self._expected and (self.last.began_well is None or self.last.began_well < since)
+        return (
+            not self.needs_attention
+            and self._expected
+            and (self.last.began_well is None or self.last.began_well < since)
+        )
 
     @property
     def _expected(self) -> bool:
+        """Whether it runs now, or a scheduler will start it."""
         return self.running or self.next is not None
 
 

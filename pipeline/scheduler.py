@@ -150,7 +150,7 @@ class Scheduler:
             log.warning("%s: %s", scheduled, error)
             self._record(scheduled, slot, error)  # a database with a full disk can still record the failure
         except Exception:
-            log.exception("%s: this is a bug", scheduled)
+            log.exception("%s: this is a bug: report it with the lines below", scheduled)
         finally:
             del self._lanes[scheduled.lane]
             give_memory_back()
