@@ -1,16 +1,15 @@
-"""StoredSeries values in a notebook, as pandas DataFrames: `import query_data as q; q.series("sol", "PRICE")`.
+"""Stored values in a notebook, as pandas DataFrames: `import query_data as q; q.series("sol", "PRICE")`.
 
-Values come under a UTC DatetimeIndex `pulled_at`, sorted and unique; nothing is filled in, summed or averaged. A date
-is its midnight, a time without a zone is UTC, a window is half-open: [start, end). Names may be in any case; the
-`entity` of the configs names an asset, too. `frame.attrs` says as text what was asked for, and which series were found.
+Points have a sorted UTC DatetimeIndex `pulled_at`; nothing is filled in, summed or averaged. A date means its midnight,
+a time without a zone is UTC, and a window is half-open: [start, end). Names may be in upper or lower case, and the
+`entity` of an asset in the configs is a name of it, too. `frame.attrs` has the arguments as text, and the series found.
 
-With `as_of`, values are as they were known at that instant: a value that was restated later is the old one, and a point
-that was stored later, or whose day was still open, is absent. With `daily=True` there is one point a day, dated at its
-midnight, for the days whose midnights lie in the window; where the API gives times of its own, it is the last of the
-day.
+With `as_of`, a frame has what was known at that instant: the old value where a value was restated later, and no point
+that was stored later or whose day was still open. With `daily=True`, each day whose midnight lies in the window has at
+most one point, dated at that midnight; where points have their own times, it is the last point of the day.
 
-A question that can't be answered raises BadQuestion, a ValueError, whose message says what to change. A database that
-can't be reached raises ConfigurationError. One read-only session stays open; any thread may call these functions.
+A wrong argument raises BadQuestion, a ValueError, whose message says what to change. A database that can't be reached
+raises ConfigurationError. All calls share one read-only session, and any thread may make them.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ def panel(
     *,
     daily: bool = False,
 ) -> pd.DataFrame:
-    """One metric of these assets of one source, or of all that have it, with a column for each asset."""
+    """One metric of one source for these assets, or for all that have it, with a column for each asset."""
     named = _listed(assets)
     question = _question(lambda names: names.many(metric, named, source), start, end, as_of, daily=daily)
     return _frame(question, "asset", metric=metric, assets=named, source=source, start=start, end=end)
@@ -96,9 +95,9 @@ def compare(
     *,
     daily: bool = False,
 ) -> pd.DataFrame:
-    """An entity in all sources that have a metric of it, with a column for each series.
+    """A metric of an entity from every source that has it, with a column for each series.
 
-    Where sources have different names for the metric, give all of them: `compare("solana", ["TVL", "CHAIN_TVL"])`.
+    Where sources have different names for the metric, give all these names: `compare("solana", ["TVL", "CHAIN_TVL"])`.
     Where their times differ, `daily=True` puts the points of one day into one row.
     """
     named = _listed(metric) or []
@@ -109,7 +108,7 @@ def compare(
 def latest(
     metric: str, assets: str | Iterable[str] | None = None, source: str | None = None, as_of: When = None
 ) -> pd.DataFrame:
-    """The newest value of a metric of each asset of one source: columns `value` and `pulled_at`, by asset."""
+    """The newest value of a metric for each asset of one source: columns `value` and `pulled_at`, indexed by asset."""
     from query import frames
 
     named = _listed(assets)
@@ -119,15 +118,15 @@ def latest(
 
 
 def cross_section(metric: str, date: When, source: str | None = None, as_of: When = None) -> pd.DataFrame:
-    """The values of a metric on one UTC day, of every asset of one source: columns `value` and `pulled_at`, by asset.
+    """A metric on one UTC day for each asset of one source: columns `value` and `pulled_at`, indexed by asset.
 
-    Where an asset has several points on that day, it is the last one, as with daily=True.
+    Where an asset has several points on that day, the last one counts, as with daily=True.
     """
     from query import frames
 
     day = instant(date)
     if day is None:
-        raise BadQuestion("no date is given: write which day is meant")
+        raise BadQuestion("no date is given: write a day, such as 2026-01-31")
     question = _question(lambda names: [names.many(metric, None, source)[0]._replace(asset="")], as_of=as_of)
     made = frames.cross_section(_session.reader(), question.series[0], midnight(day), question.as_of)
     return frames.described(made, question, {"metric": metric, "date": date, "source": source})
@@ -141,14 +140,14 @@ def chunks(
     end: When = None,
     as_of: When = None,
 ) -> Iterator[pd.DataFrame]:
-    """The points of a panel of any size, in frames of about 200,000 rows: `asset`, `metric`, `value`."""
+    """The points of a panel of any size, in frames of about 200,000 rows: `asset`, `metric` and `value` by time."""
     from query import frames
 
     named = _listed(assets)
     question = _question(lambda names: names.many(metric, named, source), start, end, as_of)
-    asked = {"metric": metric, "assets": named, "source": source, "start": start, "end": end}
+    arguments = {"metric": metric, "assets": named, "source": source, "start": start, "end": end}
     for part, columns in portions(_session.reader(), question, CHUNK):
-        yield frames.described(frames.long(frames.sorted_points(columns), part.series), part, asked)
+        yield frames.described(frames.long(frames.sorted_points(columns), part.series), part, arguments)
 
 
 def sources() -> pd.DataFrame:
@@ -159,25 +158,24 @@ def sources() -> pd.DataFrame:
 
 
 def assets(source: str | None = None, metric: str | None = None) -> pd.DataFrame:
-    """The assets that have points, or points of this metric: their names in the configs, their metrics and points."""
+    """The assets that have points of this metric, or of any: names from the configs, numbers of metrics and points."""
     from query import overview_frames
 
     return overview_frames.assets(_session.names().every(source, metric=metric), configs())
 
 
 def metrics(source: str | None = None, asset: str | None = None) -> pd.DataFrame:
-    """The metrics that have points, or points of this asset: their units as far as known, their assets and points."""
+    """The metrics that have points of this asset, or of any: units where known, numbers of assets and points."""
     from query import overview_frames
 
     return overview_frames.metrics(_session.names().every(source, asset))
 
 
 def coverage(source: str | None = None, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
-    """The days of each series that was ever requested, as numbers of days before today.
+    """How many days up to yesterday are stored and missing, for each series that was ever requested.
 
-    `days` are stored. Of the missing days since the first one, `never` were never requested, for `empty` ones the API
-    had nothing, and `lost` ones are lost here. Days on which no point is expected do not count, such as the weekends of
-    equities.
+    `days` are stored. The missing days since the first one are counted by their reason: `never` requested, `empty` at
+    the API, or `lost` here. Days on which no point is expected do not count, such as the weekends of equities.
     """
     from query import overview_frames
 
@@ -187,7 +185,7 @@ def coverage(source: str | None = None, asset: str | None = None, metric: str | 
 def freshness(source: str | None = None, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
     """The age of each series that was ever requested or that a config has.
 
-    `newest` is the time of its newest point, `age` how long ago that was, `answered` the last day for which the API has
+    `newest` is the time of its newest point, `age` how long ago that was, `answered` the last day for which the API
     answered, with data or without. `state` is fresh, quiet, awaited, stale or never seen, as `main.py status` counts
     them, or "not asked for" where no config has the series or its key is missing.
     """
@@ -199,7 +197,7 @@ def freshness(source: str | None = None, asset: str | None = None, metric: str |
 def pulls(
     source: str | None = None, kind: str | None = None, status: str | None = None, last: int = 1000
 ) -> pd.DataFrame:
-    """The last runs, the newest first, under their `pull_id`; README describes the columns of the table `pulls`."""
+    """The last runs, the newest first, indexed by `pull_id`; README describes the columns of the table `pulls`."""
     from query import overview_frames
 
     return overview_frames.pulls(_session.reader(), _session.names().source(source), kind, status, last)
@@ -215,14 +213,14 @@ def revisions(source: str | None = None, asset: str | None = None, metric: str |
 def sql(query: str, params: Any = None) -> pd.DataFrame:
     """The rows of any query, with `%s` or `%(name)s` for its parameters; timestamps are UTC.
 
-    It runs in a read-only transaction that is rolled back, so a mistake changes nothing. To be safe from intent, too,
+    It runs in a read-only transaction that is rolled back, so a mistake changes nothing. Against a hostile query,
     connect as a role that may only SELECT. Raises psycopg2.Error where PostgreSQL refuses the query.
     """
     from query import frames
 
     found = _session.reader().table(query, params)
     if not found.names:
-        raise BadQuestion("the statement gives no rows: write a query")
+        raise BadQuestion("the statement returns no rows: write a query, such as SELECT")
     return frames.any_table(found)
 
 
@@ -236,8 +234,8 @@ def plot(
 ) -> Axes:
     """Draw a frame of this module over its dates, with a line for each column; returns the axes.
 
-    Amounts are shown as 1.5M or 2bn with the unit of the metric. pandas keeps `attrs` through arithmetic: for a ratio
-    or a change, give the `unit` ("" for a plain number, "%") and the `title`.
+    Amounts are shown as 1.5M or 2bn with the unit of the metric. pandas keeps `attrs` through arithmetic, so
+    a ratio or a change needs its own `unit` (such as "%", or "" for a plain number) and `title`.
     """
     from query import plots
 
@@ -252,18 +250,18 @@ def _question(
     *,
     daily: bool = False,
 ) -> Question:
-    """The question for the series that `find` returns; wrong times are refused before it looks for names."""
+    """The question for the series that `find` returns; wrong times are refused before `find` reads the names."""
     span, known_at = window(start, end), instant(as_of)
     return Question(find(_session.names()), span, known_at, daily)
 
 
-def _frame(question: Question, label: str | None, **asked: Any) -> pd.DataFrame:
-    """The answer as a frame: a column for each series, labelled so, or without a label the one column `value`."""
+def _frame(question: Question, label: str | None, **arguments: Any) -> pd.DataFrame:
+    """A frame with a column for each series, named by its `label` (asset, metric, series); without one, `value`."""
     from query import frames
 
     points = frames.points(_session.reader(), question)
     made = frames.wide(points, question.series, label) if label else frames.one(points)
-    return frames.described(made, question, asked)
+    return frames.described(made, question, arguments)
 
 
 def _listed(names: str | Iterable[str] | None) -> list[str] | None:

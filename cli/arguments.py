@@ -1,4 +1,4 @@
-"""Every command and option, declared with argparse alone; the module of a command is imported once it is asked for.
+"""Every command and option, declared with argparse alone; the module of a command is imported when it runs.
 
 `command` names the function of a command as "module:function". The function takes the arguments, the settings and a
 function that hides secrets, and returns the exit code.
@@ -21,7 +21,7 @@ JSON_HELP = "print everything as JSON"
 
 RUNS = {
     Verb.PULL: "store the current values",
-    Verb.BACKFILL: "store the history up to yesterday, where it was not requested yet",
+    Verb.BACKFILL: "store the history up to yesterday that was not requested yet",
     Verb.SETTLE: "request the last closed days again, and adopt the values that the provider has restated",
 }
 
@@ -36,11 +36,13 @@ def backfill_parser(source: str) -> argparse.ArgumentParser:
 
 def scheduler_parser() -> argparse.ArgumentParser:
     """The command line of scheduler.py."""
-    parser = argparse.ArgumentParser(description="Makes every run when it is due, until it is stopped.")
+    parser = argparse.ArgumentParser(description="Starts each run when it is due, until it is stopped.")
     parser.add_argument("--fresh", action="store_true", help="first clear each source, once; see main.py fresh --help")
     _add_fresh(parser, "with --fresh: ")
     parser.add_argument("--source", action="append", choices=list(SOURCES), help="only this source; may be repeated")
-    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="of the log (default: text)")
+    parser.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="format of the log (default: text)"
+    )
     parser.set_defaults(command="cli.scheduler:run_scheduler")
     return parser
 
@@ -55,16 +57,18 @@ def parser() -> argparse.ArgumentParser:
         _add_run(command, verb)
     _add_stored(commands)
     _add_query(commands)
-    report = commands.add_parser("report", help="write a HTML page: freshness, coverage, charts, revisions, failures")
+    report = commands.add_parser("report", help="write an HTML page: freshness, coverage, charts, revisions, failures")
     _add_source(report, optional=True)
-    report.add_argument("--out", type=_file, required=True, metavar="FILE", help="the page; - for standard output")
+    report.add_argument(
+        "--out", type=_file, required=True, metavar="FILE", help="write the page to this file; - for standard output"
+    )
     _add_names(report, "charts of ")
     report.set_defaults(command="cli.report:write_report")
-    fresh = commands.add_parser("fresh", help="clear what is stored of a source, and fetch its history again")
+    fresh = commands.add_parser("fresh", help="clear everything stored of a source, and fetch its history again")
     _add_source(fresh)
     _add_fresh(fresh)
     fresh.set_defaults(command="cli.fresh:start_fresh")
-    restore = commands.add_parser("restore", help="bring back the rows that a fresh start has kept; may be repeated")
+    restore = commands.add_parser("restore", help="restore the rows that a fresh start has saved; may be repeated")
     restore.add_argument("file", type=Path, metavar="FILE")
     restore.set_defaults(command="cli.fresh:restore_file")
     _add_discover(commands)
@@ -88,13 +92,15 @@ def _add_run(parser: argparse.ArgumentParser, verb: Verb) -> None:
         add("--end", type=_date, metavar="DATE", help="the day after the last one (default: today, UTC)")
         which = parser.add_mutually_exclusive_group()
         which.add_argument("--full", action="store_true", help="request all days again")
-        which.add_argument("--gaps", action="store_true", help="request only the gaps that were never requested")
-        add("--retry-empty", action="store_true", help="with --gaps: also request again the days that were empty")
+        which.add_argument(
+            "--gaps", action="store_true", help="request only days that were never requested, since each series began"
+        )
+        add("--retry-empty", action="store_true", help="with --gaps: also request the empty days again")
     parser.set_defaults(command="cli.pull_backfill_settle:run_all", verb=verb)
 
 
 def _add_stored(commands: Commands) -> None:
-    sources = commands.add_parser("sources", help="show the metrics of each source, its key, and what its config names")
+    sources = commands.add_parser("sources", help="show the metrics of each source, its key and the size of its config")
     sources.set_defaults(command="cli.sources:show_sources")
     gaps = commands.add_parser("gaps", help="show what is stored for each series, and why each gap exists")
     _add_source(gaps, optional=True)
@@ -107,7 +113,7 @@ def _add_stored(commands: Commands) -> None:
     _add_source(revisions)
     _add_names(revisions)
     revisions.set_defaults(command="cli.revisions:show_revisions", config=None)
-    status = commands.add_parser("status", help="show how the scheduler and each source are doing")
+    status = commands.add_parser("status", help="show the health of the scheduler and each source")
     status.add_argument("--watch", action="store_true", help="refresh every few seconds, until Ctrl-C")
     status.set_defaults(command="cli.status:show_status")
     check = commands.add_parser("check", help="check keys, configs, database and APIs, and say what a person must do")
@@ -122,31 +128,39 @@ def _add_query(commands: Commands) -> None:
     points = commands.add_parser("query", help="show the stored points of an asset, or of all assets with a metric")
     add = points.add_argument
     add("asset", metavar="ASSET", help="an asset or entity, or all")
-    add("metric", nargs="+", metavar="METRIC", help="several metrics become columns side by side, by time")
+    add("metric", nargs="+", metavar="METRIC", help="several metrics become columns side by side")
     add("--start", metavar="TIME", help="first day or instant, ISO 8601, UTC (default: the first point)")
     add("--end", metavar="TIME", help="the day or instant after the last one (default: no end)")
-    add("--plot", type=Path, metavar="FILE", help="also draw the points into this file: .png, .svg or .pdf")
+    add("--plot", type=Path, metavar="FILE", help="also draw the points to this file: .png, .svg or .pdf")
     add("--log", action="store_true", help="a logarithmic scale for chart and plot")
     points.set_defaults(command="cli.query:query")
-    newest = commands.add_parser("latest", help="show the newest value of a metric, of each asset")
+    newest = commands.add_parser("latest", help="show the newest value of a metric for each asset")
     newest.add_argument("metric", metavar="METRIC")
     newest.add_argument("--asset", action="append", metavar="NAME", help="only this asset; may be repeated")
     newest.set_defaults(command="cli.query:latest")
     for command in (points, newest):
         add = command.add_argument
         add("--source", metavar="SOURCE", help="needed where several sources have the series")
-        add("--as-of", metavar="TIME", help="the values as they were stored at this time")
-        add("--format", choices=FORMATS, help="default: table on a terminal, else csv; with --out by its ending")
-        add("--out", type=_file, metavar="FILE", help="write the answer into this file, whole or not at all")
+        add("--as-of", metavar="TIME", help="the values as they were known at this time")
+        add(
+            "--format",
+            choices=FORMATS,
+            help="default: table on a terminal, otherwise csv; with --out, the ending of FILE",
+        )
+        add("--out", type=_file, metavar="FILE", help="write the answer to this file, completely or not at all")
 
 
 def _add_fresh(parser: argparse.ArgumentParser, when: str = "") -> None:
-    parser.add_argument("--keep-all", action="store_true", help=f"{when}keep also the rows that a backfill can fetch")
-    parser.add_argument("--yes", action="store_true", help=f"{when}do not ask before anything is cleared")
+    parser.add_argument(
+        "--keep-all", action="store_true", help=f"{when}also save the rows that a backfill can fetch again"
+    )
+    parser.add_argument("--yes", action="store_true", help=f"{when}clear without asking")
 
 
 def _add_discover(commands: Commands) -> None:
-    command = commands.add_parser("discover", help="show what an API offers, and what of it the config names")
+    command = commands.add_parser(
+        "discover", help="list the assets and metrics of an API, and which of them the config has"
+    )
     add = command.add_argument
     add("source", choices=list(SOURCES))
     add("text", nargs="?", default="", metavar="TEXT", help="part of an identifier, name or symbol (default: all)")

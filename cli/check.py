@@ -26,21 +26,21 @@ AREAS: dict[str, Callable[[CheckContext], Area]] = {  # in this order: each uses
     "identifiers": check_identifiers,
     "series": check_series,
 }
-ASK_THE_APIS = ("keys", "identifiers")
+AREAS_WITH_REQUESTS = ("keys", "identifiers")
 CHECK_WIDTH = 100  # columns
-WIDEST_PLACE = 30
+WIDEST_WHERE = 30
 SEVERITY_WIDTH = max(map(len, Severity)) + 2
 ORDER = list(Severity)
 
 
 def check(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
-    """Check every area; 1 if anything needs attention."""
+    """Check every area; returns 1 if anything needs attention."""
     areas = {}
-    with ExitStack() as leaving:
-        context = CheckContext(settings, names_of(arguments.source), leaving)
+    with ExitStack() as exit_stack:
+        context = CheckContext(settings, names_of(arguments.source), exit_stack)
         for name, check_area in AREAS.items():
             try:
-                skipped = arguments.offline and name in ASK_THE_APIS
+                skipped = arguments.offline and name in AREAS_WITH_REQUESTS
                 area = Area("--offline", None) if skipped else check_area(context)
             except PipelineError as error:  # the other areas are checked all the same
                 area = Area("", [Finding(Severity.ERROR, name, str(error))])
@@ -52,21 +52,21 @@ def check(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[st
 def lines(areas: Mapping[str, Area]) -> Iterator[str]:
     """The table, and a last line with the counts. Findings with the same remedy share it if they follow each other."""
     every = _findings(areas)
-    place = min(WIDEST_PLACE, max((len(each.where) for each in every), default=0))
+    where_width = min(WIDEST_WHERE, max((len(each.where) for each in every), default=0))
     for name, area in areas.items():
         state = "not checked: " if area.findings is None else "" if area.findings else "ok: "
         yield from _wrapped(f"{name}: {state}{area.text}", CHECK_WIDTH, subsequent_indent="  ")
         findings = sorted(area.findings or (), key=lambda each: ORDER.index(each.severity))
         for finding, following in zip_longest(findings, findings[1:]):
             shared = following is not None and following.remedy == finding.remedy
-            yield from _finding_lines(finding._replace(remedy="") if shared else finding, place)
+            yield from _finding_lines(finding._replace(remedy="") if shared else finding, where_width)
     number = need_attention(every)
     notes = counted(len(every) - number, "note")
     yield f"{number:,} {'needs' if number == 1 else 'need'} attention, {notes}"
 
 
 def as_json(areas: Mapping[str, Area]) -> dict[str, Any]:
-    """All of it as plain values."""
+    """The results of all areas as plain values."""
     every = _findings(areas)
     return {
         "need_a_hand": need_attention(every),
@@ -87,14 +87,16 @@ def _findings(areas: Mapping[str, Area]) -> list[Finding]:
     return [finding for area in areas.values() for finding in area.findings or ()]
 
 
-def _finding_lines(finding: Finding, place: int) -> Iterator[str]:
-    """Three columns: severity, place, what and the remedy."""
-    text = _wrapped(finding.what, CHECK_WIDTH - SEVERITY_WIDTH - place - 4)
+def _finding_lines(finding: Finding, where_width: int) -> Iterator[str]:
+    """Three columns: severity, where, and what with its remedy."""
+    text = _wrapped(finding.what, CHECK_WIDTH - SEVERITY_WIDTH - where_width - 4)
     if finding.remedy:
-        text += _wrapped(f"-> {finding.remedy}", CHECK_WIDTH - SEVERITY_WIDTH - place - 4, subsequent_indent="   ")
-    where = _wrapped(finding.where, place)
+        text += _wrapped(
+            f"-> {finding.remedy}", CHECK_WIDTH - SEVERITY_WIDTH - where_width - 4, subsequent_indent="   "
+        )
+    where = _wrapped(finding.where, where_width)
     for severity, part, line in zip_longest([finding.severity], where, text, fillvalue=""):
-        yield f"  {severity:<{SEVERITY_WIDTH}}{part:<{place}}  {line}".rstrip()
+        yield f"  {severity:<{SEVERITY_WIDTH}}{part:<{where_width}}  {line}".rstrip()
 
 
 def _wrapped(text: str, width: int, subsequent_indent: str = "") -> list[str]:

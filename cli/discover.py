@@ -25,16 +25,16 @@ from sources.listing import Listing, fetch_listing, one_line, with_metrics
 log = logging.getLogger(__name__)
 
 METRICS_WIDTH = 118  # columns
-CANDIDATES = 10  # that an error names
+CANDIDATES = 10  # assets that an error names
 
 
 def discover(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
-    """Show the assets that match, or add one to the config; 1 if a call failed, so that something may be missing."""
+    """Show the assets that match, or add one to the config; returns 1 if a call failed, so some may be missing."""
     source = _source(arguments, settings)
     config = arguments.config or ROOT / source.CONFIG
     rows = read_config(config, type(source), may_be_empty=True)  # refused before the first request
     if not source.key and any(metric.needs_key for metric in source.METRICS.values()):
-        log.info("%s: %s is not set: what needs it is left out", source.name, source.KEY_VARIABLE)
+        log.info("%s: %s is not set: assets and metrics that need it are left out", source.name, source.KEY_VARIABLE)
     client = Client(source, threading.Event(), pace_of(type(source), settings))
     listing = fetch_listing(source, client)
     matches = _matches(listing, arguments)
@@ -47,7 +47,7 @@ def discover(arguments: argparse.Namespace, settings: Settings, scrub: Callable[
     elif arguments.json:
         print(json.dumps(scrubbed(as_json(found), scrub), indent=1))
         if more:
-            log.warning("%s more are left out: write --limit N", f"{more:,}")
+            log.warning("%s more assets are left out: write --limit N", f"{more:,}")
     else:
         print(scrub("\n".join(lines(found))))
         if more:
@@ -56,15 +56,15 @@ def discover(arguments: argparse.Namespace, settings: Settings, scrub: Callable[
 
 
 def _source(arguments: argparse.Namespace, settings: Settings) -> BaseSource:
-    """The source to ask; raises ConfigurationError if an argument does not fit it."""
+    """The requested source; raises ConfigurationError if an argument does not fit it."""
     source, kind = SOURCES[arguments.source], arguments.kind
     if kind is not None and kind not in source.KINDS:
-        hint = nearest(kind, source.KINDS) if source.KINDS else f"{source.name} has no kinds"
+        hint = nearest(kind, source.KINDS) if source.KINDS else f"{source.name} has no kinds, so leave --kind out"
         raise ConfigurationError(f"unknown kind {kind!r}: {hint}")
     if arguments.limit < 1:
         raise ConfigurationError(f"--limit {arguments.limit}: write a number of at least 1")
     if arguments.add and not arguments.text.strip():
-        raise ConfigurationError("--add needs the name of the asset to add")
+        raise ConfigurationError("--add needs the name of the asset to add: write it as TEXT")
     if arguments.metric and not arguments.add:
         raise ConfigurationError("--metric only goes with --add: it says which metrics are added")
     for metric in arguments.metric:
@@ -75,30 +75,30 @@ def _source(arguments: argparse.Namespace, settings: Settings) -> BaseSource:
 
 def _warn(failed: Mapping[Call, str]) -> None:
     for why in failed.values():
-        log.warning("no answer, so something may be missing: %s", why)
+        log.warning("assets or metrics may be missing, since a call failed: %s", why)
 
 
 def _matches(listing: Listing, arguments: argparse.Namespace) -> list[ListedAsset]:
     """The listed assets that match; raises PipelineError with the nearest names if there are none."""
     name, text, kind = arguments.source, arguments.text, arguments.kind
     if not listing.assets and listing.failed:
-        raise PipelineError(f"{name} has answered none of its lists: {next(iter(listing.failed.values()))}")
+        raise PipelineError(f"{name}: none of the lists could be fetched: {next(iter(listing.failed.values()))}")
     _warn(listing.failed)
     if matches := search(listing.assets, text, kind):
         return matches
     nothing = f"{name} lists no {f'{kind} ' if kind else ''}{text!r}"
     nothing += f": {suggestion(listing.assets, text, kind) or 'write less of its name'}"
     if listing.failed:
-        raise PipelineError(f"{nothing}; or one of the lists without an answer has it")
+        raise PipelineError(f"{nothing}; or it is in a list that could not be fetched: try again later")
     raise ConfigurationError(nothing)
 
 
 def _add(
     found: Comparison, config: Path, rows: Sequence[Asset], metrics: Sequence[str], source: type[BaseSource]
 ) -> str:
-    """Add the row that is missing, and say so."""
+    """Add the missing row to the config; returns a line that says so."""
     if found.listed.metrics is None:
-        raise CallFailed(f"nothing is added: {source.name} has not said which metrics {found.asset} has")
+        raise CallFailed(f"nothing is added: the metrics of {found.asset} could not be fetched: try again later")
     row = row_to_add(found, rows, metrics, source)
     if row is None:
         return f"{config.name}: nothing to add, it has {' '.join(metrics) or 'all listed metrics'} of {found.asset}"
@@ -110,7 +110,7 @@ def _add(
 def pick(matches: Sequence[ListedAsset], text: str) -> ListedAsset:
     """The one asset that a text means: the only match, or the only one with that identifier or name.
 
-    Of several with that name but of one kind, the one with that identifier is meant. Raises ConfigurationError with
+    If several assets of one kind have the name, it means the one with that identifier. Raises ConfigurationError with
     the candidates where it is unclear.
     """
     wanted = text.strip().casefold()
@@ -121,10 +121,10 @@ def pick(matches: Sequence[ListedAsset], text: str) -> ListedAsset:
         candidates = same_id
     if len(candidates) == 1:
         return candidates[0]
-    kinds = ", and --kind if two have the same" if len({each.kind for each in candidates}) > 1 else ""
+    kinds = ", and --kind if two have the same id" if len({each.kind for each in candidates}) > 1 else ""
     named = "".join(f"\n  {line}" for line in _columns([_cells(Comparison(each)) for each in candidates[:CANDIDATES]]))
     more = f"\n  and {len(candidates) - CANDIDATES:,} more" if len(candidates) > CANDIDATES else ""
-    raise ConfigurationError(f"{text!r} may be one of {len(candidates):,}: write its id{kinds}{named}{more}")
+    raise ConfigurationError(f"{text!r} matches {len(candidates):,} assets: write the id of one{kinds}{named}{more}")
 
 
 def lines(found: Sequence[Comparison]) -> Iterator[str]:
@@ -143,7 +143,7 @@ def lines(found: Sequence[Comparison]) -> Iterator[str]:
 
 
 def as_json(found: Sequence[Comparison]) -> list[dict[str, Any]]:
-    """The same as plain values; `metrics` is null if they are not known."""
+    """The assets as plain values; `metrics` is null if they are not known."""
     return [
         {
             **each.listed._asdict(),

@@ -1,4 +1,4 @@
-"""The option --dry-run of pull, backfill and settle; apart from these, so that it loads no HTTP client."""
+"""The option --dry-run of pull, backfill and settle, in a module of its own that loads no HTTP client."""
 
 import argparse
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from pipeline.plan import Scope, make_plan, plan_alone
 
 
 def show_plans(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
-    """Print the calls of each run. The database is read where it matters, but never created."""
+    """Print the calls of each run. The database is read where the calls depend on it, but never created."""
     jobs = jobs_of(arguments, settings)
     if all(job.scope is Scope.FULL for job in jobs) or not settings.has_database():
         plans = [make_plan(job) for job in jobs]

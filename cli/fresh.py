@@ -1,4 +1,4 @@
-"""The commands that clear a source and bring rows back: fresh, restore."""
+"""The commands that clear a source and restore rows: fresh, restore."""
 
 import argparse
 import sys
@@ -19,11 +19,14 @@ from pipeline.plan import Job
 from sources import SOURCES
 from sources.pace import Pace
 
-SAVED = ROOT / "saved"
+SAVED = ROOT / "saved"  # the folder of the files
 
 
 def start_fresh(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
-    """Keep in a file what cannot be fetched again, ask, clear each source and backfill it; the highest exit code."""
+    """Save what cannot be fetched again, ask the user, clear each source and backfill it.
+
+    Returns the highest exit code of the backfills, 1 where a source was not cleared.
+    """
     jobs = [job_of(name, Verb.BACKFILL, settings) for name in names_of(arguments.source)]
     for job in jobs:
         need_series(job)
@@ -52,9 +55,9 @@ def clear_sources(
     paces: Mapping[str, Pace],
     say: Callable[[str], None],
 ) -> Iterator[Job]:
-    """Clear the source of each job, a backfill; yields a job once its source is cleared, fewer where a person says no.
+    """Clear the source of each job, a backfill, and yield the job; stops where the user says no, or at a signal.
 
-    Before anything is cleared, all APIs must have answered, and what the backfills do not bring back must be in files.
+    Before anything is cleared, each API must have answered, and what the backfills cannot fetch again must be saved.
     Raises ConfigurationError, SourceStopped or RunRefused with nothing cleared of the source in question.
     """
     for job in jobs:
@@ -64,25 +67,25 @@ def clear_sources(
     for job, file in files.items():
         rows = save(database, job.source.name, () if keep_all else job.targets, job.window, file)
         which = "of all kinds" if keep_all else "that can't be fetched again"
-        say(f"{job.source.name}: {rows:,} rows {which} are kept in {file}")
+        say(f"{job.source.name}: {rows:,} rows {which} are saved in {file}")
     if jobs and not arguments.yes:
         names = ", ".join(job.source.name for job in jobs)
-        print(f"clear all that is stored of {names}, and fetch it again? Write yes: ", end="", flush=True)
+        print(f"clear everything stored of {names}, and fetch the history again? Write yes: ", end="", flush=True)
         if sys.stdin.readline().strip().lower() != "yes":
             say("nothing was cleared")
             return
     for job, file in files.items():
         name = job.source.name
         if stop.is_set():
-            say(f"{name}: not cleared")
+            say(f"{name}: not cleared, since the command was stopped")
             return
         points, rows = clear_source(job, database, file, stop, keep_all=keep_all)
-        say(f"{name}: {points:,} points cleared; {rows:,} rows kept: python main.py restore {file}")
+        say(f"{name}: {points:,} points cleared; {rows:,} rows saved; to restore them: python main.py restore {file}")
         yield job
 
 
 def restore_file(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
-    """Bring back the missing rows of a file that a fresh start has written."""
+    """Restore the rows of a file that a fresh start has written, where they are missing."""
     del scrub
     if not arguments.file.is_file():  # checked before a database is created
         raise ConfigurationError(f"{arguments.file}: there is no such file")
@@ -94,8 +97,8 @@ def restore_file(arguments: argparse.Namespace, settings: Settings, scrub: Calla
         ensure_schema(database)
         done = restore(database, arguments.file, live_only)
     print(
-        f"{arguments.file}: {done.new:,} points restored, {done.unchanged:,} were there, "
-        f"{done.kept:,} are there with another value and stay; {done.revisions:,} revisions restored, "
-        f"{done.revisions_unchanged:,} were there"
+        f"{arguments.file}: {done.new:,} points restored, {done.unchanged:,} were stored already, "
+        f"{done.kept:,} are stored with another value, which stays; {done.revisions:,} revisions restored, "
+        f"{done.revisions_unchanged:,} were stored already"
     )
     return 0

@@ -30,7 +30,7 @@ REASONS = {
 
 
 def show_gaps(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
-    """Show what is stored for each series, and why each gap exists; 1 where stored days were lost."""
+    """Show what is stored for each series, and why each gap exists; returns 1 where stored days were lost."""
     del scrub
     today = midnight(datetime.now(UTC))
     found = [_source_gaps(name, session, arguments, today) for name, session in each_source(arguments, settings)]
@@ -43,7 +43,7 @@ def show_gaps(arguments: argparse.Namespace, settings: Settings, scrub: Callable
 
 
 def _source_gaps(name: str, session: Connection, arguments: argparse.Namespace, today: datetime) -> SourceGaps:
-    """The gaps of a source. With --forget-lost, days that no backfill can bring back no longer count as lost."""
+    """The gaps of a source. With --forget-lost, lost days that no backfill can fetch no longer count as lost."""
     source, targets = SOURCES[name], configured_series(name, arguments)
     only = arguments.asset or None, arguments.metric or None
     with session, session.cursor() as cursor:
@@ -83,7 +83,7 @@ def _lines(gaps: SourceGaps, today: datetime) -> Iterator[str]:
         requested = "no history requested"
         if series.answered:
             requested = f"requested {window_text(Window(series.answered[0].start, series.answered[-1].end))}"
-        live = ", exists only live" if gaps.is_live_only(series) else ""
+        live = ", has no history at the API" if gaps.is_live_only(series) else ""
         left = "" if gaps.configures(series) else f", not in {gaps.config_name}"
         yield f"  {series.asset} {series.metric}: {series.days:,} days; {requested}{live}{left}"
         for reason, text in REASONS.items():
@@ -94,7 +94,7 @@ def _lines(gaps: SourceGaps, today: datetime) -> Iterator[str]:
 
 
 def _totals(gaps: SourceGaps) -> Iterator[str]:
-    """The days of all gaps by reason; without days never requested that no backfill would ask for."""
+    """How many days are missing, by reason; without days never requested that no backfill would request."""
     for reason, text in REASONS.items():
         counted = [series for series in gaps.maps if reason != "never" or gaps.can_backfill(series)]
         days = [number for series in counted if (number := _days(getattr(series, reason)))]
@@ -114,13 +114,13 @@ def _remedies(gaps: SourceGaps, today: datetime) -> Iterator[str]:
 
     fillable = [series for series in gaps.maps if gaps.can_backfill(series)]
     if never := [window.start for series in fillable for window in series.never]:
-        yield f"  to request what never was: {backfill} --gaps{start(min(never))}"
+        yield f"  to request the days never requested: {backfill} --gaps{start(min(never))}"
     if empty := [window.start for series in fillable for window in series.empty]:
-        yield f"  to request again what was empty: {backfill} --gaps --retry-empty{start(min(empty))}"
+        yield f"  to request the empty days again: {backfill} --gaps --retry-empty{start(min(empty))}"
     if gaps.lost_for_good():
         yield (
             f"  no backfill can fetch lost live values, or series that {gaps.config_name} does not name: "
-            "python main.py restore FILE brings back what a fresh start has kept, "
+            "python main.py restore FILE restores what a fresh start has saved, "
             f"python main.py gaps {name}{config} --forget-lost stops counting the days as lost"
         )
     if lost := [series for series in fillable if series.lost]:
@@ -129,7 +129,7 @@ def _remedies(gaps: SourceGaps, today: datetime) -> Iterator[str]:
             names = sorted({getattr(series, kind) for series in lost})
             if len(names) <= NAMES_IN_COMMAND:
                 command += "".join(f" --{kind} {shlex.quote(each)}" for each in names)
-        yield f"  to fetch again what was lost: {command}"
+        yield f"  to fetch the lost days again: {command}"
 
 
 def _days(windows: Sequence[Window]) -> int:

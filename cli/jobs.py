@@ -1,4 +1,4 @@
-"""The jobs that a command line or the schedule asks for; made, checked and announced before the first call."""
+"""The jobs of a command line or of the schedule: made, checked and announced before the first call."""
 
 import argparse
 import logging
@@ -29,7 +29,7 @@ def jobs_of(arguments: argparse.Namespace, settings: Settings) -> list[Job]:
     options = {name: value for name, value in vars(arguments).items() if name in ("start", "end", "days")}
     if arguments.verb is Verb.BACKFILL:
         if arguments.retry_empty and not arguments.gaps:
-            raise ConfigurationError("--retry-empty goes with --gaps alone: write --gaps --retry-empty")
+            raise ConfigurationError("--retry-empty needs --gaps: write --gaps --retry-empty")
         if arguments.full:
             options["scope"] = Scope.FULL
         elif arguments.gaps:
@@ -56,7 +56,7 @@ def job_of(
     days: int | None = None,
     scope: Scope = Scope.MISSING,
 ) -> Job:
-    """The job of a source; its series may be none. Raises ConfigurationError for a wrong config, key or option.
+    """The job of a source; it may have no series. Raises ConfigurationError for a wrong config, key or option.
 
     Without `assets` and `metrics` it has all series of the config. `start`, `end` and `scope` are those of a backfill,
     `days` of a settle; without them the source decides.
@@ -89,8 +89,8 @@ def needed_key(source: type[BaseSource], settings: Settings) -> str:
 def need_series(job: Job) -> None:
     """Raise ConfigurationError where a job has no series."""
     if not job.targets:
-        why = f"set {job.source.KEY_VARIABLE}" if job.without_key else _other_commands(job)
-        raise ConfigurationError(f"none of these series can be asked for in a {job.verb}: {why}")
+        remedy = f"set {job.source.KEY_VARIABLE}" if job.without_key else f"run {_other_commands(job)}"
+        raise ConfigurationError(f"a {job.verb} can request none of these series: {remedy}")
 
 
 def announce(job: Job) -> None:
@@ -102,12 +102,12 @@ def announce(job: Job) -> None:
             name, job.without_key, job.source.KEY_VARIABLE,
         )  # fmt: skip
     if job.left_out:
-        why = "have a history only" if job.verb is Verb.PULL else "exist only live"
-        log.info("%s: %d series %s: %s", name, len(job.left_out), why, _other_commands(job))
+        why = "have only a history" if job.verb is Verb.PULL else "have no history at the API"
+        log.info("%s: %d series are skipped, since they %s: use %s", name, len(job.left_out), why, _other_commands(job))
 
 
 def _other_commands(job: Job) -> str:
-    """The commands that ask for the series which this job leaves out."""
+    """The commands that request the series which this job leaves out."""
     verbs = {verb for target in job.left_out for verb in job.source.METRICS[target.metric].verbs}
     first = [verb for verb in (Verb.PULL, Verb.BACKFILL) if verb in verbs]  # a settle needs one of these before it
     return " or ".join(f"python main.py {verb} {job.source.name}" for verb in first)

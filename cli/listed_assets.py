@@ -17,7 +17,7 @@ class Comparison(NamedTuple):
 
     listed: ListedAsset
     rows: tuple[Asset, ...] = ()
-    unsure: bool = False  # whether a list had no answer that may name more of its metrics
+    unsure: bool = False  # whether a list that may have more of its metrics had no answer
 
     @property
     def asset(self) -> str:
@@ -42,9 +42,9 @@ class Comparison(NamedTuple):
 
 
 def search(assets: Iterable[ListedAsset], text: str, kind: str | None = None) -> list[ListedAsset]:
-    """The assets with the text in an identifier, name or symbol: first those that equal it, then those that begin so.
+    """The assets with the text in an identifier, name or symbol: first exact matches, then those that begin with it.
 
-    Upper and lower case are the same.
+    The case of letters does not matter.
     """
     text = text.strip().casefold()
     ranked: list[list[ListedAsset]] = [[], [], []]
@@ -57,7 +57,7 @@ def search(assets: Iterable[ListedAsset], text: str, kind: str | None = None) ->
 
 
 def suggestion(assets: Iterable[ListedAsset], text: str, kind: str | None = None) -> str:
-    """A hint with the names most like a text that matches nothing; empty if none is like it."""
+    """A hint with the names most like a text that matches nothing; empty if none is similar."""
     names = [name for asset in assets if kind in (None, asset.kind) for name in _names(asset)]
     near = close_names(text.strip(), names, 3)
     return f"did you mean {' or '.join(near)}?" if near else ""
@@ -66,7 +66,7 @@ def suggestion(assets: Iterable[ListedAsset], text: str, kind: str | None = None
 def compare(
     assets: Iterable[ListedAsset], rows: Iterable[Asset], source: type[BaseSource], unsure: Collection[str] = ()
 ) -> list[Comparison]:
-    """Each asset with its rows of the config; `unsure` has the kinds with a list that had no answer."""
+    """Each asset with its rows of the config; `unsure` has the kinds of lists that had no answer."""
 
     def key(each: Asset | ListedAsset) -> tuple[str, str]:
         return each.kind, source.canonical_id(each.kind, each.id)
@@ -80,7 +80,7 @@ def compare(
 def row_to_add(
     found: Comparison, rows: Sequence[Asset], metrics: Collection[str], source: type[BaseSource]
 ) -> Asset | None:
-    """The row that the config lacks for an asset: with these metrics, or with all if none are named; None for nothing.
+    """The row that the config lacks for an asset, with these metrics, or all if none are named; None if it has them.
 
     Its name is the one in the config, or one that no other row of the kind has. Raises ConfigurationError for a
     metric that the API does not list for the asset.

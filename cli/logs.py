@@ -40,7 +40,7 @@ def secrets_of(settings: Settings) -> list[str]:
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Writes to what the standard stream of this name is now: a progress bar replaces it to print above itself."""
+    """Writes to the current sys.stdout or sys.stderr: a progress bar replaces them to print above itself."""
 
     def __init__(self, name: str) -> None:
         super().__init__()

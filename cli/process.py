@@ -18,7 +18,7 @@ from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, Settings
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-SHUTDOWN_SECONDS = 4.0  # that background work may take to end after a signal
+SHUTDOWN_SECONDS = 4.0  # that background work may take to end after a stop
 
 
 @contextmanager
@@ -31,17 +31,17 @@ def open_database(settings: Settings) -> Iterator[Database]:
         yield database
 
 
-def ask_database(database: Database, purpose: str, question: Callable[[Any], T]) -> T:
-    """The result of a question, which gets a cursor that only reads; a signal ends the wait for a slow database.
+def read_database(database: Database, purpose: str, question: Callable[[Any], T]) -> T:
+    """Call `question` with a read-only cursor and return its result; a signal ends the wait for a slow database.
 
     Raises ConfigurationError if the role may not read, DatabaseLost if the database goes away.
     """
 
-    def ask() -> T:
+    def read() -> T:
         with session_for(database, purpose, "read") as session, session, session.cursor() as cursor:
             return question(cursor)
 
-    found = until_stopped(threading.Event(), ask)
+    found = until_stopped(threading.Event(), read)
     if found is None:
         raise DatabaseLost
     return found
@@ -58,7 +58,8 @@ def stop_on_signals() -> Iterator[threading.Event]:
         stop.set()
         for each in previous:
             signal.signal(each, signal.SIG_DFL)
-        message = f"\n{signal.Signals(number).name}: storing what has been fetched; a second one ends at once\n"
+        name = signal.Signals(number).name
+        message = f"\n{name}: storing what has been fetched; a second signal ends the process at once\n"
         os.write(2, message.encode())  # not logged: the signal may interrupt the writing of a log line
 
     for number in previous:
@@ -71,7 +72,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
 
 
 def until_stopped(stop: threading.Event, work: Callable[[], T]) -> T | None:
-    """Do some work in a background thread: its result, or its error; None where it outlasts the stop by some seconds.
+    """Do work in a background thread; returns its result or raises its error. None if the work outlasts the stop.
 
     The main thread thus handles signals even while the work waits for a server that does not answer.
     """

@@ -15,7 +15,7 @@ LINE_EVERY = 30.0  # seconds between two log lines
 
 @contextmanager
 def progress_bar(title: str, total: int) -> Iterator[Update]:
-    """A function that shows the progress; it takes the number of ended calls, of all calls, and of received points."""
+    """A function that shows the progress; it takes the numbers of ended calls, of all calls and of received points."""
     if not sys.stderr.isatty():
         logged = time.monotonic()
 

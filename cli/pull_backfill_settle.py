@@ -1,4 +1,4 @@
-"""The commands that ask the APIs: pull, backfill, settle. Their option --dry-run is in cli/dry_run.py."""
+"""The commands that store values: pull, backfill, settle. Their option --dry-run is in cli/dry_run.py."""
 
 import argparse
 import hashlib
@@ -28,7 +28,7 @@ SERIES_NAMED = 10  # in the log line about series without data
 
 
 def run_all(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
-    """Pull, backfill or settle one source or all; the exit code."""
+    """Pull, backfill or settle one source or all; returns the highest exit code."""
     jobs = jobs_of(arguments, settings)
     with open_database(settings) as database, stop_on_signals() as stop:
         ensure_schema(database)
@@ -36,9 +36,9 @@ def run_all(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[
 
 
 def run_one(job: Job, database: Database, stop: threading.Event, scrub: Callable[[str], str], pace: Pace) -> int:
-    """Make a run and print its summary; the exit code, also where another process is making the same run."""
+    """Make a run and print its summary; returns the exit code, also where another process is making the same run."""
     if stop.is_set():
-        print(f"{job}: not started")
+        print(f"{job}: not started, since the command was stopped")
         return 1
     try:
         summary = run(job, database, stop, scrub, pace, show=progress_bar)
@@ -47,7 +47,7 @@ def run_one(job: Job, database: Database, stop: threading.Event, scrub: Callable
         return error.exit_code
     if summary.without_data:
         names = [f"{target.asset} {target.metric}" for target in summary.without_data]
-        log.info("without data: %s", first_of(names, SERIES_NAMED))
+        log.info("series without data: %s", first_of(names, SERIES_NAMED))
     print(scrub("\n".join(summary_lines(summary))))
     return summary.exit_code
 

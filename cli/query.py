@@ -30,7 +30,7 @@ TABLE = "table"
 ENDINGS = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 PICTURES = (".png", ".svg", ".pdf")
 ALL = "all"
-WITHOUT_BRAILLE = ("dumb", "linux")  # values of TERM for terminals that have no braille letters
+WITHOUT_BRAILLE = ("dumb", "linux")  # values of TERM for terminals that have no braille characters
 
 
 def query(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
@@ -75,12 +75,12 @@ def latest(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[s
     else:
         _write(form, arguments.out, ["asset", "pulled_at", series[0].metric], rows, title)
     if missing := len(series) - len(rows):
-        log.warning("%s of %s assets had no value of %s then", missing, len(series), series[0].metric)
+        log.warning("%s of %s assets had no value of %s at that time", missing, len(series), series[0].metric)
     return 0
 
 
 def _output_format(arguments: argparse.Namespace) -> str:
-    """The format that the user names, or that the file's ending means; else a table on a terminal, CSV in a pipe."""
+    """The format that the user names, or that of the file's ending; otherwise a table on a terminal, CSV elsewhere."""
     named: str | None = arguments.format
     out: Path | None = arguments.out
     if out is None:
@@ -129,7 +129,7 @@ def _log_count(text: str, rows: int) -> None:
 
 
 def _show(shown: Shown, title: str) -> None:
-    """Print what is shown; elsewhere than on a terminal print only the table, and log the rest."""
+    """On a terminal print everything; otherwise print only the table, and log the rest."""
     on_terminal = sys.stdout.isatty()
     if on_terminal:
         print("\n".join([title, *shown.charts, *([""] if shown.charts else [])]))
@@ -141,7 +141,7 @@ def _show(shown: Shown, title: str) -> None:
 
 
 def _screen() -> Screen:
-    """The size of the terminal, or where there is none the size that the environment names."""
+    """The size of the terminal, and whether it can show more than ASCII. The environment may set the size."""
     columns, lines = shutil.get_terminal_size()
     try:
         "⣿█┤".encode(sys.stdout.encoding or "ascii")
@@ -157,7 +157,7 @@ def _check_plot(file: Path, out: Path | None) -> None:
         raise ConfigurationError(f"--plot {file}: write a file that ends in {', '.join(PICTURES)}")
     if out and out.resolve() == file.resolve():
         raise ConfigurationError(f"--plot {file}: --out writes to the same file: name another one")
-    os.environ["MPLBACKEND"] = "Agg"  # there may be no screen, whatever backend the user has set
+    os.environ["MPLBACKEND"] = "Agg"  # it needs no screen, unlike what the user may have set
     from query import plots  # noqa: F401 - fails here where matplotlib is missing
 
 

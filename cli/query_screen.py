@@ -1,4 +1,4 @@
-"""What query and latest print for a person: the last rows, or the greatest values, as many as fit, and small charts."""
+"""What query and latest print for a person: as many rows as fit, and small charts."""
 
 from array import array
 from collections import deque
@@ -21,7 +21,7 @@ Curves = dict[str, tuple["array[float]", "array[float]"]]
 
 
 class Screen(NamedTuple):
-    """The size of a terminal, and whether it has only the letters of ASCII."""
+    """The size of a terminal, and whether it shows only ASCII."""
 
     width: int
     height: int
@@ -34,15 +34,15 @@ class Shown(NamedTuple):
     charts: list[str]
     table: list[str]
     foot: str
-    rows: int  # all there are, printed or not
+    rows: int  # how many there are, printed or not
 
 
 def points_shown(
     rows: Iterable[Cells], columns: Sequence[str], screen: Screen, *, chart_unit: str | None, log: bool
 ) -> Shown:
-    """The last rows, and unless `chart_unit` is None a chart: one of a single metric, or a line for each of several.
+    """The last rows; and unless `chart_unit` is None, a chart of one metric, or a line of blocks for each of several.
 
-    With a chart, a row is a time and the values of the metrics.
+    With a chart, each row must be a time and the values of the metrics.
     """
     curves: Curves = {metric: (array("d"), array("d")) for metric in columns[1:] if chart_unit is not None}
     small = len(curves) > 1 or screen.width < SMALLEST[0] or screen.height < SMALLEST[1]
@@ -78,12 +78,12 @@ def newest_shown(
 
 
 def _sparklines(curves: Curves, screen: Screen, *, log: bool) -> list[str]:
-    """A line for each metric: its name, its course, its last value."""
+    """A line for each metric: its name, its blocks, its last value."""
     lasts = [number(values[-1]) if values else "" for _, values in curves.values()]
     name_width, last_width = (max(map(len, texts), default=0) for texts in (curves, lasts))
     width = max(screen.width - name_width - last_width - 4, 1)
     lines = []
     for (metric, curve), last in zip(curves.items(), lasts, strict=True):
-        course = sparkline(*curve, width, plain=screen.plain, log=log)
-        lines.append(f"{metric:<{name_width}}  {course:<{width}}  {last:>{last_width}}")
+        drawn = sparkline(*curve, width, plain=screen.plain, log=log)
+        lines.append(f"{metric:<{name_width}}  {drawn:<{width}}  {last:>{last_width}}")
     return lines

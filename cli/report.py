@@ -1,4 +1,4 @@
-"""The command that writes the report: one page about what is stored."""
+"""The command `report`: one page about what is stored."""
 
 import argparse
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from query.report.render import page
 
 
 def write_report(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
-    """Write the page to a file, or to standard output; refuses where nothing is stored."""
+    """Write the page to a file, or to standard output; raises ConfigurationError where nothing is stored."""
     wanted = settings, None if arguments.source == "all" else arguments.source, arguments.asset, arguments.metric
     if arguments.out is None:
         print(page(gather_contents(*wanted), scrub), end="")
         return 0
-    with atomic_write(arguments.out) as part:  # before it gathers, it refuses a wrong place
+    with atomic_write(arguments.out) as part:  # refuses a wrong path before anything is read
         contents = gather_contents(*wanted)
         text = page(contents, scrub)
         part.write_text(text, encoding="ascii")

@@ -9,7 +9,7 @@ from model.settings import Settings
 
 
 def show_revisions(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
-    """Show how often and by how much the values of each series were replaced; for one series, show each revision."""
+    """Show how often and by how much the values of each series were replaced. For one series, show each revision."""
     del scrub
     wanted = arguments.asset or None, arguments.metric or None
     found: list[tuple[str, list[RevisedSeries], list[Revision]]] = []

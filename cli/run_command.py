@@ -23,23 +23,23 @@ UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # why a write
 
 
 def main(argv: Sequence[str] | None = None, parser: ArgumentParser | None = None) -> int:
-    """Run one command; its exit code: 0, 1 where calls failed or data is lost, 2 for a wrong configuration or usage.
+    """Run one command; returns its exit code: 0, 1 if something failed, 2 for a wrong configuration or usage.
 
-    `parser` is that of main.py unless another script gives its own.
+    Without a `parser` of its own, a script has that of main.py.
     """
     parsed = (parser or arguments.parser()).parse_args(argv)
     if sys.stdout is None:  # the caller has closed it
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process lives
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does: any text can be printed
+        sys.stdout.reconfigure(errors="backslashreplace")  # so that any text can be printed, as on standard error
     scrubber = Scrubber([], PERSON)
     try:
         settings = Settings.read()
         scrubber = Scrubber(secrets_of(settings), PERSON)
         log_to("stderr", scrubber)
         command = resolve_name(parsed.command)
-        # SIGTERM ends as Ctrl-C does: temporary files are removed, and an embedded server is released. Not during the
-        # imports: they can lose the exception that the signal raises, and there is nothing to tidy up yet
+        # SIGTERM acts as Ctrl-C does: temporary files are removed, and an embedded server is released. The handler is
+        # set after the imports, which can lose the exception that it raises; until then there is nothing to tidy up.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         exit_code: int = command(parsed, settings, scrubber.scrub)
         sys.stdout.flush()
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None, parser: ArgumentParser | None = None
             _discard_output()
             print(f"error: standard output can't be written: {error.strerror}", file=sys.stderr)
         else:
-            log.exception("this is a bug")
+            log.exception("this is a bug: report it with the lines below")
         return 1
     return exit_code
 

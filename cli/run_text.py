@@ -20,12 +20,12 @@ def window_text(window: Window) -> str:
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
-    """How many calls a plan has, how long they take, which days they ask for, and examples of their paths."""
+    """How many calls a plan has, how long they take, which days they request, and examples of their paths."""
     job, seconds = plan.job, len(plan.calls) * plan.job.source.REQUEST_DELAY  # the least time, at the source's pace
     span = f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
     yield f"{job}: {len(plan.calls):,} calls for {len(plan.series):,} series, at least {span}"
     if others := len(set(job.targets) - plan.series):
-        yield f"  {_not_needed(job, others)}: nothing to ask"
+        yield f"  {_not_needed(job, others)}: nothing to request"
     for window in sorted(plan.windows)[:WINDOWS_SHOWN]:
         calls = plan.windows[window]
         series = {target for call in calls for target in call.targets}
@@ -48,33 +48,33 @@ def summary_line(summary: Summary) -> str:
 
 
 def summary_lines(summary: Summary) -> Iterator[str]:
-    """What a run did, for a person; and what to do about it."""
+    """What a run did, and what to do about it, for a person."""
     yield _figures(summary)
     if not summary.plan.calls:
         return
     yield from _failures(summary)
     if summary.status == "error":
-        yield "  what was received is stored; run it again for the rest"
+        yield "  what was received is stored; run the command again for the rest"
     job, counts = summary.plan.job, summary.counts
     if counts.kept:
         closed_days = ((summary.today or job.window.end) - job.window.start) // DAY
         settle = f"python main.py settle {job.source.name} --days {closed_days}"
-        yield f"  kept as stored: {counts.kept:,} values; to adopt the API's: {settle}"
+        yield f"  kept as stored: {counts.kept:,} values; to adopt the API's values: {settle}"
     if counts.withdrawn:
         yield f"  no longer at the API: {counts.withdrawn:,} days; the stored values are kept"
     if summary.nulls:
-        yield f"  null in place of a value, so no data: {summary.nulls:,}"
+        yield f"  null, which counts as no data: {summary.nulls:,}"
     if summary.rejected:
         reasons = [f"{reason} ({number:,})" for reason, number in summary.rejected.most_common()]
-        yield f"  rejected as impossible: {summary.rejected.total():,}: {first_of(reasons, REASONS_SHOWN)}"
+        yield f"  rejected as invalid: {summary.rejected.total():,}: {first_of(reasons, REASONS_SHOWN)}"
 
 
 def _figures(summary: Summary) -> str:
     job, counts = summary.plan.job, summary.counts
     if not summary.plan.calls:
-        none = f"no series of its config can be asked for in a {job.verb}"
+        none = f"a {job.verb} can request no series of its config"
         why = f"all {_not_needed(job, len(job.targets))}" if job.targets else none
-        return f"{job}: nothing to ask: {why}; {summary.seconds:.1f} s"
+        return f"{job}: nothing to request: {why}; {summary.seconds:.1f} s"
     kept = f", {counts.kept:,} stored with another value" if counts.kept else ""
     changed = "restated" if job.verb is Verb.SETTLE else "changed"
     return (
@@ -89,12 +89,12 @@ def _failures(summary: Summary) -> Iterator[str]:
     for message, number in summary.failures.most_common(FAILURES_SHOWN):
         yield f"  failed{f' {number:,} times' if number > 1 else ''}: {message}"
     if len(summary.failures) > FAILURES_SHOWN:
-        yield f"  failed in {len(summary.failures) - FAILURES_SHOWN:,} more ways: see the column pulls.failure"
+        yield f"  failed with {len(summary.failures) - FAILURES_SHOWN:,} more messages: see the column pulls.failure"
     if summary.not_made:
         yield f"  stopped: {summary.not_made:,} calls were not made"
 
 
 def _not_needed(job: Job, number: int) -> str:
-    """Why a run makes no call for so many of its series."""
+    """Why a run makes no call for this number of its series."""
     covered = job.scope is Scope.MISSING
-    return f"{number:,} series are {f'covered from {window_text(job.window)}' if covered else 'without such a gap'}"
+    return f"{number:,} series {f'are covered from {window_text(job.window)}' if covered else 'have no such gap'}"

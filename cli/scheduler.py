@@ -31,11 +31,14 @@ from sources import SOURCES
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5.0  # between two attempts to reach a database that does not answer at the start
-EXTENSION_SECONDS = 60.0  # that each attempt adds to the time which systemd gives the start
+EXTENSION_SECONDS = 60.0  # that each attempt adds to the start timeout of systemd
 
 
 def run_scheduler(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
-    """Schedule until a signal: 0 then, 1 where the fresh start was not made, 3 where another scheduler is running."""
+    """Run the scheduler until a signal; returns 0, or 1 where the fresh start was not made.
+
+    Raises SchedulerRefused where another scheduler is running.
+    """
     names = arguments.source or list(SOURCES)
     dated, secrets = "JOURNAL_STREAM" not in os.environ, secrets_of(settings)  # the journal dates each line itself
     text = Scrubber(secrets, PERSON if dated else JOURNAL)
@@ -65,7 +68,7 @@ def _serve(
     stop: threading.Event,
     notify: Notify,
 ) -> int:
-    """Become the one scheduler, make the fresh start that was asked for, and schedule until the stop; the exit code."""
+    """Become the one scheduler, make the requested fresh start, and schedule until the stop; returns the exit code."""
     entered = _enter(names, arguments, database, stop, notify)
     if entered is None:
         return 0
@@ -113,7 +116,7 @@ def _enter(
                 heartbeat = Heartbeat(database, names, fresh=arguments.fresh)
             except (DatabaseAway, DatabaseLost) as error:
                 if not logged:
-                    log.warning("%s: waiting for it", error)
+                    log.warning("%s: waiting for the database", error)
                     notify.send("STATUS=waiting for the database")
                 logged = True
                 notify.send(f"EXTEND_TIMEOUT_USEC={EXTENSION_SECONDS * 1_000_000:.0f}")
@@ -128,8 +131,8 @@ def _not_cleared(names: Sequence[str], cleared: Collection[str]) -> list[str]:
     """The sources that still need their fresh start; logs which ones an earlier start has cleared."""
     if done := [name for name in names if name in cleared]:
         log.info(
-            "not cleared again, since an earlier start with --fresh has cleared it: %s; to clear it once more: "
-            "python main.py fresh, or a start without --fresh in between",
+            "not cleared again, since an earlier start with --fresh has cleared it: %s; to clear it once more, run "
+            "python main.py fresh SOURCE, or start once without --fresh",
             ", ".join(done),
         )
     return [name for name in names if name not in done]

@@ -17,7 +17,7 @@ def show_sources(arguments: argparse.Namespace, settings: Settings, scrub: Calla
         assets = read_config(ROOT / source.CONFIG, source)
         key = "set" if settings.get(source.KEY_VARIABLE) else "not set"
         need = "needed" if source.KEY_REQUIRED else "for some metrics"
-        print(f"{name}: one request each {source.REQUEST_DELAY} s; {source.KEY_VARIABLE} ({need}): {key}")
+        print(f"{name}: one request every {source.REQUEST_DELAY} s; {source.KEY_VARIABLE} ({need}): {key}")
         print(f"  scheduled: {'; '.join(f'{verb} {schedule}' for verb, schedule in source.SCHEDULES.items())}")
         print(f"  {source.CONFIG}: {len(assets)} rows, {sum(len(asset.metrics) for asset in assets)} series")
         for group in source.KINDS or ("",):

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from operator import methodcaller
 from typing import Any, NamedTuple
 
-from cli.process import ask_database, open_database
+from cli.process import open_database, read_database
 from db.setup import Database, has_tables, need_schema
 from model.errors import ConfigurationError, DatabaseLost
 from model.scrub import scrubbed
@@ -48,7 +48,7 @@ class Problem(NamedTuple):
 
 
 def show_status(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
-    """The health of the scheduler and each source; 0 if all is well, 1 if something is wrong, 3 without a scheduler."""
+    """Show the health of the scheduler and each source; returns 0, 1 if something is wrong, 3 without a scheduler."""
 
     def show(health: Health) -> int:
         if arguments.json:
@@ -74,7 +74,7 @@ def show_status(arguments: argparse.Namespace, settings: Settings, scrub: Callab
                 else:
                     _print_screen([f"! {text}"], watch=True)
                 with suppress(ConfigurationError):  # the next reading reports it
-                    database.reopen()  # starts the embedded server again where it has ended
+                    database.reopen()  # restarts the embedded server if it has ended
         return exit_code
 
 
@@ -92,7 +92,7 @@ def _read_health(database: Database, settings: Settings) -> Health:
         need_schema(database)
         return diagnose(cursor, settings)
 
-    return ask_database(database, "status", read)
+    return read_database(database, "status", read)
 
 
 def scheduler_problem(health: Health) -> Problem | None:
@@ -113,15 +113,15 @@ def source_problems(health: SourceHealth) -> Iterator[Problem]:
     """What is wrong with the runs and the series of a source."""
     for run in health.runs:
         verb, last = run.scheduled.verb, run.last
-        by_hand = f"run it by hand: python main.py {verb} {health.source}; {SEE_LOG}"
+        manual_run = f"run it manually: python main.py {verb} {health.source}; {SEE_LOG}"
         match run.state:
             case RunState.FAILING:
-                retry = "retrying now" if run.running else f"next try {moment(run.next)}" if run.next else "no retry"
-                tries = counted(last.failures, "try", "tries")
-                what = f"{verb} has been failing since {moment(last.failing_since)} ({tries}, {retry})"
-                yield Problem(what, last.failure or "the log says why", by_hand)
+                retry = "retrying now" if run.running else f"next retry {moment(run.next)}" if run.next else "no retry"
+                times = counted(last.failures, "time")
+                what = f"{verb} has failed {times} since {moment(last.failing_since)} ({retry})"
+                yield Problem(what, last.failure or "the log says why", manual_run)
             case RunState.OVERDUE:
-                yield Problem(f"{verb} is overdue: the run of {moment(run.slot)} has not started", "", by_hand)
+                yield Problem(f"{verb} is overdue: the run of {moment(run.slot)} has not started", "", manual_run)
             case RunState.SLOW:
                 what = f"{verb} has been running since {moment(last.running_since)}"
                 yield Problem(what, "", f"if its log has stopped, {RESTART_IT}; {SEE_LOG}")
@@ -150,7 +150,7 @@ def lines(health: Health, scrub: Callable[[str], str]) -> Iterator[str]:
         for problem in source_problems(each):
             yield from _problem_lines(each.source, scrubbed(problem, scrub))
     for each in health.sources:
-        state = "NEEDS ATTENTION" if each.in_trouble else "ok"
+        state = "NEEDS ATTENTION" if each.needs_attention else "ok"
         yield f"{f'{each.source}: {state}':<32}{'state':<10}{'last success':<30}next"
         for run in each.runs:
             yield from _run_lines(health, run, scrub)
@@ -166,7 +166,7 @@ def _problem_lines(where: str, problem: Problem) -> Iterator[str]:
 
 
 def _run_lines(health: Health, run: RunHealth, scrub: Callable[[str], str]) -> Iterator[str]:
-    last, state = run.last, run.state.upper() if run.in_trouble else run.state
+    last, state = run.last, run.state.upper() if run.needs_attention else run.state
     success = moment(last.succeeded)
     if last.succeeded and health.at:
         success += f" ({span(health.at - last.succeeded)} ago)"
@@ -196,7 +196,7 @@ def _cut(line: str) -> str:
 
 
 def as_json(health: Health) -> dict[str, Any]:
-    """All of it for JSON: days, times in UTC, ages in seconds; every key is always there."""
+    """The health as values for JSON: days, times in UTC, ages in seconds; every key is always there."""
     problem = scheduler_problem(health)
     of_beat = ("host", "pid", "sources", "started_at", "beaten_at", "doing")
     return {

@@ -1,4 +1,4 @@
-"""What `gaps` and `revisions` share: a session on what is stored of each source, and names that exist."""
+"""What `gaps` and `revisions` share: a session for each source, and a check of the names that the user gives."""
 
 import argparse
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from sources.config import read_targets
 def each_source(arguments: argparse.Namespace, settings: Settings) -> Iterator[tuple[str, Connection]]:
     """Each source of a command line with a session that is in no transaction.
 
-    A command prints after the last source only: a slow reader of its output must not keep the session open. Raises
+    A caller must print only after the last source, or a slow reader of its output keeps the session open. Raises
     ConfigurationError where nothing is stored, or where neither config nor table has one of the names.
     """
     names, one = names_of(arguments.source, arguments.config), arguments.source != "all"

@@ -1,6 +1,6 @@
 """Rows as a table for a person: aligned, with six digits.
 
-rich draws tables, too, but it has no column of numbers with their points in one place, and cuts what is too wide.
+rich draws tables, too, but it does not align decimal points, and it cuts wide cells.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ SMALLEST, LARGEST = 1e-6, 1e15  # smaller and larger numbers are written with an
 
 
 def table_lines(columns: Sequence[str], rows: Sequence[Cells]) -> list[str]:
-    """The header and a line for each row: texts and times to the left, numbers with their points in one column."""
+    """The header and a line for each row: texts and times to the left, numbers aligned at their decimal points."""
     by_column = [_column(name, [row[place] for row in rows]) for place, name in enumerate(columns)]
     return ["  ".join(cells).rstrip() for cells in zip(*by_column, strict=True)]
 
 
 def number(value: float) -> str:
     """A number with six significant digits and all of its whole digits, grouped by thousands."""
-    value += 0.0  # no sign for a negative zero
+    value += 0.0  # removes the sign of a negative zero
     size = abs(value)
     if not isfinite(value) or (size and not SMALLEST <= size < LARGEST):
         return f"{value:.{DIGITS}g}"
@@ -45,7 +45,7 @@ def _column(name: str, cells: Sequence[Cell]) -> list[str]:
 
 
 def _aligned(texts: Sequence[str]) -> list[str]:
-    """Numbers padded after their points, so that all have the same length there."""
+    """Numbers padded after their decimal points, so that all have the same length there."""
     parts = [text.partition(".") for text in texts]
     width = max(len(point + rest) for _, point, rest in parts)
     return [whole + (point + rest).ljust(width) for whole, point, rest in parts]

@@ -1,4 +1,4 @@
-"""A series as a small picture made of letters: braille dots or ASCII, or one line of blocks.
+"""A series as a small chart of characters: braille dots or ASCII, or one line of blocks.
 
 plotille draws with braille, too, but it joins points across gaps, and has neither a log scale nor ASCII.
 """
@@ -58,7 +58,7 @@ def chart(
 def sparkline(
     times: Sequence[float], values: Sequence[float], width: int, *, plain: bool = False, log: bool = False
 ) -> str:
-    """One line of blocks, at most so wide; each is the last value of its time, a space where there is none."""
+    """One line of at most `width` blocks: each the last value in its span of time, a space where there is none."""
     points = [point for line in _lines(times, values, log=log) for point in line]
     if not points:
         return ""
@@ -73,7 +73,7 @@ def sparkline(
 
 
 def _dots(joined: Sequence[Sequence[Point]], columns: int, rows: int, *, plain: bool, log: bool) -> list[str]:
-    """The lines of points that are joined, in a grid with two by four dots in a cell, or one in a cell of ASCII."""
+    """The lines of points that are joined, in a grid of cells with two by four dots each, or one `*` in ASCII."""
     across, down = (1, 1) if plain else (2, 4)
     start, length = joined[0][0][0], joined[-1][-1][0] - joined[0][0][0]
     height = _heights([value for run in joined for _, value in run], rows * down, log=log)
@@ -90,7 +90,7 @@ def _dots(joined: Sequence[Sequence[Point]], columns: int, rows: int, *, plain: 
 
 
 def _dates(points: Sequence[Point], indent: int, width: int) -> str:
-    """The first time at the left, and if it is another the last one at the right."""
+    """The first time at the left, and the last one at the right if it differs."""
     first, last = (_moment(at, points) for at in (points[0][0], points[-1][0]))
     space = width - indent - len(first)
     return " " * indent + (f"{first}{last:>{space}}" if last != first and space > len(last) else first)
@@ -106,7 +106,7 @@ def _extremes(points: Sequence[Point], text: Callable[[float], str], width: int)
 
 
 def _moment(seconds: float, points: Sequence[Point]) -> str:
-    """A time as a date, or to the minute where the points are of less than two days."""
+    """A time as a date, or to the minute where the points span less than two days."""
     at, day = datetime.fromtimestamp(seconds, UTC), DAY.total_seconds()
     dated = points[-1][0] - points[0][0] >= 2 * day or seconds % day == 0
     return f"{at:%Y-%m-%d}" if dated else f"{at:%Y-%m-%d %H:%M}Z"
@@ -118,12 +118,12 @@ def _lines(times: Sequence[float], values: Sequence[float], *, log: bool) -> lis
 
 
 def _place(at: float, start: float, length: float, cells: int) -> int:
-    """The cell of a time, among so many; the middle one where there is only one time."""
+    """The cell of a time among this number of cells; the middle one where there is only one time."""
     return round((at - start) / length * (cells - 1)) if length else (cells - 1) // 2
 
 
 def _heights(values: Sequence[float], steps: int, *, log: bool) -> Callable[[float], int]:
-    """A function from a value to one of so many steps; to the middle one where all values are equal."""
+    """A function from a value to one of this number of steps; the middle one where all values are equal."""
 
     def scaled(value: float) -> float:
         return log10(value) if log else value / 4  # so that no difference is too large for a float

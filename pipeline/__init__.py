@@ -1,1 +1,1 @@
-"""What flows from a source to the store, and the run in which they meet."""
+"""Runs from a source to the store: plans, schedules, gaps, fresh starts, health."""

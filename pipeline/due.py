@@ -1,4 +1,4 @@
-"""When runs are due: pure functions of the schedules, a given time and the runs that pulls records."""
+"""When runs are due: pure functions of the schedules, a time and the history that read_history reads from pulls."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(minutes=15)  # before
 
 
 class ScheduledRun(NamedTuple):
-    """A run that the scheduler makes again and again: of a source, by a verb, at the times of a schedule."""
+    """A run that the scheduler repeats: its source, its verb, and the schedule with its slots."""
 
     source: str
     verb: Verb
@@ -32,23 +32,23 @@ class Attempt(NamedTuple):
     """A run for one slot, as recorded in pulls."""
 
     ended: datetime | None  # None while it runs, and for a run that was killed
-    done: bool  # nothing failed, and nothing was cleared since
+    done: bool  # no call failed, and the source was not cleared since
     ours: bool = True  # it began after this scheduler started
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The past of a scheduler's runs, as recorded in pulls."""
+    """The past runs of a schedule, as recorded in pulls."""
 
     started: datetime  # when this scheduler started
-    first_runs: Mapping[str, datetime]  # when the first run of a source began; without sources that had none
-    attempts: Mapping[tuple[ScheduledRun, datetime], Sequence[Attempt]]  # for a slot, in the order of their begin
+    first_runs: Mapping[str, datetime]  # when the first run of each source began; without sources that had none
+    attempts: Mapping[tuple[ScheduledRun, datetime], Sequence[Attempt]]  # for each slot, in order
 
 
 def slot_of(scheduled: ScheduledRun, now: datetime, started: datetime, first_run: datetime | None) -> datetime | None:
-    """The latest slot, which should be done by now; None where there is none.
+    """The latest slot up to now; None where there is none.
 
-    A backfill has an additional slot at each start of the scheduler; it asks only for what is missing. A settle has no
+    A backfill has an additional slot at each start of the scheduler; it requests only what is missing. A settle has no
     slot before the first run of its source, since there is nothing to settle yet.
     """
     slot = scheduled.schedule.slot(now)
@@ -62,9 +62,9 @@ def slot_of(scheduled: ScheduledRun, now: datetime, started: datetime, first_run
 def next_attempt(slot: datetime, attempts: Sequence[Attempt], now: datetime) -> datetime | None:
     """When the next run for a slot may start; None once the slot is done.
 
-    The first run may start at the slot. After a failure there is a wait, which doubles with each failure since the
-    scheduler started: a person who restarts it has repaired something. A killed run does not count as a failure. An end
-    that lies in the future was dated by a clock that has since jumped back; nobody waits for it.
+    The first run may start at the slot. After a failure the next run waits; each failure doubles the wait. Failures
+    before the scheduler started do not count: a person who restarts it has repaired something. Killed runs do not count
+    either. A failure in the future was dated by a clock that has since jumped back: the next run does not wait for it.
     """
     if any(each.done for each in attempts):
         return None
@@ -75,7 +75,7 @@ def next_attempt(slot: datetime, attempts: Sequence[Attempt], now: datetime) -> 
 
 
 def wait(failures: int) -> timedelta:
-    """How long to wait after so many failures in a row: 1, 2, 4, 8, then 15 minutes."""
+    """How long to wait after this number of failures in a row: 1, 2, 4, 8, then 15 minutes."""
     return min(FIRST_WAIT * (1 << min(failures - 1, 10)), LONGEST_WAIT)
 
 
@@ -100,7 +100,10 @@ def due(
 def read_history(
     cursor: Any, schedule: Sequence[ScheduledRun], now: datetime, started: datetime, first_pull_id: int
 ) -> History:
-    """The history, for the latest slot of each scheduled run, of a scheduler that started at this time."""
+    """Read the history of the latest slot of each scheduled run, for a scheduler that started at this time.
+
+    The runs that began after it started have a pull_id greater than `first_pull_id`.
+    """
     first_runs = pulls.first_runs(cursor, sorted({each.source for each in schedule}))
     slots = [(each, slot_of(each, now, started, first_runs.get(each.source))) for each in schedule]
     wanted = [(each, slot) for each, slot in slots if slot is not None]

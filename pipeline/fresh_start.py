@@ -1,4 +1,4 @@
-"""The steps of a fresh start: ask the API, keep in a file what a backfill cannot fetch again, clear the source."""
+"""The steps of a fresh start: check the API, save to a file what a backfill cannot fetch again, clear the source."""
 
 import threading
 from contextlib import ExitStack, closing
@@ -17,7 +17,7 @@ from sources.pace import Pace
 def check_api(job: Job, stop: threading.Event, pace: Pace) -> None:
     """Raise SourceStopped unless the API answers one of three calls of the job: the first, one in its middle, the last.
 
-    A wrong key or an API that is down must be known before anything is cleared.
+    Thus a wrong key, or an API that is down, is noticed before anything is cleared.
     """
     client, calls = Client(job.source, stop, pace), make_plan(job).calls
     failed: CallFailed | None = None
@@ -32,7 +32,7 @@ def check_api(job: Job, stop: threading.Event, pace: Pace) -> None:
     except SourceStopped as error:
         raise SourceStopped(f"nothing was cleared: {error}") from error
     except Stopped:
-        raise SourceStopped("nothing was cleared: stopped") from None
+        raise SourceStopped("nothing was cleared: the fresh start was stopped") from None
     finally:
         client.close()
         client.close_connections()
@@ -40,14 +40,14 @@ def check_api(job: Job, stop: threading.Event, pace: Pace) -> None:
 
 
 def clear_source(job: Job, database: Database, file: Path, stop: threading.Event, *, keep_all: bool) -> tuple[int, int]:
-    """Keep the rows again and clear the source, so that no run comes in between; how many points and rows.
+    """Save rows to the file and clear the source, while no run can start; returns the numbers of points and saved rows.
 
-    A backfill, the job, does not bring back live values, series outside the job, days outside its window, days that
-    the API has no longer or has not answered for lately, and revisions. These are kept, with `keep_all` all rows.
+    The file gets what the job, a backfill, cannot fetch again: live values, series outside the job, days outside its
+    window, days that the API no longer has or has not answered for lately, and revisions. `keep_all` saves all rows.
     Raises RunRefused, with nothing cleared, where a run of the source is under way.
     """
-    with ExitStack() as places:
+    with ExitStack() as locks:
         for verb in Verb:
-            places.enter_context(closing(SessionLock(database, place_of_run(job.source.name, verb), stop)))
-        kept = save(database, job.source.name, () if keep_all else job.targets, job.window, file)
-        return clear(database, job.source.name), kept
+            locks.enter_context(closing(SessionLock(database, place_of_run(job.source.name, verb), stop)))
+        saved = save(database, job.source.name, () if keep_all else job.targets, job.window, file)
+        return clear(database, job.source.name), saved

@@ -18,20 +18,20 @@ STALEST = 3  # stale series that are named
 
 
 class DueDays(NamedTuple):
-    """The days that series must have a point of by now."""
+    """The days for which series must have a point by now."""
 
     closed: date  # for series with a history: a closed day
-    live: date  # for series that exist only live
+    live: date  # for live-only series
     next: datetime | None  # when `closed` moves on by a day; None while that waits for a run
 
 
 class SeriesState(StrEnum):
     """How old a series is."""
 
-    FRESH = "fresh"  # it has a point of the day that is due
+    FRESH = "fresh"  # it has a point for the day that is due
     QUIET = "quiet"  # older, and the API has answered that it has nothing newer
-    AWAITED = "awaited"  # older, and the first run since the scheduler's start or a change of the config is not over
-    STALE = "stale"  # older, and the API was not asked or has not answered
+    AWAITED = "awaited"  # older, and the first run since the scheduler started or the config changed is not over
+    STALE = "stale"  # older, and the API has not answered for the day that is due
     NEVER_SEEN = "never seen"
 
 
@@ -58,15 +58,15 @@ class Freshness:
         return sum(each is state for each in self.states.values())
 
     @property
-    def in_trouble(self) -> bool:
-        """Whether somebody must look at the series."""
+    def needs_attention(self) -> bool:
+        """Whether the series need attention."""
         return self.stalled is not None or SeriesState.STALE in self.states.values()
 
 
 def due_days(source: type[BaseSource], now: datetime, runs: Sequence[RunHealth]) -> DueDays:
-    """The days that the series of a source must have a point of by now.
+    """The days for which the series of a source must have a point by now.
 
-    The runs of the night have RUN_ALLOWED to bring it, and longer if they are still running and nothing is wrong.
+    The nightly runs have RUN_ALLOWED to store it, and longer while they are unfinished and nothing is wrong.
     """
     nightly, pull = source.SCHEDULES[Verb.BACKFILL], source.SCHEDULES[Verb.PULL]
     slot = nightly.slot(now - RUN_ALLOWED)
@@ -87,8 +87,8 @@ def freshness(
 ) -> Freshness:
     """How old the configured series of a source are.
 
-    `since` is when the scheduler started, or when the config was changed after that. No series is called stale before
-    the first run after `since` is over.
+    `since` is when the scheduler started, or when the config was changed after that. No series counts as stale
+    before the first run after `since` is over.
     """
     by_name = {(target.asset, target.metric): target for target in targets}
     due = due_days(source, now, runs)
@@ -118,12 +118,12 @@ def freshness(
 
 
 def _state(source: type[BaseSource], target: Target, age: Age, due: DueDays) -> SeriesState:
-    """How old a series is, without regard to runs that are not over."""
+    """The state of a series, without regard to runs that are not over."""
     metric = source.METRICS[age.metric]
     day = due.live if metric.live_only else due.closed
     if age.newest is None:
         return SeriesState.NEVER_SEEN
-    latest = day  # up to the due day, of which a series of this rhythm has a point
+    latest = day  # the last day up to the due one on which a series of this rhythm must have a point
     match source.rhythm(target):
         case Rhythm.QUARTERLY:
             latest -= QUARTER_REPORTED_AFTER

@@ -33,11 +33,11 @@ class SourceGaps:
         return metric is not None and metric.live_only
 
     def can_backfill(self, series: SeriesMap) -> bool:
-        """Whether a backfill with this config asks for a series."""
+        """Whether a backfill with this config requests a series."""
         return self.configures(series) and not self.is_live_only(series)
 
     def lost_for_good(self) -> list[SeriesMap]:
-        """The series with lost days that no backfill asks for."""
+        """The series with lost days that no backfill requests."""
         return [series for series in self.maps if series.lost and not self.can_backfill(series)]
 
 
@@ -45,7 +45,7 @@ def in_rhythm(source: type[BaseSource], maps: Sequence[SeriesMap], targets: Mapp
     """The maps without the days on which their series never have a point."""
     found = []
     for series in maps:
-        # the identifier of a series that left the config is not known; its name stands in for it
+        # the identifier of a series that left the config is not known: its name is used instead
         target = targets.get((series.asset, series.metric), Target(series.asset, series.metric, series.asset))
         found.append(without_pauses(series, source.rhythm(target)))
     return found

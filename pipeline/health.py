@@ -19,7 +19,7 @@ from sources import SOURCES
 from sources.config import read_targets
 
 BEAT_ALLOWED = timedelta(minutes=2)  # between two heartbeats of a scheduler, which come twice a minute
-FRESH_START_ALLOWED = timedelta(minutes=15)  # from the first heartbeat to the second: a fresh start comes between them
+FRESH_START_ALLOWED = timedelta(minutes=15)  # from the first heartbeat to the second, with a fresh start between them
 
 
 class SchedulerState(StrEnum):
@@ -48,9 +48,9 @@ class SourceHealth:
     failed_calls: int  # of these
 
     @property
-    def in_trouble(self) -> bool:
-        """Whether somebody must look at it."""
-        return self.freshness.in_trouble or any(each.in_trouble for each in self.runs)
+    def needs_attention(self) -> bool:
+        """Whether it needs attention."""
+        return self.freshness.needs_attention or any(each.needs_attention for each in self.runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +64,15 @@ class Health:
 
     @property
     def exit_code(self) -> int:
-        """0 if all is well, 1 if a run fails or a series is stale, 3 if no scheduler is alive."""
-        return 3 if not self.scheduler.alive else int(any(each.in_trouble for each in self.sources))
+        """0 if all is well, 1 if a source needs attention, 3 if no scheduler is alive."""
+        return 3 if not self.scheduler.alive else int(any(each.needs_attention for each in self.sources))
 
 
 def scheduler_state(beat: Beat | None, now: datetime, *, held: bool, sessions: Sessions) -> SchedulerState:
     """The state of the scheduler with this last heartbeat; `held` says whether a process holds the scheduler's lock."""
     age = now - beat.beaten_at if beat else timedelta.max
     if not held:
-        # a restart of the server takes the lock away; the scheduler takes it again within a beat
+        # a restart of the database server frees the lock; the scheduler takes it again before its next heartbeat
         restarted = beat is not None and sessions.server_started > beat.beaten_at
         if restarted and age < BEAT_ALLOWED:
             return SchedulerState.ALIVE
@@ -85,7 +85,10 @@ def scheduler_state(beat: Beat | None, now: datetime, *, held: bool, sessions: S
 
 
 def diagnose(cursor: Any, settings: Settings, names: Sequence[str] | None = None) -> Health:
-    """The health of these sources, or of those that the scheduler serves; raises ConfigurationError for a config."""
+    """The health of these sources, or of those that the scheduler serves.
+
+    Raises ConfigurationError for a wrong config.
+    """
     now, beat = last_beat(cursor)
     state = scheduler_state(beat, now, held=is_held(cursor, SCHEDULER), sessions=sessions(cursor, SCHEDULER, beat))
     served = [name for name in (beat.sources if beat else SOURCES) if name in SOURCES]
@@ -97,7 +100,10 @@ def diagnose(cursor: Any, settings: Settings, names: Sequence[str] | None = None
 
 
 def configured_targets(name: str, settings: Settings) -> list[Target]:
-    """The series of a source's config, without those whose optional key is not set; raises ConfigurationError."""
+    """The series of a source's config, without those that need a key which is not set.
+
+    Raises ConfigurationError for a wrong config.
+    """
     source = SOURCES[name]
     with_key = bool(settings.key(source.KEY_VARIABLE))
     targets = read_targets(ROOT / source.CONFIG, source)

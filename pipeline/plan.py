@@ -1,4 +1,4 @@
-"""Which series a run asks for, in which window, and the calls that this takes."""
+"""Which series a run requests, in which window, and with which calls."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -17,26 +17,26 @@ from sources.base import EARLIEST, BaseSource, Call
 
 
 class Scope(Enum):
-    """Which days of its window a run asks for."""
+    """Which days of its window a run requests."""
 
-    MISSING = auto()  # the days that the API has not answered for yet
-    GAPS = auto()  # the days since the first day of each series that were never requested
+    MISSING = auto()  # the days for which the API has not answered yet
+    GAPS = auto()  # the days that were never requested, from the first day of each series on
     EMPTY_GAPS = auto()  # these, and the days for which the API had nothing
     FULL = auto()  # all days
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a run has to do: a source, a verb, the series, the window; and how many series it leaves out and why."""
+    """What a run has to do: a source, a verb, series and a window; and which series it leaves out, and why."""
 
     source: BaseSource
     verb: Verb
     targets: tuple[Target, ...]
     window: Window
-    left_out: tuple[Target, ...]  # series that this verb cannot ask for
+    left_out: tuple[Target, ...]  # series that this verb cannot request
     without_key: int  # series that need an API key, which is not set
     scope: Scope = Scope.FULL
-    slot: datetime | None = None  # the time in the schedule that a run of the scheduler is for
+    slot: datetime | None = None  # of the schedule; None for a manual run
 
     def __str__(self) -> str:
         return f"{self.source.name} {self.verb}"
@@ -44,7 +44,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The calls of one run, by the window that they ask for."""
+    """The calls of one run, by the window that they request."""
 
     job: Job
     windows: Mapping[Window, Sequence[Call]]
@@ -56,7 +56,7 @@ class Plan:
 
     @property
     def series(self) -> set[Target]:
-        """The series that the calls ask for."""
+        """The series that the calls request."""
         return {target for call in self.calls for target in call.targets}
 
 
@@ -75,7 +75,9 @@ def choose(
         if (not only_assets or target.asset in only_assets) and (not only_metrics or target.metric in only_metrics)
     ]
     if not chosen:
-        raise ConfigurationError(f"{config} has none of these metrics for any of these assets")
+        raise ConfigurationError(
+            f"{config} has none of these metrics for any of these assets: name an asset and one of its metrics"
+        )
     return chosen
 
 
@@ -102,16 +104,16 @@ def check_names(
 def make_job(
     source: BaseSource, verb: Verb, targets: Sequence[Target], window: Window, scope: Scope = Scope.FULL
 ) -> Job:
-    """The job for those targets that the verb can ask for with the keys that are set."""
+    """The job for those targets that the verb can request with the keys that are set."""
     fitting = [target for target in targets if verb in source.METRICS[target.metric].verbs]
-    open_ones = [target for target in fitting if source.can_request(target.metric, with_key=bool(source.key))]
+    allowed = [target for target in fitting if source.can_request(target.metric, with_key=bool(source.key))]
     return Job(
         source,
         verb,
-        tuple(open_ones),
+        tuple(allowed),
         window,
         left_out=tuple(target for target in targets if target not in fitting),
-        without_key=len(fitting) - len(open_ones),
+        without_key=len(fitting) - len(allowed),
         scope=scope,
     )
 
@@ -132,9 +134,9 @@ def plan_in(store: Store, job: Job) -> Plan:
 
 
 def _gaps_of(job: Job, store: Store) -> dict[Name, list[Window]]:
-    """The gaps in a job's window that it asks for, of each series.
+    """The gaps in a job's window that it requests, by series.
 
-    A series that was never requested is one gap. Days that were lost are not asked for: only a full backfill does that.
+    A series that was never requested is one gap. Lost days are not among them: only a full backfill requests those.
     """
     targets = {(target.asset, target.metric): target for target in job.targets}
     gaps = {name: [job.window] for name in targets}
@@ -151,7 +153,7 @@ def make_plan(job: Job, missing: Mapping[Name, Sequence[Window]] | None = None) 
     """The fewest calls for the missing windows of each series; for the whole window of the job where none are given.
 
     Series with the same missing window share calls. Where one window around all missing ones takes fewer calls, the
-    plan asks for that one. It asks for all of a history that the API only returns whole.
+    plan requests that one. It requests the whole window where the API only returns the whole history.
     """
     wanted: dict[Window, list[Target]] = {}
     for target in job.targets:

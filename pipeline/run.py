@@ -20,12 +20,12 @@ from sources.pace import Pace
 
 log = logging.getLogger(__name__)
 
-Update = Callable[[int, int, int], None]  # takes the number of ended calls, of all calls, and of received points
+Update = Callable[[int, int, int], None]  # takes the numbers of ended calls, of all calls and of received points
 Show = Callable[[str, int], AbstractContextManager[Update]]  # shows the progress of a run with this title and calls
 
-BATCH_POINTS = 50_000  # as many rows as one transaction loads at full speed
+BATCH_POINTS = 50_000  # in one transaction, at full speed
 BATCH_SECONDS = 2.0  # of work that a killed process may lose
-LONGEST_EMPTY = 7 * DAY  # an answer for several series and a longer window is not believed where it has no point
+LONGEST_EMPTY = 7 * DAY  # an empty answer for several series and a longer window does not count as coverage
 
 
 def run(
@@ -41,8 +41,8 @@ def run(
     """Make the calls of a job, store the points and record the run in pulls; ends early once `stop` is set.
 
     `scrub` hides secrets in what is recorded. `check_place` is called before each write; it raises RunRefused where
-    the caller no longer holds its own place, such as that of the scheduler. A failed call is counted, not raised.
-    Raises RunRefused where the same run is under way elsewhere, and DatabaseLost where the database stays away.
+    the caller has lost a place of its own, such as that of the scheduler. A failed call is counted, not raised.
+    Raises RunRefused where another process is making the same run, and DatabaseLost where the database stays away.
     """
     began = time.monotonic()
     source, verb = job.source, job.verb
@@ -98,7 +98,7 @@ def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show)
 
 
 def _count(outcome: Outcome[Answer], summary: Summary) -> list[DataPoint]:
-    """Count a call that ended, and log each failure once; the points that the run stores of its answer."""
+    """Count a call that ended, log each failure once, and return the points of its answer that the run stores."""
     summary.calls += 1
     if outcome.answer:
         points = _points_to_store(outcome.answer, summary.plan.job)
@@ -109,7 +109,7 @@ def _count(outcome: Outcome[Answer], summary: Summary) -> list[DataPoint]:
         summary.with_data.update((point.asset, point.metric) for point in points)
         return points
     if outcome.pieces:
-        log.info("%s: asking again in %d smaller calls", outcome.error, outcome.pieces)
+        log.info("%s: retrying as %d smaller calls", outcome.error, outcome.pieces)
     elif isinstance(outcome.error, (CallFailed, SourceStopped)):
         message, stopped = str(outcome.error), isinstance(outcome.error, SourceStopped)
         if message not in summary.failures:
@@ -123,13 +123,13 @@ def _count(outcome: Outcome[Answer], summary: Summary) -> list[DataPoint]:
 
 
 def _answered(outcome: Outcome[Answer], job: Job) -> Iterator[Answered]:
-    """The series and the closed days that a call got an answer for."""
+    """The series for which a call got an answer, and the days that the answer covers."""
     if outcome.answer is None or _is_suspicious(outcome.answer):
         return
     call, today = outcome.call, midnight(outcome.answer.received)
     for target in call.targets:
         metric = job.source.METRICS[target.metric]
-        if metric.live_only:  # nobody can ask tomorrow what it was today
+        if metric.live_only:  # tomorrow the API no longer has the value of today
             yield Answered(target.asset, target.metric, Window(today, today + DAY), api_id=target.id)
         elif call.dated and call.window.start < today:
             days = Window(call.window.start, min(call.window.end, today))
@@ -139,10 +139,10 @@ def _answered(outcome: Outcome[Answer], job: Job) -> Iterator[Answered]:
 
 
 def _is_suspicious(answer: Answer) -> bool:
-    """Whether an answer for several series and many days has nothing in it. The next run asks again.
+    """Whether an answer for several series and many days is empty. The next run requests these days again.
 
-    Artemis answers a path that it does not know with 200 and no data. Such an answer must not count as coverage, or no
-    backfill would ever ask for these days again.
+    Artemis answers an unknown path with status 200 and no data. If such an answer counted as coverage, no backfill
+    would ever request these days again.
     """
     call = answer.call
     large = len(call.targets) > 1 and call.window.end - call.window.start > LONGEST_EMPTY
@@ -150,7 +150,7 @@ def _is_suspicious(answer: Answer) -> bool:
 
 
 def _points_to_store(answer: Answer, job: Job) -> list[DataPoint]:
-    """The points in the window of the call; those of a pull get the time of midnight of their own day."""
+    """The points in the window of the call; a pull dates each of them at the midnight of its day."""
     window, metrics = answer.call.window, job.source.METRICS
     if job.verb is not Verb.PULL:
         first, end = window.start.date(), window.end.date()

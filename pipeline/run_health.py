@@ -19,16 +19,16 @@ class RunState(StrEnum):
     RUNNING = "running"
     WAITING = "waiting"  # for its slot, for the next retry, or for another run of the same source
     FAILING = "failing"  # the last run failed, whatever its slot was
-    SLOW = "slow"  # it has been running for longer than its period and RUN_ALLOWED
+    SLOW = "slow"  # it has been running for longer than its period plus RUN_ALLOWED
     OVERDUE = "overdue"  # it has not started within START_ALLOWED
 
 
-IN_TROUBLE = frozenset({RunState.FAILING, RunState.SLOW, RunState.OVERDUE})
+ATTENTION_STATES = frozenset({RunState.FAILING, RunState.SLOW, RunState.OVERDUE})
 
 
 @dataclass(frozen=True, slots=True)
 class RunHealth:
-    """The state of a scheduled run, and how it last went."""
+    """The state of a scheduled run, and how its last runs went."""
 
     scheduled: ScheduledRun
     slot: datetime | None  # the latest slot that is due
@@ -38,9 +38,9 @@ class RunHealth:
     next: datetime | None  # the next slot, or the next retry of this one; None without a scheduler
 
     @property
-    def in_trouble(self) -> bool:
-        """Whether somebody must look at it."""
-        return self.state in IN_TROUBLE
+    def needs_attention(self) -> bool:
+        """Whether it needs attention."""
+        return self.state in ATTENTION_STATES
 
     @property
     def unfinished(self) -> bool:
@@ -49,10 +49,15 @@ class RunHealth:
 
     def no_success_since(self, since: datetime) -> bool:
         """Whether no run that started after `since` has succeeded yet, though nothing is wrong."""
-        return not self.in_trouble and self._expected and (self.last.began_well is None or self.last.began_well < since)
+        return (
+            not self.needs_attention
+            and self._expected
+            and (self.last.began_well is None or self.last.began_well < since)
+        )
 
     @property
     def _expected(self) -> bool:
+        """Whether it runs now, or a scheduler will start it."""
         return self.running or self.next is not None
 
 
@@ -67,7 +72,8 @@ def health_of_runs(
 ) -> list[RunHealth]:
     """The health of each scheduled run.
 
-    `running` are those that the scheduler or a command runs now; `alive` says whether a scheduler starts the next ones.
+    `running` has those that the scheduler or a command is running now; `alive` says whether a scheduler will start the
+    next ones.
     """
     found = []
     for scheduled in schedule:

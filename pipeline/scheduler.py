@@ -24,22 +24,22 @@ log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 30.0  # between two checks of what is due
 LAST_RUNS_SECONDS = 3.5  # that runs may take to store their points after a stop; less than SHUTDOWN_SECONDS
-REFUSED_SECONDS = 60.0  # before the scheduler retries a run that a person is making at the same time
-HUNG_SECONDS = 1800.0  # without progress of a run, after which the watchdog is no longer reset
+REFUSED_SECONDS = 60.0  # before the scheduler retries a run that another process is making
+HUNG_SECONDS = 1800.0  # without progress in a run, after which the watchdog is no longer reset
 
 
 class Activity:
     """The progress of a run under way, for the heartbeat and the watchdog."""
 
     def __init__(self, scheduled: ScheduledRun) -> None:
-        self.text, self.moved = str(scheduled), time.monotonic()
+        self.text, self.progressed_at = str(scheduled), time.monotonic()
 
     def show(self, title: str, total: int) -> AbstractContextManager[Update]:
-        """Take over the progress of a run whose calls are planned."""
+        """Follow the progress of a run with this title and this number of calls."""
 
         def update(done: int, total: int, points: int) -> None:
             self.text = f"{title}: {done:,} of {total:,} calls, {points:,} points"
-            self.moved = time.monotonic()
+            self.progressed_at = time.monotonic()
 
         update(0, total, 0)
         return nullcontext(update)
@@ -49,7 +49,7 @@ class Activity:
 class Scheduler:
     """Makes the runs that are due, each lane in its own thread, until it is stopped.
 
-    What has been done is recorded in the database alone.
+    Only the database records which runs were made, so a restart repeats none.
     """
 
     schedule: Sequence[ScheduledRun]
@@ -61,12 +61,12 @@ class Scheduler:
     make_job: Callable[[ScheduledRun], Job]  # reads the config
     run: Callable[[Job, Show], Summary]
     _lanes: dict[tuple[str, bool], tuple[threading.Thread, Activity]] = field(default_factory=dict, init=False)
-    # the slot that was tried last, and the series that had no answer then
+    # the slot of the last attempt, and the series that had no answer in it
     _unanswered: dict[ScheduledRun, tuple[datetime, frozenset[Name]]] = field(default_factory=dict, init=False)
     _database_away = _hung = False
 
     def serve(self) -> None:
-        """Start runs when they are due, until the stop; then wait a little for the runs under way.
+        """Start runs when they are due, until the stop; then wait LAST_RUNS_SECONDS for the runs under way.
 
         Raises RunRefused where another scheduler has taken over while the database was away.
         """
@@ -81,7 +81,7 @@ class Scheduler:
             for thread, _ in list(self._lanes.values()):
                 thread.join(max(0.0, deadline - time.monotonic()))
             if self._lanes:
-                log.warning("not finished, and what was not committed is lost: %s", self._doing())
+                log.warning("stopped before these runs ended; their uncommitted rows are lost: %s", self._doing())
 
     def _check(self) -> None:
         """Start what is due. Where the database is away, log it once and leave the rest to the next check."""
@@ -105,7 +105,7 @@ class Scheduler:
                 self.heartbeat.beat(self._doing())
         except (DatabaseLost, ConfigurationError) as error:
             if not self._database_away:
-                log.warning("%s: waiting for it", error)
+                log.warning("%s: waiting for the database", error)
             self._database_away = True
             self.notify.send("STATUS=waiting for the database")
         else:
@@ -113,11 +113,11 @@ class Scheduler:
                 log.info("the database is back")
             self._database_away = False
             self.notify.send(f"STATUS={self._doing()}")
-        self._feed_watchdog()
+        self._reset_watchdog()
 
-    def _feed_watchdog(self) -> None:
+    def _reset_watchdog(self) -> None:
         since = time.monotonic() - HUNG_SECONDS
-        hung = [activity.text for _, activity in list(self._lanes.values()) if activity.moved < since]
+        hung = [activity.text for _, activity in list(self._lanes.values()) if activity.progressed_at < since]
         if not hung:
             self.notify.send("WATCHDOG=1")
         elif not self._hung:
@@ -131,17 +131,17 @@ class Scheduler:
         """Make one run. Whatever fails, the scheduler and the other lanes go on."""
         try:
             job = self.make_job(scheduled)
-            # a retry asks only for the series that had no answer
+            # a retry requests only the series that had no answer
             tried, unanswered = self._unanswered.get(scheduled, (None, frozenset()))
             targets = tuple(target for target in job.targets if (target.asset, target.metric) in unanswered)
             job = replace(job, slot=slot, targets=targets if targets and tried == slot else job.targets)
             summary = self.run(job, activity.show)
             self._unanswered.pop(scheduled, None)
-            # a backfill asks only for what is missing; after a stopped run the retry asks for all series
+            # a backfill requests only what is missing anyway; after a stopped run the retry requests all series
             if scheduled.verb is not Verb.BACKFILL and summary.failed and not summary.not_made:
                 self._unanswered[scheduled] = slot, frozenset(summary.unanswered)
         except RunRefused as error:
-            log.info("%s: waiting for it", error)
+            log.info("%s: retrying in %.0f s", error, REFUSED_SECONDS)
             self.stop.wait(REFUSED_SECONDS)
         except ConfigurationError as error:
             log.error("%s: %s", scheduled, error)  # noqa: TRY400 - a person's mistake needs no traceback
@@ -150,7 +150,7 @@ class Scheduler:
             log.warning("%s: %s", scheduled, error)
             self._record(scheduled, slot, error)  # a database with a full disk can still record the failure
         except Exception:
-            log.exception("%s: this is a bug", scheduled)
+            log.exception("%s: this is a bug: report it with the lines below", scheduled)
         finally:
             del self._lanes[scheduled.lane]
             give_memory_back()
@@ -163,4 +163,4 @@ class Scheduler:
             kind = scheduled.verb.value
             self.heartbeat.do(lambda cursor: pulls.enter_refused_run(cursor, scheduled.source, kind, slot, failure))
         except (DatabaseLost, ConfigurationError, RunRefused) as lost:
-            log.info("%s: not recorded: %s", scheduled, lost)
+            log.info("%s: the failure could not be recorded: %s", scheduled, lost)

@@ -21,13 +21,13 @@ class Summary:
 
     plan: Plan
     calls: int = 0  # that were answered or given up
-    failed: int = 0
+    failed: int = 0  # of these
     not_made: int = 0  # because the run was stopped
     counts: Counts = field(default_factory=Counts)
     received: int = 0  # points in the window
     nulls: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)  # points, by the reason
-    failures: Counter[str] = field(default_factory=Counter)  # by the message: of calls, and what ended the whole run
+    rejected: Counter[str] = field(default_factory=Counter)  # points, by reason
+    failures: Counter[str] = field(default_factory=Counter)  # by message: failed calls, and what ended the whole run
     with_data: set[Name] = field(default_factory=set)  # series with a point
     unanswered: set[Name] = field(default_factory=set)  # series of failed calls
     without_data: list[Target] = field(default_factory=list)  # series whose calls were answered without a point
@@ -74,7 +74,7 @@ class Summary:
         if len(self.failures) > FAILURES_KEPT:
             failures.append(f"and {len(self.failures) - FAILURES_KEPT} more")
         if self.not_made:
-            failures.append(f"{STOPPED} {self.not_made} calls were made")
+            failures.append(f"{STOPPED} the last {self.not_made} calls")
         return RunEnd(
             self.status,
             records=self.counts.new + self.counts.changed,

@@ -1,4 +1,4 @@
-"""Messages to the service manager that has started this process: the protocol of systemd's sd_notify(3)."""
+"""Messages to the service manager that started this process: the protocol of systemd's sd_notify(3)."""
 
 import logging
 import os
@@ -31,7 +31,7 @@ class Notify:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
                 datagrams.settimeout(1)
                 datagrams.sendto(state.encode(), self._address)
-        except OSError as error:  # the manager restarts a service that it does not hear, so a warning is enough
+        except OSError as error:  # the manager restarts a silent service, so a warning is enough
             if not self._failed:
                 log.warning("the service manager cannot be reached: %s", error)
             self._failed = True

@@ -189,7 +189,7 @@ def model(source: str, begin: datetime, lengths: dict[Verb, timedelta] | None = 
 def problems(health: SourceHealth) -> list[str]:
     """Its problems as text."""
     found = list(source_problems(health))
-    assert health.in_trouble is bool(found)
+    assert health.needs_attention is bool(found)
     return [str(problem) for problem in found]
 
 

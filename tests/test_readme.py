@@ -55,7 +55,7 @@ def test_what_readme_shows_on_the_screen_is_what_the_first_line_prints(database_
 
 def shape(text: str) -> list[str]:
     """The lines of an output, without what differs from run to run: times, numbers, names of a database or series."""
-    lines = [re.sub(r"(INFO (?:database|without data):).*", r"\1", line) for line in text.splitlines()]
+    lines = [re.sub(r"(INFO (?:database|series without data):).*", r"\1", line) for line in text.splitlines()]
     return [re.sub(r"[\d,.:-]+", "N", line) for line in lines]
 
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from cli.process import ask_database
+from cli.process import read_database
 from db.coverage import Name, stored_series
 from db.points import Age, ages
 from db.setup import Database
@@ -59,8 +59,8 @@ class CheckContext:
     """What the areas share, and what one area leaves for those after it."""
 
     settings: Settings
-    names: Sequence[str]  # of the sources
-    leaving: ExitStack  # closes the database at the end
+    names: Sequence[str]  # of the sources to check
+    exit_stack: ExitStack  # closes the database at the end
     database: Database | None = None  # set by the area `database` if it has the tables of this version
     clients: dict[str, tuple[BaseSource, Client]] = field(default_factory=dict)  # set by `keys`: APIs that answer
     explained: dict[str, Collection[Name]] = field(default_factory=dict)  # by source: series that a finding explains
@@ -73,7 +73,7 @@ class CheckContext:
     @cached_property
     def records(self) -> dict[str, SourceRecords]:
         """By source, what the database records of it; nothing without a usable database. Raises PipelineError."""
-        return ask_database(self.database, "check", self._read_records) if self.database else {}
+        return read_database(self.database, "check", self._read_records) if self.database else {}
 
     def _read_records(self, cursor: Any) -> dict[str, SourceRecords]:
         found = {}

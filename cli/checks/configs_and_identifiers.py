@@ -24,18 +24,18 @@ from sources.listing import Listing, fetch_listing, with_metrics
 log = logging.getLogger(__name__)
 
 ID_ALIKE = 0.7  # of 1: how like an identifier a listed one must be to be suggested
-UNKNOWN = (400, 404, 422)  # HTTP statuses with which an API answers to an identifier that it does not know
+UNKNOWN = (400, 404, 422)  # the HTTP statuses of an answer for an unknown identifier
 
 
 def check_configs(context: CheckContext) -> Area:
-    """What is wrong with the configs, as far as no API has to be asked."""
+    """What is wrong with the configs; sends no request."""
     findings: list[Finding] = []
     counts = []
     for name, (rows, errors) in context.configs.items():
         file = SOURCES[name].CONFIG
         for error in errors:
-            place, _, what = error.removeprefix(f"{ROOT}/").partition(": ")
-            findings.append(Finding(Severity.ERROR, place, what))
+            where, _, what = error.removeprefix(f"{ROOT}/").partition(": ")
+            findings.append(Finding(Severity.ERROR, where, what))
         findings += twice_findings(file, rows)
         counts.append(f"{file} ({counted(len(rows), 'row')}, {sum(len(row.metrics) for row in rows):,} series)")
     return Area(", ".join(counts), findings)
@@ -86,14 +86,14 @@ def _identifier_findings(
     compared = [each for each in compare(listing.assets, rows, source, listing.unsure) if each.rows]
     if one_by_one := sum(api.metrics_call(each.listed) is not None for each in compared):
         seconds = one_by_one * api.REQUEST_DELAY
-        log.info("%s: asking for the metrics of %d assets: at least %.0f s", api.name, one_by_one, seconds)
+        log.info("%s: requesting the metrics of %d assets: at least %.0f s", api.name, one_by_one, seconds)
     completed = with_metrics(api, client, [each.listed for each in compared])
     compared = [each._replace(listed=asset) for each, asset in zip(compared, completed.assets, strict=True)]
     unknown, failures = _without_values(api, client, unlisted_rows(rows, compared, listing))
     failures = [*listing.failed.values(), *completed.failed.values(), *failures]
     findings = []
     if failures:
-        what = f"no answer from {counted(len(failures), 'list')}, so not all is known: {failures[0]}"
+        what = f"{counted(len(failures), 'call')} had no answer, so this check is incomplete: {failures[0]}"
         findings.append(Finding(Severity.WARNING, api.name, what, "try again later"))
     findings += unknown_findings(source, unknown, listing.assets)
     explained = {(row.asset, metric) for row in unknown for metric in row.metrics}
@@ -113,7 +113,7 @@ def unlisted_rows(rows: Iterable[Asset], compared: Iterable[Comparison], listing
 
 
 def listable_metrics(source: type[BaseSource], assets: Iterable[ListedAsset]) -> set[tuple[str, str]]:
-    """Kind and metric of what the API lists for any asset; every metric where it lists them for one asset at a time."""
+    """The pairs (kind, metric) that the API lists for any asset; all metrics where it lists them by single assets."""
     return {
         (asset.kind, metric)
         for asset in assets
@@ -154,11 +154,11 @@ def listed_findings(
     where = f"{source.name} {compared.asset}"
     if compared.listed.dead:
         what = f"the API says of {compared.rows[0].id}: {compared.listed.dead}"
-        remedy = f"take it out of {source.CONFIG}; the stored values stay"
+        remedy = f"remove it from {source.CONFIG}; the stored values stay"
         yield Finding(Severity.WARNING, where, what, remedy)
     stored = {metric for row in compared.rows for metric in unlisted if (row.asset, metric) in with_values}
     if never := [metric for metric in unlisted if metric not in stored]:
-        remedy = f"no run can find it: take it out of {source.CONFIG}"
+        remedy = f"no run can fetch it: remove it from {source.CONFIG}"
         yield Finding(Severity.WARNING, where, f"the API does not list {few(never)} for it", remedy)
     if stored:
         what = f"the API does not list {few(sorted(stored))} for it now, though values are stored"
@@ -166,9 +166,9 @@ def listed_findings(
 
 
 def _without_values(api: BaseSource, client: Client, unlisted: Sequence[Asset]) -> tuple[list[Asset], list[str]]:
-    """The unlisted rows for which the API has no value either, and why calls had no answer.
+    """The unlisted rows for which the API has no value either, and the failures of calls.
 
-    A row without an answer is not among them.
+    A row whose call failed is not among them.
     """
     targets: list[Target] = []
     for row in unlisted:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from enum import Enum
 
 from cli.checks.area import Area, CheckContext, Finding, Severity, SourceRecords, few
-from cli.process import ask_database, open_database
+from cli.process import open_database, read_database
 from db.coverage import Name
 from db.setup import Rights, has_schema, has_tables, rights
 from model.settings import EMBEDDED_DIRECTORY
@@ -15,8 +15,8 @@ from sources import SOURCES
 from sources.base import BaseSource
 
 SETUP = "python main.py setup"
-ENDED_AFTER = timedelta(days=30)  # for which the API has answered that there is nothing newer
-QUARTERS_ENDED_AFTER = QUARTER_REPORTED_AFTER + timedelta(days=91)  # two missing quarters
+ENDED_AFTER = timedelta(days=30)  # how long the API must have answered without a newer point
+QUARTERS_ENDED_AFTER = QUARTER_REPORTED_AFTER + timedelta(days=91)  # so two quarters are missing
 
 
 class Tables(Enum):
@@ -28,12 +28,12 @@ class Tables(Enum):
 
 
 def check_database(context: CheckContext) -> Area:
-    """What keeps a run from using the database; the context gets it if its tables are of this version."""
+    """What keeps a run from using the database. The context gets the database if its tables are of this version."""
     if not context.settings.has_database():  # read-only commands create none
         none_yet = Finding(Severity.NOTE, "database", "there is none yet", f"{SETUP}, or the first run, creates it")
         return Area(f"embedded PostgreSQL in {EMBEDDED_DIRECTORY}", [none_yet])
-    database = context.leaving.enter_context(open_database(context.settings))
-    there, granted = ask_database(database, "check", lambda cursor: (has_tables(cursor), rights(cursor)))
+    database = context.exit_stack.enter_context(open_database(context.settings))
+    there, granted = read_database(database, "check", lambda cursor: (has_tables(cursor), rights(cursor)))
     tables = Tables.NONE if not there else Tables.OURS if has_schema(database) else Tables.OTHER
     if tables is Tables.OURS:
         context.database = database
@@ -48,7 +48,7 @@ def table_findings(tables: Tables, rights: Rights) -> Iterator[Finding]:
     if tables is Tables.OTHER:
         yield Finding(Severity.WARNING, "tables", tables.value, f"{SETUP}, or the next run, upgrades them")
     if rights.read_only:
-        remedy = "name in DATABASE_URL a database that takes writes: no standby, and no role that may only read"
+        remedy = "set DATABASE_URL to a database that accepts writes: not a standby, not a role that may only read"
         yield Finding(Severity.ERROR, "database", "it can only be read", remedy)
     missing = [] if tables is Tables.OURS or rights.may_create else ["CREATE on the schema"]
     missing += [] if rights.may_stage else ["TEMPORARY on the database"]
@@ -70,7 +70,7 @@ def check_series(context: CheckContext) -> Area:
 def series_findings(
     source: type[BaseSource], records: SourceRecords, explained: Collection[Name] = ()
 ) -> Iterator[Finding]:
-    """Series that were never requested, never had a value, or have ended; not those that are explained already."""
+    """Series that were never requested, never had a value, or have ended, except those in `explained`."""
     by_name = {(target.asset, target.metric): target for target in records.targets}
     never: list[Target] = []
     empty: dict[str, list[str]] = {}
@@ -93,10 +93,10 @@ def series_findings(
         verbs = {Verb.PULL if source.METRICS[each.metric].live_only else Verb.BACKFILL for each in never}
         commands = " and ".join(f"python main.py {verb} {source.name}" for verb in sorted(verbs))
         yield Finding(Severity.NOTE, source.name, what, commands)
-    remedy = f"correct its row in {source.CONFIG}, or take the metric out"
+    remedy = f"correct its row in {source.CONFIG}, or remove the metric"
     for asset, metrics in empty.items():
         what = f"the API has never had a value of {few(metrics)}"
         yield Finding(Severity.WARNING, f"{source.name} {asset}", what, remedy)
     for asset, last in ended.items():
-        what = f"the API has nothing newer of {few(last)}"
+        what = f"the API has had no new value of {few(last)}"
         yield Finding(Severity.WARNING, f"{source.name} {asset}", what, f"{remedy}; the stored values stay")

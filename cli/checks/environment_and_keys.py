@@ -23,7 +23,7 @@ VARIABLE_ALIKE = 0.8  # of 1: how like a known variable a name must be to count 
 
 
 def check_environment(context: CheckContext) -> Area:
-    """What is wrong with the settings, as far as no server has to be asked."""
+    """What is wrong with the settings; contacts no server."""
     file, pace = ROOT / ".env", Path(context.settings.get(PACE_DIRECTORY) or OWN_PACE_DIRECTORY)
     findings: list[Finding] = []
     for name, (rows, _) in context.configs.items():
@@ -42,7 +42,7 @@ def setting_findings(settings: Settings, source: type[BaseSource], rows: Iterabl
             yield Finding(Severity.ERROR, variable, str(error))
     after_scheme = settings.get(source.BASE_URL_VARIABLE).partition("://")[2]
     if server := after_scheme.partition("/")[0].rpartition("@")[2]:  # without a password
-        what = f"{source.name} asks {server} instead of its API"
+        what = f"{source.name} sends its requests to {server} instead of its API"
         yield Finding(Severity.NOTE, source.BASE_URL_VARIABLE, what)
     if settings.get(source.KEY_VARIABLE):
         return
@@ -71,12 +71,12 @@ def pace_findings(folder: Path) -> Iterator[Finding]:
     """Whether this user can write the folder in which processes share their pace, and its files."""
     there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not there.is_dir():
-        barred, kind = [there], " as a folder"
+        barred, why = [there], "is not a folder"
     else:
         files = there.iterdir() if there == folder and os.access(there, os.R_OK) else ()
-        barred, kind = [each for each in (there, *files) if not os.access(each, os.W_OK)], ""
+        barred, why = [each for each in (there, *files) if not os.access(each, os.W_OK)], "can't be written"
     if barred:
-        what = f"{barred[0]} can't be written{kind}: processes do not share their pace"
+        what = f"{barred[0]} {why}: processes do not share their pace"
         remedy = f"let the user who runs the commands write it, or name another folder in {PACE_DIRECTORY}"
         yield Finding(Severity.WARNING, PACE_DIRECTORY, what, remedy)
 
@@ -84,22 +84,22 @@ def pace_findings(folder: Path) -> Iterator[Finding]:
 def check_keys(context: CheckContext) -> Area:
     """One cheap call to each API; the context gets the clients of those that answer."""
     findings: list[Finding] = []
-    asked = []
+    called = []
     for name in context.names:
         source, settings = SOURCES[name], context.settings
         try:
             api = source(settings.key(source.KEY_VARIABLE), settings.url(source.BASE_URL_VARIABLE))
             client = Client(api, threading.Event(), pace_of(source, settings))
-        except ConfigurationError:  # a finding of the area `environment`
+        except ConfigurationError:  # the area `environment` has a finding for it
             continue
-        if source.KEY_REQUIRED and not api.key:  # so is this
+        if source.KEY_REQUIRED and not api.key:  # the same
             continue
-        asked.append(f"{name} {'by its key' if api.key else 'without a key'}")
+        called.append(f"{name} {'by its key' if api.key else 'without a key'}")
         if finding := _failed_probe(api, client):
             findings.append(finding)
         else:
             context.clients[name] = api, client
-    return Area(", ".join(asked), findings) if asked else Area("no API can be asked without its key", None)
+    return Area(", ".join(called), findings) if called else Area("no API has a usable key", None)
 
 
 def _failed_probe(api: BaseSource, client: Client) -> Finding | None:
@@ -111,8 +111,8 @@ def _failed_probe(api: BaseSource, client: Client) -> Finding | None:
         if error.status == HTTPStatus.TOO_MANY_REQUESTS:
             what, remedy = f"the rate limit is reached: {error}", "try again later: another program may use the key"
             return Finding(Severity.WARNING, api.name, what, remedy)
-        remedy = "try again later; if it stays, see the site of the API"
-        return Finding(Severity.ERROR, api.name, f"the API gives no answer: {error}", remedy)
+        remedy = "try again later; if that does not help, see the site of the API"
+        return Finding(Severity.ERROR, api.name, f"a call to the API failed: {error}", remedy)
     except SourceStopped as error:  # its message has the remedy
         return Finding(Severity.ERROR, api.name, str(error))
     return None

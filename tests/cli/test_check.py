@@ -132,7 +132,7 @@ def test_a_metric_that_the_api_does_not_list_for_an_asset_is_shown_once(
         areas = found(check(root, "artemis --json", database_url, api))
     assert areas["series"] == []
     (line,) = areas["identifiers"]
-    assert line.startswith("artemis btc: the API does not list EBITDA for it -> no run can find it")
+    assert line.startswith("artemis btc: the API does not list EBITDA for it -> no run can fetch it")
 
 
 def test_a_coin_of_no_list_is_asked_for_in_one_call(root: Path) -> None:
@@ -150,7 +150,9 @@ def test_an_outage_of_the_prices_makes_no_coin_unknown(root: Path, status: str) 
     (root / "defillama_config.csv").write_text("asset,kind,metrics,id\ncoin,coin,PRICE,chain:0x1\n")
     with FakeApi(broken={"coins/prices": status.replace("hang-up", "drop")}) as api:
         (line,) = found(check(root, "defillama --json", "", api))["identifiers"]
-    assert line.startswith("defillama: no answer from 1 list, so not all is known: coins/prices/current/chain:0x1")
+    assert line.startswith(
+        "defillama: 1 call had no answer, so this check is incomplete: coins/prices/current/chain:0x1"
+    )
 
 
 @pytest.mark.parametrize("source", ["artemis", "defillama"])
@@ -158,7 +160,7 @@ def test_an_api_that_is_down_is_shown_in_a_line(root: Path, source: str) -> None
     with FakeApi(broken={".*": "500"}) as api:
         done = check(root, f"{source} --json", "", api)
     (line,) = found(done)["keys"]
-    assert "the API gives no answer" in line
+    assert "a call to the API failed" in line
     assert done.returncode == 1
 
 
@@ -183,7 +185,7 @@ def test_a_list_without_an_answer_is_shown_and_nothing_is_missing_of_its_kind(ro
     replace(root, "defillama_config.csv", "parent#aave", "parent#aavee")
     with FakeApi(broken={"yields/pools": "404"}) as api:
         first, second = found(check(root, "defillama --json", "", api))["identifiers"]
-    assert first.startswith("defillama: no answer from 1 list, so not all is known: yields/pools: HTTP 404")
+    assert first.startswith("defillama: 1 call had no answer, so this check is incomplete: yields/pools: HTTP 404")
     assert first.endswith("try again later")
     assert "parent#aavee" in second
 
@@ -193,7 +195,7 @@ def test_a_list_without_an_answer_is_shown_and_nothing_is_missing_of_its_kind(ro
     [
         ({"artemis_key": "another"}, "artemis refuses the key (HTTP 401"),
         ({"rate_limit": 0, "rate_window": 7200}, "artemis asks to wait 120 minutes: try again later"),
-        ({"broken": {"asset/symbols": "404"}}, "the API gives no answer: asset/symbols/: HTTP 404"),
+        ({"broken": {"asset/symbols": "404"}}, "a call to the API failed: asset/symbols/: HTTP 404"),
     ],
 )
 def test_a_refused_key_a_rate_limit_and_an_api_without_an_answer_are_distinguished(
@@ -227,7 +229,7 @@ def test_an_area_that_fails_hides_no_other_and_no_secret_is_shown(root: Path) ->
     assert "did you mean ARTEMIS_API_KEY?" in areas["environment"][0]
     assert "check DATABASE_URL and that the server runs" in areas["database"][0]
     assert areas["configs"] == ["defillama_config.csv:4: unknown metric 'CHAIN_TV': did you mean CHAIN_TVL? -> "]
-    assert "the API gives no answer" in areas["keys"][0]
+    assert "a call to the API failed" in areas["keys"][0]
     assert PASSWORD not in done.stdout + done.stderr
     assert "a-secret-key" not in done.stdout + done.stderr
 
@@ -307,7 +309,7 @@ def test_series_that_never_had_a_value_or_have_none_any_more_are_shown(
     assert done.returncode == 1
     shown = " ".join(done.stdout.split())
     assert "warning artemis btc the API has never had a value of FEES" in shown
-    assert f"warning artemis btc the API has nothing newer of PRICE since {days.start:%Y-%m-%d}" in shown
+    assert f"warning artemis btc the API has had no new value of PRICE since {days.start:%Y-%m-%d}" in shown
 
 
 def test_a_wrong_use_is_shown_with_what_would_be_right(root: Path) -> None:

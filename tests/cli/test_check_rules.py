@@ -56,14 +56,14 @@ def test_a_needed_key_that_is_not_set_and_values_that_are_none_are_errors_and_an
         "error DEFILLAMA_API_KEY",
         "note DEFILLAMA_BASE_URL",
     ]
-    assert "asks host:1 instead" in found[2]
+    assert "sends its requests to host:1 instead" in found[2]
     assert "a b" not in "".join(found)
 
 
 def test_a_server_that_no_parser_takes_is_a_finding_and_no_error() -> None:
     settings = Settings({"ARTEMIS_API_KEY": "a-key", "ARTEMIS_BASE_URL": "http://[nonsense"})
     (found,) = texts(environment.setting_findings(settings, Artemis, []))
-    assert found.startswith("note ARTEMIS_BASE_URL: artemis asks [nonsense instead of its API")
+    assert found.startswith("note ARTEMIS_BASE_URL: artemis sends its requests to [nonsense instead of its API")
 
 
 def env_of(folder: Path, text: str) -> Path:
@@ -102,7 +102,7 @@ def test_a_place_of_the_pace_that_is_no_directory_is_shown_and_one_that_can_be_m
     (tmp_path / "file").touch()
     assert not list(environment.pace_findings(tmp_path / "new" / "pace"))
     (found,) = environment.pace_findings(tmp_path / "file")
-    assert f"{tmp_path / 'file'} can't be written as a folder" in found.what
+    assert f"{tmp_path / 'file'} is not a folder" in found.what
 
 
 def test_without_an_optional_key_the_series_that_are_skipped_are_shown() -> None:

@@ -42,9 +42,18 @@ UNUSED = "host=/nowhere"  # a database that a command fails on as soon as it ope
         ("main.py pull artemis --asset slo", "error: artemis_config.csv has no asset 'slo': did you mean sol?"),
         ("main.py pull artemis --metric PRISE", "artemis_config.csv has no metric 'PRISE': did you mean PRICE?"),
         ("main.py pull artemis --asset btc --metric TVL", "has none of these metrics for any of these assets"),
-        ("main.py pull defillama --metric FEES", "in a pull: python main.py backfill defillama"),
-        ("main.py backfill defillama --metric MCAP", "in a backfill: python main.py pull defillama"),
-        ("main.py pull defillama --metric PERPS_VOLUME_24H", "in a pull: set DEFILLAMA_API_KEY"),
+        (
+            "main.py pull defillama --metric FEES",
+            "a pull can request none of these series: run python main.py backfill defillama",
+        ),
+        (
+            "main.py backfill defillama --metric MCAP",
+            "a backfill can request none of these series: run python main.py pull defillama",
+        ),
+        (
+            "main.py pull defillama --metric PERPS_VOLUME_24H",
+            "a pull can request none of these series: set DEFILLAMA_API_KEY",
+        ),
         ("main.py pull all --config x.csv", "error: --config goes with one source: name it in place of 'all'"),
         ("main.py pull defillama --config absent.csv", "error: absent.csv: there is no such config file"),
         ("backfill_artemis.py --start 2024-1-x", "argument --start: '2024-1-x' is not a date: write YYYY-MM-DD"),
@@ -192,7 +201,7 @@ def test_the_settle_that_a_backfill_of_days_long_gone_names_adopts_what_it_kept(
     with FakeApi(restated=1) as api:
         env = environment(database_url, api)
         (remedy,) = re.findall(
-            "to adopt the API's: python (.*)", run(f"main.py backfill --full {words}", env=env).stdout
+            "to adopt the API's values: python (.*)", run(f"main.py backfill --full {words}", env=env).stdout
         )
         assert run(remedy, "--asset", "sol", env=env).returncode == 0
         assert "another value" not in run(f"main.py backfill --full {words}", env=env).stdout

@@ -98,7 +98,7 @@ def test_to_a_configured_asset_the_rest_of_its_metrics_is_added(api: FakeApi, ar
 def test_an_unclear_name_adds_nothing_and_names_the_candidates(api: FakeApi, artemis: Path) -> None:
     done = discover(api, "artemis eq- --add --config", artemis)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: 'eq-' may be one of ")
+    assert done.stderr.startswith("error: 'eq-' matches ")
     assert "  eq-nvda  eq-nvda  EQ-NVDA" in done.stderr.splitlines()
     assert artemis.read_bytes() == ARTEMIS.encode()
 
@@ -120,9 +120,9 @@ def test_without_a_config_option_the_shipped_one_is_read(api: FakeApi) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("artemis btc --kind coin", "unknown kind 'coin': artemis has no kinds"),
+        ("artemis btc --kind coin", "unknown kind 'coin': artemis has no kinds, so leave --kind out"),
         ("defillama btc --kind coins", "unknown kind 'coins': did you mean coin?"),
-        ("defillama --add", "--add needs the name of the asset to add"),
+        ("defillama --add", "--add needs the name of the asset to add: write it as TEXT"),
         ("defillama lido --metric TVL", "--metric only goes with --add: it says which metrics are added"),
         ("defillama lido --add --metric TVLL", "defillama has no metric 'TVLL': did you mean TVL?"),
         ("defillama lido --limit 0", "--limit 0: write a number of at least 1"),
@@ -151,7 +151,9 @@ def test_a_list_without_an_answer_is_a_warning_and_makes_the_exit_code_1() -> No
     with FakeApi(now=lambda: NOW, broken={"dailyRevenue": "400"}) as api:
         done = discover(api, "defillama lido --kind protocol")
     assert done.returncode == 1
-    assert re.search("WARNING no answer, so something may be missing: .*dailyRevenue: HTTP 400", done.stderr)
+    assert re.search(
+        "WARNING assets or metrics may be missing, since a call failed: .*dailyRevenue: HTTP 400", done.stderr
+    )
     assert "    configured: TVL MCAP FEES FEES_24H REVENUE REVENUE_24H" in done.stdout.splitlines()
 
 
@@ -160,7 +162,8 @@ def test_an_api_without_any_answer_is_an_error_of_one_line() -> None:
         done = discover(api, "artemis lido")
     assert (done.returncode, done.stdout) == (1, "")
     assert (
-        done.stderr == "error: artemis has answered none of its lists: asset/symbols/: HTTP 404: 404 page not found\n"
+        done.stderr
+        == "error: artemis: none of the lists could be fetched: asset/symbols/: HTTP 404: 404 page not found\n"
     )
 
 
@@ -168,5 +171,5 @@ def test_where_its_metrics_are_not_known_nothing_is_added(artemis: Path) -> None
     with FakeApi(now=lambda: NOW, broken={"supported-metrics": "404"}) as api:
         done = discover(api, "artemis sol --add --config", artemis)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "error: nothing is added: artemis has not said which metrics sol has" in done.stderr
+    assert "error: nothing is added: the metrics of sol could not be fetched: try again later" in done.stderr
     assert artemis.read_bytes() == ARTEMIS.encode()

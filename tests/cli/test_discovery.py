@@ -153,13 +153,13 @@ def test_of_two_of_a_kind_the_one_of_that_identifier_is_picked() -> None:
 
 @pytest.mark.parametrize(("text", "number"), [("pendle", 2), ("UNI", 2), ("e", 4)])
 def test_where_it_is_unclear_the_candidates_are_named(text: str, number: int) -> None:
-    with pytest.raises(ConfigurationError, match=f"'{text}' may be one of {number}: write its id") as raised:
+    with pytest.raises(ConfigurationError, match=f"'{text}' matches {number} assets: write the id of one") as raised:
         pick(search(ALL, text), text)
     assert len(str(raised.value).splitlines()) == number + 1
 
 
 def test_of_very_many_candidates_ten_are_named() -> None:
-    with pytest.raises(ConfigurationError, match="may be one of 5,000: write its id\n") as raised:
+    with pytest.raises(ConfigurationError, match="matches 5,000 assets: write the id of one\n") as raised:
         pick([offer(f"x-{number}") for number in range(5_000)], "x")
     assert str(raised.value).splitlines()[-1] == "  and 4,990 more"
 

@@ -44,7 +44,7 @@ def test_one_failed_call_costs_its_own_points_and_makes_the_run_an_error(
     assert "3 calls, 1 failed; 2 points received: 2 new," in done.stdout
     assert "; 0 of 3 series without data;" in done.stdout
     assert "\n  failed: api/tvl/aave: HTTP 404: 404 page not found\n" in done.stdout
-    assert "what was received is stored; run it again for the rest" in done.stdout
+    assert "what was received is stored; run the command again for the rest" in done.stdout
     assert {asset for asset, _, _ in stored(rows, "defillama")} == {"lido", "Ethereum"}
     assert rows(ENDED) == [("error", 2, 3, 1, "api/tvl/aave: HTTP 404: 404 page not found")]
 

@@ -136,14 +136,17 @@ def test_a_fresh_start_refills_with_the_truth_and_a_restore_brings_back_the_rest
             assert differences(stored(rows, source), truth[source]) == []
             (file,) = (file for file in home.saved if source in file.name)
             assert re.fullmatch(rf"{source}-\d{{8}}T\d{{6}}Z\.csv\.gz", file.name)
-            assert f"{source}: 3 rows that can't be fetched again are kept in {file}\n" in done.stdout
-            assert f"{source}: 3 points cleared; 3 rows kept: python main.py restore {file}\n" in done.stdout
+            assert f"{source}: 3 rows that can't be fetched again are saved in {file}\n" in done.stdout
+            assert (
+                f"{source}: 3 points cleared; 3 rows saved; to restore them: python main.py restore {file}\n"
+                in done.stdout
+            )
             back = home.run("restore", file, env=env).stdout
             assert back.startswith(
-                f"{file}: 2 points restored, 0 were there, 0 are there with another value and stay; 1 "
+                f"{file}: 2 points restored, 0 were stored already, 0 are stored with another value, which stays; 1 "
             )
             assert differences(stored(rows, source), truth[source] | kept) == []
-            assert ": 0 points restored, 2 were there, 0 are" in home.run("restore", file, env=env).stdout
+            assert ": 0 points restored, 2 were stored already, 0 are" in home.run("restore", file, env=env).stdout
         assert [*rows(REVISIONS, "defillama"), *rows(REVISIONS, "artemis")] == revised
         gaps = home.run("gaps", env=env)
     assert (len(revised), len(home.saved)) == (2, 2)
@@ -164,7 +167,7 @@ def test_a_history_for_which_the_api_answers_no_more_is_kept_whole_and_comes_bac
     with home.api(broken={"coins/chart": "404"}) as api:
         env = environment(database_url, api)
         done = home.run("fresh defillama --yes", env=env)
-        assert f"defillama: {len(before):,} points cleared; {prices:,} rows kept: " in done.stdout, done.stderr
+        assert f"defillama: {len(before):,} points cleared; {prices:,} rows saved; " in done.stdout, done.stderr
         assert home.run("restore", *home.saved, env=env).returncode == 0
     assert differences(stored(rows, "defillama"), before) == []
 
@@ -175,7 +178,7 @@ def test_with_keep_all_every_row_comes_back(home: Home, lived: dict[str, Table],
         env = environment(database_url, api)
         done = home.run("fresh artemis --keep-all --yes", env=env)
         (file,) = home.saved
-        assert f"artemis: 4 rows of all kinds are kept in {file}\n" in done.stdout
+        assert f"artemis: 4 rows of all kinds are saved in {file}\n" in done.stdout
     rows("DELETE FROM metrics WHERE source = 'artemis'")
     assert home.run("restore", file, env=env).returncode == 0
     assert differences(stored(rows, "artemis"), before) == []
@@ -208,7 +211,7 @@ def test_what_no_backfill_brings_back_is_not_cleared(home: Home, database_url: s
     (home.root / "defillama_config.csv").write_text("asset,kind,metrics\naave-v3,protocol,FEES_24H\n")
     before = everything(rows)
     done = home.run("fresh defillama --yes", env=environment(database_url))
-    said = "error: none of these series can be asked for in a backfill: python main.py pull defillama"
+    said = "error: a backfill can request none of these series: run python main.py pull defillama"
     assert (done.returncode, done.stdout, done.stderr.splitlines()[-1]) == (2, "", said)
     assert everything(rows) == before
 
@@ -248,7 +251,8 @@ def test_on_a_terminal_it_asks_and_only_yes_clears(
     with home.api() as api:
         done = home.asked("fresh artemis", answer, environment(database_url, api))
     assert (
-        f"kept in {home.saved[0]}\nclear all that is stored of artemis, and fetch it again? Write yes: " in done.stdout
+        f"saved in {home.saved[0]}\nclear everything stored of artemis, and fetch the history again? Write yes: "
+        in done.stdout
     )
     assert (done.returncode, "nothing was cleared" in done.stdout) == (code, code == 1), done.stderr
     if code:

@@ -86,7 +86,7 @@ def test_a_claim_of_more_than_the_table_holds_is_reported_and_repaired_as_the_re
         code, out = gaps(database_url, "artemis")
         lost = had if harm is LOSE_A_ROW else had_not
         assert (code, f"LOST here, though the API had them, 1 days: {lost}\n" in out) == (1, True)
-        (remedy,) = re.findall(r"to fetch again what was lost: python (main.py backfill artemis .*--full.*)", out)
+        (remedy,) = re.findall(r"to fetch the lost days again: python (main.py backfill artemis .*--full.*)", out)
         assert run(remedy, env=environment(database_url, api)).returncode == 0
     assert gaps(database_url, "artemis")[0] == 0
     assert rows("SELECT count(*) FROM metrics WHERE pulled_at = %s", lost) == [(int(harm is LOSE_A_ROW),)]
@@ -99,7 +99,7 @@ def test_a_backfill_of_gaps_asks_only_for_what_was_never_asked_for(database_url:
         backfill(api, database_url, "--gaps --end 2024-05-01")
         assert configured_targets(api, since=2) == [("2024-02-01", "2024-02-29"), ("2024-04-01", "2024-04-30")]
         done = backfill(api, database_url, "--gaps --end 2024-05-01")
-        assert (len(api.requests), "nothing to ask: all 1 series are without such a gap" in done.stdout) == (4, True)
+        assert (len(api.requests), "nothing to request: all 1 series have no such gap" in done.stdout) == (4, True)
 
 
 def test_with_retry_empty_it_asks_again_where_the_api_had_nothing(database_url: str) -> None:
@@ -119,7 +119,7 @@ def test_the_command_that_the_report_names_asks_for_all_that_never_was(database_
     with FakeApi() as api:
         for window in ("--start 2019-06-01 --end 2019-07-01", "--start 2019-08-01 --end 2019-09-01"):
             backfill(api, database_url, window)
-        (remedy,) = re.findall(r"to request what never was: python (.*)", gaps(database_url, "artemis")[1])
+        (remedy,) = re.findall(r"to request the days never requested: python (.*)", gaps(database_url, "artemis")[1])
         assert run(f"{remedy} {BTC}", env=environment(database_url, api)).returncode == 0
     assert [each["never_asked"] for each in json.loads(gaps(database_url)[1])] == [[]]
 
@@ -207,8 +207,8 @@ def test_a_look_by_another_config_goes_by_its_rhythms_its_series_and_its_name(
         ("gaps --config x.csv", "error: --config goes with one source: name it in place of 'all'\n"),
         ("gaps artemis --config absent.csv", "error: absent.csv: there is no such config file\n"),
         ("gaps artmis", "unknown source 'artmis': did you mean artemis?"),
-        ("backfill artemis --retry-empty", "error: --retry-empty goes with --gaps alone: write --gaps --retry-empty\n"),
-        ("backfill artemis --full --retry-empty", "error: --retry-empty goes with --gaps alone: write"),
+        ("backfill artemis --retry-empty", "error: --retry-empty needs --gaps: write --gaps --retry-empty\n"),
+        ("backfill artemis --full --retry-empty", "error: --retry-empty needs --gaps: write"),
         ("backfill artemis --full --gaps", "argument --gaps: not allowed with argument --full"),
         ("gaps defillama", "error: nothing is stored yet: python main.py backfill defillama\n"),
     ],

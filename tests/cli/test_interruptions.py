@@ -114,9 +114,9 @@ def test_a_signal_ends_a_run_soon_with_what_has_been_fetched_stored(
     assert found.items() <= defillama_pull(PARENTS, today()).items()
     [(status, records, calls, failed, failure)] = rows(ENDED)
     assert (status, records, failed) == ("error", len(found), 0)
-    assert failure == f"stopped before {40 - int(str(calls))} calls were made"
+    assert failure == f"stopped before the last {40 - int(str(calls))} calls"
     assert f"  stopped: {40 - int(str(calls))} calls were not made\n" in out
-    assert f"{number.name}: storing what has been fetched; a second one ends at once" in err
+    assert f"{number.name}: storing what has been fetched; a second signal ends the process at once" in err
     assert "Traceback" not in err
 
 
@@ -129,7 +129,7 @@ def test_a_signal_in_the_first_run_of_all_keeps_the_next_one_from_starting(datab
         process.terminate()
         out, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 1
-    assert out.endswith("\ndefillama pull: not started\n")
+    assert out.endswith("\ndefillama pull: not started, since the command was stopped\n")
     assert rows("SELECT source_name, finished_at IS NOT NULL FROM pulls") == [("artemis", True)]
 
 

@@ -127,7 +127,7 @@ def test_the_newest_value_of_each_asset_by_asset_and_in_a_table_by_value(url: st
 def test_of_an_earlier_instant_the_newest_value_is_that_of_then_and_what_has_none_is_counted(url: str) -> None:
     done = asked(url, "latest PRICE --source artemis --as-of 2024-01-02")
     assert done.stdout == "asset,pulled_at,PRICE\n"
-    assert "2 of 2 assets had no value of PRICE then" in done.stderr
+    assert "2 of 2 assets had no value of PRICE at that time" in done.stderr
 
 
 @pytest.mark.parametrize(

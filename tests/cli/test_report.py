@@ -93,7 +93,7 @@ def test_a_run_under_way_and_one_that_was_stopped_have_not_failed(
 ) -> None:
     open_store(PULL).load(points(0), [asked(0, 1)])
     rows(f"{RUN} ('defillama', 'pull', 'error', NULL, NULL), ('defillama', 'pull', 'error', NULL, NULL)")
-    rows(f"{RUN} ('defillama', 'settle', 'error', now(), 'stopped before 3 calls were made')")
+    rows(f"{RUN} ('defillama', 'settle', 'error', now(), 'stopped before the last 3 calls')")
     with closing(SessionLock(database, "pull defillama")) as lock:
         lock.take()
         told = Page(written(database_url, tmp_path / "x.html")).text

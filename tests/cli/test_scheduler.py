@@ -72,7 +72,7 @@ def test_a_restart_in_a_slot_pulls_nothing_and_its_backfill_asks_nothing(
             assert scheduler.stop() == 0
         assert len(api.requests) == asked
     assert sorted(name for _, name, _ in runs) == ["artemis backfill", "defillama backfill"]
-    assert all(": nothing to ask: " in f": {figures}" for _, _, figures in runs)
+    assert all(": nothing to request: " in f": {figures}" for _, _, figures in runs)
     assert rows("SELECT count(*) FROM pulls WHERE kind = 'pull'") == [(2,)]
 
 
@@ -88,7 +88,7 @@ def test_a_kind_of_run_for_which_a_config_has_nothing_is_made_without_a_call(
         assert scheduler.stop() == 0
     done = "SELECT kind, calls > 0 FROM pulls WHERE status = 'success' AND failure IS NULL ORDER BY kind"
     assert rows(done) == [(kind, kind in asked) for kind in ("backfill", "pull")]
-    assert [name for name, figures in runs.items() if "nothing to ask" in figures] == [
+    assert [name for name, figures in runs.items() if "nothing to request" in figures] == [
         f"defillama {kind}" for kind in ("backfill", "pull") if kind not in asked
     ]
 
@@ -109,7 +109,7 @@ def test_sigterm_in_a_backfill_stores_and_records_what_was_fetched(home: Home, d
     [(status, failed, failure, calls)] = rows(
         "SELECT status, failed_calls, failure, calls FROM pulls WHERE kind = 'backfill' AND finished_at IS NOT NULL"
     )
-    assert (status, failed, failure) == ("error", 0, f"stopped before {40 - int(str(calls))} calls were made")
+    assert (status, failed, failure) == ("error", 0, f"stopped before the last {40 - int(str(calls))} calls")
     assert len(scheduler.said(f"stopped: {40 - int(str(calls))} calls were not made")) == 1
     assert rows("SELECT FROM pulls WHERE finished_at IS NULL") == []
 
@@ -152,11 +152,11 @@ def test_a_second_scheduler_names_the_first_and_exits_with_3(home: Home, databas
         ),
         ("", {}, "/defillama_config.csv:2: unknown metric 'TLV': did you mean TVL?"),
         ("--source atermis", {}, "scheduler.py: error: argument --source: invalid choice: 'atermis' (choose from "),
-        ("", {}, "error: none of these series can be asked for in a pull: set DEFILLAMA_API_KEY"),
+        ("", {}, "error: a pull can request none of these series: set DEFILLAMA_API_KEY"),
         (
             "--fresh --yes",
             {},
-            "error: none of these series can be asked for in a backfill: python main.py pull defillama",
+            "error: a backfill can request none of these series: run python main.py pull defillama",
         ),
         ("--fresh", {}, "error: nobody can confirm the clearing, since standard input is not a terminal: write --yes"),
     ],

@@ -118,7 +118,7 @@ def test_a_database_that_restarts_is_waited_for_and_written_only_with_the_place_
             asked = len(api.requests)
             until(lambda: len(api.requests) > asked + 20)  # noqa: B023 - called at once
             server.end((signal.SIGQUIT, signal.SIGINT)[number % 2])
-            until(lambda: len(scheduler.said(": waiting for it")) == number + 1)  # noqa: B023
+            until(lambda: len(scheduler.said(": waiting for the database")) == number + 1)  # noqa: B023
             server.start()
             until(lambda: len(scheduler.said("the database is back")) == number + 1)  # noqa: B023
         until(lambda: sum(" 0 failed" in said for _, _, said in scheduler.runs()) >= 4, seconds=100)
@@ -126,7 +126,7 @@ def test_a_database_that_restarts_is_waited_for_and_written_only_with_the_place_
     log.info(
         "%d restarts: %s", restarts, server.rows("SELECT kind, status, failure, count(*) FROM pulls GROUP BY 1, 2, 3")
     )
-    assert (len(scheduler.said(": waiting for it")), len(scheduler.said("the database is back"))) == (
+    assert (len(scheduler.said(": waiting for the database")), len(scheduler.said("the database is back"))) == (
         restarts,
         restarts,
     )
@@ -141,20 +141,20 @@ def test_started_before_its_database_it_says_once_that_it_waits_and_begins_with_
     with home.api() as api, service_manager(tmp_path / "socket") as heard:
         env = environment(server_of_ours.url, api, NOTIFY_SOCKET=str(tmp_path / "socket"))
         with Running(home, env, "", SHORT_WAIT_FOR_DATABASE) as scheduler:
-            until(lambda: scheduler.said("waiting for it"))
+            until(lambda: scheduler.said(": waiting for the database"))
             until(lambda: "EXTEND_TIMEOUT_USEC=" in " ".join(heard))  # so that the start may take so long
             assert "READY=1" not in heard
             server_of_ours.start()
             scheduler.made()
             assert scheduler.stop() == 0
-    assert len(scheduler.said("waiting for it")) == 1
+    assert len(scheduler.said(": waiting for the database")) == 1
     assert home.lies(server_of_ours.rows) == []
 
 
 def test_stopped_while_it_waits_for_its_database_it_ends_well(home: Home) -> None:
     env = environment("postgresql://127.0.0.1:9/nowhere")
     with Running(home, env) as scheduler:
-        until(lambda: scheduler.said("waiting for it"))
+        until(lambda: scheduler.said(": waiting for the database"))
         assert scheduler.stop() == 0
 
 

@@ -189,7 +189,10 @@ def test_a_backfill_keeps_and_counts_what_the_api_has_restated(tmp_path: Path, d
     differing = sum(before[key] != value for key, value in restated(DAILY, ago(300), today()).items())
     out = runs("backfill", f"--full --start {ago(300)}", restated=1)
     assert f" 0 new, 0 changed, {len(before) - differing:,} unchanged, {differing} stored with another value;" in out
-    assert f"kept as stored: {differing} values; to adopt the API's: python main.py settle artemis --days 300\n" in out
+    assert (
+        f"kept as stored: {differing} values; to adopt the API's values: python main.py settle artemis --days 300\n"
+        in out
+    )
     assert differences(stored(rows, "artemis"), before) == []
     assert rows("SELECT points_differing, records_count FROM pulls ORDER BY 1") == [(0, len(before)), (differing, 0)]
     assert rows("SELECT FROM revisions") == []
@@ -204,7 +207,7 @@ def test_a_backfill_right_after_a_complete_one_sends_nothing(
     before = stored(rows, runs.source)
     out = runs("backfill")
     assert (runs.requests, stored(rows, runs.source) == before) == ([], True)
-    assert f"nothing to ask: all {len(series(config))} series are covered from " in out
+    assert f"nothing to request: all {len(series(config))} series are covered from " in out
     assert rows("SELECT status FROM pulls") == [("success",)] * 2
 
 
@@ -252,7 +255,7 @@ def test_an_earlier_start_asks_for_the_days_before_alone_and_a_dry_run_says_so_a
     assert re.fullmatch(r"artemis backfill: (\d) calls for 11 series, at least 0\.\d s", head)
     assert window == f"  {ago(50)} to {ago(31)}: {len(calls)} calls for 11 series"
     assert all(f"startDate={ago(50)}&endDate={ago(31)}" in call for call in calls)
-    assert "nothing to ask" in runs("backfill", f"--start {ago(30)}")
+    assert "nothing to request" in runs("backfill", f"--start {ago(30)}")
     runs("backfill", f"--start {ago(50)}")
     assert (len(runs.requests), runs.windows()) == (len(calls), {(str(ago(50)), str(ago(31)))})
     assert differences(stored(rows, "artemis"), artemis_backfill(DAILY, today(), ago(50))) == []
@@ -270,7 +273,7 @@ def test_a_corrected_identifier_is_asked_for_anew_and_adopted_by_a_settle(
     assert [query["symbols"] for _, query in runs.requests] == ["btc"]
     assert re.search(r", [1-9]\d* stored with another value; ", out)
     assert before.items() <= stored(rows, "artemis").items()
-    assert "nothing to ask" in runs("backfill", window)
+    assert "nothing to request" in runs("backfill", window)
     runs("settle", "--days 30")
     assert differences(stored(rows, "artemis"), before | artemis_backfill(right, today(), ago(30))) == []
 

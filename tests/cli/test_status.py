@@ -163,10 +163,10 @@ def test_a_run_that_fails_is_exit_code_1_with_its_reason_cut_on_the_screen_and_w
     assert found.returncode == 1
     lines = found.stdout.splitlines()
     (first,) = [number for number, line in enumerate(lines) if line.startswith("! ")]
-    assert lines[first].startswith("! artemis: pull has been failing since 20")
+    assert lines[first].startswith("! artemis: pull has failed ")
     assert lines[first + 1].startswith("    data/api/PRICE/: HTTP 500 [31m key ***-é xxx")
     assert lines[first + 2].endswith("…")
-    assert lines[first + 3] == "    run it by hand: python main.py pull artemis; log: journalctl -u crypto-metrics"
+    assert lines[first + 3] == "    run it manually: python main.py pull artemis; log: journalctl -u crypto-metrics"
     assert max(map(len, lines)) < 100
     assert any(line.startswith("artemis: NEEDS ATTENTION ") for line in lines)
     assert "  last 24 h: 3 requests, 2 failed" in lines

@@ -43,7 +43,11 @@ def test_without_names_every_series_is_chosen_and_with_names_those_that_have_all
     [
         (["slo"], [], "x.csv has no asset 'slo': did you mean sol?"),
         (["sol"], ["FEE"], "x.csv has no metric 'FEE': did you mean FEES?"),
-        (["btc"], ["FEES"], "x.csv has none of these metrics for any of these assets"),
+        (
+            ["btc"],
+            ["FEES"],
+            "x.csv has none of these metrics for any of these assets: name an asset and one of its metrics",
+        ),
     ],
 )
 def test_a_name_that_the_config_lacks_is_refused_with_the_nearest(
@@ -132,23 +136,23 @@ def test_a_plan_shows_its_size_and_the_first_few_of_calls_that_are_alike() -> No
     ("scope", "said"),
     [
         (Scope.MISSING, "2 series are covered from 2025-02-01 to 2025-02-10"),
-        (Scope.GAPS, "2 series are without such a gap"),
-        (Scope.EMPTY_GAPS, "2 series are without such a gap"),
+        (Scope.GAPS, "2 series have no such gap"),
+        (Scope.EMPTY_GAPS, "2 series have no such gap"),
     ],
 )
 def test_plan_and_summary_say_in_the_same_words_why_there_is_nothing_to_ask(scope: Scope, said: str) -> None:
     targets = [Target(asset, "PRICE", asset) for asset in ("sol", "btc")]
     window = Window(day(2025, 2, 1), day(2025, 2, 11))
     plan = make_plan(make_job(Artemis(), Verb.BACKFILL, targets, window, scope), {})
-    assert [*plan_lines(plan)][1:] == [f"  {said}: nothing to ask"]
-    assert [*summary_lines(Summary(plan))] == [f"artemis backfill: nothing to ask: all {said}; 0.0 s"]
+    assert [*plan_lines(plan)][1:] == [f"  {said}: nothing to request"]
+    assert [*summary_lines(Summary(plan))] == [f"artemis backfill: nothing to request: all {said}; 0.0 s"]
 
 
 def test_the_settle_that_a_backfill_names_reaches_back_from_today_to_its_first_day() -> None:
     window = backfill_window(NOW, FIRST, day(2025, 2, 1), day(2025, 2, 11))
     plan = make_plan(make_job(Artemis(), Verb.BACKFILL, [Target("sol", "PRICE", "sol")], window))
     *_, kept = summary_lines(Summary(plan, calls=1, received=3, counts=Counts(kept=3), today=TODAY))
-    assert kept == "  kept as stored: 3 values; to adopt the API's: python main.py settle artemis --days 28"
+    assert kept == "  kept as stored: 3 values; to adopt the API's values: python main.py settle artemis --days 28"
     assert settle_window(NOW, 28).start == window.start
 
 

@@ -311,7 +311,7 @@ def test_a_query_reads_and_can_do_nothing_else(open_store: Opener, rows: Rows) -
     with pytest.raises(Exception, match="syntax error"):
         q.sql("SELEC 1")
     for slip in ("SET work_mem = '8MB'", "SET default_transaction_read_only = off", "BEGIN"):
-        assert refused(partial(q.sql, slip)) == "the statement gives no rows: write a query"
+        assert refused(partial(q.sql, slip)) == "the statement returns no rows: write a query, such as SELECT"
     with pytest.raises(Exception, match="read-only transaction"):
         q.sql("DELETE FROM metrics RETURNING id")
     assert q.sql("SHOW work_mem").iloc[0, 0] == "4MB"
