@@ -22,7 +22,8 @@ from model.errors import ConfigurationError, DatabaseAway, DatabaseLost
 
 SQL = read_statements("setup.sql")
 SCHEMA = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
-MARK = f"crypto-metrics schema {hashlib.sha256(SCHEMA.encode()).hexdigest()[:16]}"  # a comment of the table metrics
+STATEMENTS = " ".join(re.sub("--.*", "", SCHEMA).split())  # a new comment in the file makes no new version
+MARK = f"crypto-metrics schema {hashlib.sha256(STATEMENTS.encode()).hexdigest()[:16]}"  # a comment of the table metrics
 SCHEMA_LOCK = 0x6372_7970  # pg_advisory_xact_lock: one process upgrades at a time
 OLDEST = 14  # the first PostgreSQL with multiranges
 TIMESTAMP = 1114  # PostgreSQL's oid of the type
