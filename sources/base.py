@@ -13,6 +13,7 @@ from model.schedule import Schedule
 from model.values import DAY, DataPoint, Metric, Rhythm, Target, Verb, Window, midnight
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # neither API has older values: an older date is an error
+MOST_POINTS = 250_000  # of one answer; the largest calls of Artemis get 50,000
 NO_DAYS = Window(EARLIEST, EARLIEST)  # the window of a call whose answer has no points
 
 
@@ -169,7 +170,9 @@ class BaseSource(ABC):
         answer = Answer(call, received)
         latest = midnight(received) + 2 * DAY
         with wrong_shape_fails(call):
-            for target, at, value in self.read(call, payload):
+            for number, (target, at, value) in enumerate(self.read(call, payload)):
+                if number >= MOST_POINTS:
+                    raise CallFailed(f"{call}: the answer has more than {MOST_POINTS:,} points")
                 try:
                     time = received if at is UNDATED else _time(at)
                     if value is None:

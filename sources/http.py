@@ -1,21 +1,20 @@
 """The one HTTP client: many requests in flight, one pace, bounded retries. Nothing else touches the network."""
 
-import json
 import logging
-import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
-from typing import IO, Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
-import ijson
 import requests
 
 from model.errors import CallFailed, SourceStopped
 from model.scrub import hide, spellings
 from sources.base import Answer, BaseSource, Call, Request
+from sources.http_session import HttpSession
+from sources.json_body import PIECE, JsonBody, NotJson, TooLarge
 from sources.pace import Pace
 from sources.retry import LONGEST_PAUSE, MAX_REFUSALS, MAX_TRIES, THROTTLED, Verdict, backoff, retry_after, verdict
 
@@ -24,9 +23,7 @@ T = TypeVar("T")
 Read = Callable[[Call, Any, datetime], T]  # takes a call, the JSON of its answer, and when the answer was received
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 60.0  # seconds; the SDK of Artemis allows 60 as well
-LONGEST_ANSWER = 300.0  # seconds for a whole body, since each byte restarts the read timeout
-MAX_BODY = 256 * 2**20  # bytes after decompression; the largest real answers are some tens of MB
-IN_MEMORY = 4 * 2**20  # bytes of a body before it goes to a temporary file
+LONGEST_ANSWER = 300.0  # seconds of one try, from the connection to the last byte; each byte restarts READ_TIMEOUT
 LONGEST_REFUSAL = 1800.0  # seconds of nothing but 429, after which this run gives the source up
 ALL_DOWN = 20  # calls that failed in a row, without an answer between them, after which the API counts as down
 STOP_CHECK = 0.5  # seconds, during a wait, between two checks whether the run was stopped
@@ -36,13 +33,6 @@ HEADERS = {"Accept": "application/json", "User-Agent": "crypto-metrics/1.0"}
 
 class Stopped(Exception):
     """The run was stopped."""
-
-
-class _Session(requests.Session):
-    """Returns a redirect as the answer; to follow it, requests would read its whole body, of any size."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """None: no redirect is followed."""
 
 
 class _Fault(CallFailed):
@@ -62,7 +52,7 @@ class Client:
         stop: threading.Event,
         pace: Pace | None = None,
         *,
-        session: Callable[[], requests.Session] = _Session,
+        session: Callable[[], HttpSession] = HttpSession,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -94,12 +84,13 @@ class Client:
             started = self._pace.wait(self._sleep)
             self._check()
             try:
-                with self._send(request) as response:
-                    return self._judge(call, response, started, read)
-            except requests.RequestException as error:
-                fault = _Fault(_reason(error))
+                return self._try(call, request, started, read)
             except _Fault as error:
                 fault = error
+            except TooLarge as error:
+                raise CallFailed(f"{call}: {error}", status=200) from error
+            except MemoryError:
+                raise CallFailed(f"{call}: there is too little memory to read the answer", status=200) from None
             if fault.status == THROTTLED:
                 refusals += 1
                 if refusals >= MAX_REFUSALS:
@@ -129,56 +120,65 @@ class Client:
 
     def close_connections(self) -> None:
         """Close the connections of this thread."""
-        session: requests.Session | None = self._local.__dict__.pop("session", None)
+        session: HttpSession | None = self._local.__dict__.pop("session", None)
         if session is not None:
             session.close()
 
-    def _send(self, request: Request) -> requests.Response:
-        if not hasattr(self._local, "session"):
-            self._local.session = self._session()
-        session: requests.Session = self._local.session
-        headers = {**HEADERS, **request.headers}
-        timeout = (CONNECT_TIMEOUT, READ_TIMEOUT)
-        return session.get(request.url, params=request.params, headers=headers, timeout=timeout, stream=True)
-
-    def _judge(self, call: Call, response: requests.Response, started: float, read: Read[T]) -> T:
-        """Read a good answer. Raises _Fault for an answer worth a retry, else CallFailed or SourceStopped."""
-        status = response.status_code
-        html = "html" in response.headers.get("Content-Type", "").lower()
-        found = verdict(status, html=html)
-        if found in (Verdict.GOOD, Verdict.WRONG):
-            self._pace.accepted(started)
-            self._refused_since = None
-        if found is Verdict.GOOD:
-            return self._read(call, response, read)
-        what = f"HTTP {status}: {self._snippet(response, html=html)}"
+    def _try(self, call: Call, request: Request, started: float, read: Read[T]) -> T:
+        """One try. Raises _Fault for an answer worth a retry, TooLarge, else CallFailed or SourceStopped."""
+        with JsonBody() as body:
+            response, what = self._exchange(request, body)
+            found = _verdict(response)
+            if found in (Verdict.GOOD, Verdict.WRONG):
+                self._pace.accepted(started)
+                self._refused_since = None
+            if found is Verdict.GOOD:
+                return self._read(call, body, read)
         if found is Verdict.THROTTLED:
             self._slow_down(response, started)
         if found in (Verdict.THROTTLED, Verdict.FAULT):
-            raise _Fault(what, status=status)
+            raise _Fault(what, status=response.status_code)
         if found is Verdict.KEY_REFUSED:
             remedy = f"check {self.source.KEY_VARIABLE} in the environment or .env"
             raise self._stop_source(f"{self.source.name} refuses the key ({what}): {remedy}")
         self._failed_in_a_row = 0
-        raise CallFailed(f"{call}: {what}", status=status)
+        raise CallFailed(f"{call}: {what}", status=response.status_code)
 
-    def _read(self, call: Call, response: requests.Response, read: Read[T]) -> T:
-        """Load the body and read it; raises _Fault if it is cut off or is not JSON."""
-        with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as body:
-            size, deadline = 0, self._clock() + LONGEST_ANSWER
-            for chunk in response.iter_content(2**16):
-                size += len(chunk)
-                if size > MAX_BODY:
-                    raise CallFailed(f"{call}: the body is larger than {MAX_BODY >> 20} MB", status=200)
-                body.write(chunk)
-                if self._clock() > deadline:
-                    raise _Fault(f"the body has not ended after {LONGEST_ANSWER:.0f} s")
-            received = self._now()
-            body.seek(0)
-            with self._reading:
-                payload = _parse(body, size, call.extract)
-                self._failed_in_a_row = 0
-                return read(call, payload, received)
+    def _exchange(self, request: Request, body: JsonBody) -> tuple[requests.Response, str]:
+        """Send a request and load the body of a good answer; returns the response, and the text of any other answer.
+
+        Takes LONGEST_ANSWER at most. Raises _Fault if no complete answer comes, and TooLarge.
+        """
+        if not hasattr(self._local, "session"):
+            self._local.session = self._session()
+        session: HttpSession = self._local.session
+        send = partial(session.get, headers={**HEADERS, **request.headers}, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
+        try:
+            with session.deadline(LONGEST_ANSWER), send(request.url, params=request.params, stream=True) as response:
+                if _verdict(response) is not Verdict.GOOD:
+                    return response, f"HTTP {response.status_code}: {self._snippet(response)}"
+                for piece in response.iter_content(PIECE):
+                    body.write(piece)
+        except requests.RequestException as error:
+            if not session.broken_off:
+                raise _Fault(_reason(error)) from None
+        finally:
+            if session.broken_off:
+                self.close_connections()
+        if session.broken_off:
+            raise _Fault(f"no complete answer after {LONGEST_ANSWER:.0f} s")
+        return response, ""
+
+    def _read(self, call: Call, body: JsonBody, read: Read[T]) -> T:
+        """What `read` returns for a body; raises _Fault if the body is cut off or is not JSON, and TooLarge."""
+        received = self._now()
+        with self._reading:
+            try:
+                payload = body.read(call.extract)
+            except NotJson as error:
+                raise _Fault(str(error)) from error
+            self._failed_in_a_row = 0
+            return read(call, payload, received)
 
     def _slow_down(self, response: requests.Response, started: float) -> None:
         pause = retry_after(response.headers, self._now())
@@ -210,9 +210,9 @@ class Client:
         if self._end_reason is not None:
             raise type(self._end_reason)(*self._end_reason.args)  # a new instance: each thread adds its traceback
 
-    def _snippet(self, response: requests.Response, *, html: bool) -> str:
+    def _snippet(self, response: requests.Response) -> str:
         """The beginning of an error body, in one line, without the key, which some servers repeat."""
-        if html:
+        if _is_html(response):
             return "an HTML page from the proxy in front of the API"
         try:
             text = next(response.iter_content(400), b"").decode("utf-8", "replace")
@@ -221,23 +221,12 @@ class Client:
         return " ".join(hide(text, spellings([self.source.key])).split())[:SNIPPET] or "no text"
 
 
-def _parse(body: IO[bytes], size: int, extract: str) -> Any:
-    """The JSON of a body, or the value of one key of its outermost object; raises _Fault if the body is not JSON.
+def _is_html(response: requests.Response) -> bool:
+    return "html" in response.headers.get("Content-Type", "").lower()
 
-    If the key is missing, the value is None, and the source then rejects it as a wrong shape.
-    """
-    if not size:
-        raise _Fault("HTTP 200 with an empty body")
-    try:
-        if not extract:
-            return json.load(body)
-        with suppress(ijson.JSONError):  # also raised for numbers that only json accepts: NaN, integers past 64 bits
-            return next(ijson.items(body, extract, use_float=True), None)
-        body.seek(0)
-        payload = json.load(body)
-    except (ValueError, RecursionError) as error:
-        raise _Fault(f"HTTP 200, but the body is cut off or is not JSON: {error}") from error
-    return payload.get(extract) if isinstance(payload, dict) else None
+
+def _verdict(response: requests.Response) -> Verdict:
+    return verdict(response.status_code, html=_is_html(response))
 
 
 def _reason(error: requests.RequestException) -> str:

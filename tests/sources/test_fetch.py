@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-import requests
 
 from model.errors import CallFailed, SourceStopped
 from model.values import Target, Verb, Window
@@ -18,6 +17,7 @@ from sources.artemis import Artemis
 from sources.base import Answer, Call
 from sources.fetch import Fetch, Outcome
 from sources.http import ALL_DOWN, Client
+from sources.http_session import HttpSession
 from sources.retry import MAX_TRIES
 from tests.fake_api import FakeApi
 from tests.wire import PATIENCE, Clock, Plain, Wire, call, client, reply, rows
@@ -286,7 +286,7 @@ class Glacial(Plain):
 def test_workers_close_their_connections_when_they_are_done() -> None:
     closed = []
 
-    class Session(requests.Session):
+    class Session(HttpSession):
         def close(self) -> None:
             closed.append(self)
             super().close()

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from model.errors import CallFailed, SourceStopped
-from sources import http
+from sources import base, json_body
 from sources.base import UNDATED, Answer
 from sources.http import Client, Stopped
 from tests.wire import DAY, DROP, GOOD, HTML, NOW, Clock, Plain, Reply, Wire, call, client, reply, rows
@@ -65,7 +65,7 @@ def test_numbers_that_are_none_are_refused_one_by_one(extract: str) -> None:
 
 
 def test_a_body_over_the_limit_fails_its_call_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "MAX_BODY", 2**20)
+    monkeypatch.setattr(json_body, "LARGEST", 2**20)
     with Wire(reply(b" " * (2**20 + 1))) as wire:
         with pytest.raises(CallFailed, match="the body is larger than 1 MB"):
             client(wire.url).answer(call())
@@ -73,17 +73,24 @@ def test_a_body_over_the_limit_fails_its_call_at_once(monkeypatch: pytest.Monkey
 
 
 def test_a_gzip_bomb_is_left_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "MAX_BODY", 2**20)
+    monkeypatch.setattr(json_body, "LARGEST", 2**20)
     with pytest.raises(CallFailed, match="the body is larger than 1 MB"):
         answer(zipped(b" " * 100 * 2**20))
 
 
 @pytest.mark.parametrize("status", [200, 302, 404, 500])
 def test_an_endless_body_is_not_read_to_its_end(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "MAX_BODY", 2**18)
+    monkeypatch.setattr(json_body, "LARGEST", 2**18)
     with Wire(reply(b"x" * 2**19, status, length=2**60, Location="/x")) as wire, pytest.raises(CallFailed) as failed:
         client(wire.url).answer(call())
     assert "ChunkedEncodingError" not in str(failed.value)
+
+
+def test_more_points_than_any_series_has_are_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "MOST_POINTS", 3)
+    assert values(answer(rows(1, 2, 3))) == [1, 2, 3]
+    with pytest.raises(CallFailed, match="the answer has more than 3 points"):
+        answer(rows(1, None, "x", 2))
 
 
 def test_nothing_is_an_answer_too() -> None:
@@ -118,7 +125,7 @@ def test_a_whole_number_past_64_bits_does_not_cost_the_series(number: str) -> No
 @pytest.mark.parametrize("extract", ["", "rows"])
 def test_a_large_body_is_spooled_to_disk(extract: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rolled = []
-    monkeypatch.setattr(http, "IN_MEMORY", 2**16)
+    monkeypatch.setattr(json_body, "IN_MEMORY", 2**16)
     spool = tempfile.SpooledTemporaryFile
 
     class Watched(spool):  # type: ignore[misc, valid-type]

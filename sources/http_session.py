@@ -1,0 +1,106 @@
+"""The connections of one thread, which another thread can break off, whatever they are waiting for."""
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from socket import SHUT_RDWR, socket
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+
+class HttpSession(requests.Session):
+    """Sends the requests of one thread. Once `break_off` was called, its request and all later ones fail.
+
+    Returns a redirect as the answer; requests would read its whole body, of any size, to follow it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broken_off = False
+        self._connections: weakref.WeakSet[_Connection] = weakref.WeakSet()
+        for prefix in ("http://", "https://"):
+            self.mount(prefix, _Adapter(self._opened))
+
+    def close(self) -> None:
+        """Close all connections."""
+        super().close()
+        for connection in list(self._connections):
+            connection.forget_socket()
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Nowhere."""
+
+    @contextmanager
+    def deadline(self, seconds: float) -> Iterator[None]:
+        """Break off what the block waits for once so many seconds have passed."""
+        for connection in [each for each in self._connections if each.sock is None]:  # its last answer has ended, too
+            connection.forget_socket()
+        timer = threading.Timer(seconds, self.break_off)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def break_off(self) -> None:
+        """End every wait for the other side: for its handshake, its headers, its body. Any thread may call this."""
+        self.broken_off = True
+        for connection in list(self._connections):
+            connection.break_off()
+
+    def _opened(self, connection: "_Connection") -> None:
+        self._connections.add(connection)
+        if self.broken_off:
+            connection.break_off()
+
+
+class _Connection(HTTPConnection):
+    """Keeps a second handle of its socket, since during a TLS handshake only ssl has the first one."""
+
+    def __init__(self, *given: Any, opened: Callable[["_Connection"], None], **options: Any) -> None:
+        super().__init__(*given, **options)
+        self._opened = opened
+        self._handle: socket | None = None
+
+    def _new_conn(self) -> socket:
+        made = super()._new_conn()
+        self._handle = made.dup()
+        weakref.finalize(self, self._handle.close)
+        self._opened(self)
+        return made
+
+    def break_off(self) -> None:
+        """End what waits for the socket."""
+        if self._handle is not None:
+            with suppress(OSError):  # the other side has closed it
+                self._handle.shutdown(SHUT_RDWR)
+
+    def forget_socket(self) -> None:
+        """Close the second handle. `close` leaves it open: an answer is read on after that, if it ends with it."""
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
+
+
+class _TlsConnection(_Connection, HTTPSConnection):
+    """The same with TLS."""
+
+
+class _Adapter(HTTPAdapter):
+    """Makes connections that can be broken off, also to a proxy."""
+
+    def __init__(self, opened: Callable[[_Connection], None]) -> None:
+        super().__init__()
+        self._opened = opened
+
+    def get_connection_with_tls_context(self, *given: Any, **options: Any) -> Any:
+        """The pool of connections to the host of a request."""
+        pool: Any = super().get_connection_with_tls_context(*given, **options)
+        pool.ConnectionCls = partial(_TlsConnection if pool.scheme == "https" else _Connection, opened=self._opened)
+        return pool

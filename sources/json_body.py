@@ -1,0 +1,141 @@
+"""The body of one answer, and the JSON in it, within a bound of memory whatever the other side sends."""
+
+import json
+import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, ClassVar, Self
+
+import ijson
+
+LARGEST = 120 * 2**20  # bytes after decompression; the largest real answers have 70 MB (curve-dex, in FACTS)
+LARGEST_TOGETHER = 2**30  # bytes of all bodies of this process at a time
+IN_MEMORY = 4 * 2**20  # bytes before a body goes to a temporary file
+LONGEST_TEXT = 2**20  # bytes without a quote
+PIECE = 2**16  # bytes
+
+MOST_MEMORY = 450 * 2**20  # bytes that the values of one body may take
+SMALL = 14 * 2**20  # bytes of a body whose values can't take more; no JSON takes more than 32 times its size
+DEEPEST = 100  # lists and objects within each other that are allowed for sure; real answers have 7
+COSTS = {b"{": 250, b"[": 90, b",": 85, b":": 110}  # bytes of memory for each of these, at most
+COST_OF_A_BYTE = 9  # the body itself, its text of up to 4 bytes a character, and its strings once more
+COST_OF_AN_EVENT = 250  # bytes of memory for a value, a key, or the begin or end of a list, at most
+NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
+
+
+class TooLarge(Exception):
+    """The answer is larger than any that the API is known to send."""
+
+
+class NotJson(Exception):
+    """The answer is cut off or is not JSON."""
+
+
+class JsonBody:
+    """A body that is written in pieces, and then read once."""
+
+    _all_sizes = 0
+    _counting: ClassVar = threading.Lock()
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - closed by __exit__
+        self._size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._count(-self._size)
+
+    def write(self, piece: bytes) -> None:
+        """Add a piece; raises TooLarge."""
+        self._size += len(piece)
+        self._count(len(piece))
+        if self._size > LARGEST:
+            raise TooLarge(f"the body is larger than {LARGEST >> 20} MB")
+        if JsonBody._all_sizes > LARGEST_TOGETHER:
+            raise TooLarge(f"the bodies that arrive at once are larger than {LARGEST_TOGETHER >> 20} MB")
+        self._file.write(piece)
+
+    def read(self, key: str = "") -> Any:
+        """The JSON, or the value of one key of its outermost object, None where the key is missing.
+
+        With a key all other values are skipped, so that a body may be much larger. Raises TooLarge and NotJson.
+        """
+        if not self._size:
+            raise NotJson("HTTP 200 with an empty body")
+        fits = self._size <= SMALL or self._memory() <= MOST_MEMORY
+        try:
+            if key:
+                self._check_shape()
+                self._file.seek(0)
+                try:
+                    return next(ijson.items(self._file, key, use_float=True), None) if fits else self._value_of(key)
+                except ijson.JSONError:  # also raised for what only Python reads: NaN, integers past 64 bits
+                    if not fits:
+                        raise
+            if not fits:
+                raise TooLarge(f"its values may take more than {MOST_MEMORY >> 20} MB of memory")
+            self._file.seek(0)
+            payload = json.load(self._file)
+        except (ijson.JSONError, ValueError, RecursionError) as error:
+            raise NotJson(f"HTTP 200, but the body is cut off or is not JSON: {error}") from error
+        if not key:
+            return payload
+        return payload.get(key) if isinstance(payload, dict) else None
+
+    def _count(self, size: int) -> None:
+        with self._counting:
+            JsonBody._all_sizes += size
+
+    def _pieces(self) -> Iterator[bytes]:
+        self._file.seek(0)
+        return iter(partial(self._file.read, PIECE), b"")
+
+    def _memory(self) -> int:
+        """The bytes that all values take at most."""
+        marks = sum(cost * piece.count(mark) for piece in self._pieces() for mark, cost in COSTS.items())
+        return COST_OF_A_BYTE * self._size + marks
+
+    def _check_shape(self) -> None:
+        """Raise TooLarge for deep JSON and a long text, with which the memory and time of ijson grow by the square."""
+        unclosed = escape = b""
+        text = 0  # bytes without a quote
+        for piece in self._pieces():
+            piece = (escape + piece).replace(rb"\\", b"")
+            escape = piece[-1:] if piece.endswith(b"\\") else b""
+            piece = piece.removesuffix(escape).replace(rb"\"", b"")
+            text = 0 if b'"' in piece else text + PIECE
+            if text > LONGEST_TEXT:
+                raise TooLarge(f"it has more than {LONGEST_TEXT >> 20} MB without a quote")
+            piece = unclosed + piece.translate(None, NOT_STRUCTURE)
+            piece, quote, _ = re.sub(rb'"[^"]*"', b"", piece).partition(b'"')  # what is left begins a text
+            for _ in range(DEEPEST):  # each time without the innermost ones
+                length = len(piece)
+                piece = piece.replace(b"[]", b"").replace(b"{}", b"")
+                if len(piece) == length:
+                    break
+            if len(piece) > DEEPEST:
+                raise TooLarge("its lists and objects lie too deep within each other")
+            unclosed = piece + quote
+
+    def _value_of(self, key: str) -> Any:
+        """The value of a key; of that value alone the memory is counted."""
+        depth = memory = 0
+        inside = False
+        builder = ijson.ObjectBuilder()
+        for event, value in ijson.basic_parse(self._file, use_float=True):
+            depth += (event in {"start_map", "start_array"}) - (event in {"end_map", "end_array"})
+            if inside:
+                builder.event(event, value)
+                memory += COST_OF_AN_EVENT
+                if memory > MOST_MEMORY:
+                    raise TooLarge(f"the values of {key!r} may take more than {MOST_MEMORY >> 20} MB of memory")
+                if depth == 1:
+                    return builder.value
+            elif event == "map_key" and depth == 1:
+                inside = value == key
+        return None
