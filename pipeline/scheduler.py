@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 CHECK_SECONDS = 30.0  # between two checks of what is due
 LAST_RUNS_SECONDS = 3.5  # that runs may take to store their points after a stop; less than SHUTDOWN_SECONDS
 REFUSED_SECONDS = 60.0  # before the scheduler retries a run that another process is making
-HUNG_SECONDS = 1800.0  # without progress in a run, after which the watchdog is no longer reset
+STILL_SECONDS = 300.0  # without progress in a run, after which status says so
+HUNG_SECONDS = 3600.0  # the same, after which the watchdog is no longer reset; a call with all its retries takes less
 
 
 class Activity:
@@ -37,12 +38,17 @@ class Activity:
     def show(self, title: str, total: int) -> AbstractContextManager[Update]:
         """Follow the progress of a run with this title and this number of calls."""
 
-        def update(done: int, total: int, points: int) -> None:
-            self.text = f"{title}: {done:,} of {total:,} calls, {points:,} points"
-            self.progressed_at = time.monotonic()
+        def update(done: int, total: int, points: int) -> None:  # called many times a second, also without progress
+            text = f"{title}: {done:,} of {total:,} calls, {points:,} points"
+            if text != self.text:
+                self.text, self.progressed_at = text, time.monotonic()
 
         update(0, total, 0)
         return nullcontext(update)
+
+    def __str__(self) -> str:
+        still = time.monotonic() - self.progressed_at
+        return f"{self.text}, no progress for {still / 60:.0f} minutes" if still >= STILL_SECONDS else self.text
 
 
 @dataclass
@@ -117,15 +123,15 @@ class Scheduler:
 
     def _reset_watchdog(self) -> None:
         since = time.monotonic() - HUNG_SECONDS
-        hung = [activity.text for _, activity in list(self._lanes.values()) if activity.progressed_at < since]
+        hung = [str(activity) for _, activity in list(self._lanes.values()) if activity.progressed_at < since]
         if not hung:
             self.notify.send("WATCHDOG=1")
         elif not self._hung:
-            log.error("no progress for %.0f minutes: %s", HUNG_SECONDS / 60, "; ".join(hung))
+            log.error("the watchdog is no longer reset: %s", "; ".join(hung))
         self._hung = bool(hung)
 
     def _doing(self) -> str:
-        return "; ".join(activity.text for _, activity in list(self._lanes.values())) or "idle"
+        return "; ".join(str(activity) for _, activity in list(self._lanes.values())) or "idle"
 
     def _work(self, scheduled: ScheduledRun, slot: datetime, activity: Activity) -> None:
         """Make one run. Whatever fails, the scheduler and the other lanes go on."""

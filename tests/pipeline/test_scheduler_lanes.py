@@ -105,13 +105,15 @@ def test_a_run_that_moves_no_more_lets_the_watchdog_bite_and_is_told_once(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(scheduler, "HUNG_SECONDS", 0.2)
+    for name in ("STILL_SECONDS", "HUNG_SECONDS"):
+        monkeypatch.setattr(scheduler, name, 0.2)
     goes_on, ends = threading.Event(), threading.Event()
 
     def run(job: Job, show: Show) -> Summary:
         del job
         with show("artemis pull", 10) as update:
-            goes_on.wait(30)
+            while not goes_on.wait(0.01):
+                update(0, 10, 0)  # which is no progress
             update(3, 10, 7)
             ends.wait(30)
         raise RunRefused("it was only a test")
@@ -123,7 +125,10 @@ def test_a_run_that_moves_no_more_lets_the_watchdog_bite_and_is_told_once(
         until(lambda: heard.count("WATCHDOG=1") == 1)
         threading.Event().wait(0.3)
         made._check()
+        assert made._doing() == "artemis pull: 0 of 10 calls, 0 points, no progress for 0 minutes"
         made._check()
+        for name in ("STILL_SECONDS", "HUNG_SECONDS"):
+            monkeypatch.setattr(scheduler, name, 60.0)
         goes_on.set()
         until(lambda: "3 of 10 calls, 7 points" in made._doing())
         made._check()
@@ -133,4 +138,4 @@ def test_a_run_that_moves_no_more_lets_the_watchdog_bite_and_is_told_once(
         until(lambda: not made._lanes)
     told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert rows("SELECT doing FROM scheduler") == [("artemis pull: 3 of 10 calls, 7 points",)]
-    assert told == ["no progress for 0 minutes: artemis pull: 0 of 10 calls, 0 points"]
+    assert told == ["the watchdog is no longer reset: artemis pull: 0 of 10 calls, 0 points, no progress for 0 minutes"]
