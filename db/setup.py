@@ -8,16 +8,19 @@ import os
 import re
 import socket
 import threading
+from concurrent.futures import wait
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import psycopg2
 from psycopg2.extensions import PYDATETIME, new_type, parse_dsn, register_type
 
 from db.embedded import EmbeddedServer
 from db.statements import Connection, Cursor, fetch, fetch_one, in_transaction, read_statements
+from model.background import in_background
 from model.errors import ConfigurationError, DatabaseAway, DatabaseLost
 
 SQL = read_statements("setup.sql")
@@ -26,6 +29,7 @@ STATEMENTS = " ".join(re.sub("--.*", "", SCHEMA).split())  # a new comment in th
 MARK = f"crypto-metrics schema {hashlib.sha256(STATEMENTS.encode()).hexdigest()[:16]}"  # a comment of the table metrics
 SCHEMA_LOCK = 0x6372_7970  # pg_advisory_xact_lock: one process upgrades at a time
 OLDEST = 14  # the first PostgreSQL with multiranges
+CANCEL_SECONDS = 0.5  # for the requests to cancel, which a server that is gone does not take
 TIMESTAMP = 1114  # PostgreSQL's oid of the type
 # jit is off, because the planner would compile the statement of a load, which takes longer than running it. With the
 # keepalives, the server ends the session of a host that has crashed, and so releases its locks.
@@ -50,6 +54,7 @@ class Database:
         """Raises ConfigurationError if the URL is invalid or the embedded server can't run."""
         self._directory = embedded_directory
         self._reopening = threading.Lock()
+        self._sessions: WeakSet[Connection] = WeakSet()
         self._server = None if url else EmbeddedServer.acquire(embedded_directory)
         dsn = self._server.dsn if self._server else url
         try:
@@ -85,6 +90,7 @@ class Database:
             register_type(new_type((TIMESTAMP,), "UTC_TIMESTAMP", _aware), session)
             with session, session.cursor() as cursor:
                 cursor.execute(SESSION_SETTINGS)
+            self._sessions.add(session)
         except psycopg2.Error as error:
             kind = DatabaseAway if _is_away(error) else ConfigurationError
             remedy = "run python main.py setup" if self._server else "check DATABASE_URL and that the server runs"
@@ -99,7 +105,8 @@ class Database:
                 old.release()
 
     def close(self) -> None:
-        """Release the embedded server; the last process that releases it stops it."""
+        """Cancel what a stopped command left running, and release the embedded server: the last user stops it."""
+        wait([in_background(session.cancel) for session in list(self._sessions) if not session.closed], CANCEL_SECONDS)
         if self._server:
             self._server.release()
 

@@ -116,7 +116,7 @@ def test_sigterm_in_a_backfill_stores_and_records_what_was_fetched(home: Home, d
 
 @pytest.mark.parametrize(("signals", "code"), [(1, 0), (2, -signal.SIGTERM)])
 def test_a_stop_waits_for_no_database_that_does_not_answer_and_a_second_signal_for_nothing(
-    signals: int, code: int, home: Home, database_url: str, session: Connection
+    signals: int, code: int, home: Home, database_url: str, session: Connection, rows: Rows
 ) -> None:
     session.autocommit = False
     session.cursor().execute("LOCK TABLE metrics IN ACCESS EXCLUSIVE MODE")  # so that storing takes for ever
@@ -126,6 +126,9 @@ def test_a_stop_waits_for_no_database_that_does_not_answer_and_a_second_signal_f
             scheduler.process.terminate()
             until(lambda: "SIGTERM: storing what has been fetched" in scheduler.complained(), seconds=STOP)
         assert scheduler.process.wait(STOP) == code
+    left = f"SELECT FROM pg_stat_activity WHERE application_name LIKE 'crypto-metrics %% {scheduler.process.pid}@%%'"
+    if signals == 1:  # the first one also cancels what waits on the server
+        until(lambda: not rows(left))
     session.rollback()
 
 
