@@ -9,6 +9,7 @@ from concurrent.futures import wait
 from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
+from cli.ending_signals import ending_signals
 from db.session import session_for
 from db.setup import Database
 from model.background import in_background
@@ -49,9 +50,9 @@ def read_database(database: Database, purpose: str, question: Callable[[Any], T]
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; the second one ends the process at once."""
+    """An event that the first SIGINT, SIGTERM or SIGHUP sets; the second one ends the process at once."""
     stop = threading.Event()
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, *ending_signals())}
 
     def on_signal(number: int, frame: object) -> None:
         del frame

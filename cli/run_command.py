@@ -12,6 +12,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 from cli import arguments
+from cli.ending_signals import ending_signals
 from cli.logs import PERSON, log_to, secrets_of
 from model.errors import PipelineError
 from model.scrub import Scrubber
@@ -38,9 +39,10 @@ def main(argv: Sequence[str] | None = None, parser: ArgumentParser | None = None
         scrubber = Scrubber(secrets_of(settings), PERSON)
         log_to("stderr", scrubber)
         command = resolve_name(parsed.command)
-        # SIGTERM acts as Ctrl-C does: temporary files are removed, and an embedded server is released. The handler is
-        # set after the imports, which can lose the exception that it raises; until then there is nothing to tidy up.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # These signals act as Ctrl-C does: temporary files are removed, and an embedded server is released. The handler
+        # is set after the imports, which can lose the exception that it raises; until then there is nothing to tidy up.
+        for number in ending_signals():
+            signal.signal(number, signal.default_int_handler)
         exit_code: int = command(parsed, settings, scrubber.scrub)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output has closed it, as `head` does

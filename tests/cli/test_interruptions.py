@@ -93,7 +93,7 @@ def test_a_killed_run_is_marked_by_the_next_one_which_completes_the_table(
     ]
 
 
-@pytest.mark.parametrize(("number", "hanging"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
+@pytest.mark.parametrize(("number", "hanging"), [(signal.SIGINT, False), (signal.SIGTERM, True), (signal.SIGHUP, False)])
 def test_a_signal_ends_a_run_soon_with_what_has_been_fetched_stored(
     number: signal.Signals, hanging: bool, tmp_path: Path, database_url: str, rows: Rows
 ) -> None:
@@ -133,18 +133,31 @@ def test_a_signal_in_the_first_run_of_all_keeps_the_next_one_from_starting(datab
     assert rows("SELECT source_name, finished_at IS NOT NULL FROM pulls") == [("artemis", True)]
 
 
-def test_sigterm_while_the_embedded_database_is_made_leaves_no_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_the_embedded_database_is_made_leaves_no_server(tmp_path: Path, number: signal.Signals) -> None:
     copy_tree(tmp_path / "copy")
     with FakeApi() as api:
         env = environment("", api)
         with start("main.py pull defillama", env=env, root=tmp_path / "copy") as process:
             assert process.stderr is not None
             until(lambda: (tmp_path / "copy" / ".data" / "postgres" / "gate").exists())
-            process.terminate()
+            process.send_signal(number)
             _, err = process.communicate(timeout=SECONDS)
         assert api.requests == []
     assert (process.returncode, err.splitlines()[-1]) == (1, "interrupted")
     assert not list((tmp_path / "copy").rglob("postmaster.pid"))
+
+
+def test_nohup_is_obeyed(tmp_path: Path, database_url: str) -> None:
+    file = write(tmp_path, FEW_PARENTS)
+    with FakeApi(latency=0.2) as api:
+        line = ["nohup", sys.executable, "main.py", "pull", "defillama", "--config", str(file)]
+        env = environment(database_url, api)
+        with subprocess.Popen(line, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # noqa: S603 - ours
+            until(lambda: api.requests)
+            process.send_signal(signal.SIGHUP)
+            process.communicate(timeout=SECONDS)
+    assert process.returncode == 0
 
 
 def test_sigterm_during_the_imports_is_not_lost() -> None:
