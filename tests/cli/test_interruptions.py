@@ -93,7 +93,9 @@ def test_a_killed_run_is_marked_by_the_next_one_which_completes_the_table(
     ]
 
 
-@pytest.mark.parametrize(("number", "hanging"), [(signal.SIGINT, False), (signal.SIGTERM, True), (signal.SIGHUP, False)])
+@pytest.mark.parametrize(
+    ("number", "hanging"), [(signal.SIGINT, False), (signal.SIGTERM, True), (signal.SIGHUP, False)]
+)
 def test_a_signal_ends_a_run_soon_with_what_has_been_fetched_stored(
     number: signal.Signals, hanging: bool, tmp_path: Path, database_url: str, rows: Rows
 ) -> None:
