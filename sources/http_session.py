@@ -23,6 +23,7 @@ class HttpSession(requests.Session):
         super().__init__()
         self.broken_off = False
         self._connections: weakref.WeakSet[_Connection] = weakref.WeakSet()
+        self._changing = threading.Lock()
         for prefix in ("http://", "https://"):
             self.mount(prefix, _Adapter(self._opened))
 
@@ -50,14 +51,16 @@ class HttpSession(requests.Session):
 
     def break_off(self) -> None:
         """End every wait for the other side: for its handshake, its headers, its body. Any thread may call this."""
-        self.broken_off = True
-        for connection in list(self._connections):
-            connection.break_off()
+        with self._changing:
+            self.broken_off = True
+            for connection in self._connections:
+                connection.break_off()
 
     def _opened(self, connection: "_Connection") -> None:
-        self._connections.add(connection)
-        if self.broken_off:
-            connection.break_off()
+        with self._changing:
+            self._connections.add(connection)
+            if self.broken_off:
+                connection.break_off()
 
 
 class _Connection(HTTPConnection):
