@@ -1,25 +1,45 @@
 """Hides secrets by value, wherever they stand: in log lines, tracebacks, and values that are about to become JSON."""
 
+import base64
 import logging
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from html import unescape
 from typing import Any
-from urllib.parse import quote
 
 HIDDEN = "***"
 SHORTEST_SECRET = 4  # characters; hiding anything shorter would make every text unreadable
+PART = 6  # bytes in a row of a longer secret, which are hidden too, since many texts are cut
+ESCAPE = re.compile(  # a character as URLs, HTML, and JSON or a repr write it, also where it was encoded more than once
+    rb"%(?:25)*(?P<percent>[0-9a-fA-F]{2})|&(?:amp;)*(?P<html>\#?\w{1,8};)"
+    rb"|\\+(?:u(?P<code>[0-9a-fA-F]{4})|x(?P<byte>[0-9a-fA-F]{2})|(?P<escaped>.))"
+)
 
 
-def spellings(secrets: Iterable[str]) -> list[str]:
-    """Each secret as it stands in a text, in a URL and in the repr of an error; the longest first."""
-    forms = {form for secret in secrets for form in (secret, quote(secret, safe=""), repr(secret)[1:-1])}
-    return sorted((form for form in forms if len(form) >= SHORTEST_SECRET), key=len, reverse=True)
+class Secrets:
+    """Hides secrets, and parts of them, in each encoding in which a server or a library may repeat them."""
 
+    def __init__(self, secrets: Iterable[str]) -> None:
+        """Take the secrets as they are; those shorter than SHORTEST_SECRET are not hidden."""
+        plain = [secret.encode() for secret in secrets if len(secret) >= SHORTEST_SECRET]
+        forms = {form for secret in plain for form in (secret, _decoded(secret)[0], *_base64_forms(secret))}
+        self._parts = sorted({form[at : at + PART] for form in forms for at in range(max(1, len(form) - PART + 1))})
+        self._pattern = re.compile(b"(?=(%s))" % b"|".join(map(re.escape, self._parts)))
 
-def hide(text: str, secrets: Iterable[str]) -> str:
-    """The text with every one of these spellings hidden."""
-    for secret in secrets:
-        text = text.replace(secret, HIDDEN)
-    return text
+    def hide(self, text: str) -> str:
+        """The text with HIDDEN in place of each part of a secret."""
+        raw = text.encode("utf-8", "surrogatepass")
+        decoded, places = _decoded(raw)
+        if not any(part in decoded for part in self._parts):
+            return text
+        shown: list[bytes] = []
+        end = 0
+        for found in self._pattern.finditer(decoded):
+            first, last = places[found.start()], places[found.end(1)]
+            if first > end or not shown:
+                shown.append(raw[end:first])
+            end = max(end, last)
+        return HIDDEN.encode().join([*shown, raw[end:]]).decode("utf-8", "replace")
 
 
 class Scrubber(logging.Formatter):
@@ -27,11 +47,11 @@ class Scrubber(logging.Formatter):
 
     def __init__(self, secrets: list[str], pattern: str = "%(message)s") -> None:
         super().__init__(pattern)
-        self._secrets = secrets
+        self._secrets = Secrets(secrets)
 
     def scrub(self, text: str) -> str:
         """The text with every secret hidden."""
-        return hide(text, self._secrets)
+        return self._secrets.hide(text)
 
     def format(self, record: logging.LogRecord) -> str:
         """The scrubbed line or lines of a record."""
@@ -50,3 +70,40 @@ def scrubbed(value: Any, scrub: Callable[[str], str]) -> Any:
         parts = (scrubbed(each, scrub) for each in value)
         return value._make(parts) if hasattr(value, "_make") else tuple(parts)
     return value
+
+
+def _decoded(raw: bytes) -> tuple[bytes, Sequence[int]]:
+    """The text without escapes; and for each of its bytes, and for its end, where it began."""
+    if not ESCAPE.search(raw):
+        return raw, range(len(raw) + 1)
+    decoded, end = bytearray(), 0
+    places: list[int] = []
+    for found in ESCAPE.finditer(raw):
+        decoded += raw[end : found.start()]
+        places += range(end, found.start())
+        part = _character(found)
+        decoded += part
+        places += [found.start()] * len(part)
+        end = found.end()
+    return bytes(decoded + raw[end:]), [*places, *range(end, len(raw) + 1)]
+
+
+def _character(escape: re.Match[bytes]) -> bytes:
+    """What an escape stands for."""
+    if escape["html"]:
+        return unescape(f"&{escape['html'].decode('utf-8', 'replace')}").encode("utf-8", "replace")
+    if escape["code"]:
+        return chr(int(escape["code"], 16)).encode("utf-8", "surrogatepass")
+    if digits := escape["percent"] or escape["byte"]:
+        return bytes([int(digits, 16)])
+    return escape["escaped"]
+
+
+def _base64_forms(secret: bytes) -> Iterator[bytes]:
+    """The characters of base64 that come from the secret alone, wherever it begins in the encoded text."""
+    for before in range(3):
+        whole = base64.b64encode(bytes(before) + secret)
+        inner = whole[-(-before * 8 // 6) : (before + len(secret)) * 8 // 6]
+        if len(inner) > PART:
+            yield inner
+            yield inner.translate(bytes.maketrans(b"+/", b"-_"))

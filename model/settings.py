@@ -10,7 +10,6 @@ from urllib.parse import unquote
 from dotenv import dotenv_values
 
 from model.errors import ConfigurationError
-from model.scrub import spellings
 
 ROOT = Path(__file__).resolve().parent.parent
 DATABASE_URL = "DATABASE_URL"
@@ -59,7 +58,7 @@ class Settings:
         return value
 
     def secrets(self, key_variables: Iterable[str]) -> list[str]:
-        """All spellings of the keys and of the database's password, which must never be printed; the longest first."""
+        """The keys and the password of the database, in each form in which they are set or read."""
         import psycopg2  # imported here, since `--help` does not need it
         from psycopg2.extensions import parse_dsn
 
@@ -68,4 +67,4 @@ class Settings:
         found |= {unquote(written) for written in found}  # as libpq reads them
         with contextlib.suppress(psycopg2.ProgrammingError):  # Database refuses a wrong URL
             found.add(parse_dsn(url).get("password", ""))
-        return spellings({*map(self.get, key_variables), *found})
+        return [secret for secret in {*map(self.get, key_variables), *found} if secret]

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import requests
 
 from model.errors import CallFailed, SourceStopped
-from model.scrub import hide, spellings
+from model.scrub import Secrets
+from model.text import printable
 from sources.base import Answer, BaseSource, Call, Request
 from sources.http_session import HttpSession
 from sources.json_body import PIECE, JsonBody, NotJson, TooLarge
@@ -61,6 +62,7 @@ class Client:
         self._session, self._clock, self._now = session, clock, now
         self._sleep_for = sleep or stop.wait
         self._pace = pace or Pace(source.REQUEST_DELAY, clock=clock)
+        self._secrets = Secrets([source.key])
         self._local = threading.local()
         self._reading = threading.Lock()  # one answer at a time: the GIL allows no more anyway
         self._counting = threading.Lock()
@@ -218,7 +220,7 @@ class Client:
             text = next(response.iter_content(400), b"").decode("utf-8", "replace")
         except requests.RequestException as error:
             return _reason(error)
-        return " ".join(hide(text, spellings([self.source.key])).split())[:SNIPPET] or "no text"
+        return " ".join(printable(self._secrets.hide(text)).split())[:SNIPPET] or "no text"
 
 
 def _is_html(response: requests.Response) -> bool:

@@ -19,6 +19,7 @@ from unittest.mock import patch
 
 from tests.fake_api import FakeApi, truth
 from tests.fake_api.llama_families import observed, recorded
+from tests.fake_api.server import ARTEMIS_KEY
 from tests.fake_api.world import EPOCH
 
 ROOT = Path(__file__).parent.parent
@@ -75,7 +76,7 @@ class Series(NamedTuple):
 
 def environment(database_url: str, api: FakeApi | None = None, **more: str) -> dict[str, str]:
     """The environment of a command: the fake's, with no key for DefiLlama; nothing of the developer's own."""
-    ours = {"DATABASE_URL": database_url, "ARTEMIS_API_KEY": "fake-artemis-key", "DEFILLAMA_API_KEY": ""}
+    ours = {"DATABASE_URL": database_url, "ARTEMIS_API_KEY": ARTEMIS_KEY, "DEFILLAMA_API_KEY": ""}
     nowhere = {"ARTEMIS_BASE_URL": "http://127.0.0.1:9", "DEFILLAMA_BASE_URL": "http://127.0.0.1:9"}
     sent = {f"{name}_BASE_URL": f"{api.url}/{path}" for name, path in (("ARTEMIS", "artemis"), ("DEFILLAMA", "llama"))
             } if api else nowhere  # fmt: skip

@@ -14,6 +14,7 @@ from sources import SOURCES
 from sources.config import read_config
 from tests.commands import environment, run
 from tests.fake_api import FakeApi
+from tests.fake_api.server import ARTEMIS_KEY
 
 NOW = datetime(2026, 8, 17, 12, 34, 56, tzinfo=UTC)
 KEY = "s3cret-k3y"
@@ -24,7 +25,7 @@ DEFILLAMA = "asset,kind,metrics,id,name,entity\nlido,protocol,TVL,,Lido,lido\n"
 
 @pytest.fixture(scope="module")
 def api() -> Iterator[FakeApi]:
-    with FakeApi(now=lambda: NOW, artemis_key="fake-artemis-key", defillama_key=KEY) as fake:
+    with FakeApi(now=lambda: NOW, artemis_key=ARTEMIS_KEY, defillama_key=KEY) as fake:
         yield fake
 
 

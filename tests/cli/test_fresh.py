@@ -41,6 +41,7 @@ from tests.commands import (
     until,
 )
 from tests.fake_api import FakeApi
+from tests.fake_api.server import ARTEMIS_KEY
 
 DEFILLAMA = """asset,kind,metrics,id
 aave-v3,protocol,FEES FEES_24H INFLOW,
@@ -200,7 +201,7 @@ def test_nothing_is_cleared_where_a_key_or_an_answer_is_missing(
     line: str, keys: dict[str, str], code: int, said: str, home: Home, database_url: str, rows: Rows
 ) -> None:
     before = everything(rows)
-    with home.api(artemis_key="fake-artemis-key", defillama_key="good") as api:
+    with home.api(artemis_key=ARTEMIS_KEY, defillama_key="good") as api:
         done = home.run(f"fresh {line}", env=environment(database_url, api, **keys))
     assert (done.returncode, done.stdout, f"error: {said}" in done.stderr) == (code, "", True), done.stderr
     assert (everything(rows), home.saved) == (before, [])

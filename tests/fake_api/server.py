@@ -17,7 +17,7 @@ from tests.fake_api.answer import Answer, error, ok, plain
 from tests.fake_api.faults import ECHO, SPOILED, Options, RateLimit, fault, fault_answer
 from tests.fake_api.world import SHIPPED, Universe, World
 
-ARTEMIS_KEY = "fake-artemis-key"
+ARTEMIS_KEY = "key-9f31c7"
 LOG_PATH = "/_fake/requests"
 GZIP_FROM = 500  # bytes
 
