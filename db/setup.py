@@ -63,8 +63,9 @@ class Database:
             raise ConfigurationError(
                 "DATABASE_URL is not a PostgreSQL connection string: write postgresql://user:password@host:5432/database"
             ) from None
-        names = [self._parts.get(name, "") for name in ("host", "port", "dbname")]
-        if "://" in dsn and any("@" in name and name in dsn for name in names):
+        path = dsn.partition("://")[2].partition("?")[0].partition("/")[2]
+        host = self._parts.get("host", "").removeprefix("@")  # which begins the name of an abstract socket
+        if "://" in dsn and "@" in f"{host} {self._parts.get('port', '')} {path}":
             # libpq reads half of the password as the name of a host or database, and it would be printed.
             raise ConfigurationError("DATABASE_URL: write an @ in the password as %40, a / as %2F and a ? as %3F")
 

@@ -83,6 +83,9 @@ def test_a_right_password_is_taken_and_a_wrong_one_refused_unprinted(
         "postgresql://me:pa/s3cret@host/db",
         "postgresql://me:pa/x/s3cret@host/db",
         "postgresql://me:pa/x?s3cret@host/db",
+        "postgresql://me:p@s3cret%40w@host/db",
+        "postgresql://me:p/s3cret%40w@host/db",
+        "postgresql://me:p@s3cret%zz@host/db",
     ],
 )
 def test_what_is_no_database_url_is_refused_without_showing_it(url: str) -> None:
@@ -98,6 +101,8 @@ def test_what_is_no_database_url_is_refused_without_showing_it(url: str) -> None
         ("postgresql://me@/db?host=/run/pg&password=s3cret", "db on /run/pg:5432"),
         ("host=h dbname=db password='s3 cret' user=me", "db on h:5432"),
         ("user=me password=s3cret", "me on the local socket:5432"),
+        ("postgresql://me:s3cret@%40abstract/db", "db on @abstract:5432"),
+        ("host=/home/me@work/pg dbname=db password=s3cret", "db on /home/me@work/pg:5432"),
     ],
 )
 def test_a_database_is_called_by_its_name_and_place_and_never_by_its_password(url: str, message: str) -> None:
