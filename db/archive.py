@@ -49,7 +49,7 @@ def save(database: Database, source: str, refetched: Sequence[Target], window: W
     values |= {"assets": [target.asset for target in refetched], "metrics": [target.metric for target in refetched]}
     values |= {"api_ids": [target.id for target in refetched]}
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(0o700, parents=True, exist_ok=True)
         with atomic_write(file) as part, gzip.open(part, "wb", compresslevel=6) as packed:
             packed.write(f"{','.join(COLUMNS)}\n".encode())
             with session_for(database, f"save {source}", "read") as session, session, session.cursor() as cursor:

@@ -14,7 +14,7 @@ def atomic_write(file: Path) -> Iterator[Path]:
     """Yield a path beside the file to write to; at the end of the block that new file replaces the old one.
 
     If the block fails, the old file stays and the new one is removed. The target of a link is replaced, and keeps its
-    mode. Raises ConfigurationError if the file can't be written or is read-only.
+    mode; a new file is for its owner alone. Raises ConfigurationError if the file can't be written or is read-only.
     """
     place = Path(os.path.realpath(file))
     part = place.with_name(f".{os.urandom(8).hex()}.part")
@@ -25,7 +25,7 @@ def atomic_write(file: Path) -> Iterator[Path]:
         if mode is not None and not (mode & 0o222 and os.access(place, os.W_OK)):  # root could write it anyway
             raise ConfigurationError(f"{file}: can't be written: it is read-only")
         try:
-            part.touch(exist_ok=False)
+            part.touch(0o600, exist_ok=False)
             if mode is not None:
                 part.chmod(mode)
             yield part

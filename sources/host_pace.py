@@ -34,7 +34,7 @@ class NextStart:
         self._warned = False
         if file is not None:
             with suppress(OSError):  # the first use logs it
-                file.parent.mkdir(parents=True, exist_ok=True)
+                file.parent.mkdir(0o700, parents=True, exist_ok=True)
 
     @contextmanager
     def locked(self, clock: Callable[[], float]) -> Iterator[float]:
@@ -44,7 +44,7 @@ class NextStart:
             return
         with ExitStack() as stack:
             try:
-                descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
                 stack.callback(os.close, descriptor)
                 locked = _lock(descriptor)
                 now = clock()

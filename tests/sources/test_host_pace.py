@@ -4,6 +4,7 @@ import itertools
 import logging
 import math
 import shutil
+import stat
 import struct
 import sys
 import threading
@@ -125,6 +126,19 @@ def test_a_place_that_cannot_be_written_is_told_once_and_the_pace_goes_on(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
+def test_the_file_is_for_its_owner_alone_and_a_link_in_its_place_is_not_followed(
+    file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared(file, Clock()).wait()
+    assert [stat.S_IMODE(each.stat().st_mode) & 0o077 for each in (file, file.parent)] == [0, 0]
+    (tmp_path / "other").write_text("of somebody else")
+    file.unlink()
+    file.symlink_to(tmp_path / "other")
+    shared(file, Clock()).wait()
+    assert (tmp_path / "other").read_text() == "of somebody else"
+    assert [record.getMessage()[:13] for record in caplog.records] == ["the pace is n"]
+
+
 def test_a_full_disk_is_told_once_and_the_pace_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     assert spacings(shared(Path("/dev/full"), Clock())) == pytest.approx([DELAY] * 4)
     [record] = caplog.records

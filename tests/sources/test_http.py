@@ -292,6 +292,11 @@ def test_the_key_is_not_shown_when_no_server_answers(caplog: pytest.LogCaptureFi
     assert not [form for form in FORMS if form in texts]
 
 
+def test_what_a_server_says_moves_no_cursor() -> None:
+    with pytest.raises(CallFailed, match=r"HTTP 404: \[31mred \(not\)$"):
+        answer(reply(b"\x1b[31mred\x07\x00 \xc2\x9b(not)", 404))
+
+
 def test_a_good_answer_holds_no_key() -> None:
     with Wire(rows(1)) as wire:
         found = client(wire.url, KEY).answer(call())
