@@ -23,22 +23,27 @@ class Secrets:
         """Take the secrets as they are; those shorter than SHORTEST_SECRET are not hidden."""
         plain = [secret.encode() for secret in secrets if len(secret) >= SHORTEST_SECRET]
         forms = {form for secret in plain for form in (secret, _decoded(secret)[0], *_base64_forms(secret))}
-        self._parts = sorted({form[at : at + PART] for form in forms for at in range(max(1, len(form) - PART + 1))})
-        self._pattern = re.compile(b"(?=(%s))" % b"|".join(map(re.escape, self._parts)))
+        self._parts = {form[at : at + PART] for form in forms for at in range(max(1, len(form) - PART + 1))}
+        self._sizes = {len(part) for part in self._parts}
 
     def hide(self, text: str) -> str:
         """The text with HIDDEN in place of each part of a secret."""
         raw = text.encode("utf-8", "surrogatepass")
         decoded, places = _decoded(raw)
-        if not any(part in decoded for part in self._parts):
+        found = [
+            (at, at + size)
+            for size in self._sizes
+            for at in range(len(decoded) - size + 1)
+            if decoded[at : at + size] in self._parts
+        ]
+        if not found:
             return text
         shown: list[bytes] = []
         end = 0
-        for found in self._pattern.finditer(decoded):
-            first, last = places[found.start()], places[found.end(1)]
-            if first > end or not shown:
-                shown.append(raw[end:first])
-            end = max(end, last)
+        for first, last in sorted(found):
+            if places[first] > end or not shown:
+                shown.append(raw[end : places[first]])
+            end = max(end, places[last])
         return HIDDEN.encode().join([*shown, raw[end:]]).decode("utf-8", "replace")
 
 
