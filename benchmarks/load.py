@@ -26,8 +26,8 @@ ROUNDS = 2
 
 def main() -> None:
     """Load the same points in each way in turn, into an empty table or over stored rows; print rates and ratios."""
-    number = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000_000
-    points = make_points(number)
+    points = make_points(int(sys.argv[1]) if len(sys.argv) > 1 else 2_000_000)
+    number = len(points)
     with tempfile.TemporaryDirectory() as directory:
         server = EmbeddedServer.acquire(Path(directory))
         database = Database(server.dsn, Path(directory))

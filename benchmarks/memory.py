@@ -17,6 +17,7 @@ from model.settings import ROOT
 from tests.fake_api import FakeApi
 
 POINTS = 2_000_000
+UNITS_IN_A_MB = 1024 if sys.platform == "linux" else 1024**2  # of ru_maxrss: KB on Linux, bytes on macOS
 LIMIT_MB = 200
 METRICS = {
     "artemis": "PRICE MC FDMC FEES REVENUE DAU TXNS TVL DEX_VOLUMES STABLECOIN_SUPPLY",
@@ -40,9 +41,9 @@ def main() -> None:
                 _, status, usage = os.wait4(backfill.pid, 0)
                 seconds = time.monotonic() - began
             server.release()
-        held = usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+        held = usage.ru_maxrss / UNITS_IN_A_MB
         print(f"{source}: {held:.0f} MB at most, {held / LIMIT_MB:.0%} of {LIMIT_MB} MB, in {seconds:.0f} s; {status=}")
-    print(f"this process itself: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB")
+    print(f"this process itself: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / UNITS_IN_A_MB:.0f} MB")
 
 
 def rows(source: str) -> Iterator[str]:
