@@ -22,20 +22,18 @@ class Secrets:
     def __init__(self, secrets: Iterable[str]) -> None:
         """Take the secrets as they are; those shorter than SHORTEST_SECRET are not hidden."""
         plain = [secret.encode() for secret in secrets if len(secret) >= SHORTEST_SECRET]
-        forms = {form for secret in plain for form in (secret, _decoded(secret)[0], *_base64_forms(secret))}
-        self._parts = {form[at : at + PART] for form in forms for at in range(max(1, len(form) - PART + 1))}
-        self._sizes = {len(part) for part in self._parts}
+        self._wholes = {form for secret in plain for form in (secret, _decoded(secret)[0], *_base64_forms(secret))}
+        parts = (form[at : at + PART] for form in self._wholes for at in range(len(form) - PART + 1))
+        self._parts = {part for part in parts if not _is_like_a_word(part)}
 
     def hide(self, text: str) -> str:
-        """The text with HIDDEN in place of each part of a secret."""
+        """The text with HIDDEN in place of each secret and each part of one."""
         raw = text.encode("utf-8", "surrogatepass")
         decoded, places = _decoded(raw)
-        found = [
-            (at, at + size)
-            for size in self._sizes
-            for at in range(len(decoded) - size + 1)
-            if decoded[at : at + size] in self._parts
-        ]
+        found = [(at, at + PART) for at in range(len(decoded) - PART + 1) if decoded[at : at + PART] in self._parts]
+        for whole in self._wholes:
+            if whole in decoded:
+                found += [each.span() for each in re.finditer(re.escape(whole), decoded)]
         if not found:
             return text
         shown: list[bytes] = []
@@ -75,6 +73,11 @@ def scrubbed(value: Any, scrub: Callable[[str], str]) -> Any:
         parts = (scrubbed(each, scrub) for each in value)
         return value._make(parts) if hasattr(value, "_make") else tuple(parts)
     return value
+
+
+def _is_like_a_word(part: bytes) -> bool:
+    """Whether a part of a secret may be part of a word, such as artemis, which would be hidden everywhere."""
+    return part.isalpha() and part in (part.lower(), part.upper(), part.title())
 
 
 def _decoded(raw: bytes) -> tuple[bytes, Sequence[int]]:

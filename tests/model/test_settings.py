@@ -167,6 +167,13 @@ def test_five_characters_of_a_secret_are_no_secret() -> None:
     assert Secrets([LONG]).hide(text) == text
 
 
+def test_a_word_in_a_secret_is_hidden_with_the_secret_only() -> None:
+    secrets = Secrets(["crypto-metrics-of-Artemis", "password"])
+    text = "crypto-metrics pull artemis: METRICS of Artemis, passwor"
+    assert secrets.hide(text.replace("crypto-", "crypto ")) == text.replace("crypto-", "crypto ")
+    assert secrets.hide("a crypto-metrics-of-Artemis b password c") == f"a {HIDDEN} b {HIDDEN} c"
+
+
 def test_of_two_secrets_one_inside_the_other_nothing_is_left() -> None:
     environment = {KEY: "abcdef", DATABASE_URL: "postgresql://u:xxabcdefxx@h/d"}
     assert scrub("1 xxabcdefxx 2 abcdef", **environment) == f"1 {HIDDEN} 2 {HIDDEN}"
