@@ -117,11 +117,22 @@ def _interruptible(session: Connection, work: Callable[[Cursor], T]) -> T:
     with session.cursor() as cursor:
         if threading.current_thread() is not threading.main_thread():
             return work(cursor)
-        future = in_background(lambda: work(cursor))
+        begun, ended = threading.Event(), threading.Event()
+
+        def run() -> T:
+            begun.set()
+            try:
+                return work(cursor)
+            finally:
+                ended.set()
+
         try:
+            future = in_background(run)
             wait([future])
-        except KeyboardInterrupt:
-            session.cancel()
-            wait([future])
+        except KeyboardInterrupt:  # it may come while the thread starts, and before the server has the query
+            if begun.wait(1.0):
+                while not ended.is_set():
+                    session.cancel()
+                    ended.wait(0.1)
             raise
         return future.result()

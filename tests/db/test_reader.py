@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Never
 
 import psycopg2
 import pytest
@@ -16,6 +18,7 @@ import query_data as q
 from db.embedded import EmbeddedServer
 from db.reader import Reader
 from db.setup import Database, ensure_schema
+from model.background import in_background
 from model.errors import DatabaseLost
 from model.values import Verb
 from tests.commands import ROOT
@@ -92,6 +95,19 @@ def test_ctrl_c_ends_the_question_on_the_server_too(database_url: str, rows: Row
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=30)
     assert (process.returncode, out) == (0, b"7\n")
+
+
+def test_ctrl_c_while_the_thread_of_a_query_starts_ends_it_too(
+    reader: Reader, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(work: Callable[[], object]) -> Never:
+        in_background(work)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("db.reader.in_background", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        reader.table("SELECT pg_sleep(60)")
+    assert not rows(AT_WORK)
 
 
 def test_another_database_url_is_another_database(
