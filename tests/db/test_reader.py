@@ -102,6 +102,7 @@ def test_ctrl_c_while_the_thread_of_a_query_starts_ends_it_too(
 ) -> None:
     def interrupted(work: Callable[[], object]) -> Never:
         in_background(work)
+        until(lambda: rows(AT_WORK))
         raise KeyboardInterrupt
 
     monkeypatch.setattr("db.reader.in_background", interrupted)
