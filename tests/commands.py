@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, chdir
 from datetime import UTC, date, datetime, timedelta
@@ -147,14 +146,6 @@ def write(folder: Path, config: str) -> Path:
     file = folder / ("defillama.csv" if "kind" in config.splitlines()[0] else "artemis.csv")
     file.write_text(config)
     return file
-
-
-def until(happened: Callable[[], object], seconds: float = 30) -> None:
-    """Wait for something that another process does."""
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 def answered(api: FakeApi) -> set[str]:

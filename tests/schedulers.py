@@ -51,9 +51,9 @@ from tests.commands import (
     differences,
     stored,
     today,
-    until,
 )
 from tests.fake_api import FakeApi
+from tests.waiting import until
 
 DEFILLAMA = "asset,kind,metrics,id\naave-v3,protocol,FEES FEES_24H TVL,\nweth,coin,PRICE,coingecko:weth\n"
 ARTEMIS = "asset,metrics\nsol,PRICE FEES\n"

@@ -1,6 +1,5 @@
 """What the tests of the database share: points to load, the types of its fixtures, and helpers that query and wait."""
 
-import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -77,14 +76,6 @@ def refusal(work: Callable[[], object], *hidden: str) -> str:
     assert "\n" not in text
     assert not [word for word in hidden if word in text]
     return text
-
-
-def until(happened: Callable[[], object], seconds: float = 30) -> None:
-    """Wait until another process has done something."""
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 def end(rows: Rows, name: str) -> None:

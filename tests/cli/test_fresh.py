@@ -38,10 +38,10 @@ from tests.commands import (
     start,
     stored,
     today,
-    until,
 )
 from tests.fake_api import FakeApi
 from tests.fake_api.server import ARTEMIS_KEY
+from tests.waiting import until
 
 DEFILLAMA = """asset,kind,metrics,id
 aave-v3,protocol,FEES FEES_24H INFLOW,

@@ -16,7 +16,8 @@ from db.store import Store
 from model.values import DAY
 from tests.commands import SECONDS, environment, run, start, today
 from tests.fake_api import FakeApi, truth
-from tests.tables import BACKFILL, PULL, Rows, as_role, asked, grid, points, until
+from tests.tables import BACKFILL, PULL, Rows, as_role, asked, grid, points
+from tests.waiting import until
 
 BTC = "--asset btc --metric PRICE"
 RECENT, LONG_AGO = date(2024, 1, 1), date(2019, 6, 1)  # the second is before what is asked for by default

@@ -27,10 +27,10 @@ from tests.commands import (
     start,
     stored,
     today,
-    until,
     write,
 )
 from tests.fake_api import FakeApi
+from tests.waiting import until
 
 ENDED = "SELECT status, records_count, calls, failed_calls, failure FROM pulls WHERE finished_at IS NOT NULL"
 PARENTS = "asset,kind,metrics,id\n" + "".join(f"p{number},protocol,TVL,parent#p{number}\n" for number in range(40))

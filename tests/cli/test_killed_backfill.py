@@ -34,10 +34,10 @@ from tests.commands import (
     start,
     stored,
     today,
-    until,
     write,
 )
 from tests.fake_api import FAULT_KINDS, FakeApi, Request
+from tests.waiting import until
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,9 @@ import pytest
 
 from db.setup import Database
 from db.store import Store
-from tests.commands import ROOT, SECONDS, environment, run, start, until
+from tests.commands import ROOT, SECONDS, environment, run, start
 from tests.tables import BACKFILL, Rows, point, points
+from tests.waiting import until
 
 SOME, MANY = 60_000, 300_000  # both are more than is held at once
 FILL = """

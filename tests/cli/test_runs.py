@@ -17,7 +17,8 @@ from db.setup import Database
 from db.store import Store
 from model.errors import RunRefused
 from model.values import Verb
-from tests.tables import BACKFILL, DONE, PULL, Opener, Rows, as_role, point, run_row, until
+from tests.tables import BACKFILL, DONE, PULL, Opener, Rows, as_role, point, run_row
+from tests.waiting import until
 
 REPOSITORY = Path(__file__).parents[2]
 HOLD = """

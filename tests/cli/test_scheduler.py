@@ -13,7 +13,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 
 from db.lock import SessionLock
 from db.setup import Database
-from tests.commands import Rows, answered, environment, run_process, stored, today, until
+from tests.commands import Rows, answered, environment, run_process, stored, today
 from tests.schedulers import (
     FIRST_RUNS,
     SHORT_CHECK,
@@ -27,6 +27,7 @@ from tests.schedulers import (
     service_manager,
     wait_for_room,
 )
+from tests.waiting import until
 
 PARENTS = "asset,kind,metrics,id\n" + "".join(f"p{number},protocol,TVL,parent#p{number}\n" for number in range(40))
 FEW_PARENTS = "\n".join(PARENTS.splitlines()[:4])

@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 
 from db.lock import SessionLock
 from db.setup import Database
-from tests.commands import Rows, environment, until
+from tests.commands import Rows, environment
 from tests.schedulers import (
     OURS,
     SHORT_CHECK,
@@ -21,6 +21,7 @@ from tests.schedulers import (
     service_manager,
     wait_for_room,
 )
+from tests.waiting import until
 
 CLEARED = "SELECT source_name, count(*) FROM pulls WHERE kind = 'fresh' GROUP BY 1 ORDER BY 1"
 

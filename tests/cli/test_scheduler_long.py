@@ -22,7 +22,7 @@ from db.heartbeat import Heartbeat
 from db.lock import SCHEDULER, SQL, lock_keys
 from db.setup import Database, ensure_schema
 from pipeline.due import History
-from tests.commands import ROOT, Rows, environment, until
+from tests.commands import ROOT, Rows, environment
 from tests.schedulers import (
     OURS,
     SHORT_CHECK,
@@ -36,6 +36,7 @@ from tests.schedulers import (
     service_manager,
     wait_for_room,
 )
+from tests.waiting import until
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

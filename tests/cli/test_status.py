@@ -23,9 +23,10 @@ from db.setup import Database
 from db.store import Store
 from model.values import Verb
 from sources import SOURCES
-from tests.commands import ROOT, SECONDS, copy_tree, environment, run, run_process, start, until
+from tests.commands import ROOT, SECONDS, copy_tree, environment, run, run_process, start
 from tests.fake_api import FakeApi
 from tests.tables import Rows, as_role, ask, end, point
+from tests.waiting import until
 
 FAILED = """
 INSERT INTO pulls (source_name, kind, slot, pulled_at, finished_at, status, calls, failed_calls, failure)

@@ -17,7 +17,8 @@ from db.setup import Database, ensure_schema
 from db.store import Store
 from model.errors import DatabaseLost, RunRefused
 from model.values import Verb
-from tests.tables import DONE, PULL, Opener, Rows, Values, end, point, run_row, until
+from tests.tables import DONE, PULL, Opener, Rows, Values, end, point, run_row
+from tests.waiting import until
 
 DEADLY = """
 CREATE SEQUENCE deaths;

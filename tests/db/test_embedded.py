@@ -9,8 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from db import embedded
 from db.embedded import EmbeddedServer
 from db.postgres_programs import Account, program_directories
 from model.errors import ConfigurationError
+from tests.waiting import until
 
 REPOSITORY = Path(__file__).parents[2]
 PRELUDE = """
@@ -50,13 +50,6 @@ FORK = PRELUDE + (
     "else:\n"
     "    sys.stdin.read()\n"
 )
-
-
-def until(happened: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 def servers(home: Path) -> list[int]:

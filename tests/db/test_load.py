@@ -15,7 +15,8 @@ from db.load import Counts
 from db.setup import Database
 from db.store import Store
 from model.values import DAY, Answered, DataPoint, Verb, Window
-from tests.tables import BACKFILL, PULL, START, Opener, Rows, Values, grid, point, until
+from tests.tables import BACKFILL, PULL, START, Opener, Rows, Values, grid, point
+from tests.waiting import until
 
 
 def spent(rows: Rows, store: Store, verb: Verb = PULL) -> dict[str, int]:

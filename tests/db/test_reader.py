@@ -22,7 +22,8 @@ from model.background import in_background
 from model.errors import DatabaseLost
 from model.values import Verb
 from tests.commands import ROOT
-from tests.tables import Opener, Rows, end, points, until
+from tests.tables import Opener, Rows, end, points
+from tests.waiting import until
 
 SESSIONS = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'crypto-metrics query %%'"
 AT_WORK = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'crypto-metrics query %%' AND state = 'active'"

@@ -15,7 +15,8 @@ from db.setup import SCHEMA_LOCK, Database, ensure_schema
 from db.store import Store
 from model.errors import DatabaseLost
 from model.values import Verb
-from tests.tables import as_role, ask, point, refusal, until
+from tests.tables import as_role, ask, point, refusal
+from tests.waiting import until
 
 REPOSITORY = Path(__file__).parents[2]
 SPECIFIED = """

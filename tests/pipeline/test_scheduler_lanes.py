@@ -20,7 +20,8 @@ from pipeline.summary import Summary
 from pipeline.systemd import Notify
 from sources.artemis import Artemis
 from tests.schedulers import service_manager
-from tests.tables import TODAY, Rows, until
+from tests.tables import TODAY, Rows
+from tests.waiting import until
 
 DUTY = ScheduledRun("artemis", Verb.PULL, Schedule(DAY, timedelta()))
 JOB = make_job(Artemis("key"), Verb.PULL, [Target("sol", "PRICE", "sol")], pull_window(TODAY, 7))

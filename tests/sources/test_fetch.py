@@ -2,7 +2,6 @@
 
 import dataclasses
 import threading
-import time
 import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from sources.http import ALL_DOWN, Client
 from sources.http_session import HttpSession
 from sources.retry import MAX_TRIES
 from tests.fake_api import FakeApi
+from tests.waiting import until
 from tests.wire import PATIENCE, Clock, Plain, Wire, call, client, reply, rows
 
 SYMBOLS = [f"coin-{number}" for number in range(40)]
@@ -46,14 +46,6 @@ def no_worker_is_left() -> Iterator[None]:
     for thread in workers() + workers("artemis-"):
         thread.join(PATIENCE)
     assert not workers() + workers("artemis-")
-
-
-def until(reached: Any) -> None:
-    """Wait for something that other threads do."""
-    deadline = time.monotonic() + PATIENCE
-    while not reached():
-        assert time.monotonic() < deadline, "it never came"
-        threading.Event().wait(0.005)
 
 
 def test_every_call_has_one_outcome() -> None:
