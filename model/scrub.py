@@ -8,6 +8,7 @@ from html import unescape
 from typing import Any
 
 HIDDEN = "***"
+UTF8 = ("utf-8", "surrogatepass")  # the environment may hold bytes that are no text
 SHORTEST_SECRET = 4  # characters; hiding anything shorter would make every text unreadable
 PART = 6  # bytes in a row of a longer secret, which are hidden too, since many texts are cut
 ESCAPE = re.compile(  # a character as URLs, HTML, and JSON or a repr write it, also where it was encoded more than once
@@ -21,14 +22,14 @@ class Secrets:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         """Take the secrets as they are; those shorter than SHORTEST_SECRET are not hidden."""
-        plain = [secret.encode() for secret in secrets if len(secret) >= SHORTEST_SECRET]
+        plain = [secret.encode(*UTF8) for secret in secrets if len(secret) >= SHORTEST_SECRET]
         self._wholes = {form for secret in plain for form in (secret, _decoded(secret)[0], *_base64_forms(secret))}
         parts = (form[at : at + PART] for form in self._wholes for at in range(len(form) - PART + 1))
         self._parts = {part for part in parts if not _is_like_a_word(part)}
 
     def hide(self, text: str) -> str:
         """The text with HIDDEN in place of each secret and each part of one."""
-        raw = text.encode("utf-8", "surrogatepass")
+        raw = text.encode(*UTF8)
         decoded, places = _decoded(raw)
         found = [(at, at + PART) for at in range(len(decoded) - PART + 1) if decoded[at : at + PART] in self._parts]
         for whole in self._wholes:
@@ -101,7 +102,7 @@ def _character(escape: re.Match[bytes]) -> bytes:
     if escape["html"]:
         return unescape(f"&{escape['html'].decode('utf-8', 'replace')}").encode("utf-8", "replace")
     if escape["code"]:
-        return chr(int(escape["code"], 16)).encode("utf-8", "surrogatepass")
+        return chr(int(escape["code"], 16)).encode(*UTF8)
     if digits := escape["percent"] or escape["byte"]:
         return bytes([int(digits, 16)])
     return escape["escaped"]

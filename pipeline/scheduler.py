@@ -26,7 +26,7 @@ CHECK_SECONDS = 30.0  # between two checks of what is due
 LAST_RUNS_SECONDS = 3.5  # that runs may take to store their points after a stop; less than SHUTDOWN_SECONDS
 REFUSED_SECONDS = 60.0  # before the scheduler retries a run that another process is making
 STILL_SECONDS = 300.0  # without progress in a run, after which status says so
-HUNG_SECONDS = 3600.0  # the same, after which the watchdog is no longer reset; a call with all its retries takes less
+HUNG_SECONDS = 5400.0  # the same, after which the watchdog is no longer reset; no call takes that long
 
 
 class Activity:

@@ -129,11 +129,8 @@ class Client:
     def _try(self, call: Call, request: Request, started: float, read: Read[T]) -> T:
         """One try. Raises _Fault for an answer worth a retry, TooLarge, else CallFailed or SourceStopped."""
         with JsonBody() as body:
-            response, what = self._exchange(request, body)
+            response, what = self._exchange(request, body, started)
             found = _verdict(response)
-            if found in (Verdict.GOOD, Verdict.WRONG):
-                self._pace.accepted(started)
-                self._refused_since = None
             if found is Verdict.GOOD:
                 return self._read(call, body, read)
         if found is Verdict.THROTTLED:
@@ -146,7 +143,7 @@ class Client:
         self._failed_in_a_row = 0
         raise CallFailed(f"{call}: {what}", status=response.status_code)
 
-    def _exchange(self, request: Request, body: JsonBody) -> tuple[requests.Response, str]:
+    def _exchange(self, request: Request, body: JsonBody, started: float) -> tuple[requests.Response, str]:
         """Send a request and load the body of a good answer; returns the response, and the text of any other answer.
 
         Takes LONGEST_ANSWER at most. Raises _Fault if no complete answer comes, and TooLarge.
@@ -157,7 +154,11 @@ class Client:
         send = partial(session.get, headers={**HEADERS, **request.headers}, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
         try:
             with session.deadline(LONGEST_ANSWER), send(request.url, params=request.params, stream=True) as response:
-                if _verdict(response) is not Verdict.GOOD:
+                found = _verdict(response)
+                if found in (Verdict.GOOD, Verdict.WRONG):
+                    self._pace.accepted(started)
+                    self._refused_since = None
+                if found is not Verdict.GOOD:
                     return response, f"HTTP {response.status_code}: {self._snippet(response)}"
                 for piece in response.iter_content(PIECE):
                     body.write(piece)

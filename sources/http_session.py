@@ -16,7 +16,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 class HttpSession(requests.Session):
     """Sends the requests of one thread. Once `break_off` was called, its request and all later ones fail.
 
-    Returns a redirect as the answer; requests would read its whole body, of any size, to follow it.
+    Returns a redirect as the answer; to follow it, requests would read its whole body, of any size.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class HttpSession(requests.Session):
             connection.forget_socket()
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Nowhere."""
+        """None: no redirect is followed."""
 
     @contextmanager
     def deadline(self, seconds: float) -> Iterator[None]:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 import ijson
 
-LARGEST = 120 * 2**20  # bytes after decompression; the largest real answers have 70 MB (curve-dex, in FACTS)
+LARGEST = 120 * 2**20  # bytes after decompression; the largest real answer has 70 MB (protocol curve-dex)
 LARGEST_TOGETHER = 2**30  # bytes of all bodies of this process at a time
 IN_MEMORY = 4 * 2**20  # bytes before a body goes to a temporary file
 LONGEST_TEXT = 2**20  # bytes without a quote
@@ -78,7 +78,7 @@ class JsonBody:
                     if not fits:
                         raise
             if not fits:
-                raise TooLarge(f"its values may take more than {MOST_MEMORY >> 20} MB of memory")
+                raise TooLarge(f"the values of the body may take more than {MOST_MEMORY >> 20} MB of memory")
             self._file.seek(0)
             payload = json.load(self._file)
         except (ijson.JSONError, ValueError, RecursionError) as error:
@@ -110,7 +110,7 @@ class JsonBody:
             piece = piece.removesuffix(escape).replace(rb"\"", b"")
             text = 0 if b'"' in piece else text + PIECE
             if text > LONGEST_TEXT:
-                raise TooLarge(f"it has more than {LONGEST_TEXT >> 20} MB without a quote")
+                raise TooLarge(f"the body has more than {LONGEST_TEXT >> 20} MB without a quote")
             piece = unclosed + piece.translate(None, NOT_STRUCTURE)
             piece, quote, _ = re.sub(rb'"[^"]*"', b"", piece).partition(b'"')  # what is left begins a text
             for _ in range(DEEPEST):  # each time without the innermost ones
@@ -119,7 +119,7 @@ class JsonBody:
                 if len(piece) == length:
                     break
             if len(piece) > DEEPEST:
-                raise TooLarge("its lists and objects lie too deep within each other")
+                raise TooLarge("the lists and objects of the body lie too deep within each other")
             unclosed = piece + quote
 
     def _value_of(self, key: str) -> Any:

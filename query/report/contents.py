@@ -56,9 +56,7 @@ def gather_contents(settings: Settings, source: str | None, assets: Sequence[str
             "at": now,
             "database": str(reader),
             "sources": [_source(cursor, settings, each, stored, midnight(now)) for each in health.sources],
-            "foreign": sorted(
-                {each.series.source for each in stored} - SOURCES.keys()
-            ),  # their modules no longer exist
+            "foreign": sorted({each.series.source for each in stored} - SOURCES.keys()),  # their modules are gone
             "chosen": chosen,
             "charts": lines,
             "days": DAYS,

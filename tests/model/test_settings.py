@@ -4,6 +4,7 @@ import base64
 import html
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -165,6 +166,11 @@ def test_of_a_secret_in_base64_at_most_its_ends_are_left(user: str, encode: Call
 def test_five_characters_of_a_secret_are_no_secret() -> None:
     text = f"{LONG[:5]} {LONG[-5:]} %2 &amp \\u12 \\"
     assert Secrets([LONG]).hide(text) == text
+
+
+def test_a_secret_that_is_no_text_is_hidden_too() -> None:
+    secret = os.fsdecode(b"ab\xffcdefgh")
+    assert Secrets([secret]).hide(f"before {secret} after") == f"before {HIDDEN} after"
 
 
 def test_a_word_in_a_secret_is_hidden_with_the_secret_only() -> None:

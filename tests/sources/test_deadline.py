@@ -13,6 +13,7 @@ import pytest
 
 from model.errors import CallFailed, SourceStopped
 from sources import http
+from tests.waiting import until
 from tests.wire import GOOD, Wire, call, client
 
 PAUSE = 0.02  # seconds between two pieces; each is in time for the timeout of a read
@@ -113,12 +114,18 @@ def test_the_next_try_has_a_connection_of_its_own_and_its_whole_time(monkeypatch
         one.close_connections()
 
 
-def test_the_reader_of_an_answer_has_all_the_time_it_takes() -> None:
+def test_the_time_of_the_reader_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "LONGEST_ANSWER", 1.0)
     with Wire(GOOD) as wire:
-        client(wire.url).get(call(), lambda *_: time.sleep(0.5))
+        one = client(wire.url)
+        one.get(call(), lambda *_: time.sleep(1.2))
+        one.answer(call())
+        assert wire.connections == 1  # a deadline that had passed would have broken off the first one
+        one.close_connections()
 
 
-def test_no_timer_outlives_its_try() -> None:
+def test_no_timer_outlives_its_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "LONGEST_ANSWER", 300.0)
     with Wire(GOOD) as wire:
         client(wire.url).answer(call())
-    assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer) and thread.is_alive()]
+    until(lambda: not [each for each in threading.enumerate() if isinstance(each, threading.Timer)])

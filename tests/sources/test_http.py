@@ -72,6 +72,15 @@ def test_a_body_over_the_limit_fails_its_call_at_once(monkeypatch: pytest.Monkey
         assert len(wire.starts) == 1
 
 
+def test_a_body_that_is_too_large_is_still_an_answer_other_than_429(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_body, "LARGEST", 2**10)
+    with Wire(reply(b"", 429), reply(b" " * 2**11)) as wire:
+        one = client(wire.url)
+        with pytest.raises(CallFailed, match="the body is larger than"):
+            one.answer(call())
+        assert one._refused_since is None
+
+
 def test_a_gzip_bomb_is_left_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_body, "LARGEST", 2**20)
     with pytest.raises(CallFailed, match="the body is larger than 1 MB"):

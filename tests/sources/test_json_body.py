@@ -75,7 +75,7 @@ def test_the_value_of_a_key_is_the_same_however_it_is_read(
 @pytest.mark.usefixtures("nothing_fits")
 def test_a_large_body_is_read_only_for_a_key() -> None:
     assert read(b'{"tvl": [1]}', "tvl") == [1]
-    with pytest.raises(TooLarge, match="its values may take more than 450 MB of memory"):
+    with pytest.raises(TooLarge, match="the values of the body may take more than 450 MB of memory"):
         read(b'{"tvl": [1]}')
     for text in (b'{"tvl": [1, 2', b'{"tvl": [NaN]}', b'{"other": [1'):
         with pytest.raises(NotJson):
