@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
@@ -13,7 +13,6 @@ from cli.ending_signals import ending_signals
 from db.session import session_for
 from db.setup import Database
 from model.background import in_background
-from model.errors import DatabaseLost
 from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, Settings
 
 log = logging.getLogger(__name__)
@@ -42,10 +41,9 @@ def read_database(database: Database, purpose: str, question: Callable[[Any], T]
         with session_for(database, purpose, "read") as session, session, session.cursor() as cursor:
             return question(cursor)
 
-    found = until_stopped(threading.Event(), read)
-    if found is None:
-        raise DatabaseLost
-    return found
+    running = in_background(read)
+    _wait_for(running)
+    return running.result()
 
 
 @contextmanager
@@ -78,9 +76,14 @@ def until_stopped(stop: threading.Event, work: Callable[[], T]) -> T | None:
     The main thread thus handles signals even while the work waits for a server that does not answer.
     """
     running = in_background(work)
-    while not wait([running], 0.5).done and not stop.is_set():
-        pass  # short waits: Python handles a signal between two of them
+    _wait_for(running, stop)
     if not wait([running], SHUTDOWN_SECONDS).done:
         log.warning("gave up waiting for running work after %.0f s: uncommitted rows are lost", SHUTDOWN_SECONDS)
         return None
     return running.result()
+
+
+def _wait_for(running: Future[T], stop: threading.Event | None = None) -> None:
+    """Wait for the end of background work, or for the stop."""
+    while not wait([running], 0.5).done and not (stop and stop.is_set()):
+        pass  # short waits: Python handles a signal between two of them
