@@ -5,16 +5,15 @@ import os
 import re
 import zlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg2
 
 from db.load import take_turn
 from db.session import session_for
 from db.setup import Database, reason
-from db.statements import fetch, fetch_one, read_statements
+from db.statements import arrays, fetch, fetch_one, read_statements
 from model.errors import ConfigurationError
 from model.files import atomic_write
 from model.text import printable
@@ -26,8 +25,7 @@ COLUMNS = ("table", "source", "asset", "metric_name", "pulled_at", "value", "at"
 SQL = read_statements("archive.sql")
 
 
-@dataclass(frozen=True, slots=True)
-class Restored:
+class Restored(NamedTuple):
     """The numbers of rows of metrics, and of revisions, that a file had."""
 
     new: int  # restored
@@ -45,16 +43,15 @@ def save(database: Database, source: str, refetched: Sequence[Target], window: W
     `window` is saved completely. Raises ConfigurationError if the file can't be written or the tables can't be read,
     DatabaseLost if the database goes away.
     """
-    values = {"source": source, "start": window.start.date(), "end": window.end.date()}
-    values |= {"assets": [target.asset for target in refetched], "metrics": [target.metric for target in refetched]}
-    values |= {"api_ids": [target.id for target in refetched]}
+    values = arrays("assets metrics api_ids", refetched)
+    span = {"source": source, "start": window.start.date(), "end": window.end.date()}
     try:
         file.parent.mkdir(0o700, parents=True, exist_ok=True)
         with atomic_write(file) as part, gzip.open(part, "wb", compresslevel=6) as packed:
             packed.write(f"{','.join(COLUMNS)}\n".encode())
             with session_for(database, f"save {source}", "read") as session, session, session.cursor() as cursor:
                 cursor.execute("SET LOCAL datestyle = 'ISO'")
-                cursor.copy_expert(cursor.mogrify(SQL["save"], values).decode(), packed)
+                cursor.copy_expert(cursor.mogrify(SQL["save"], values | span).decode(), packed)
                 rows: int = cursor.rowcount
         folder = os.open(file.parent, os.O_RDONLY)
         os.fsync(folder)  # before anything is cleared, so that the file's name survives a power cut
@@ -86,12 +83,11 @@ def restore(database: Database, file: Path, live_only: Mapping[str, Collection[s
     goes away. Then nothing is written.
     """
     pairs = [(source, metric) for source, metrics in live_only.items() for metric in metrics]
-    values = {"live_sources": [source for source, _ in pairs], "live_only": [metric for _, metric in pairs]}
     with session_for(database, f"restore {file.name}") as session, session, session.cursor() as cursor:
         _stage(cursor, file, live_only)
         for (source,) in fetch(cursor, SQL["staged_sources"]):
             take_turn(cursor, source)
-        metrics = fetch_one(cursor, SQL["restore_metrics"], values)
+        metrics = fetch_one(cursor, SQL["restore_metrics"], arrays("live_sources live_only", pairs))
         revisions = fetch_one(cursor, SQL["restore_revisions"])
     return Restored(*metrics, *revisions)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from db.load import take_turn
-from db.statements import fetch, read_statements
+from db.statements import arrays, fetch, read_statements
 from model.values import Series, Target, Window
 
 SQL = read_statements("coverage.sql")
@@ -38,7 +38,7 @@ class StoredSeries(NamedTuple):
 def missing(cursor: Any, source: str, targets: Iterable[Target], window: Window) -> dict[Name, list[Window]]:
     """The days of a window for which the API has not answered yet, of each series that has such days."""
     ids = {(target.asset, target.metric): target.id for target in targets}
-    values = _names(source, ids) | {"api_ids": list(ids.values())}
+    values: dict[str, Any] = {"source": source, "api_ids": list(ids.values()), **arrays("assets metrics", ids)}
     values |= {"start": window.start.date(), "end": window.end.date()}
     found: dict[Name, list[Window]] = {}
     for asset, metric, start, end in fetch(cursor, SQL["missing"], values):
@@ -55,12 +55,9 @@ def forget_future(cursor: Any, source: str, live_only: Collection[str]) -> int:
 
 def forget_lost(cursor: Any, source: str, maps: Iterable[SeriesMap]) -> None:
     """Stop counting the lost days of these series as lost: metrics is no longer expected to have rows for them."""
-    lost = [(series.asset, series.metric, window) for series in maps for window in series.lost]
-    values = _names(source, [(asset, metric) for asset, metric, _ in lost])
-    values["firsts"] = [window.start.date() for *_, window in lost]
-    values["lasts"] = [window.end.date() for *_, window in lost]
+    lost = [(each.asset, each.metric, span.start.date(), span.end.date()) for each in maps for span in each.lost]
     take_turn(cursor, source)
-    cursor.execute(SQL["forget_lost"], values)
+    cursor.execute(SQL["forget_lost"], {"source": source, **arrays("assets metrics firsts lasts", lost)})
 
 
 def series_maps(
@@ -100,10 +97,6 @@ def stored_series(
         StoredSeries(Series(source, asset, metric), points, answered)
         for source, asset, metric, points, answered in fetch(cursor, SQL["stored_series"], values)
     ]
-
-
-def _names(source: str, names: Collection[Name]) -> dict[str, Any]:
-    return {"source": source, "assets": [asset for asset, _ in names], "metrics": [metric for _, metric in names]}
 
 
 def _windows(multirange: str) -> list[Window]:

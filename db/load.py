@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg2
 
-from db.statements import Connection, fetch_one, filled_in, read_statements
+from db.statements import Connection, arrays, fetch_one, filled_in, read_statements
 from model.values import Answered, DataPoint, Verb
 
 LOAD_LOCKS = 0x6372_7973  # the first key of the advisory locks of loads
@@ -63,8 +63,7 @@ class Load:
         self._rows += TRAILER
         self._values: dict[str, Any] = {
             "source": source,
-            "assets": [asset for asset, _ in names],
-            "metrics": [metric for _, metric in names],
+            **arrays("assets metrics", names),
             "shifts": [answers[name].shift if name in answers else timedelta() for name in names],
             "api_ids": [answers[name].api_id if name in answers else None for name in names],
             "requested": [number for number, _ in requested],

@@ -7,17 +7,13 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from db.statements import fetch, filled_in, read_statements
+from db.statements import arrays, fetch, filled_in, read_statements
 from model.values import Series, Window
 
 SQL = read_statements("points.sql")
 
 
-class Statement(NamedTuple):
-    """A statement with its values."""
-
-    text: str
-    values: dict[str, Any]
+Statement = tuple[str, dict[str, Any]]  # with its values
 
 
 class Age(NamedTuple):
@@ -38,12 +34,12 @@ def of_series(
     still open, is absent. With `most`, only the first points of each series, up to this number. NULL becomes NaN.
     """
     span = {"start": window.start, "end": window.end, "most": most}
-    return _statement("of_series", as_of, _wanted(series) | span)
+    return _statement("of_series", as_of, arrays("sources assets metrics", series) | span)
 
 
 def latest(series: Sequence[Series], as_of: datetime | None = None) -> Statement:
     """The newest point of each of these series that has any: (number of the series, time, value), NaN for NULL."""
-    return _statement("latest", as_of, _wanted(series))
+    return _statement("latest", as_of, arrays("sources assets metrics", series))
 
 
 def on_day(source: str, metric: str, window: Window, as_of: datetime | None = None) -> Statement:
@@ -54,14 +50,14 @@ def on_day(source: str, metric: str, window: Window, as_of: datetime | None = No
 
 def ages(cursor: Any, source: str, series: Sequence[tuple[str, str]]) -> list[Age]:
     """How old these series (asset, metric) of a source are."""
-    values = {"source": source, "assets": [asset for asset, _ in series], "metrics": [metric for _, metric in series]}
+    values = {"source": source, **arrays("assets metrics", series)}
     return list(map(Age._make, fetch(cursor, SQL["ages"], values)))
 
 
 def _statement(name: str, as_of: datetime | None, values: dict[str, Any]) -> Statement:
     if as_of is None:
         parts = {"value": "m.value", "since": "", "then": "true", "known": "", "wanted": SQL["wanted"]}
-        return Statement(filled_in(SQL[name], **parts), values)
+        return filled_in(SQL[name], **parts), values
     parts = {
         "wanted": f"{SQL['wanted']} JOIN known USING (source)",
         "value": SQL["then_value"],
@@ -69,12 +65,4 @@ def _statement(name: str, as_of: datetime | None, values: dict[str, Any]) -> Sta
         "then": SQL["then_stored"],
         "known": "JOIN known ON known.source = m.source",
     }
-    return Statement(f"{SQL['then_known']} {filled_in(SQL[name], **parts)}", values | {"as_of": as_of})
-
-
-def _wanted(series: Sequence[Series]) -> dict[str, Any]:
-    return {
-        "sources": [each.source for each in series],
-        "assets": [each.asset for each in series],
-        "metrics": [each.metric for each in series],
-    }
+    return f"{SQL['then_known']} {filled_in(SQL[name], **parts)}", values | {"as_of": as_of}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from db.statements import fetch, fetch_one, filled_in, read_statements
+from db.statements import arrays, fetch, fetch_one, filled_in, read_statements
 
 SQL = read_statements("pulls.sql")
 NEWEST_RUNS = SQL["newest_runs"]  # for a frame: its columns are those of the table
@@ -104,12 +104,7 @@ def tries(
     Each row is the index of the slot, when the run ended (None while it runs, or if it was killed), whether it
     succeeded and its source was not cleared since, and whether its pull_id is greater than `first_pull_id`.
     """
-    values = {
-        "sources": [source for source, _, _ in slots],
-        "kinds": [kind for _, kind, _ in slots],
-        "slots": [slot for _, _, slot in slots],
-        "first_pull_id": first_pull_id,
-    }
+    values = arrays("sources kinds slots", slots) | {"first_pull_id": first_pull_id}
     return [(index, ended, done, ours) for index, ended, done, ours in fetch(cursor, SQL["tries"], values)]
 
 
@@ -120,7 +115,7 @@ def cleared(cursor: Any, after: int | None) -> frozenset[str]:
 
 def last_runs(cursor: Any, kinds: Sequence[tuple[str, str]]) -> dict[tuple[str, str], LastRuns]:
     """How the last runs of these sources and kinds went."""
-    values = _pairs(kinds) | {"stopped": f"{STOPPED} %"}
+    values = arrays("sources kinds", kinds) | {"stopped": f"{STOPPED} %"}
     return {(name, kind): LastRuns._make(row) for name, kind, *row in fetch(cursor, SQL["last_runs"], values)}
 
 
@@ -132,7 +127,7 @@ def calls_of_last_day(cursor: Any, source: str) -> tuple[int, int]:
 
 def under_way(cursor: Any, held: Sequence[tuple[str, str]]) -> list[int]:
     """The pull_id of each run under way, given the sources and kinds whose place a process holds."""
-    return [pull_id for (pull_id,) in fetch(cursor, SQL["under_way"], _pairs(held))]
+    return [pull_id for (pull_id,) in fetch(cursor, SQL["under_way"], arrays("sources kinds", held))]
 
 
 def recent_runs(cursor: Any, sources: Sequence[str], since: datetime, under_way: Sequence[int]) -> RecentRuns:
@@ -141,7 +136,3 @@ def recent_runs(cursor: Any, sources: Sequence[str], since: datetime, under_way:
     runs, failed = fetch_one(cursor, filled_in(SQL["recent_numbers"], recent=SQL["recent"]), values)
     failures = fetch(cursor, filled_in(SQL["recent_failures"], recent=SQL["recent"]), values)
     return RecentRuns(runs, failed, len(under_way), tuple(map(Failure._make, failures)))
-
-
-def _pairs(kinds: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
-    return {"sources": [source for source, _ in kinds], "kinds": [kind for _, kind in kinds]}

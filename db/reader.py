@@ -11,16 +11,14 @@ from psycopg2.extensions import PYDATETIME, register_type
 
 from db.session import KeptSession
 from db.setup import Database
-from db.statements import Connection, Cursor, fetch
+from db.statements import Connection, Cursor
 from model.background import in_background
 
 T = TypeVar("T")
 
 # The layout of points in PostgreSQL's binary COPY: all rows have the same length.
 HEADER, TRAILER = 19, 2  # bytes before and after the rows
-ROW_BYTES = 34  # the number of fields, then the length and the value of each field
-SERIES_AT, TIME_AT, VALUE_AT = 6, 14, 26  # offsets of the values in a row: int4, int8 and float8, big-endian
-ROW = struct.Struct(">6xi4xq4xd")
+ROW = struct.Struct(">6xi4xq4xd")  # without the number of fields (2 bytes) and the length of each field (4 bytes)
 
 
 class Table(NamedTuple):
@@ -45,9 +43,7 @@ class Columns(NamedTuple):
 
     def until(self, last: int) -> "Columns":
         """The points up to and including a time."""
-        starts = range(0, len(self.data), ROW_BYTES)
-        kept = (self.data[i : i + ROW_BYTES] for i, (_, at, _) in zip(starts, self.rows(), strict=True) if at <= last)
-        return Columns(memoryview(b"".join(kept)))
+        return Columns(memoryview(b"".join(ROW.pack(*row) for row in self.rows() if row[1] <= last)))
 
 
 class Reader:
@@ -66,10 +62,6 @@ class Reader:
     def __str__(self) -> str:
         """One line that says which database it reads, never its password."""
         return str(self._database)
-
-    def rows(self, statement: str, values: Any = None) -> list[tuple[Any, ...]]:
-        """All rows of a statement."""
-        return self.do(lambda cursor: fetch(cursor, statement, values))
 
     def table(self, statement: str, values: Any = None) -> Table:
         """The rows of a statement with the names and types of their columns; no columns if it is not a query.

@@ -5,7 +5,7 @@ model.values.Metric.day_of; days_in(multirange) is the number of days in a DATEM
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +35,12 @@ def filled_in(statement: str, **parts: str) -> str:
     for name, part in parts.items():
         statement = statement.replace(f"{{{name}}}", part)
     return statement
+
+
+def arrays(names: str, rows: Iterable[Sequence[Any]]) -> dict[str, list[Any]]:
+    """The first columns of rows as lists, which a statement takes as arrays, under these names."""
+    kept = list(rows)
+    return {name: [row[place] for row in kept] for place, name in enumerate(names.split())}
 
 
 def in_transaction(session: Connection, work: Callable[[Cursor], T]) -> T:

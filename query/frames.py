@@ -9,20 +9,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from db.points import on_day
-from db.reader import ROW_BYTES, SERIES_AT, TIME_AT, VALUE_AT, Columns, Reader, Table
+from db.reader import Columns, Reader, Table
+from db.statements import fetch
 from model.errors import BadQuestion
 from model.values import DAY, Series, Window, midnight
 from query.question import EPOCH, MICROSECOND, Question, answer
 from sources import metric_of, unit_of
 
-COPY_ROW = np.dtype(
-    {
-        "names": ["series", "at", "value"],
-        "formats": [">i4", ">i8", ">f8"],
-        "offsets": [SERIES_AT, TIME_AT, VALUE_AT],
-        "itemsize": ROW_BYTES,
-    }
-)
+COPY_ROW = np.dtype([("", "V6"), ("series", ">i4"), ("", "V4"), ("at", ">i8"), ("", "V4"), ("value", ">f8")])  # as ROW
 EPOCH_SINCE_1970 = np.datetime64(EPOCH.replace(tzinfo=None), "us").astype(np.int64)  # microseconds
 DAY_LENGTH = DAY // MICROSECOND
 TIMESTAMP, NUMERIC = 1114, 1700  # PostgreSQL's oids; a timestamp is naive UTC in every table here
@@ -72,7 +66,7 @@ def cross_section(reader: Reader, series: Series, day: datetime, as_of: datetime
         window = Window(day - shift, day - shift + DAY)
     except OverflowError:
         raise BadQuestion(f"no series can have points on {day.date()}: give a date from 2000 on") from None
-    rows = reader.rows(*on_day(series.source, series.metric, window, as_of))
+    rows = reader.do(lambda cursor: fetch(cursor, *on_day(series.source, series.metric, window, as_of)))
     if shift:  # a row at midnight was dated by a pull, and counts as earlier than any time that the API gave
         rows.sort(key=lambda row: (row[1] != midnight(row[1]), row[1]))
     return by_asset({row[0]: row for row in rows}.values())

@@ -11,6 +11,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 
 from db.points import of_series
 from db.pulls import RunEnd
+from db.reader import Reader
+from db.statements import fetch
 from db.store import Store
 from model.errors import ConfigurationError
 from model.values import DAY, Answered, DataPoint, Series, Verb, Window, midnight
@@ -60,6 +62,11 @@ def ask(url: str, statement: str) -> list[tuple[Any, ...]]:
     with closing(psycopg2.connect(url)) as session, session, session.cursor() as cursor:
         cursor.execute(statement)
         return [] if cursor.description is None else cursor.fetchall()
+
+
+def read(reader: Reader, statement: str, values: Any = None) -> list[tuple[Any, ...]]:
+    """All rows of a statement that a reader runs."""
+    return reader.do(lambda cursor: fetch(cursor, statement, values))
 
 
 def as_role(url: str, role: str) -> str:

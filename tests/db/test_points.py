@@ -14,7 +14,7 @@ from db.store import Store
 from model.values import DAY, Answered, Series, Verb, Window
 from query.question import time_of
 from query.time_arguments import window
-from tests.tables import DONE, START, Opener, Rows, now, point, points
+from tests.tables import DONE, START, Opener, Rows, now, point, points, read
 
 ALWAYS = window(None, None)
 NAMES = ["b", "a", "c", "nothing"]
@@ -37,7 +37,7 @@ def instants(open_store: Opener, rows: Rows) -> list[datetime | None]:
 
 
 def answer(reader: Reader, question: ask.Statement) -> list[tuple[str, datetime, float]]:
-    found = sorted(reader.rows(*question), key=lambda row: row[0])  # of each series the order is the database's
+    found = sorted(read(reader, *question), key=lambda row: row[0])  # of each series the order is the database's
     return [(NAMES[number], at.replace(tzinfo=UTC), value) for number, at, value in found]
 
 
@@ -49,7 +49,7 @@ def test_a_question_for_many_series_is_answered_as_one_for_each(
         alone = [
             (name, at.replace(tzinfo=UTC), value)
             for name, each in zip(NAMES, WANTED, strict=True)
-            for _, at, value in reader.rows(*ask.of_series([each], ALWAYS, as_of))
+            for _, at, value in read(reader, *ask.of_series([each], ALWAYS, as_of))
         ]
         assert together == alone
 
@@ -71,9 +71,9 @@ def test_the_points_of_a_day_are_those_of_all_series(reader: Reader, instants: l
     for as_of in instants:
         for day in range(5):
             span = Window(START + day * DAY, START + (day + 1) * DAY)
-            found = reader.rows(*ask.of_series(everything, span, as_of))
+            found = read(reader, *ask.of_series(everything, span, as_of))
             wanted = sorted((everything[number].asset, at, value) for number, at, value in found)
-            assert sorted(reader.rows(*ask.on_day("defillama", "TVL", span, as_of))) == wanted
+            assert sorted(read(reader, *ask.on_day("defillama", "TVL", span, as_of))) == wanted
 
 
 def test_most_limits_the_points_of_each_series(reader: Reader, instants: list[datetime | None]) -> None:
@@ -109,10 +109,10 @@ def test_what_another_source_has_loaded_makes_nothing_known(
     rows("UPDATE loads SET loaded_at = %s WHERE source = 'artemis'", between - DAY)
     rows("UPDATE loads SET first_id = 1, last_id = 1000 WHERE source = 'artemis'")
     day = Window(START, START + DAY)
-    assert [asset for asset, *_ in reader.rows(*ask.on_day("defillama", "TVL", day, between))] == ["a"]
+    assert [asset for asset, *_ in read(reader, *ask.on_day("defillama", "TVL", day, between))] == ["a"]
     wanted = [Series("defillama", name, "TVL") for name in ("a", "late")]
     for question in (ask.latest(wanted, between), ask.of_series(wanted, day, between)):
-        assert [number for number, *_ in reader.rows(*question)] == [0]
+        assert [number for number, *_ in read(reader, *question)] == [0]
 
 
 def test_the_age_of_a_series_is_its_newest_point_and_the_last_day_that_was_answered(

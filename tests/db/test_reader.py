@@ -22,7 +22,7 @@ from model.background import in_background
 from model.errors import DatabaseLost
 from model.values import Verb
 from tests.commands import ROOT
-from tests.tables import Opener, Rows, end, points
+from tests.tables import Opener, Rows, end, points, read
 from tests.waiting import until
 
 SESSIONS = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'crypto-metrics query %%'"
@@ -31,7 +31,7 @@ AT_WORK = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'crypto-me
 
 def test_one_session_serves_many_threads(reader: Reader, rows: Rows) -> None:
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda number: reader.rows("SELECT %s + 0", [number])[0][0], range(200)))
+        found = list(pool.map(lambda number: read(reader, "SELECT %s + 0", [number])[0][0], range(200)))
     assert found == list(range(200))
     assert len(rows(SESSIONS)) == 1
 
@@ -49,40 +49,40 @@ def test_frames_asked_for_in_many_threads_are_each_their_own(
 
 def test_it_can_only_read(reader: Reader, rows: Rows) -> None:
     with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
-        reader.rows("INSERT INTO pulls (source_name, status) VALUES ('x', 'y') RETURNING 1")
-    assert reader.rows("SELECT count(*) FROM pulls") == [(0,)]
+        read(reader, "INSERT INTO pulls (source_name, status) VALUES ('x', 'y') RETURNING 1")
+    assert read(reader, "SELECT count(*) FROM pulls") == [(0,)]
     assert rows("SELECT count(*) FROM pulls") == [(0,)]
 
 
 def test_a_statement_that_is_refused_leaves_the_session_as_it_was(reader: Reader, rows: Rows) -> None:
-    before = reader.rows("SELECT pg_backend_pid()")
+    before = read(reader, "SELECT pg_backend_pid()")
     with pytest.raises(psycopg2.errors.UndefinedFunction):
         reader.copy("SELECT nothing()")
     with pytest.raises(psycopg2.errors.UndefinedTable):
         reader.table("SELECT * FROM nothing")
-    assert reader.rows("SELECT pg_backend_pid()") == before
+    assert read(reader, "SELECT pg_backend_pid()") == before
     assert rows("SELECT state FROM pg_stat_activity WHERE pid = %s", before[0][0]) == [("idle",)]
 
 
 def test_a_session_that_was_ended_is_replaced_without_a_message(reader: Reader, rows: Rows) -> None:
-    (before,) = reader.rows("SELECT pg_backend_pid()")
+    (before,) = read(reader, "SELECT pg_backend_pid()")
     end(rows, "query")
-    (after,) = reader.rows("SELECT pg_backend_pid()")
+    (after,) = read(reader, "SELECT pg_backend_pid()")
     assert before != after
 
 
 def test_a_session_that_is_ended_at_each_question_is_an_error(reader: Reader) -> None:
     with pytest.raises(DatabaseLost, match="went away"):
-        reader.rows("SELECT pg_terminate_backend(pg_backend_pid())")
-    assert reader.rows("SELECT 1") == [(1,)]
+        read(reader, "SELECT pg_terminate_backend(pg_backend_pid())")
+    assert read(reader, "SELECT 1") == [(1,)]
 
 
 def test_an_embedded_server_that_has_died_is_started_again(tmp_path: Path) -> None:
     with closing(Reader(Database("", tmp_path / "postgres"))) as reader:
-        assert reader.rows("SELECT 1") == [(1,)]
+        assert read(reader, "SELECT 1") == [(1,)]
         pid = int((tmp_path / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
         os.kill(pid, signal.SIGKILL)
-        assert reader.rows("SELECT 1") == [(1,)]
+        assert read(reader, "SELECT 1") == [(1,)]
 
 
 def test_ctrl_c_ends_the_question_on_the_server_too(database_url: str, rows: Rows) -> None:
@@ -142,17 +142,17 @@ def test_a_fork_has_a_session_of_its_own(
 
 def test_a_question_waits_for_the_one_before_it(reader: Reader, rows: Rows) -> None:
     found: list[str] = []
-    slow = threading.Thread(target=lambda: found.append(reader.rows("SELECT 'slow', pg_sleep(0.3)")[0][0]))
+    slow = threading.Thread(target=lambda: found.append(read(reader, "SELECT 'slow', pg_sleep(0.3)")[0][0]))
     slow.start()
     until(lambda: rows(AT_WORK))
-    found.append(reader.rows("SELECT 'quick'")[0][0])
+    found.append(read(reader, "SELECT 'quick'")[0][0])
     slow.join()
     assert found == ["slow", "quick"]
 
 
 def test_a_reader_that_is_closed_has_no_session(database: Database, rows: Rows) -> None:
     reader = Reader(database)
-    reader.rows("SELECT 1")
+    read(reader, "SELECT 1")
     reader.close()
     until(lambda: not rows(SESSIONS))
     Reader(database).close()  # nor one that was never asked
