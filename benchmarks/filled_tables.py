@@ -57,7 +57,7 @@ def filled(series: int, days: int, metrics: int) -> Iterator[str]:
     values = {"source": SOURCE, "series": series, "days": days, "per_asset": metrics}
     values["today"] = datetime.now(UTC).date()
     with tempfile.TemporaryDirectory() as directory:
-        server = EmbeddedServer.acquire(Path(directory))
+        server = EmbeddedServer(Path(directory))
         ensure_schema(Database(server.dsn, Path(directory)))
         began = time.perf_counter()
         with closing(psycopg2.connect(server.dsn)) as session, session.cursor() as cursor:

@@ -29,7 +29,7 @@ def main() -> None:
     points = make_points(int(sys.argv[1]) if len(sys.argv) > 1 else 2_000_000)
     number = len(points)
     with tempfile.TemporaryDirectory() as directory:
-        server = EmbeddedServer.acquire(Path(directory))
+        server = EmbeddedServer(Path(directory))
         database = Database(server.dsn, Path(directory))
         ensure_schema(database)
         for _ in range(ROUNDS):

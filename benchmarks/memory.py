@@ -31,7 +31,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as directory:
             config = Path(directory, "config.csv")
             config.write_text("\n".join(rows(source)) + "\n", encoding="utf-8")
-            server = EmbeddedServer.acquire(Path(directory, "postgres"))
+            server = EmbeddedServer(Path(directory, "postgres"))
             with FakeApi(universe=(config,)) as api:
                 environment = os.environ | api.environment() | {"DATABASE_URL": server.dsn}
                 began = time.monotonic()

@@ -28,7 +28,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory, "config.csv")
         config.write_text("\n".join(rows()) + "\n", encoding="utf-8")
-        server = EmbeddedServer.acquire(Path(directory, "postgres"))
+        server = EmbeddedServer(Path(directory, "postgres"))
         with FakeApi(latency=latency, universe=(config,)) as api:
             environment = os.environ | api.environment() | {"DATABASE_URL": server.dsn, "DEFILLAMA_API_KEY": "key"}
             for name in ("first pull", "unchanged"):

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 
 from cli.jobs import jobs_of
-from cli.process import open_database
+from cli.process import open_database, read_database
 from cli.run_text import plan_lines
 from db.setup import has_schema
 from model.settings import Settings
@@ -18,7 +18,7 @@ def show_plans(arguments: argparse.Namespace, settings: Settings, scrub: Callabl
         plans = [make_plan(job) for job in jobs]
     else:
         with open_database(settings) as database:
-            known = has_schema(database)
+            known = read_database(database, "check schema", has_schema)
             plans = [plan_alone(database, job) if known else make_plan(job) for job in jobs]
     for plan in plans:
         print(scrub("\n".join(plan_lines(plan))))

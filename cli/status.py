@@ -89,7 +89,7 @@ def _read_health(database: Database, settings: Settings) -> Health:
     def read(cursor: Any) -> Health:
         if not has_tables(cursor):
             return NOTHING_YET
-        need_schema(database)
+        need_schema(cursor)
         return diagnose(cursor, settings)
 
     return read_database(database, "status", read)

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import psycopg2
 
-from db.postgres_programs import REMEDY, START_SECONDS, Account, complaint, program_directories, run
+from db.postgres_programs import REMEDY, START_SECONDS, Account, complaint, program_directories
 from model.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
@@ -56,38 +56,31 @@ class EmbeddedServer:
     """A PostgreSQL server in a directory of ours, running for as long as any process holds it."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.version = ""
-        self._data = directory / "data"
-        self._account = Account(self._data)
-        self._sockets = _socket_directory(self._data, self._account.uid)
-        self._programs = program_directories()
-        self._refusal = ""
-        self.dsn = f"host='{_text(self._sockets)}' port={PORT} user={NAME} dbname={NAME}"
-        self._holder = _lock(directory / "holders", fcntl.LOCK_SH, 0)
-
-    @classmethod
-    def acquire(cls, directory: Path) -> "EmbeddedServer":
         """Start the server or attach to it, until release() or the end of the process.
 
         Raises ConfigurationError if no server can run in `directory`.
         """
-        directory = directory.resolve()
+        self.directory = directory = directory.resolve()
+        self.version = self._refusal = ""
+        self._data = directory / "data"
         try:
             directory.mkdir(parents=True, exist_ok=True)
             with _lock(directory / "gate", fcntl.LOCK_EX, START_SECONDS) as gate:
-                server = cls(directory)
+                self._account = Account(self._data)
+                self._sockets = _socket_directory(self._data, self._account.uid)
+                self._programs = program_directories()
+                self.dsn = f"host='{_text(self._sockets)}' port={PORT} user={NAME} dbname={NAME}"
+                self._holder = _lock(directory / "holders", fcntl.LOCK_SH, 0)
                 try:
-                    server._start_or_attach(gate)
+                    self._start_or_attach(gate)
                 except BaseException:
-                    server._leave(gate)
+                    self._leave(gate)
                     raise
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ConfigurationError(
                 f"the embedded database can't run in {directory}: {error}: make that directory usable {REMEDY}"
             ) from error
-        atexit.register(server.release)
-        return server
+        atexit.register(self.release)
 
     def release(self) -> None:
         """Leave the server; the last one to leave stops it. Further calls do nothing."""
@@ -193,7 +186,10 @@ class EmbeddedServer:
         major = made_by.read_text(encoding="utf-8").strip()
         versions = []
         for programs in self._programs:
-            version = run(programs / "postgres", "--version").stdout.removeprefix("postgres (PostgreSQL) ")
+            asked = subprocess.run(  # noqa: S603 - as in Account.run
+                (programs / "postgres", "--version"), capture_output=True, text=True, check=False
+            )
+            version = asked.stdout.removeprefix("postgres (PostgreSQL) ")
             if re.match(rf"{re.escape(major)}\b", version):
                 return programs
             versions.append(version.split()[0] if version else "unknown")

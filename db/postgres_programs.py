@@ -62,42 +62,35 @@ class Account:
     def run(
         self, *command: str | Path, data: Path = Path("/"), gate: FileIO | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command as the account, after reach() has shown that it can."""
-        ids = (self.uid, self.gid) if self._for_root and not self._prefix else None
-        return run(*self._prefix, *command, data=data, gate=gate, ids=ids)
+        """Run a command as the account to its end, with the gate, if given, as its standard input.
 
-
-def run(
-    *command: str | Path,
-    data: Path = Path("/"),
-    gate: FileIO | None = None,
-    ids: tuple[int, int] | None = None,
-) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, with the gate, if given, as its standard input."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    with subprocess.Popen(  # noqa: S603 - PostgreSQL's programs with our own arguments, no shell
-        command,
-        cwd=data,
-        env={**environment, "LC_ALL": "C", "PGDATA": str(data)},
-        stdin=gate or subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,  # so that Ctrl-C in our terminal does not reach a server that others use
-        user=ids[0] if ids else None,
-        group=ids[1] if ids else None,
-        extra_groups=[] if ids else None,
-    ) as process:
-        try:
-            output, _ = process.communicate(timeout=START_SECONDS + 30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
-        except KeyboardInterrupt:
-            process.wait()  # a killed pg_ctl would leave a server that no process knows about
-            raise
-    return subprocess.CompletedProcess(command, process.returncode, output)
+        Before, reach() must have shown that the account can run it.
+        """
+        change_user = self._for_root and not self._prefix
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        with subprocess.Popen(  # noqa: S603 - PostgreSQL's programs with our own arguments, no shell
+            [*self._prefix, *command],
+            cwd=data,
+            env={**environment, "LC_ALL": "C", "PGDATA": str(data)},
+            stdin=gate or subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,  # so that Ctrl-C in our terminal does not reach a server that others use
+            user=self.uid if change_user else None,
+            group=self.gid if change_user else None,
+            extra_groups=[] if change_user else None,
+        ) as process:
+            try:
+                output, _ = process.communicate(timeout=START_SECONDS + 30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+            except KeyboardInterrupt:
+                process.wait()  # a killed pg_ctl would leave a server that no process knows about
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, output)
 
 
 def program_directories() -> list[Path]:

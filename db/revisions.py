@@ -23,19 +23,6 @@ class Revision(NamedTuple):
     pull_id: int | None
 
 
-class LargeRevision(NamedTuple):
-    """A Revision between two finite numbers, with the kind of the run that replaced the value."""
-
-    asset: str
-    metric: str
-    at: datetime
-    old: float
-    new: float
-    replaced_at: datetime
-    pull_id: int | None
-    kind: str | None
-
-
 class RevisedSeries(NamedTuple):
     """How often and by how much the values of one series were replaced; changes are shares of the old value."""
 
@@ -66,7 +53,10 @@ def revised_series(
     return list(map(RevisedSeries._make, found))
 
 
-def largest_revisions(cursor: Any, source: str, most: int) -> tuple[list[LargeRevision], int]:
-    """The largest revisions of a source in relation to the old value, and the number of all between finite values."""
+def largest_revisions(cursor: Any, source: str, most: int) -> tuple[list[tuple[Revision, str | None]], int]:
+    """The revisions of a source with the largest changes in relation to the old value, and the number of all.
+
+    Each comes with the kind of the run that replaced the value. Only revisions between two finite numbers count.
+    """
     rows = fetch(cursor, LARGEST, {"source": source, "assets": None, "metrics": None, "most": most})
-    return [LargeRevision._make(row) for *row, _ in rows], rows[0][-1] if rows else 0
+    return [(Revision._make(row), kind) for *row, kind, _ in rows], rows[0][-1] if rows else 0

@@ -19,7 +19,7 @@ import psycopg2
 from psycopg2.extensions import PYDATETIME, new_type, parse_dsn, register_type
 
 from db.embedded import EmbeddedServer
-from db.statements import Connection, Cursor, fetch, fetch_one, in_transaction, read_statements
+from db.statements import Connection, Cursor, fetch, fetch_one, read_statements
 from model.background import in_background
 from model.errors import ConfigurationError, DatabaseAway, DatabaseLost
 
@@ -55,7 +55,7 @@ class Database:
         self._directory = embedded_directory
         self._reopening = threading.Lock()
         self._sessions: WeakSet[Connection] = WeakSet()
-        self._server = None if url else EmbeddedServer.acquire(embedded_directory)
+        self._server = None if url else EmbeddedServer(embedded_directory)
         dsn = self._server.dsn if self._server else url
         try:
             self._parts = parse_dsn(dsn)
@@ -102,7 +102,7 @@ class Database:
         """Start the embedded server again if it has died; does nothing for another server. Thread-safe."""
         with self._reopening:
             if self._server:
-                old, self._server = self._server, EmbeddedServer.acquire(self._directory)
+                old, self._server = self._server, EmbeddedServer(self._directory)
                 old.release()
 
     def close(self) -> None:
@@ -161,7 +161,7 @@ def ensure_schema(database: Database, *, always: bool = False) -> bool:
     with closing(database.connect("setup")) as session:
         try:
             with session, session.cursor() as cursor:
-                if not always and _is_marked(cursor):
+                if not always and has_schema(cursor):
                     return False
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
                 cursor.execute(SCHEMA)
@@ -179,21 +179,16 @@ def has_tables(cursor: Cursor) -> bool:
     return fetch_one(cursor, both) == (True,)
 
 
-def has_schema(database: Database) -> bool:
+def has_schema(cursor: Cursor) -> bool:
     """Whether the tables are those of this version."""
-    with closing(database.connect("check schema")) as session:
-        return in_transaction(session, _is_marked)
-
-
-def need_schema(database: Database) -> None:
-    """Raise ConfigurationError if the tables are of another version: read-only commands do not upgrade them."""
-    if not has_schema(database):
-        raise ConfigurationError("the tables are of another version: python main.py setup")
-
-
-def _is_marked(cursor: Cursor) -> bool:
     mark = "SELECT obj_description(to_regclass('metrics'), 'pg_class') WHERE to_regclass('pulls') IS NOT NULL"
     return fetch(cursor, mark) == [(MARK,)]
+
+
+def need_schema(cursor: Cursor) -> None:
+    """Raise ConfigurationError if the tables are of another version: read-only commands do not upgrade them."""
+    if not has_schema(cursor):
+        raise ConfigurationError("the tables are of another version: python main.py setup")
 
 
 class Rights(NamedTuple):

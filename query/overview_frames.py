@@ -1,8 +1,7 @@
 """DataFrames about what is stored: sources, assets, metrics, coverage, freshness, runs, revisions. Loads pandas."""
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Sequence
 
 import pandas as pd
 
@@ -23,17 +22,12 @@ from sources import SOURCES, unit_of
 from sources.config import Asset
 
 SERIES = dict.fromkeys(("source", "asset", "metric"), object)
-Key = TypeVar("Key", bound=Hashable)
 
 
 def sources(every: Iterable[StoredSeries]) -> pd.DataFrame:
     """Each source that has points: its numbers of assets, metrics, series and points."""
-    rows = []
-    for source, of in _grouped(every, lambda series: series.source).items():
-        assets, metrics = {each.series.asset for each in of}, {each.series.metric for each in of}
-        rows.append((source, len(assets), len(metrics), len(of), sum(each.points for each in of)))
-    columns = {"source": object, "assets": int, "metrics": int, "series": int, "points": int}
-    return table(rows, columns).set_index("source")
+    counted = {"assets": ("asset", "nunique"), "metrics": ("metric", "nunique"), "series": ("metric", "size")}
+    return _with_points(every).groupby("source").agg(**counted, points=("points", "sum"))
 
 
 def assets(every: Iterable[StoredSeries], configs: Configs) -> pd.DataFrame:
@@ -42,23 +36,22 @@ def assets(every: Iterable[StoredSeries], configs: Configs) -> pd.DataFrame:
     for source, rows in configs.items():
         for row in rows:
             named[source, row.asset].append(row)
-    found = []
-    for (source, asset), of in _grouped(every, lambda series: series[:2]).items():
-        rows = named.get((source, asset), [])
-        kinds, names, entities = ([getattr(row, field) for row in rows] for field in ("kind", "name", "entity"))
-        said = " ".join(dict.fromkeys(filter(None, kinds))), *(next(filter(None, of), "") for of in (names, entities))
-        found.append((source, asset, *said, len(of), sum(each.points for each in of)))
+    grouped, found = _with_points(every).groupby(["source", "asset"])["points"], []
+    for key, metrics, points in grouped.agg(["size", "sum"]).itertuples(name=None):
+        rows = named[key]
+        kinds = dict.fromkeys(row.kind for row in rows if row.kind)
+        name = next((row.name for row in rows if row.name), "")
+        entity = next((row.entity for row in rows if row.entity), "")
+        found.append((*key, " ".join(kinds), name, entity, metrics, points))
     texts = dict.fromkeys(("source", "asset", "kinds", "name", "entity"), object)
     return table(found, {**texts, "metrics": int, "points": int})
 
 
 def metrics(every: Iterable[StoredSeries]) -> pd.DataFrame:
     """Each metric that has points: its unit, its numbers of assets and points."""
-    found = [
-        (source, metric, unit_of([of[0].series]), len(of), sum(each.points for each in of))
-        for (source, metric), of in _grouped(every, lambda series: (series.source, series.metric)).items()
-    ]
-    return table(sorted(found), {"source": object, "metric": object, "unit": object, "assets": int, "points": int})
+    grouped = _with_points(every).groupby(["source", "metric"])["points"].agg(["size", "sum"])
+    rows = [(*key, unit_of([(key[0], "", key[1])]), *numbers) for key, *numbers in grouped.itertuples(name=None)]
+    return table(rows, {"source": object, "metric": object, "unit": object, "assets": int, "points": int})
 
 
 def coverage(reader: Reader, every: Sequence[StoredSeries], configs: Configs) -> pd.DataFrame:
@@ -112,13 +105,9 @@ def revisions(reader: Reader, every: Sequence[StoredSeries]) -> pd.DataFrame:
     return table(rows, {**SERIES, "at": TIME, **values, "replaced_at": TIME, "pull_id": "Int64"})
 
 
-def _grouped(every: Iterable[StoredSeries], key: Callable[[Series], Key]) -> dict[Key, list[StoredSeries]]:
-    """The series that have points, grouped by a part of their names."""
-    found: dict[Key, list[StoredSeries]] = defaultdict(list)
-    for each in every:
-        if each.points:
-            found[key(each.series)].append(each)
-    return found
+def _with_points(every: Iterable[StoredSeries]) -> pd.DataFrame:
+    """The series that have points, with the number of these."""
+    return table([(*each.series, each.points) for each in every if each.points], {**SERIES, "points": int})
 
 
 def _by_source(wanted: Iterable[Series]) -> Iterator[tuple[str, list[str], list[str]]]:

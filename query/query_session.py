@@ -78,11 +78,11 @@ def fill_command(settings: Settings, source: str | None = None) -> str:
 def _open(settings: Settings) -> Reader:
     if not settings.has_database():
         raise ConfigurationError(f"nothing is stored yet: {fill_command(settings)}")
-    reader = Reader(database := Database(settings.get(DATABASE_URL), EMBEDDED_DIRECTORY))
+    reader = Reader(Database(settings.get(DATABASE_URL), EMBEDDED_DIRECTORY))
     try:
         if not reader.do(has_tables):
             raise ConfigurationError(f"nothing is stored yet: {fill_command(settings)}")
-        need_schema(database)
+        reader.do(need_schema)
     except BaseException:
         reader.close()
         raise

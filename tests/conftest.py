@@ -33,7 +33,7 @@ def pace_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     """A server for the whole run, whose database `metrics` has the schema and is the template of the tests' own."""
-    server = EmbeddedServer.acquire(tmp_path_factory.mktemp("postgres"))
+    server = EmbeddedServer(tmp_path_factory.mktemp("postgres"))
     database = Database(server.dsn, server.directory)
     ensure_schema(database)
     yield server

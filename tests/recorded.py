@@ -171,7 +171,7 @@ FROM metrics GROUP BY source, asset, metric_name ORDER BY source, metric_name, a
 def main() -> None:
     """Print the commands' output and what was stored of each series."""
     with tempfile.TemporaryDirectory() as directory, serve() as environment:
-        server = EmbeddedServer.acquire(Path(directory, "postgres"))
+        server = EmbeddedServer(Path(directory, "postgres"))
         for done in run_commands(environment | {"DATABASE_URL": server.dsn}, Path(directory)):
             print(done.stdout + done.stderr, end="")
         with closing(psycopg2.connect(server.dsn)) as session, session.cursor() as cursor:

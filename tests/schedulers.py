@@ -183,12 +183,12 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._held = [EmbeddedServer.acquire(folder)]
+        self._held = [EmbeddedServer(folder)]
         self.url = self._held[0].dsn
 
     def start(self) -> None:
         """Start it where it does not run."""
-        self._held.append(EmbeddedServer.acquire(self._folder))
+        self._held.append(EmbeddedServer(self._folder))
 
     def end(self, how: signal.Signals = signal.SIGQUIT) -> None:
         """SIGQUIT crashes it, SIGINT stops it in good order."""

@@ -33,8 +33,10 @@ def check_database(context: CheckContext) -> Area:
         none_yet = Finding(Severity.NOTE, "database", "there is none yet", f"{SETUP}, or the first run, creates it")
         return Area(f"embedded PostgreSQL in {EMBEDDED_DIRECTORY}", [none_yet])
     database = context.exit_stack.enter_context(open_database(context.settings))
-    there, granted = read_database(database, "check", lambda cursor: (has_tables(cursor), rights(cursor)))
-    tables = Tables.NONE if not there else Tables.OURS if has_schema(database) else Tables.OTHER
+    there, ours, granted = read_database(
+        database, "check", lambda cursor: (has_tables(cursor), has_schema(cursor), rights(cursor))
+    )
+    tables = Tables.NONE if not there else Tables.OURS if ours else Tables.OTHER
     if tables is Tables.OURS:
         context.database = database
     text = f"{database}, PostgreSQL {granted.server}, as {granted.role}; {tables.value}"

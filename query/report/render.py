@@ -8,10 +8,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from db.revisions import LargeRevision
 from model.scrub import scrubbed
 from model.text import counted, first_of
-from model.values import Series
 from query.amount_text import amount
 from query.report.charted_series import PLOT_SIZE
 from query.report.contents import STATES, Contents
@@ -43,6 +41,7 @@ def page(contents: Contents, scrub: Callable[[str], str]) -> str:
         "grouped": "{:,}".format,
         "minute": "{:%Y-%m-%d %H:%M}".format,
         "old_and_new": _old_and_new,
+        "unit": unit_of,
     }
     css = (FOLDER / "page.css").read_text(encoding="ascii")
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
@@ -63,17 +62,15 @@ def _amount(value: float, unit: str = "", near: float = NEAR) -> str:
     return amount(value, unit, near * abs(value))
 
 
-def _change(revision: LargeRevision) -> str:
+def _change(old: float, new: float) -> str:
     """The change in relation to the old value, in percent."""
-    if revision.old == 0:
+    if old == 0:
         return "from zero"
-    share = (revision.new - revision.old) / abs(revision.old)
+    share = (new - old) / abs(old)
     return f"{'+' if share > 0 else ''}{_amount(share * 100, '%')}"
 
 
-def _old_and_new(revision: LargeRevision, source: str) -> list[str]:
+def _old_and_new(old: float, new: float, unit: str) -> list[str]:
     """Both values, with enough digits to see that they differ."""
-    old, new = revision.old, revision.new
     near = min(NEAR, abs(new - old) / max(abs(new), abs(old)) / 10)
-    unit = unit_of([Series(source, revision.asset, revision.metric)])
     return [_amount(value, unit, near) for value in (old, new)]

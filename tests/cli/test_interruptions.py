@@ -220,7 +220,7 @@ def test_a_run_outlives_sessions_that_are_ended(tmp_path: Path, database_url: st
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
     """A server that a test may kill."""
-    server = EmbeddedServer.acquire(tmp_path / "own")
+    server = EmbeddedServer(tmp_path / "own")
     yield server
     server.release()
 
@@ -241,7 +241,7 @@ def test_a_run_outlives_a_crash_of_the_server(tmp_path: Path, own_server: Embedd
     ):
         until(lambda: len(answered(api)) >= 5)
         _crash(own_server)
-        restarted = EmbeddedServer.acquire(own_server.directory)
+        restarted = EmbeddedServer(own_server.directory)
         _, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, err
     with closing(psycopg2.connect(own_server.dsn)) as session, session.cursor() as cursor:

@@ -29,7 +29,7 @@ from pathlib import Path
 import psycopg2
 from db.embedded import EmbeddedServer
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
-server = EmbeddedServer.acquire(Path(sys.argv[1]))
+server = EmbeddedServer(Path(sys.argv[1]))
 print(server.dsn, flush=True)
 """
 HOLD = PRELUDE + "sys.stdin.read()"
@@ -109,7 +109,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_it_starts_from_nothing_and_stops_with_its_only_holder(home: Path) -> None:
-    server = EmbeddedServer.acquire(home)
+    server = EmbeddedServer(home)
     assert ask(server.dsn, "SELECT current_database(), current_setting('timezone')") == [("metrics", "UTC")]
     assert ask(server.dsn, "SHOW server_version")[0][0].split()[0] == server.version
     server.release()
@@ -118,7 +118,7 @@ def test_it_starts_from_nothing_and_stops_with_its_only_holder(home: Path) -> No
 
 
 def test_only_its_owner_can_reach_the_socket_and_nothing_listens_on_tcp(home: Path) -> None:
-    server = EmbeddedServer.acquire(home)
+    server = EmbeddedServer(home)
     assert ask(server.dsn, "SHOW listen_addresses") == [("",)]
     assert (home / "data").stat().st_mode & 0o777 == 0o700
     assert (home / "data" / embedded.SOCKET).stat().st_mode & 0o777 == 0o700
@@ -154,14 +154,14 @@ def test_a_killed_holder_does_not_keep_the_server_for_ever(home: Path) -> None:
         holder.kill()
         holder.wait()
     assert servers(home) != []
-    EmbeddedServer.acquire(home).release()
+    EmbeddedServer(home).release()
     assert servers(home) == []
 
 
 def test_it_outlives_the_process_group_that_started_it(home: Path) -> None:
     with process(HOLD, home, start_new_session=True) as starter:
         line(starter)
-        server = EmbeddedServer.acquire(home)
+        server = EmbeddedServer(home)
         os.killpg(starter.pid, signal.SIGINT)
         os.killpg(starter.pid, signal.SIGKILL)
         starter.wait()
@@ -179,10 +179,10 @@ def test_a_forked_child_keeps_the_server_its_parent_released(home: Path) -> None
 
 
 def test_a_killed_postmaster_is_replaced_and_committed_rows_are_there(home: Path) -> None:
-    first = EmbeddedServer.acquire(home)
+    first = EmbeddedServer(home)
     ask(first.dsn, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
     os.kill(postmaster(home), signal.SIGKILL)
-    second = EmbeddedServer.acquire(home)
+    second = EmbeddedServer(home)
     assert ask(second.dsn, "SELECT count(*), max(n) FROM kept") == [(1000, 1000)]
     first.release()
     assert ask(second.dsn, "SELECT 1") == [(1,)]
@@ -191,12 +191,12 @@ def test_a_killed_postmaster_is_replaced_and_committed_rows_are_there(home: Path
 
 @pytest.mark.parametrize("content", ["", "12", "{pid}\n{data}\n1700000000\n5432\n{data}\n\n1 1\nready  \n"])
 def test_a_stale_pid_file_is_not_believed_and_its_process_left_alone(home: Path, content: str) -> None:
-    EmbeddedServer.acquire(home).release()
+    EmbeddedServer(home).release()
     with subprocess.Popen(["/bin/sleep", "60"]) as innocent:
         data = home / "data"
         text = content.format(pid=innocent.pid, data=data)
         (data / "postmaster.pid").write_text(text, encoding="utf-8")
-        server = EmbeddedServer.acquire(home)
+        server = EmbeddedServer(home)
         assert ask(server.dsn, "SELECT 1") == [(1,)]
         server.release()
         assert innocent.poll() is None
@@ -204,7 +204,7 @@ def test_a_stale_pid_file_is_not_believed_and_its_process_left_alone(home: Path,
 
 
 def test_a_pid_re_used_after_a_kill_is_not_signalled(home: Path) -> None:
-    server = EmbeddedServer.acquire(home)
+    server = EmbeddedServer(home)
     os.kill(postmaster(home), signal.SIGKILL)
     with subprocess.Popen(["/bin/sleep", "60"]) as innocent:
         pid_file = home / "data" / "postmaster.pid"
@@ -212,7 +212,7 @@ def test_a_pid_re_used_after_a_kill_is_not_signalled(home: Path) -> None:
         pid_file.write_text("\n".join([str(innocent.pid), *lines[1:]]), encoding="utf-8")
         server.release()
         assert innocent.poll() is None
-        EmbeddedServer.acquire(home).release()
+        EmbeddedServer(home).release()
         assert innocent.poll() is None
         innocent.kill()
 
@@ -223,7 +223,7 @@ def test_a_half_finished_initdb_is_thrown_away(home: Path) -> None:
         starter.kill()
         starter.wait()
     assert not (home / "data").exists()
-    server = EmbeddedServer.acquire(home)
+    server = EmbeddedServer(home)
     assert ask(server.dsn, "SELECT 1") == [(1,)]
     server.release()
     assert sorted(path.name for path in home.iterdir()) == ["data", "gate", "holders"]
@@ -231,11 +231,11 @@ def test_a_half_finished_initdb_is_thrown_away(home: Path) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_starter_ended_in_the_middle_of_a_start_leaves_a_usable_server(home: Path, how: signal.Signals) -> None:
-    EmbeddedServer.acquire(home).release()
+    EmbeddedServer(home).release()
     with process(HOLD, home, stderr=subprocess.DEVNULL) as starter:
         until((home / "data" / "postmaster.pid").exists)
         starter.send_signal(how)
-        server = EmbeddedServer.acquire(home)
+        server = EmbeddedServer(home)
         started = postmaster(home)
         starter.wait()
     assert ask(server.dsn, "SELECT 1") == [(1,)]
@@ -245,7 +245,7 @@ def test_a_starter_ended_in_the_middle_of_a_start_leaves_a_usable_server(home: P
 
 @pytest.mark.parametrize("name", ["Données à moi", 'it\'s, "$HOME" `x` \\ & (;)', "long/" + "d" * 200])
 def test_any_path_will_do(home: Path, name: str) -> None:
-    server = EmbeddedServer.acquire(home / name)
+    server = EmbeddedServer(home / name)
     assert ask(server.dsn, "SELECT 1") == [(1,)]
     server.release()
     assert servers(home / name) == []
@@ -259,7 +259,7 @@ def test_a_socket_directory_of_somebody_else_is_refused(home: Path) -> None:
     foreign.mkdir(mode=0o755)
     try:
         with pytest.raises(ConfigurationError, match="is not a private folder of uid"):
-            EmbeddedServer.acquire(place)
+            EmbeddedServer(place)
     finally:
         foreign.rmdir()
 
@@ -267,7 +267,7 @@ def test_a_socket_directory_of_somebody_else_is_refused(home: Path) -> None:
 def test_pg_variables_of_the_environment_do_not_lead_it_astray(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"PGDATA": "/nowhere", "PGPORT": "1", "PGHOST": "nowhere", "PGUSER": "no"}.items():
         monkeypatch.setenv(name, value)
-    server = EmbeddedServer.acquire(home)
+    server = EmbeddedServer(home)
     assert ask(server.dsn, "SELECT current_user") == [("metrics",)]
     server.release()
 
@@ -276,7 +276,7 @@ def test_pg_variables_of_the_environment_do_not_lead_it_astray(home: Path, monke
 def test_as_root_it_runs_as_another_account_below_a_directory_closed_to_it(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    server = EmbeddedServer.acquire(closed / "postgres")
+    server = EmbeddedServer(closed / "postgres")
     status = Path(f"/proc/{postmaster(closed / 'postgres')}/status").read_text(encoding="utf-8")
     server.release()
     facts = dict(row.split(":", 1) for row in status.splitlines())
@@ -297,7 +297,7 @@ def test_as_root_the_programs_too_may_lie_below_a_directory_closed_to_the_accoun
         shutil.copytree(part, closed / part.name)
     monkeypatch.syspath_prepend(closed)
     assert program_directories()[0].is_relative_to(closed)
-    server = EmbeddedServer.acquire(closed / "postgres")
+    server = EmbeddedServer(closed / "postgres")
     assert ask(server.dsn, "SELECT 1") == [(1,)]
     server.release()
 
@@ -307,7 +307,7 @@ def test_as_root_in_an_open_place_the_server_has_no_capability_at_all() -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as place:  # tmp_path is closed to others
         home = Path(place)
         home.chmod(0o755)
-        server = EmbeddedServer.acquire(home)
+        server = EmbeddedServer(home)
         status = Path(f"/proc/{postmaster(home)}/status").read_text(encoding="utf-8")
         server.release()
     facts = dict(row.split(":", 1) for row in status.splitlines())
@@ -353,7 +353,7 @@ def test_it_runs_for_an_ordinary_user() -> None:
         assert done.stdout.startswith(f"host='{place}/postgres/data'")
         assert (place / "postgres" / "data").stat().st_uid == nobody.pw_uid
         # And root comes to the same directory as its owner.
-        server = EmbeddedServer.acquire(place / "postgres")
+        server = EmbeddedServer(place / "postgres")
         assert ask(server.dsn, "SELECT 1") == [(1,)]
         server.release()
         assert servers(place / "postgres") == []
@@ -363,7 +363,7 @@ def test_it_runs_for_an_ordinary_user() -> None:
 
 def refusal(home: Path) -> str:
     with pytest.raises(ConfigurationError) as caught:
-        EmbeddedServer.acquire(home)
+        EmbeddedServer(home)
     text = str(caught.value)
     assert "\n" not in text
     return text
@@ -383,7 +383,7 @@ def test_a_directory_full_of_other_things_is_left_alone(home: Path) -> None:
 
 
 def test_a_server_that_does_not_start_says_why(home: Path) -> None:
-    EmbeddedServer.acquire(home).release()
+    EmbeddedServer(home).release()
     with (home / "data" / "postgresql.conf").open("a", encoding="utf-8") as settings:
         settings.write("work_mem = plenty\n")
     assert 'invalid value for parameter "work_mem": "plenty"' in refusal(home)
@@ -409,10 +409,10 @@ def test_a_database_made_by_an_installed_version_is_served_by_that_version(
         pytest.skip("one PostgreSQL here only")
     with monkeypatch.context() as patched:
         patched.setattr(embedded, "program_directories", lambda: others)
-        server = EmbeddedServer.acquire(home)
+        server = EmbeddedServer(home)
         made_by = server.version
         server.release()
-    server = EmbeddedServer.acquire(home)
+    server = EmbeddedServer(home)
     assert server._programs[0] == first
     assert server.version == made_by
     server.release()
@@ -421,7 +421,7 @@ def test_a_database_made_by_an_installed_version_is_served_by_that_version(
 @pytest.mark.parametrize("kills", [5, pytest.param(30, marks=pytest.mark.long)])
 def test_no_acknowledged_row_is_lost_however_workers_and_servers_are_killed(home: Path, kills: int) -> None:
     chance = random.Random(kills)  # noqa: S311 - a repeatable order of events
-    server = EmbeddedServer.acquire(home)
+    server = EmbeddedServer(home)
     ask(server.dsn, "CREATE TABLE kept (row_name text)")
     server.release()
     acknowledged: set[str] = set()
@@ -437,8 +437,8 @@ def test_no_acknowledged_row_is_lost_however_workers_and_servers_are_killed(home
             victim.kill()
             rest = victim.communicate()[0]
             acknowledged.update(name for name in rest.split("\n")[:-1] if "=" not in name)
-            EmbeddedServer.acquire(home).release()
-    server = EmbeddedServer.acquire(home)
+            EmbeddedServer(home).release()
+    server = EmbeddedServer(home)
     kept = {name for (name,) in ask(server.dsn, "SELECT row_name FROM kept")}
     server.release()
     acknowledged.discard("")

@@ -125,7 +125,7 @@ def database() -> Iterator[dict[str, str]]:
     if os.environ.get(DATABASE_URL):
         yield {}
         return
-    server = EmbeddedServer.acquire(FAKE_DATABASE)
+    server = EmbeddedServer(FAKE_DATABASE)
     try:
         yield {DATABASE_URL: server.dsn}
     finally:
