@@ -4,14 +4,12 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from db import pulls
 from db.session import KeptSession
 from db.setup import Database
-from db.statements import fetch_one, in_transaction, read_statements
-
-T = TypeVar("T")
+from db.statements import T, fetch_one, in_transaction, read_statements
 
 SQL = read_statements("heartbeat.sql")
 

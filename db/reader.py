@@ -5,16 +5,14 @@ import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from psycopg2.extensions import PYDATETIME, register_type
 
 from db.session import KeptSession
 from db.setup import Database
-from db.statements import Connection, Cursor
+from db.statements import Connection, Cursor, T
 from model.background import in_background
-
-T = TypeVar("T")
 
 # The layout of points in PostgreSQL's binary COPY: all rows have the same length.
 HEADER, TRAILER = 19, 2  # bytes before and after the rows

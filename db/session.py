@@ -6,16 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg2
 
 from db.setup import Database, alive, reason
-from db.statements import Connection, fetch_one
+from db.statements import Connection, T, fetch_one
 from model.errors import ConfigurationError, DatabaseLost
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 RECONNECT_PAUSE = 0.5  # seconds between two attempts
 
 

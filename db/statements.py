@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import psycopg2
 
-T = TypeVar("T")
+T = TypeVar("T")  # what the work in a session returns
 Connection = psycopg2.extensions.connection
 Cursor = psycopg2.extensions.cursor
 SHORTHANDS = {

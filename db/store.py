@@ -4,17 +4,16 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from db import coverage, pulls
 from db.load import Counts, Load
 from db.session import KeptSession
 from db.setup import Database
-from db.statements import Connection, fetch_one, in_transaction
+from db.statements import Connection, T, fetch_one, in_transaction
 from model.values import Answered, DataPoint, Target, Verb, Window
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 RECONNECT_SECONDS = 20.0  # how long a database that went away may take to come back
 # Autovacuum also renews statistics, but not in an embedded server that runs for only a minute.
