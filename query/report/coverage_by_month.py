@@ -1,7 +1,10 @@
-"""How many days of each month are stored, never requested, empty or lost: pure arithmetic on the maps of series."""
+"""How many days of each month are stored, never requested, empty or lost; and the SVG strips that show this.
+
+Pure arithmetic on the maps of series.
+"""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from itertools import groupby
 from typing import NamedTuple
@@ -11,6 +14,10 @@ from model.values import DAY, Window
 
 GAP_MARKS = {"lost": "!", "never": "?", "empty": "\u2013"}  # the worst first
 SHADES = ((1.0, "c4"), (0.9, "c3"), (0.5, "c2"), (0.0, "c1"))  # from which share of stored days on; CSS class
+WIDTH, HEIGHT = 360, 24  # of a strip; the width is rounded to whole months
+STACKED = ("there", "lost", "never", "empty")  # from bottom to top
+YEAR_WIDTH = 28  # of the text of a year above the strips
+LEAST_HEIGHT = 2  # of a kind of which a month has any day
 
 
 class Days(NamedTuple):
@@ -72,6 +79,37 @@ def month_of(at: date) -> int:
     return at.year * 12 + at.month - 1
 
 
+class Strips:
+    """Draws strips that all show the same months, from the first to the last of those given."""
+
+    def __init__(self, months: Iterable[int]) -> None:
+        every = set(months)
+        self._first, self._end = min(every), max(every) + 1
+        self._month_width = max(1, round(WIDTH / (self._end - self._first)))
+        self.width, self.height = self._month_width * (self._end - self._first), HEIGHT
+
+    def paths(self, line: DaysByMonth) -> dict[str, str]:
+        """The path of each kind of days; in the column of a month, the kinds are stacked."""
+        paths = dict.fromkeys(STACKED, "")
+        columns = ((month, _heights(line.months.get(month, Days()))) for month in range(self._first, self._end))
+        for heights, run in groupby(columns, key=lambda column: column[1]):
+            months = [month for month, _ in run]
+            left, wide = (months[0] - self._first) * self._month_width, len(months) * self._month_width
+            bottom = HEIGHT
+            for kind, height in heights.items():
+                bottom -= height
+                paths[kind] += f"M{left} {bottom}h{wide}v{height}h-{wide}z"
+        return paths
+
+    def years(self) -> Iterator[tuple[int, int]]:
+        """The years to write above the strips, each with the x coordinate of its start."""
+        every = -(-YEAR_WIDTH // (12 * self._month_width))
+        for month in range(self._first, self._end):
+            year, x = month // 12, (month - self._first) * self._month_width
+            if month % 12 == 0 and year % every == 0 and x <= self.width - YEAR_WIDTH:
+                yield year, x
+
+
 def _present(series: SeriesMap, today: datetime) -> list[Window]:
     """The stored days: a map has only their number, and they are the last days that are not in a gap."""
     left, end, found = series.days * DAY, today, []
@@ -105,3 +143,12 @@ def _cell(days: Days) -> tuple[str, str]:
     mark = next((mark for kind, mark in GAP_MARKS.items() if getattr(days, kind)), "")
     shade = next(shade for least, shade in SHADES if days.there >= least * days.expected) if days.there else ""
     return f"{days.share}{mark}", shade
+
+
+def _heights(days: Days) -> dict[str, int]:
+    """The height of each kind in the column of a month, from bottom to top."""
+    numbers = {kind: number for kind in STACKED if (number := getattr(days, kind))}
+    heights = {kind: max(LEAST_HEIGHT, round(number * HEIGHT / days.expected)) for kind, number in numbers.items()}
+    if heights:
+        heights[max(heights, key=heights.__getitem__)] += HEIGHT - sum(heights.values())
+    return heights

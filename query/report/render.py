@@ -13,8 +13,7 @@ from model.text import counted, first_of
 from query.amount_text import amount
 from query.report.charted_series import PLOT_SIZE
 from query.report.contents import STATES, Contents
-from query.report.coverage_by_month import by_year, month_of
-from query.report.strips import Strips
+from query.report.coverage_by_month import Strips, by_year, month_of
 from sources import unit_of
 
 FOLDER = Path(__file__).parent
@@ -34,7 +33,6 @@ def page(contents: Contents, scrub: Callable[[str], str]) -> str:
     environment.filters |= {
         "amount": _amount,
         "by_year": by_year,
-        "change": _change,
         "counted": counted,
         "day": "{:%Y-%m-%d}".format,
         "first_of": first_of,
@@ -60,14 +58,6 @@ def page(contents: Contents, scrub: Callable[[str], str]) -> str:
 def _amount(value: float, unit: str = "", near: float = NEAR) -> str:
     """A value as text, with as few digits as keep it within this share of the value."""
     return amount(value, unit, near * abs(value))
-
-
-def _change(old: float, new: float) -> str:
-    """The change in relation to the old value, in percent."""
-    if old == 0:
-        return "from zero"
-    share = (new - old) / abs(old)
-    return f"{'+' if share > 0 else ''}{_amount(share * 100, '%')}"
 
 
 def _old_and_new(old: float, new: float, unit: str) -> list[str]:
