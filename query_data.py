@@ -14,24 +14,22 @@ raises ConfigurationError. All calls share one read-only session, and any thread
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from model.errors import BadQuestion
 from model.settings import Settings
-from model.values import midnight
+from model.values import Series, midnight
 from query.csv_and_json import newest_of_each
 from query.query_session import QuerySession, configs
 from query.question import Question, portions
+from query.series_names import Names
 from query.time_arguments import instant, window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from model.values import Series
-    from query.series_names import Names
     from query.time_arguments import When
 
 CHUNK = 200_000  # points
@@ -50,7 +48,7 @@ def series(
     daily: bool = False,
 ) -> pd.DataFrame:
     """The points of one series in [start, end), in a column `value`."""
-    question = _question(lambda names: [names.one(asset, metric, source)], start, end, as_of, daily=daily)
+    question = _question(lambda names: names.many(metric, [asset], source), start, end, as_of, daily=daily)
     return _frame(question, None, asset=asset, metric=metric, source=source, start=start, end=end)
 
 
@@ -232,10 +230,15 @@ def plot(
     unit: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw a frame of this module over its dates, with a line for each column; returns the axes.
+    """Draw a line for each column of a frame of this module over its UTC dates; returns the axes.
 
-    Amounts are shown as 1.5M or 2bn with the unit of the metric. pandas keeps `attrs` through arithmetic, so
-    a ratio or a change needs its own `unit` (such as "%", or "" for a plain number) and `title`.
+    A line is broken at a NaN if all times are midnights, and wherever two points are more than five of its usual steps
+    apart. A point without neighbours is a dot. Amounts are shown as 1.5M or 2bn with the unit that `attrs` names; if
+    columns have different units, the legend names them. pandas keeps `attrs` through arithmetic, so a ratio or a change
+    needs its own `unit` (such as "%", or "" for a plain number) and `title`. On a log scale, values of 0 or less are
+    left out and counted below the axis. The legend names the twenty lines with the largest last values. Without `ax`,
+    the axes are those of a new figure: of pyplot in the main thread, otherwise of matplotlib alone. Raises BadQuestion
+    for data that can't be drawn, ConfigurationError if matplotlib is missing.
     """
     from query import plots
 

@@ -137,9 +137,12 @@ def table(rows: Iterable[Sequence[Any]], columns: Mapping[str, Any]) -> pd.DataF
 
 def any_table(found: Table) -> pd.DataFrame:
     """The rows of any query, with timestamps as UTC and decimals as floats."""
-    columns = [pd.Series([row[position] for row in found.rows]) for position in range(len(found.names))]
-    typed = [_typed(column, kind) for column, kind in zip(columns, found.types, strict=True)]
-    frame = pd.concat(typed, axis=1) if typed else pd.DataFrame()
+    frame = pd.DataFrame(found.rows, columns=range(len(found.names)))  # by number, since two may have one name
+    for number, kind in enumerate(found.types):
+        if kind == TIMESTAMP:
+            frame[number] = _utc(frame[number])
+        elif kind == NUMERIC:
+            frame[number] = frame[number].astype(float)
     return frame.set_axis(pd.Index(found.names), axis=1)
 
 
@@ -154,12 +157,6 @@ def described(made: pd.DataFrame, question: Question, asked: Mapping[str, Any]) 
     as_of = question.as_of and question.as_of.isoformat()
     made.attrs |= {"unit": unit_of(question.series), "as_of": as_of, "asked": said}
     return made
-
-
-def _typed(column: "pd.Series[Any]", kind: int) -> "pd.Series[Any]":
-    if kind == TIMESTAMP:
-        return _utc(column)
-    return column.astype(float) if kind == NUMERIC else column
 
 
 def _utc(column: "pd.Series[Any]") -> "pd.Series[Any]":

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 import pandas as pd
 
@@ -112,11 +113,9 @@ def _with_points(every: Iterable[StoredSeries]) -> pd.DataFrame:
 
 def _by_source(wanted: Iterable[Series]) -> Iterator[tuple[str, list[str], list[str]]]:
     """Each source with its assets and metrics among these series."""
-    found: dict[str, list[Series]] = defaultdict(list)
-    for each in wanted:
-        found[each.source].append(each)
-    for name, series in found.items():
-        yield name, sorted({each.asset for each in series}), sorted({each.metric for each in series})
+    for name, group in groupby(sorted(wanted), key=lambda each: each.source):
+        _, assets_, metrics_ = zip(*group, strict=True)
+        yield name, sorted(set(assets_)), sorted(set(metrics_))
 
 
 def _days(source: str, series: SeriesMap) -> tuple[object, ...]:

@@ -63,16 +63,7 @@ def plot(
     unit: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw a line for each column of a frame of query_data over its UTC dates; returns the axes.
-
-    A line is broken at a NaN if all times are midnights, and wherever two points are more than five of its usual steps
-    apart. A point without neighbours is a dot. Amounts have the unit that `attrs` names; if columns have different
-    units, the legend names them. pandas keeps `attrs` through arithmetic: for a ratio or a change, give the `unit` (""
-    for a plain number, "%") and the `title`. On a log scale, values of 0 or less are left out and counted below the
-    axis. The legend names the twenty lines with the largest last values. Without `ax`, the axes are those of a new
-    figure: of pyplot in the main thread, otherwise of matplotlib alone. Raises BadQuestion for data that can't be
-    drawn, ConfigurationError if matplotlib is missing.
-    """
+    """Draw a frame as query_data.plot describes it; returns the axes."""
     frame = _checked(data)
     if ax is not None and not isinstance(ax, Axes):
         raise BadQuestion(f"ax is not an Axes of matplotlib, but {type(ax).__name__}: give an Axes, such as plt.gca()")

@@ -46,10 +46,6 @@ class Names:
             )
         return known[folded]
 
-    def one(self, asset: str, metric: str, source: str | None = None) -> Series:
-        """The series with this asset and metric."""
-        return self.many(metric, [asset], source)[0]
-
     def many(self, metric: str, assets: Sequence[str] | None = None, source: str | None = None) -> list[Series]:
         """The series of one metric in one source: of these assets in their order, or of all assets, sorted."""
         source, metric = self.source(source), _text(metric, "metric").upper()

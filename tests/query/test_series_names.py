@@ -1,6 +1,7 @@
 """From what a person calls a series to the one that is meant."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -65,9 +66,13 @@ def load(
 NAMES = Names(load, CONFIGS)
 
 
-def refused(*asked: object, of: str = "one") -> str:
+def one(names: Names, asset: str, metric: str, source: str | None = None) -> Series:
+    return names.many(metric, [asset], source)[0]
+
+
+def refused(*asked: Any, of: str = "one") -> str:
     with pytest.raises(BadQuestion) as caught:
-        getattr(NAMES, of)(*asked)
+        one(NAMES, *asked) if of == "one" else getattr(NAMES, of)(*asked)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -89,7 +94,7 @@ def refused(*asked: object, of: str = "one") -> str:
     ids=str,
 )
 def test_a_series_is_found_by_any_of_its_names(asked: tuple[str, ...], meant: tuple[str, str, str]) -> None:
-    assert NAMES.one(*asked) == meant
+    assert one(NAMES, *asked) == meant
 
 
 def test_what_several_sources_have_is_refused_with_all_of_them() -> None:
@@ -179,7 +184,7 @@ def test_a_series_that_was_asked_for_in_vain_is_told_from_one_that_was_not() -> 
     told = []
     for each in stored:
         with pytest.raises(BadQuestion) as caught:
-            Names(lambda *_, each=each: [each], CONFIGS).one("sol", "DAU")
+            Names(lambda *_, each=each: [each], CONFIGS).many("DAU", ["sol"])
         told.append(str(caught.value))
     assert told[0] == "artemis has returned no point so far for DAU of 'sol', though requested"
     assert told[1].startswith("nothing is stored yet of sol DAU: python main.py backfill artemis")
@@ -188,7 +193,7 @@ def test_a_series_that_was_asked_for_in_vain_is_told_from_one_that_was_not() -> 
 def test_a_name_that_has_nothing_is_not_suggested_for_itself() -> None:
     names = Names(lambda *_: [StoredSeries(Series("artemis", "sol", "DAU"), 0, answered=False)], {})
     with pytest.raises(BadQuestion) as caught:
-        names.one("sol", "DAU")
+        names.many("DAU", ["sol"])
     assert "did you mean" not in str(caught.value)
 
 
@@ -238,7 +243,7 @@ def test_several_sources_are_told_in_order_whatever_name_each_has_for_it() -> No
     stored = [StoredSeries(Series(*each, "TVL"), 9, answered=True) for each in (("artemis", "x"), ("defillama", "y"))]
     names = Names(lambda *_: stored, {"artemis": [], "defillama": [asset("y", "TVL", "x", "protocol")]})
     with pytest.raises(BadQuestion) as caught:
-        names.one("x", "TVL")
+        names.many("TVL", ["x"])
     assert str(caught.value) == "several sources have TVL of 'x': artemis (x), defillama (y): name the source"
 
 
@@ -246,7 +251,7 @@ def test_an_entity_is_suggested_as_an_asset_is_and_an_empty_one_is_not() -> None
     assert refused("uniswa", "PRICE", "artemis") == "artemis has no asset 'uniswa': did you mean Uniswap or uni?"
     names = Names(lambda *_: [], {"artemis": [asset("sol", "PRICE"), asset("eth", "PRICE", "ether")]})
     for ask, known in (
-        (lambda: names.one("zzz", "PRICE"), "eth, ether, sol"),
+        (lambda: one(names, "zzz", "PRICE"), "eth, ether, sol"),
         (lambda: names.of_entity("zzz", ["X"]), "ether"),
     ):
         with pytest.raises(BadQuestion) as caught:
