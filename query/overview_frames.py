@@ -63,9 +63,8 @@ def coverage(reader: Reader, every: Sequence[StoredSeries], configs: Configs) ->
         source = SOURCES.get(name)  # None if its module no longer exists
         shifts = source.own_times() if source else {}
         maps = reader.do(lambda cursor: series_maps(cursor, name, today, shifts, assets_, metrics_))  # noqa: B023
-        targets = [target for row in configs.get(name, ()) for target in row.targets()]
-        known = {(target.asset, target.metric): target for target in targets}
-        sound = in_rhythm(source, maps, known) if source else maps
+        targets = {(each.asset, each.metric): each for row in configs.get(name, ()) for each in row.targets()}
+        sound = in_rhythm(source, maps, targets) if source else maps
         rows += [_days(name, each) for each in sound if Series(name, *each[:2]) in wanted]
     days = dict.fromkeys(("days", "never", "empty", "lost"), int)
     return table(rows, {**SERIES, **days, "asked_from": TIME, "asked_to": TIME})
