@@ -61,7 +61,7 @@ class Artemis(BaseSource):
         if verb is not Verb.BACKFILL:
             window = Window(min(window.start, window.end - QUARTERS_PULLED * QUARTER), window.end)
         for together in _pack(quarterly, -((window.start - window.end) // QUARTER)):
-            yield _call(together, window, granularity="QUARTER")
+            yield _call(together, window)
 
     def request(self, call: Call) -> Request:
         """The key goes into the header; in calls for data also into a parameter, as the official SDK does."""
@@ -105,8 +105,7 @@ class Artemis(BaseSource):
 
     def split(self, call: Call) -> list[Call]:
         """Two halves by symbol, so that a symbol that always fails ends up alone."""
-        granularity = dict(call.params).get("granularity", "")
-        return [_call(half, call.window, granularity) for half in halves(call.targets)]
+        return [_call(half, call.window) for half in halves(call.targets)]
 
 
 def _says_no_data(value: Any) -> bool:
@@ -118,14 +117,17 @@ def _says_no_data(value: Any) -> bool:
     return True
 
 
-def _call(targets: Sequence[Target], window: Window, granularity: str = "") -> Call:
-    """A call for these targets. The API includes both dates, so endDate is the day before the window's end."""
+def _call(targets: Sequence[Target], window: Window) -> Call:
+    """A call for these targets, either all quarterly or none.
+
+    The API includes both dates, so endDate is the day before the window's end.
+    """
     metrics = ",".join(dict.fromkeys(target.metric for target in targets))
     symbols = ",".join(dict.fromkeys(target.id for target in targets))
     first, last = f"{window.start:%Y-%m-%d}", f"{window.end - DAY:%Y-%m-%d}"
     params = [("symbols", symbols), ("startDate", first), ("endDate", last)]
-    if granularity:
-        params.append(("granularity", granularity))
+    if targets[0].metric in QUARTERLY:
+        params.append(("granularity", "QUARTER"))
     return Call(f"data/api/{quote(metrics, safe=',')}/", tuple(targets), window, tuple(params))
 
 
