@@ -149,10 +149,6 @@ class BaseSource(ABC):
         """The metrics in such an answer that the source knows; raises as `read` does."""
         return frozenset()
 
-    def probe(self) -> Call | None:
-        """A cheap call that succeeds if the API is up and accepts the key; None where there is no such call."""
-        return next(self.listing_calls(), None)
-
     @classmethod
     def canonical_id(cls, kind: str, identifier: str) -> str:
         """One text for all spellings that the API accepts for the same identifier."""

@@ -79,12 +79,7 @@ class Fetch(Generic[T]):
     def _work(self) -> None:
         try:
             while (call := self._next_call()) is not None:
-                try:
-                    self._make(call)
-                except Stopped:
-                    return
-                except BaseException as error:  # noqa: BLE001 (SourceStopped or a bug: the caller decides what to do)
-                    self._hand_over(Outcome(call, error=error))
+                self._make(call)
         finally:
             self._client.close_connections()
 
@@ -106,6 +101,10 @@ class Fetch(Generic[T]):
                 self._open += len(pieces)
                 self._change.notify_all()
             self._hand_over(Outcome(call, error=error, pieces=len(pieces)))
+        except Stopped:
+            return
+        except BaseException as error:  # noqa: BLE001 (SourceStopped or a bug: the caller decides what to do)
+            self._hand_over(Outcome(call, error=error))
 
     def _hand_over(self, outcome: Outcome[T]) -> None:
         while not self._left.is_set():
