@@ -5,8 +5,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from model.schedule import Schedule, daily
-from model.values import DAY, Metric, Rhythm, Target, Verb, Window, midnight
+from model.values import DAY, Metric, Rhythm, Schedule, Target, Verb, Window, daily, midnight
 from sources.artemis_metrics import METRICS, QUARTERLY
 from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Observation, Request, as_list, halves
 

@@ -54,6 +54,6 @@ UNITS = dict.fromkeys(IN_USD, "USD") | {"EARNINGS_YIELD": "%"}
 
 QUARTERLY = frozenset(FUNDAMENTALS.split())
 METRICS = {
-    name: Metric(frozenset({""}), frozenset(Verb), unit=UNITS.get(name, ""))
+    name: Metric("", frozenset(Verb), unit=UNITS.get(name, ""))
     for name in sorted({*DAILY.split(), *EQUITY_VALUATION.split(), *QUARTERLY})
 }

@@ -124,8 +124,7 @@ def _parse(
                 break
     if not parsed.rows and not parsed.errors and not may_be_empty:
         metric, known = next(iter(source.METRICS.items()))
-        kind = min(known.kinds)
-        example = f"NAME,{kind},{metric} (asset,kind,metrics)" if kind else f"NAME,{metric} (asset,metrics)"
+        example = f"NAME,{known.kind},{metric} (asset,kind,metrics)" if known.kind else f"NAME,{metric} (asset,metrics)"
         parsed.errors.append(ConfigurationError(f"{path}: it has no asset: add a row such as {example}"))
     return parsed
 
@@ -186,12 +185,11 @@ def _row(fields: list[str], header: list[str], source: type[BaseSource]) -> Asse
 
 
 def _check_metric(metric: str, kind: str, source: type[BaseSource]) -> None:
-    fitting = {name for name, known in source.METRICS.items() if kind in known.kinds}
+    fitting = {name for name, known in source.METRICS.items() if kind == known.kind}
     if metric not in fitting:
         wrong = f"unknown metric {metric!r}"
         if metric in source.METRICS:
-            kinds = " or ".join(sorted(source.METRICS[metric].kinds))
-            wrong = f"metric {metric} is one of kind {kinds}, not of {kind}"
+            wrong = f"metric {metric} is one of kind {source.METRICS[metric].kind}, not of {kind}"
         raise ConfigurationError(f"{wrong}: {nearest(metric, fitting)}")
 
 

@@ -124,7 +124,7 @@ def _served_flows() -> Iterator[Served]:
 SERVED: Mapping[str, Served] = {served.metric: served for served in (*LEVELS, *_served_flows())}
 METRICS: Mapping[str, Metric] = {
     served.metric: Metric(
-        frozenset({served.kind}),
+        served.kind,
         frozenset(verb for verb in Verb if (served.live if verb is Verb.PULL else served.history)),
         served.pro,
         whole=served.history is not PRICE_HISTORY,
