@@ -86,9 +86,11 @@ class Fetch(Generic[T]):
     def _next_call(self) -> Call | None:
         """The next call; waits while calls under way may still be split into smaller ones. None when all have ended."""
         with self._change:
-            while not self._todo and self._open and not self._is_stopped():
+            while self._open and not self._left.is_set() and not self._client.stop.is_set():
+                if self._todo:
+                    return self._todo.popleft()
                 self._change.wait(POLL)
-            return None if self._is_stopped() or not self._todo else self._todo.popleft()
+            return None
 
     def _make(self, call: Call) -> None:
         """Make a call and hand over its outcome. The client holds back other answers until this one is taken."""
@@ -111,6 +113,3 @@ class Fetch(Generic[T]):
             with suppress(queue.Full):
                 self._outcomes.put(outcome, timeout=POLL)
                 return
-
-    def _is_stopped(self) -> bool:
-        return self._left.is_set() or self._client.stop.is_set()
