@@ -12,9 +12,8 @@ import requests
 from model.errors import ConfigurationError
 from model.values import DAY, Verb, Window
 from sources import SOURCES
-from sources.artemis import Artemis
-from sources.artemis_metrics import EQUITY_VALUATION, QUARTERLY
-from sources.artemis_metrics import METRICS as ARTEMIS_METRICS
+from sources.artemis import EQUITY_VALUATION, QUARTERLY, Artemis
+from sources.artemis import METRICS as ARTEMIS_METRICS
 from sources.base import BaseSource
 from sources.config import Asset, read_config
 from sources.defillama import DefiLlama
