@@ -9,7 +9,7 @@ from model.errors import ConfigurationError
 from model.text import close_names, nearest
 from sources.base import BaseSource, ListedAsset
 from sources.config import Asset
-from sources.listing import names_for
+from sources.listing import free_name
 
 
 class Comparison(NamedTuple):
@@ -96,8 +96,7 @@ def row_to_add(
     if found.rows:
         return replace(found.rows[0], metrics=tuple(wanted))
     taken = {row.asset.casefold() for row in rows if row.kind == asset.kind}
-    name = next((name for name in names_for(asset) if name.casefold() not in taken), asset.id)
-    return Asset(name, tuple(wanted), asset.id, asset.kind, asset.name, "")
+    return Asset(free_name(asset, taken), tuple(wanted), asset.id, asset.kind, asset.name, "")
 
 
 def _names(asset: ListedAsset) -> tuple[str, ...]:

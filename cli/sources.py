@@ -23,7 +23,7 @@ def show_sources(arguments: argparse.Namespace, settings: Settings, scrub: Calla
         for group in source.KINDS or ("",):
             alike: dict[str, list[str]] = {}
             for metric, known in sorted(source.METRICS.items()):
-                if group in known.kinds:
+                if group == known.kind:
                     verbs = ", ".join(verb for verb in Verb if verb in known.verbs)
                     alike.setdefault(f"{verbs}{'; with the key' if known.needs_key else ''}", []).append(metric)
             for how, metrics in alike.items():

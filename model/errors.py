@@ -52,5 +52,9 @@ class CallFailed(PipelineError):
         self.status = status
 
 
+class TryFailed(CallFailed):
+    """Retry this call: the reason may be temporary."""
+
+
 class BadPoint(PipelineError, ValueError):
     """Leave this point out and count it: it is not a finite value with a UTC time."""

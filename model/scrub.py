@@ -51,11 +51,7 @@ class Scrubber(logging.Formatter):
 
     def __init__(self, secrets: list[str], pattern: str = "%(message)s") -> None:
         super().__init__(pattern)
-        self._secrets = Secrets(secrets)
-
-    def scrub(self, text: str) -> str:
-        """The text with every secret hidden."""
-        return self._secrets.hide(text)
+        self.scrub = Secrets(secrets).hide
 
     def format(self, record: logging.LogRecord) -> str:
         """The scrubbed line or lines of a record."""

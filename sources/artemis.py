@@ -5,9 +5,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from model.schedule import Schedule, daily
-from model.values import DAY, Metric, Rhythm, Target, Verb, Window, midnight
-from sources.artemis_metrics import METRICS, QUARTERLY
+from model.values import DAY, Metric, Rhythm, Schedule, Target, Verb, Window, daily, midnight
 from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Observation, Request, as_list, halves
 
 HOST = "https://data-svc.artemisxyz.com"
@@ -18,6 +16,60 @@ QUARTER = 90 * DAY
 QUARTERS_PULLED = 5  # a quarter is reported weeks after its end and restated later, so seven days would miss it
 EQUITY = "eq-"  # prefix of the symbols of equities
 NO_DATA = ("not available", "not found")  # every known text in place of data contains one of these
+
+# The names are those of the catalogue, without LATEST_… and 30D_VOLUME, of which the API has only a latest value.
+DAILY = """
+    24H_VOLUME 24H_VOLUME_FDMC_RATIO 24H_VOLUME_MC_RATIO ACTIVE_CONTRACTS ACTIVE_REVENUE AGGREGATED_FDMC
+    AGGREGATOR_FEES AGGREGATOR_TXNS AGGREGATOR_VOLUME APPLICATION_FEES APY_30DAY APY_7DAY ARTEMIS_STABLECOIN_DAU
+    ARTEMIS_STABLECOIN_TRANSFER_VOLUME AUM AVERAGE_TRANSACTION_VALUE AVG_COST_PER_MIB AVG_MIB_PER_SECOND
+    AVG_STABLECOIN_FEES AVG_STABLECOIN_FEES_NATIVE AVG_TXN_FEE AVG_TXN_SIZE BLOB_FEES BLOB_FEES_NATIVE
+    BLOB_SIZE_MIB BRIDGE_DAU BRIDGE_FEES BRIDGE_TXNS BRIDGE_VOLUME BURNED_FEE_ALLOCATION BURNS BURNS_NATIVE
+    BUYBACKS BUYBACKS_NATIVE CAPITAL_EFFICIENCY CHAIN_AVG_TXN_FEE CHAIN_DAU CHAIN_FEES CHAIN_LENDING_DEPOSITS
+    CHAIN_LENDING_LOANS CHAIN_MAU CHAIN_MEDIAN_TXN_FEE CHAIN_NFT_TRADING_VOLUME CHAIN_SPOT_VOLUME CHAIN_TVL
+    CHAIN_TXNS CHAIN_WAU CIRCULATING_SUPPLY_NATIVE COINS_MINTED CUMULATIVE_ETF_FLOW CUMULATIVE_ETF_FLOW_NATIVE DAU
+    DAU_BAM DAU_OVER_100_BALANCE DA_DAU DA_TXNS DEDUPED_STABLECOIN_TRANSFER_VOLUME DEX_VOLUMES EARNINGS
+    EQ_CASH_AND_CASH_EQUIVALENTS EQ_EV EQ_OUTSTANDING_SHARES EQ_TOTAL_DEBT ETHEREUM_FDMC_RATIO FDMC FDMC_DAU_RATIO
+    FDMC_FEES_RATIO FDMC_REVENUE_RATIO FDMC_STABLECOIN_SUPPLY_RATIO FDMC_TVL_RATIO FDV FEES FEES_NATIVE
+    FOUNDATION_FEE_ALLOCATION GRADUATION_PERCENTAGE GROSS_EMISSIONS GROSS_EMISSIONS_NATIVE HIGH_SLEEP_USERS INFLOW
+    L1_FEE_ALLOCATION LAUNCHPAD_DAU LAUNCHPAD_FEES LAUNCHPAD_REVENUE LAUNCHPAD_TXNS LAUNCHPAD_VOLUMES
+    LENDING_BORROWS LENDING_DAU LENDING_DEPOSITS LENDING_FEES LENDING_INTEREST_FEES LENDING_LIQUIDATIONS
+    LENDING_LIQUIDATION_BONUS LENDING_LOANS LENDING_LOAN_CAPACITY LENDING_SUPPLY LENDING_TXNS LOCKED_SUPPLY_NATIVE
+    LOW_SLEEP_USERS LP_FEE_ALLOCATION LRT_TVL LST_TVL LST_TVL_NET_CHANGE MAU MAU_BAM MC MC_FEES_RATIO
+    MC_REVENUE_RATIO MEAN_DEPOSIT MEAN_WITHDRAWAL MEDIAN_DEPOSIT MEDIAN_STABLECOIN_FEES
+    MEDIAN_STABLECOIN_FEES_NATIVE MEDIAN_WITHDRAWAL MINTS_NATIVE NAV NET_DEPOSITS NET_ETF_FLOW NET_ETF_FLOW_NATIVE
+    NET_SHARES_TOKENIZED NET_SUPPLY_CHANGE_NATIVE NET_TOKENIZATION NET_TREASURY NEW_TWITTER_FOLLOWERS NEW_USERS
+    NFT_DAU NFT_FEES NFT_TXNS NON_P2P_STABLECOIN_TRANSFER_VOLUME NON_SYBIL_USERS NOTIONAL_VALUE OI_BY_VOLUME_RATIO
+    OPEN_INTEREST OPEN_INTEREST_WITHOUT_SPORTS ORACLE_DAU ORACLE_TXNS OTHER_FEE_ALLOCATION OUTFLOW
+    OUTSTANDING_SUPPLY_NATIVE OWN_TOKEN_TREASURY OWN_TOKEN_TREASURY_NATIVE P2P_NATIVE_TRANSFER_VOLUME
+    P2P_STABLECOIN_DAU P2P_STABLECOIN_TRANSFER_VOLUME P2P_TOKEN_TRANSFER_VOLUME P2P_TRANSFER_VOLUME
+    PASSIVE_REVENUE PERP_DAU PERP_FEES PERP_LIQUIDATION PERP_TXNS PERP_VOLUME PREMINE_UNLOCKS_NATIVE PRICE
+    PRIORITY_FEES RETURNING_USERS REVENUE SETTLEMENT_VOLUME SPOT_DAU SPOT_FEES SPOT_TXNS SPOT_VOLUME
+    SPOT_VOLUME_WITHOUT_SPORTS STABLECOIN_DAILY_TXNS STABLECOIN_DAU STABLECOIN_FEES STABLECOIN_FEES_NATIVE
+    STABLECOIN_GROWTH STABLECOIN_MC STABLECOIN_SUPPLY STABLECOIN_TOTAL_SUPPLY STABLECOIN_TRANSFER_VOLUME
+    STAKING_FEE_ALLOCATION SYBIL_USERS TOKENHOLDER_FEE_ALLOCATION TOKENIZED_MARKET_CAP
+    TOKENIZED_MARKET_CAP_NET_CHANGE TOKENIZED_SHARES_TRADING_VOLUME TOKENS_GRADUATED TOKEN_HOLDER_COUNT
+    TOKEN_INCENTIVES TOTAL_ECONOMIC_ACTIVITY TOTAL_STAKED TOTAL_STAKED_NATIVE TOTAL_SUPPLY_NATIVE TRANSFER_VOLUME
+    TREASURY TREASURY_FDMC_RATIO TREASURY_MC_RATIO TVL TVL_NATIVE TVL_NET_CHANGE TWITTER_FOLLOWERS TXNS
+    UTILIZATION_RATIO VALIDATOR_FEE_ALLOCATION VALIDATOR_FEE_ALLOCATION_NATIVE VOLUME WAU
+    WEEKLY_CONTRACTS_DEPLOYED YIELD YIELD_FEES YIELD_GENERATED
+"""
+EQUITY_VALUATION = """
+    ENTERPRISE_VALUE_DIVIDE_TOTAL_REVENUE ENTERPRISE_VALUE_DIVIDE_NET_INCOME ENTERPRISE_VALUE_DIVIDE_EBITDA
+    ENTERPRISE_VALUE_DIVIDE_FREE_CASH_FLOW MARKET_CAP_DIVIDE_FREE_CASH_FLOW EARNINGS_YIELD FCF_YIELD
+"""  # daily, for symbols that begin with eq-
+FUNDAMENTALS = """
+    TOTAL_REVENUE NET_INCOME EBITDA OPERATING_INCOME FREE_CASH_FLOW BASIC_EPS DILUTED_EPS
+"""  # for equities, dated at the end of a fiscal quarter; the API rejects a finer granularity
+
+# A metric has a unit here only if the documentation names it: fundamentals may be in another currency.
+IN_USD = ("PRICE", "MC", "FDMC", "FEES", "REVENUE", "TVL", "24H_VOLUME", "DEX_VOLUMES", "STABLECOIN_MC")
+UNITS = dict.fromkeys(IN_USD, "USD") | {"EARNINGS_YIELD": "%"}
+
+QUARTERLY = frozenset(FUNDAMENTALS.split())
+METRICS = {
+    name: Metric("", frozenset(Verb), unit=UNITS.get(name, ""))
+    for name in sorted({*DAILY.split(), *EQUITY_VALUATION.split(), *QUARTERLY})
+}
 
 
 class Artemis(BaseSource):
@@ -61,7 +113,7 @@ class Artemis(BaseSource):
         if verb is not Verb.BACKFILL:
             window = Window(min(window.start, window.end - QUARTERS_PULLED * QUARTER), window.end)
         for together in _pack(quarterly, -((window.start - window.end) // QUARTER)):
-            yield _call(together, window, granularity="QUARTER")
+            yield _call(together, window)
 
     def request(self, call: Call) -> Request:
         """The key goes into the header; in calls for data also into a parameter, as the official SDK does."""
@@ -105,8 +157,7 @@ class Artemis(BaseSource):
 
     def split(self, call: Call) -> list[Call]:
         """Two halves by symbol, so that a symbol that always fails ends up alone."""
-        granularity = dict(call.params).get("granularity", "")
-        return [_call(half, call.window, granularity) for half in halves(call.targets)]
+        return [_call(half, call.window) for half in halves(call.targets)]
 
 
 def _says_no_data(value: Any) -> bool:
@@ -118,14 +169,17 @@ def _says_no_data(value: Any) -> bool:
     return True
 
 
-def _call(targets: Sequence[Target], window: Window, granularity: str = "") -> Call:
-    """A call for these targets. The API includes both dates, so endDate is the day before the window's end."""
+def _call(targets: Sequence[Target], window: Window) -> Call:
+    """A call for these targets, either all quarterly or none.
+
+    The API includes both dates, so endDate is the day before the window's end.
+    """
     metrics = ",".join(dict.fromkeys(target.metric for target in targets))
     symbols = ",".join(dict.fromkeys(target.id for target in targets))
     first, last = f"{window.start:%Y-%m-%d}", f"{window.end - DAY:%Y-%m-%d}"
     params = [("symbols", symbols), ("startDate", first), ("endDate", last)]
-    if granularity:
-        params.append(("granularity", granularity))
+    if targets[0].metric in QUARTERLY:
+        params.append(("granularity", "QUARTER"))
     return Call(f"data/api/{quote(metrics, safe=',')}/", tuple(targets), window, tuple(params))
 
 

@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, NamedTuple
 
 from model.errors import BadPoint, CallFailed
-from model.schedule import Schedule
-from model.values import DAY, DataPoint, Metric, Rhythm, Target, Verb, Window, midnight
+from model.values import DAY, DataPoint, Metric, Rhythm, Schedule, Target, Verb, Window, midnight
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # neither API has older values: an older date is an error
 MOST_POINTS = 250_000  # of one answer; the largest calls of Artemis get 50,000
@@ -148,10 +147,6 @@ class BaseSource(ABC):
     def read_metrics(self, call: Call, payload: Any) -> frozenset[str]:
         """The metrics in such an answer that the source knows; raises as `read` does."""
         return frozenset()
-
-    def probe(self) -> Call | None:
-        """A cheap call that succeeds if the API is up and accepts the key; None where there is no such call."""
-        return next(self.listing_calls(), None)
 
     @classmethod
     def canonical_id(cls, kind: str, identifier: str) -> str:

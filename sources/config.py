@@ -59,20 +59,12 @@ def read_targets(path: Path, source: type[BaseSource]) -> list[Target]:
 
 def read_config(path: Path, source: type[BaseSource], *, may_be_empty: bool = False) -> list[Asset]:
     """The rows of a source's config file, in its order; raises ConfigurationError with file and line."""
-    rows = _parse(path, source).valid()
-    if not rows and not may_be_empty:
-        raise _no_asset(path, source)
-    return rows
+    return _parse(path, source, may_be_empty=may_be_empty).valid()
 
 
 def valid_rows(path: Path, source: type[BaseSource]) -> tuple[list[Asset], list[str]]:
     """The valid rows of a config file, and everything that is wrong with it."""
-    try:
-        _, rows, errors = _parse(path, source)
-    except ConfigurationError as error:
-        return [], [str(error)]
-    if not rows and not errors:
-        errors = [_no_asset(path, source)]
+    _, rows, errors = _parse(path, source)
     return rows, [str(error) for error in errors]
 
 
@@ -86,7 +78,7 @@ def append_rows(path: Path, source: type[BaseSource], rows: Sequence[Asset]) -> 
         folder = os.open(path.resolve().parent, os.O_RDONLY)
         stack.callback(os.close, folder)
         fcntl.flock(folder, fcntl.LOCK_EX)  # one writer at a time; the file itself can't be locked: it is replaced
-        present = _parse(path, source)
+        present = _parse(path, source, may_be_empty=True)
         expected = [*present.valid(), *rows]
         if not present.header:
             raise ConfigurationError(f"{path}: the header is missing: write {','.join(_columns(source))}")
@@ -102,15 +94,18 @@ def append_rows(path: Path, source: type[BaseSource], rows: Sequence[Asset]) -> 
     return lines
 
 
-def _parse(path: Path, source: type[BaseSource], content: bytes | None = None) -> _Parsed:
-    """The header, the valid rows and the errors of a file, or of its new content; raises ConfigurationError."""
+def _parse(
+    path: Path, source: type[BaseSource], content: bytes | None = None, *, may_be_empty: bool = False
+) -> _Parsed:
+    """The header, the valid rows and the errors of a file, or of its new content."""
+    parsed = _Parsed([], [], [])
     try:
         text = (path.read_bytes() if content is None else content).decode("utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigurationError(f"{path}: there is no such config file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: can't be read as UTF-8 text: {error}") from error
-    parsed = _Parsed([], [], [])
+        missing = isinstance(error, FileNotFoundError)
+        why = "there is no such config file" if missing else f"can't be read as UTF-8 text: {error}"
+        parsed.errors.append(ConfigurationError(f"{path}: {why}"))
+        return parsed
     lines_of = dict[tuple[str, str], int]()  # by asset and metric
     for line, raw in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
         try:
@@ -127,6 +122,10 @@ def _parse(path: Path, source: type[BaseSource], content: bytes | None = None) -
             parsed.errors.append(ConfigurationError(f"{path}:{line}: {error}"))
             if not parsed.header:
                 break
+    if not parsed.rows and not parsed.errors and not may_be_empty:
+        metric, known = next(iter(source.METRICS.items()))
+        example = f"NAME,{known.kind},{metric} (asset,kind,metrics)" if known.kind else f"NAME,{metric} (asset,metrics)"
+        parsed.errors.append(ConfigurationError(f"{path}: it has no asset: add a row such as {example}"))
     return parsed
 
 
@@ -186,12 +185,11 @@ def _row(fields: list[str], header: list[str], source: type[BaseSource]) -> Asse
 
 
 def _check_metric(metric: str, kind: str, source: type[BaseSource]) -> None:
-    fitting = {name for name, known in source.METRICS.items() if kind in known.kinds}
+    fitting = {name for name, known in source.METRICS.items() if kind == known.kind}
     if metric not in fitting:
         wrong = f"unknown metric {metric!r}"
         if metric in source.METRICS:
-            kinds = " or ".join(sorted(source.METRICS[metric].kinds))
-            wrong = f"metric {metric} is one of kind {kinds}, not of {kind}"
+            wrong = f"metric {metric} is one of kind {source.METRICS[metric].kind}, not of {kind}"
         raise ConfigurationError(f"{wrong}: {nearest(metric, fitting)}")
 
 
@@ -207,10 +205,3 @@ def _line(path: Path, row: Asset, header: Sequence[str]) -> str:
 
 def _targets(assets: Iterable[Asset]) -> list[Target]:
     return [target for asset in assets for target in asset.targets()]
-
-
-def _no_asset(path: Path, source: type[BaseSource]) -> ConfigurationError:
-    metric, known = next(iter(source.METRICS.items()))
-    kind = min(known.kinds)
-    example = f"NAME,{kind},{metric} (asset,kind,metrics)" if kind else f"NAME,{metric} (asset,metrics)"
-    return ConfigurationError(f"{path}: it has no asset: add a row such as {example}")

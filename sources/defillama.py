@@ -1,17 +1,15 @@
 """DefiLlama: which calls to make. defillama_metrics.py has its endpoints; defillama_answers.py reads the answers."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from model.schedule import Schedule, daily, hourly
-from model.values import DAY, Metric, Target, Verb, Window
+from model.values import DAY, Metric, Schedule, Target, Verb, Window, daily, hourly
 from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Observation, Request, halves
 from sources.defillama_answers import RENAMED_CHAINS
 from sources.defillama_listings import BULK_ANSWERS
-from sources.defillama_metrics import METRICS, PRICE_HISTORY, SERVED, Endpoint, Params, endpoint_of
+from sources.defillama_metrics import METRICS, PRICE_HISTORY, PRICE_NOW, SERVED, Endpoint, Params, endpoint_of
 
 FREE_HOSTS = {  # by family; the paths of a family are the same on the Pro host
     "api": "https://api.llama.fi",
@@ -21,6 +19,7 @@ FREE_HOSTS = {  # by family; the paths of a family are the same on the Pro host
 }
 PRO_HOST = "https://pro-api.llama.fi"
 COINS_A_CALL = 50  # keeps the URL of a price call under 3,000 characters
+PRICES = (PRICE_NOW, PRICE_HISTORY)  # one call gets the prices of several coins
 POINTS_A_CHART = 500  # the most coins × days in one answer of /chart
 
 
@@ -53,11 +52,11 @@ class DefiLlama(BaseSource):
         shared: dict[tuple[Endpoint, str, Params], list[Target]] = {}
         for target in targets:
             endpoint = endpoint_of(target, verb)
-            path, params = endpoint.render(target.id, window)
+            path, params = endpoint.render("" if target.kind == "coin" else target.id, window)
             shared.setdefault((endpoint, path, params), []).append(target)
         for (endpoint, path, params), together in shared.items():
-            if endpoint.takes_many:
-                yield from _coin_calls(endpoint, together, window)
+            if endpoint in PRICES:
+                yield from _price_calls(endpoint, together, window)
                 continue
             dated = all(endpoint is SERVED[target.metric].history for target in together)
             yield Call(path, tuple(together), window, params, endpoint, endpoint.extract, dated)
@@ -95,16 +94,11 @@ class DefiLlama(BaseSource):
 
     def split(self, call: Call) -> list[Call]:
         """Two halves of a call for several coins, so that a coin that always fails ends up alone."""
-        parts = halves(call.targets) if call.targets and call.endpoint.takes_many else []
-        return [replace(call, path=_path_of_coins(call.endpoint, part), targets=part) for part in parts]
+        parts = halves(call.targets) if call.endpoint in PRICES else []
+        return [piece for part in parts for piece in _price_calls(call.endpoint, part, call.window)]
 
 
-def _path_of_coins(endpoint: Endpoint, targets: Sequence[Target]) -> str:
-    ids = dict.fromkeys(quote(target.id, safe=":") for target in targets)
-    return endpoint.path.format(ids=",".join(ids))
-
-
-def _coin_calls(endpoint: Endpoint, targets: Sequence[Target], window: Window) -> Iterator[Call]:
+def _price_calls(endpoint: Endpoint, targets: Sequence[Target], window: Window) -> Iterator[Call]:
     """Calls for prices, with as many coins in each as the limits allow."""
     targets_of: dict[str, list[Target]] = {}
     for target in targets:  # two assets may have the same coin
@@ -118,6 +112,7 @@ def _coin_calls(endpoint: Endpoint, targets: Sequence[Target], window: Window) -
             params = (("start", f"{piece.start.timestamp():.0f}"), ("span", str(days)), ("period", "1d"))
             size = min(COINS_A_CALL, POINTS_A_CHART // days)
         for first in range(0, len(coins), size):
-            together = tuple(target for coin in coins[first : first + size] for target in targets_of[coin])
-            path = _path_of_coins(endpoint, together)
+            names = coins[first : first + size]
+            together = tuple(target for name in names for target in targets_of[name])
+            path, _ = endpoint.render(",".join(names), piece)
             yield Call(path, together, piece, params, endpoint, dated=endpoint is PRICE_HISTORY)

@@ -19,24 +19,19 @@ CHART = (("excludeTotalDataChart", "false"), ("excludeTotalDataChartBreakdown", 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A path and how to read its answer. A path starts with its family; `{id}` is one asset, `{ids}` are several."""
+    """A path and how to read its answer. A path starts with its family; `{id}` is one asset, or several coins."""
 
     path: str
     read: Reader
     params: Params = ()
     extract: str = ""
 
-    @property
-    def takes_many(self) -> bool:
-        """Whether one path names several assets."""
-        return "{ids}" in self.path
-
     def render(self, identifier: str, window: Window) -> tuple[str, Params]:
-        """Path and parameters for one asset; a path for several assets keeps its `{ids}`."""
-        quoted = quote(identifier.removeprefix(PARENT), safe=":")
+        """Path and parameters for one asset, or for several coins with a comma between their identifiers."""
+        quoted = quote(identifier.removeprefix(PARENT), safe=":,")
         today = f"{midnight(window.end - DAY).timestamp():.0f}"  # the midnight at which the day of the pull began
         params = tuple((name, value.format(id=identifier)) for name, value in self.params)
-        return self.path.format(id=quoted, ids="{ids}", midnight=today), params
+        return self.path.format(id=quoted, midnight=today), params
 
 
 class Served(NamedTuple):
@@ -65,7 +60,8 @@ class Flow(NamedTuple):
 
 _PROTOCOLS = Endpoint("api/protocols", answers.read_protocols)
 _POOLS = Endpoint("yields/pools", answers.read_pools)
-PRICE_HISTORY = Endpoint("coins/chart/{ids}", answers.read_prices)
+PRICE_NOW = Endpoint("coins/prices/current/{id}", answers.read_prices)
+PRICE_HISTORY = Endpoint("coins/chart/{id}", answers.read_prices)
 _STABLECOIN = Endpoint("stablecoins/stablecoincharts/all", answers.read_stablecoin_supply, (("stablecoin", "{id}"),))
 _INFLOWS = Endpoint("api/inflows/{id}/{midnight}", answers.read_inflows)
 _POOL = Endpoint("yields/chart/{id}", answers.read_pool_history)
@@ -86,8 +82,8 @@ LEVELS = (  # live value and history under one name
     Served("stablecoin", "STABLECOIN_SUPPLY", _STABLECOIN, _STABLECOIN, unit="units of its peg"),
     Served("stablecoin", "STABLECOIN_PRICE",
         Endpoint("stablecoins/stablecoins", answers.read_stablecoins, (("includePrices", "true"),)), None),
-    Served("coin", "PRICE", Endpoint("coins/prices/current/{ids}", answers.read_prices), PRICE_HISTORY,
-        own_times=True, shift=DAY / 2),  # observed up to hours before or after the midnight that was requested
+    Served("coin", "PRICE", PRICE_NOW, PRICE_HISTORY, own_times=True,
+        shift=DAY / 2),  # observed up to hours before or after the midnight that was requested
     Served("pool", "APY", _POOLS, _POOL, own_times=True, unit="%"),  # as the next: the time of a day's last record
     Served("pool", "POOL_TVL", _POOLS, _POOL, own_times=True),
 )  # fmt: skip
@@ -128,7 +124,7 @@ def _served_flows() -> Iterator[Served]:
 SERVED: Mapping[str, Served] = {served.metric: served for served in (*LEVELS, *_served_flows())}
 METRICS: Mapping[str, Metric] = {
     served.metric: Metric(
-        frozenset({served.kind}),
+        served.kind,
         frozenset(verb for verb in Verb if (served.live if verb is Verb.PULL else served.history)),
         served.pro,
         whole=served.history is not PRICE_HISTORY,

@@ -79,21 +79,18 @@ class Fetch(Generic[T]):
     def _work(self) -> None:
         try:
             while (call := self._next_call()) is not None:
-                try:
-                    self._make(call)
-                except Stopped:
-                    return
-                except BaseException as error:  # noqa: BLE001 (SourceStopped or a bug: the caller decides what to do)
-                    self._hand_over(Outcome(call, error=error))
+                self._make(call)
         finally:
             self._client.close_connections()
 
     def _next_call(self) -> Call | None:
         """The next call; waits while calls under way may still be split into smaller ones. None when all have ended."""
         with self._change:
-            while not self._todo and self._open and not self._is_stopped():
+            while self._open and not self._left.is_set() and not self._client.stop.is_set():
+                if self._todo:
+                    return self._todo.popleft()
                 self._change.wait(POLL)
-            return None if self._is_stopped() or not self._todo else self._todo.popleft()
+            return None
 
     def _make(self, call: Call) -> None:
         """Make a call and hand over its outcome. The client holds back other answers until this one is taken."""
@@ -106,12 +103,13 @@ class Fetch(Generic[T]):
                 self._open += len(pieces)
                 self._change.notify_all()
             self._hand_over(Outcome(call, error=error, pieces=len(pieces)))
+        except Stopped:
+            return
+        except BaseException as error:  # noqa: BLE001 (SourceStopped or a bug: the caller decides what to do)
+            self._hand_over(Outcome(call, error=error))
 
     def _hand_over(self, outcome: Outcome[T]) -> None:
         while not self._left.is_set():
             with suppress(queue.Full):
                 self._outcomes.put(outcome, timeout=POLL)
                 return
-
-    def _is_stopped(self) -> bool:
-        return self._left.is_set() or self._client.stop.is_set()

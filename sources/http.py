@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 import requests
 
-from model.errors import CallFailed, SourceStopped
+from model.errors import CallFailed, SourceStopped, TryFailed
 from model.scrub import Secrets
 from model.text import printable
 from sources.base import Answer, BaseSource, Call, Request
 from sources.http_session import HttpSession
-from sources.json_body import PIECE, JsonBody, NotJson, TooLarge
+from sources.json_body import PIECE, JsonBody, TooLarge
 from sources.pace import Pace
 from sources.retry import LONGEST_PAUSE, MAX_REFUSALS, MAX_TRIES, THROTTLED, Verdict, backoff, retry_after, verdict
 
@@ -34,10 +34,6 @@ HEADERS = {"Accept": "application/json", "User-Agent": "crypto-metrics/1.0"}
 
 class Stopped(Exception):
     """The run was stopped."""
-
-
-class _Fault(CallFailed):
-    """One try failed for a reason that may be temporary."""
 
 
 class Client:
@@ -87,7 +83,7 @@ class Client:
             self._check()
             try:
                 return self._try(call, request, started, read)
-            except _Fault as error:
+            except TryFailed as error:
                 fault = error
             except TooLarge as error:
                 raise CallFailed(f"{call}: {error}", status=200) from error
@@ -127,26 +123,29 @@ class Client:
             session.close()
 
     def _try(self, call: Call, request: Request, started: float, read: Read[T]) -> T:
-        """One try. Raises _Fault for an answer worth a retry, TooLarge, else CallFailed or SourceStopped."""
+        """One try. Raises TryFailed for an answer worth a retry, TooLarge, else CallFailed or SourceStopped."""
         with JsonBody() as body:
-            response, what = self._exchange(request, body, started)
-            found = _verdict(response)
+            found, response, what = self._exchange(request, body, started)
             if found is Verdict.GOOD:
-                return self._read(call, body, read)
+                received = self._now()
+                with self._reading:
+                    payload = body.read(call.extract)
+                    self._failed_in_a_row = 0
+                    return read(call, payload, received)
         if found is Verdict.THROTTLED:
             self._slow_down(response, started)
         if found in (Verdict.THROTTLED, Verdict.FAULT):
-            raise _Fault(what, status=response.status_code)
+            raise TryFailed(what, status=response.status_code)
         if found is Verdict.KEY_REFUSED:
             remedy = f"check {self.source.KEY_VARIABLE} in the environment or .env"
             raise self._stop_source(f"{self.source.name} refuses the key ({what}): {remedy}")
         self._failed_in_a_row = 0
         raise CallFailed(f"{call}: {what}", status=response.status_code)
 
-    def _exchange(self, request: Request, body: JsonBody, started: float) -> tuple[requests.Response, str]:
-        """Send a request and load the body of a good answer; returns the response, and the text of any other answer.
+    def _exchange(self, request: Request, body: JsonBody, started: float) -> tuple[Verdict, requests.Response, str]:
+        """Send a request and load the body of a good answer; of any other answer the text is returned as well.
 
-        Takes LONGEST_ANSWER at most. Raises _Fault if no complete answer comes, and TooLarge.
+        Takes LONGEST_ANSWER at most. Raises TryFailed if no complete answer comes, and TooLarge.
         """
         if not hasattr(self._local, "session"):
             self._local.session = self._session()
@@ -154,34 +153,23 @@ class Client:
         send = partial(session.get, headers={**HEADERS, **request.headers}, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
         try:
             with session.deadline(LONGEST_ANSWER), send(request.url, params=request.params, stream=True) as response:
-                found = _verdict(response)
+                found = verdict(response.status_code, html=_is_html(response))
                 if found in (Verdict.GOOD, Verdict.WRONG):
                     self._pace.accepted(started)
                     self._refused_since = None
                 if found is not Verdict.GOOD:
-                    return response, f"HTTP {response.status_code}: {self._snippet(response)}"
+                    return found, response, f"HTTP {response.status_code}: {self._snippet(response)}"
                 for piece in response.iter_content(PIECE):
                     body.write(piece)
         except requests.RequestException as error:
             if not session.broken_off:
-                raise _Fault(_reason(error)) from None
+                raise TryFailed(_reason(error)) from None
         finally:
             if session.broken_off:
                 self.close_connections()
         if session.broken_off:
-            raise _Fault(f"no complete answer after {LONGEST_ANSWER:.0f} s")
-        return response, ""
-
-    def _read(self, call: Call, body: JsonBody, read: Read[T]) -> T:
-        """What `read` returns for a body; raises _Fault if the body is cut off or is not JSON, and TooLarge."""
-        received = self._now()
-        with self._reading:
-            try:
-                payload = body.read(call.extract)
-            except NotJson as error:
-                raise _Fault(str(error)) from error
-            self._failed_in_a_row = 0
-            return read(call, payload, received)
+            raise TryFailed(f"no complete answer after {LONGEST_ANSWER:.0f} s")
+        return found, response, ""
 
     def _slow_down(self, response: requests.Response, started: float) -> None:
         pause = retry_after(response.headers, self._now())
@@ -226,10 +214,6 @@ class Client:
 
 def _is_html(response: requests.Response) -> bool:
     return "html" in response.headers.get("Content-Type", "").lower()
-
-
-def _verdict(response: requests.Response) -> Verdict:
-    return verdict(response.status_code, html=_is_html(response))
 
 
 def _reason(error: requests.RequestException) -> str:

@@ -1,7 +1,6 @@
 """The body of one answer, and the JSON in it, within a bound of memory whatever the other side sends."""
 
 import json
-import re
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -10,27 +9,24 @@ from typing import Any, ClassVar, Self
 
 import ijson
 
+from model.errors import TryFailed
+
 LARGEST = 120 * 2**20  # bytes after decompression; the largest real answer has 70 MB (protocol curve-dex)
 LARGEST_TOGETHER = 2**30  # bytes of all bodies of this process at a time
 IN_MEMORY = 4 * 2**20  # bytes before a body goes to a temporary file
-LONGEST_TEXT = 2**20  # bytes without a quote
+LONGEST_TEXT = 2**20  # bytes
 PIECE = 2**16  # bytes
 
 MOST_MEMORY = 450 * 2**20  # bytes that the values of one body may take
 SMALL = 14 * 2**20  # bytes of a body whose values can't take more; no JSON takes more than 32 times its size
-DEEPEST = 100  # lists and objects within each other that are allowed for sure; real answers have 7
+DEEPEST = 100  # lists and objects within each other; real answers have 7
 COSTS = {b"{": 250, b"[": 90, b",": 85, b":": 110}  # bytes of memory for each of these, at most
 COST_OF_A_BYTE = 9  # the body itself, its text of up to 4 bytes a character, and its strings once more
 COST_OF_AN_EVENT = 250  # bytes of memory for a value, a key, or the begin or end of a list, at most
-NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
 
 
 class TooLarge(Exception):
     """The answer is larger than any that the API is known to send."""
-
-
-class NotJson(Exception):
-    """The answer is cut off or is not JSON."""
 
 
 class JsonBody:
@@ -63,26 +59,24 @@ class JsonBody:
     def read(self, key: str = "") -> Any:
         """The JSON, or the value of one key of its outermost object, None where the key is missing.
 
-        With a key all other values are skipped, so that a body may be much larger. Raises TooLarge and NotJson.
+        With a key all other values are skipped, so that a body may be much larger. Raises TooLarge; TryFailed for a
+        body that is cut off or is not JSON.
         """
         if not self._size:
-            raise NotJson("HTTP 200 with an empty body")
-        fits = self._size <= SMALL or self._memory() <= MOST_MEMORY
+            raise TryFailed("HTTP 200 with an empty body")
         try:
             if key:
-                self._check_shape()
-                self._file.seek(0)
                 try:
-                    return next(ijson.items(self._file, key, use_float=True), None) if fits else self._value_of(key)
+                    return self._value_of(key)
                 except ijson.JSONError:  # also raised for what only Python reads: NaN, integers past 64 bits
-                    if not fits:
+                    if not self._fits():
                         raise
-            if not fits:
+            elif not self._fits():
                 raise TooLarge(f"the values of the body may take more than {MOST_MEMORY >> 20} MB of memory")
             self._file.seek(0)
             payload = json.load(self._file)
         except (ijson.JSONError, ValueError, RecursionError) as error:
-            raise NotJson(f"HTTP 200, but the body is cut off or is not JSON: {error}") from error
+            raise TryFailed(f"HTTP 200, but the body is cut off or is not JSON: {error}") from error
         if not key:
             return payload
         return payload.get(key) if isinstance(payload, dict) else None
@@ -95,40 +89,36 @@ class JsonBody:
         self._file.seek(0)
         return iter(partial(self._file.read, PIECE), b"")
 
-    def _memory(self) -> int:
-        """The bytes that all values take at most."""
+    def _fits(self) -> bool:
+        """Whether all values together take MOST_MEMORY at most."""
+        if self._size <= SMALL:
+            return True
         marks = sum(cost * piece.count(mark) for piece in self._pieces() for mark, cost in COSTS.items())
-        return COST_OF_A_BYTE * self._size + marks
+        return COST_OF_A_BYTE * self._size + marks <= MOST_MEMORY
 
-    def _check_shape(self) -> None:
-        """Raise TooLarge for deep JSON and a long text, with which the memory and time of ijson grow by the square."""
-        unclosed = escape = b""
-        text = 0  # bytes without a quote
+    def _events(self) -> Iterator[tuple[str, Any]]:
+        """The events of ijson; raises TooLarge for a long text, with which its memory and time grow by the square."""
+        found = ijson.sendable_list()
+        parser = ijson.basic_parse_coro(found, use_float=True)
+        unread = 0  # bytes since the last event
         for piece in self._pieces():
-            piece = (escape + piece).replace(rb"\\", b"")
-            escape = piece[-1:] if piece.endswith(b"\\") else b""
-            piece = piece.removesuffix(escape).replace(rb"\"", b"")
-            text = 0 if b'"' in piece else text + PIECE
-            if text > LONGEST_TEXT:
-                raise TooLarge(f"the body has more than {LONGEST_TEXT >> 20} MB without a quote")
-            piece = unclosed + piece.translate(None, NOT_STRUCTURE)
-            piece, quote, _ = re.sub(rb'"[^"]*"', b"", piece).partition(b'"')  # what is left begins a text
-            for _ in range(DEEPEST):  # each time without the innermost ones
-                length = len(piece)
-                piece = piece.replace(b"[]", b"").replace(b"{}", b"")
-                if len(piece) == length:
-                    break
-            if len(piece) > DEEPEST:
-                raise TooLarge("the lists and objects of the body lie too deep within each other")
-            unclosed = piece + quote
+            parser.send(piece)
+            unread = 0 if found else unread + len(piece)
+            if unread > LONGEST_TEXT:
+                raise TooLarge(f"the body has a text of more than {LONGEST_TEXT >> 20} MB")
+            yield from found
+            found.clear()
+        parser.close()
 
     def _value_of(self, key: str) -> Any:
         """The value of a key; of that value alone the memory is counted."""
         depth = memory = 0
         inside = False
         builder = ijson.ObjectBuilder()
-        for event, value in ijson.basic_parse(self._file, use_float=True):
+        for event, value in self._events():
             depth += (event in {"start_map", "start_array"}) - (event in {"end_map", "end_array"})
+            if depth > DEEPEST:
+                raise TooLarge("the lists and objects of the body lie too deep within each other")
             if inside:
                 builder.event(event, value)
                 memory += COST_OF_AN_EVENT

@@ -1,7 +1,8 @@
 """Reads what an API lists through one client: all its lists of assets, and the metrics of single assets."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -66,21 +67,20 @@ def united(assets: Iterable[ListedAsset]) -> list[ListedAsset]:
 
 def with_unique_names(assets: Iterable[ListedAsset]) -> tuple[ListedAsset, ...]:
     """The assets with names unique within each kind. The first keeps its name, since lists begin with the largest."""
-    taken: set[tuple[str, str]] = set()
+    taken: dict[str, set[str]] = defaultdict(set)  # by kind
     renamed: list[ListedAsset] = []
     for asset in assets:
-        free = (name for name in names_for(asset) if (asset.kind, name.casefold()) not in taken)
-        name = next(free, asset.id)
-        taken.add((asset.kind, name.casefold()))
+        name = free_name(asset, taken[asset.kind])
+        taken[asset.kind].add(name.casefold())
         renamed.append(asset._replace(asset=name))
     return tuple(renamed)
 
 
-def names_for(asset: ListedAsset) -> Iterator[str]:
-    """The names that a config may give an asset, the shortest first; names that do not fit the column are left out."""
+def free_name(asset: ListedAsset, taken: Collection[str]) -> str:
+    """The shortest name for an asset that fits the column and is not taken (names in lower case), else its id."""
     part = re.split("[-#:]", asset.id)[0]  # for a pool, the first eight digits of its uuid
     names = (asset.asset, f"{asset.asset}-{part}", f"{asset.asset}-{asset.id}", asset.id)
-    return (name for name in names if 0 < len(name) <= MAX_ASSET)
+    return next((name for name in names if 0 < len(name) <= MAX_ASSET and name.casefold() not in taken), asset.id)
 
 
 def one_line(text: str) -> str:

@@ -105,7 +105,7 @@ def check_keys(context: CheckContext) -> Area:
 def _failed_probe(api: BaseSource, client: Client) -> Finding | None:
     """Why the API does not answer; None if it does, or if the source has no cheap call."""
     try:
-        if call := api.probe():
+        if call := next(api.listing_calls(), None):
             client.get(call, lambda *_: None)
     except CallFailed as error:
         if error.status == HTTPStatus.TOO_MANY_REQUESTS:

@@ -15,8 +15,7 @@ import requests
 
 from model.errors import CallFailed
 from model.values import DAY, Target, Verb, Window
-from sources.artemis import Artemis
-from sources.artemis_metrics import METRICS, QUARTERLY
+from sources.artemis import METRICS, QUARTERLY, Artemis
 from sources.base import Answer, Call
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "artemis"

@@ -12,9 +12,8 @@ import requests
 from model.errors import ConfigurationError
 from model.values import DAY, Verb, Window
 from sources import SOURCES
-from sources.artemis import Artemis
-from sources.artemis_metrics import EQUITY_VALUATION, QUARTERLY
-from sources.artemis_metrics import METRICS as ARTEMIS_METRICS
+from sources.artemis import EQUITY_VALUATION, QUARTERLY, Artemis
+from sources.artemis import METRICS as ARTEMIS_METRICS
 from sources.base import BaseSource
 from sources.config import Asset, read_config
 from sources.defillama import DefiLlama
@@ -189,7 +188,7 @@ ODD = ("a/b", "a?b=c", "a#b", "a b", "a&b", "a%2Fb", "é", "../x", "{id}", "a;b"
 
 @pytest.mark.parametrize("identifier", ODD)
 def test_an_id_of_odd_characters_is_quoted_so_that_the_api_gets_just_that(file: Path, identifier: str) -> None:
-    rows = {kind: [m for m, known in DEFILLAMA_METRICS.items() if kind in known.kinds] for kind in DefiLlama.KINDS}
+    rows = {kind: [m for m, known in DEFILLAMA_METRICS.items() if kind == known.kind] for kind in DefiLlama.KINDS}
     content = HEADER + "".join(f"{kind},{kind},{' '.join(names)},{identifier},,\n" for kind, names in rows.items())
     artemis = read(file, f"{ARTEMIS_HEADER}x,PRICE,{identifier},,\n", Artemis)
     asked = set[str]()

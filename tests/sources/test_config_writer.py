@@ -179,7 +179,7 @@ def test_a_link_stays_a_link(file: Path, tmp_path: Path) -> None:
 def test_to_a_shipped_config_a_row_is_added_that_changes_nothing_else(source: type[BaseSource], file: Path) -> None:
     shipped = (ROOT / source.CONFIG).read_bytes()
     metric, known = next(iter(source.METRICS.items()))
-    row = Asset("new-asset", (metric,), "new-asset", min(known.kinds), "New", "")
+    row = Asset("new-asset", (metric,), "new-asset", known.kind, "New", "")
     assert appended(file, shipped, row, source=source).startswith(shipped)
     assert read_config(file, source) == [*read_config(ROOT / source.CONFIG, source), row]
 

@@ -42,7 +42,7 @@ every_source = pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 def targets_of(source: type[BaseSource], verb: Verb, metrics: Sequence[str] = ()) -> list[Target]:
     """Three assets for each metric that this kind of run can ask for."""
     return [
-        Target(f"asset-{number}", metric, f"id-{number}", min(known.kinds))
+        Target(f"asset-{number}", metric, f"id-{number}", known.kind)
         for metric, known in source.METRICS.items()
         if verb in known.verbs and (not metrics or metric in metrics)
         for number in range(3)
@@ -117,10 +117,9 @@ def test_every_metric_has_a_fitting_name_a_kind_and_a_verb(source: type[BaseSour
         assert len(name) <= MAX_METRIC, f"{name} does not fit metrics.metric_name"
         assert metric.verbs, f"{name} can neither be pulled nor backfilled"
         assert metric.verbs <= set(Verb), name
-        assert metric.kinds, f"{name} has no kind"
-        assert metric.kinds <= set(source.KINDS or ("",)), f"{name} is of a kind that KINDS lacks"
+        assert metric.kind in (source.KINDS or ("",)), f"{name} is of a kind that KINDS lacks"
     for kind in source.KINDS:
-        assert any(kind in metric.kinds for metric in source.METRICS.values()), f"no metric is of kind {kind}"
+        assert any(kind == metric.kind for metric in source.METRICS.values()), f"no metric is of kind {kind}"
 
 
 @every_source
@@ -166,7 +165,7 @@ def test_the_calls_for_all_metrics_ask_for_each_day_of_a_series_once(
 def test_two_assets_that_are_one_thing_to_the_api_both_get_their_series(source: type[BaseSource]) -> None:
     for verb in Verb:
         targets = [
-            Target(name, metric, "one-id", min(known.kinds))
+            Target(name, metric, "one-id", known.kind)
             for metric, known in source.METRICS.items()
             if verb in known.verbs
             for name in ("one", "other")

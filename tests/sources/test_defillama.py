@@ -87,7 +87,7 @@ URLS = (  # kind of run, metrics that share the URL, id, family, path and query
 
 
 def target(metric: str, identifier: str, asset: str = "") -> Target:
-    return Target(asset or identifier, metric, identifier, min(METRICS[metric].kinds))
+    return Target(asset or identifier, metric, identifier, METRICS[metric].kind)
 
 
 def calls(verb: Verb, targets: Sequence[Target], window: Window | None = None) -> list[Call]:
@@ -149,7 +149,7 @@ def test_361_entities_need_the_bulk_answers_and_one_call_for_each_chain_and_flow
         rows = [("chain" if number < 103 else "protocol", f"entity-{number}") for number in range(361)]
     assert len(rows) == 361
     wanted = {
-        kind: [name for name, metric in METRICS.items() if kind in metric.kinds and name.endswith("_24H")] + levels
+        kind: [name for name, metric in METRICS.items() if kind == metric.kind and name.endswith("_24H")] + levels
         for kind, levels in (
             ("protocol", ["TVL", "MCAP", "OPEN_INTEREST"]),
             ("chain", ["CHAIN_TVL", "CHAIN_STABLECOIN_SUPPLY"]),

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
+from model.errors import TryFailed
 from sources import json_body
-from sources.json_body import DEEPEST, LARGEST, SMALL, JsonBody, NotJson, TooLarge
+from sources.json_body import DEEPEST, LARGEST, SMALL, JsonBody, TooLarge
 from tests.commands import ROOT
 
 MEASURED = """
 import resource, sys
-from sources.json_body import PIECE, JsonBody, NotJson, TooLarge
+from sources.json_body import PIECE, JsonBody, TooLarge
+from model.errors import TryFailed
 begin, middle, end, key, size = (eval(text) for text in sys.argv[1:])
 with JsonBody() as body:
     try:
@@ -22,7 +24,7 @@ with JsonBody() as body:
             body.write(text)
         body.read(key)
         print("read")
-    except (TooLarge, NotJson) as error:
+    except (TooLarge, TryFailed) as error:
         print(error)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
@@ -78,7 +80,7 @@ def test_a_large_body_is_read_only_for_a_key() -> None:
     with pytest.raises(TooLarge, match="the values of the body may take more than 450 MB of memory"):
         read(b'{"tvl": [1]}')
     for text in (b'{"tvl": [1, 2', b'{"tvl": [NaN]}', b'{"other": [1'):
-        with pytest.raises(NotJson):
+        with pytest.raises(TryFailed):
             read(text, "tvl")
 
 
@@ -119,7 +121,7 @@ def test_all_bodies_together_have_a_bound_too(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("key", ["", "tvl"])
 @pytest.mark.parametrize("body", [b"", b"[1, 2", b'{"a": "x', b"<html>", b"[" * 90_000])
 def test_what_is_no_json_is_refused(body: bytes, key: str) -> None:
-    with pytest.raises((NotJson, TooLarge)):
+    with pytest.raises((TryFailed, TooLarge)):
         read(body, key, 2**16)
 
 

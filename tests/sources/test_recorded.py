@@ -86,7 +86,7 @@ def read(name: str, verb: Verb, metrics: str, ids: Iterable[str], received: date
     source = SOURCES[A if name.startswith(A) else D](key="key")
     window = Window(received - 4 * DAY, received)  # short enough that one call asks for it
     targets = [
-        Target(identifier, metric, identifier, min(source.METRICS[metric].kinds))
+        Target(identifier, metric, identifier, source.METRICS[metric].kind)
         for identifier in ids
         for metric in metrics.split()
     ]
