@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cli.jobs import needed_key
+from cli.jobs import api_of
 from cli.listed_assets import Comparison, compare, row_to_add, search, suggestion
 from cli.pull_backfill_settle import pace_of
 from model.errors import CallFailed, ConfigurationError, PipelineError
@@ -70,7 +70,7 @@ def _source(arguments: argparse.Namespace, settings: Settings) -> BaseSource:
     for metric in arguments.metric:
         if metric not in source.METRICS:
             raise ConfigurationError(f"{source.name} has no metric {metric!r}: {nearest(metric, source.METRICS)}")
-    return source(needed_key(source, settings), settings.url(source.BASE_URL_VARIABLE))
+    return api_of(source, settings)
 
 
 def _warn(failed: Mapping[Call, str]) -> None:
