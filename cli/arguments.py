@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
         return command
 
     for verb, text in RUNS.items():
-        command = add(verb, RUN, text)
+        command = add(verb.value, RUN, text)
         _add_source(command)
         _add_run(command, verb)
     _add_stored(add)
