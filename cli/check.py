@@ -30,7 +30,6 @@ AREAS_WITH_REQUESTS = ("keys", "identifiers")
 CHECK_WIDTH = 100  # columns
 WIDEST_WHERE = 30
 SEVERITY_WIDTH = max(map(len, Severity)) + 2
-ORDER = list(Severity)
 
 
 def check(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
@@ -56,13 +55,12 @@ def lines(areas: Mapping[str, Area]) -> Iterator[str]:
     for name, area in areas.items():
         state = "not checked: " if area.findings is None else "" if area.findings else "ok: "
         yield from _wrapped(f"{name}: {state}{area.text}", CHECK_WIDTH, subsequent_indent="  ")
-        findings = sorted(area.findings or (), key=lambda each: ORDER.index(each.severity))
+        findings = sorted(area.findings or (), key=lambda each: list(Severity).index(each.severity))
         for finding, following in zip_longest(findings, findings[1:]):
             shared = following is not None and following.remedy == finding.remedy
             yield from _finding_lines(finding._replace(remedy="") if shared else finding, where_width)
     number = need_attention(every)
-    notes = counted(len(every) - number, "note")
-    yield f"{number:,} {'needs' if number == 1 else 'need'} attention, {notes}"
+    yield f"{number:,} {'needs' if number == 1 else 'need'} attention, {counted(len(every) - number, 'note')}"
 
 
 def as_json(areas: Mapping[str, Area]) -> dict[str, Any]:
@@ -89,11 +87,10 @@ def _findings(areas: Mapping[str, Area]) -> list[Finding]:
 
 def _finding_lines(finding: Finding, where_width: int) -> Iterator[str]:
     """Three columns: severity, where, and what with its remedy."""
-    text = _wrapped(finding.what, CHECK_WIDTH - SEVERITY_WIDTH - where_width - 4)
+    width = CHECK_WIDTH - SEVERITY_WIDTH - where_width - 4
+    text = _wrapped(finding.what, width)
     if finding.remedy:
-        text += _wrapped(
-            f"-> {finding.remedy}", CHECK_WIDTH - SEVERITY_WIDTH - where_width - 4, subsequent_indent="   "
-        )
+        text += _wrapped(f"-> {finding.remedy}", width, subsequent_indent="   ")
     where = _wrapped(finding.where, where_width)
     for severity, part, line in zip_longest([finding.severity], where, text, fillvalue=""):
         yield f"  {severity:<{SEVERITY_WIDTH}}{part:<{where_width}}  {line}".rstrip()

@@ -5,12 +5,12 @@ import json
 import logging
 import textwrap
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cli.jobs import needed_key
-from cli.listed_assets import Comparison, compare, row_to_add, search, suggestion
+from cli.jobs import api_of
+from cli.listed_assets import Comparison, all_names, compare, row_to_add, search
 from cli.pull_backfill_settle import pace_of
 from model.errors import CallFailed, ConfigurationError, PipelineError
 from model.scrub import scrubbed
@@ -70,7 +70,7 @@ def _source(arguments: argparse.Namespace, settings: Settings) -> BaseSource:
     for metric in arguments.metric:
         if metric not in source.METRICS:
             raise ConfigurationError(f"{source.name} has no metric {metric!r}: {nearest(metric, source.METRICS)}")
-    return source(needed_key(source, settings), settings.url(source.BASE_URL_VARIABLE))
+    return api_of(source, settings)
 
 
 def _warn(failed: Mapping[Call, str]) -> None:
@@ -86,8 +86,9 @@ def _matches(listing: Listing, arguments: argparse.Namespace) -> list[ListedAsse
     _warn(listing.failed)
     if matches := search(listing.assets, text, kind):
         return matches
-    nothing = f"{name} lists no {f'{kind} ' if kind else ''}{text!r}"
-    nothing += f": {suggestion(listing.assets, text, kind) or 'write less of its name'}"
+    names = [each for asset in listing.assets if kind in (None, asset.kind) for each in all_names(asset)]
+    hint = nearest(text.strip(), names, f"python main.py discover {name}, or write less of its name", 3)
+    nothing = f"{name} lists no {f'{kind} ' if kind else ''}{text!r}: {hint}"
     if listing.failed:
         raise PipelineError(f"{nothing}; or it is in a list that could not be fetched: try again later")
     raise ConfigurationError(nothing)
@@ -122,14 +123,14 @@ def pick(matches: Sequence[ListedAsset], text: str) -> ListedAsset:
     if len(candidates) == 1:
         return candidates[0]
     kinds = ", and --kind if two have the same id" if len({each.kind for each in candidates}) > 1 else ""
-    named = "".join(f"\n  {line}" for line in _columns([_cells(Comparison(each)) for each in candidates[:CANDIDATES]]))
+    named = "".join(f"\n  {line}" for line in _heads(map(Comparison, candidates[:CANDIDATES])))
     more = f"\n  and {len(candidates) - CANDIDATES:,} more" if len(candidates) > CANDIDATES else ""
     raise ConfigurationError(f"{text!r} matches {len(candidates):,} assets: write the id of one{kinds}{named}{more}")
 
 
 def lines(found: Sequence[Comparison]) -> Iterator[str]:
     """A line for each asset, and below it its metrics: those in the config, and the others."""
-    for each, head in zip(found, _columns([_cells(each) for each in found]), strict=True):
+    for each, head in zip(found, _heads(found), strict=True):
         yield head + (f"  [{each.listed.dead}]" if each.listed.dead else "")
         listed = [metric for metric in each.configured if metric not in each.unlisted]
         by_title = {"configured": listed, "configured, but not listed": each.unlisted, "to add": each.missing}
@@ -156,14 +157,12 @@ def as_json(found: Sequence[Comparison]) -> list[dict[str, Any]]:
     ]
 
 
-def _cells(found: Comparison) -> tuple[str, ...]:
-    asset = found.listed
-    symbol = f"({asset.symbol})" if asset.symbol and asset.symbol.casefold() != asset.name.casefold() else ""
-    kind = (asset.kind,) if asset.kind else ()
-    return (found.asset, *kind, asset.id, f"{asset.name} {symbol}".strip())
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    rows = [tuple(one_line(cell) for cell in row) for row in rows]
+def _heads(found: Iterable[Comparison]) -> list[str]:
+    """A line for each asset, in columns: its name in the config, its kind, its identifier, and what it is called."""
+    rows = []
+    for asset, listed in ((each.asset, each.listed) for each in found):
+        symbol = f"({listed.symbol})" if listed.symbol.casefold() not in ("", listed.name.casefold()) else ""
+        cells = (asset, *filter(None, [listed.kind]), listed.id, f"{listed.name} {symbol}".strip())
+        rows.append([one_line(cell) for cell in cells])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

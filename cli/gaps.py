@@ -8,12 +8,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
-
 from cli.run_text import window_text
-from cli.stored_sources import configured_series, each_source
+from cli.stored_sources import configured_series, read_sources
 from db.coverage import SeriesMap, forget_lost, series_maps
-from db.session import plain_errors
 from model.settings import Settings
 from model.text import first_of
 from model.values import DAY, Window, midnight
@@ -31,9 +28,9 @@ REASONS = {
 
 def show_gaps(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Show what is stored for each series, and why each gap exists; returns 1 where stored days were lost."""
-    del scrub
     today = midnight(datetime.now(UTC))
-    found = [_source_gaps(name, session, arguments, today) for name, session in each_source(arguments, settings)]
+    access = "written" if arguments.forget_lost else "read"
+    found = read_sources(arguments, settings, lambda cursor, name: _source_gaps(cursor, name, arguments, today), access)
     if arguments.json:
         print(json.dumps([_as_json(gaps, series) for gaps in found for series in gaps.maps], indent=1))
     else:
@@ -42,22 +39,19 @@ def show_gaps(arguments: argparse.Namespace, settings: Settings, scrub: Callable
     return int(any(series.lost for gaps in found for series in gaps.maps))
 
 
-def _source_gaps(name: str, session: Connection, arguments: argparse.Namespace, today: datetime) -> SourceGaps:
+def _source_gaps(cursor: Any, name: str, arguments: argparse.Namespace, today: datetime) -> SourceGaps:
     """The gaps of a source. With --forget-lost, lost days that no backfill can fetch no longer count as lost."""
     source, targets = SOURCES[name], configured_series(name, arguments)
-    only = arguments.asset or None, arguments.metric or None
-    with session, session.cursor() as cursor:
-        maps = series_maps(cursor, name, today, source.own_times(), *only)
+    only = arguments.assets or None, arguments.metrics or None
+    maps = series_maps(cursor, name, today, source.own_times(), *only)
     gaps = SourceGaps(source, arguments.config, targets, in_rhythm(source, maps, targets))
     if arguments.forget_lost and (gone := gaps.lost_for_good()):
-        with plain_errors(session, session.info.dbname), session, session.cursor() as cursor:
-            forget_lost(cursor, name, gone)
+        forget_lost(cursor, name, gone)
         gaps = replace(gaps, maps=[each._replace(lost=[]) if each in gone else each for each in gaps.maps])
     return gaps
 
 
 def _as_json(gaps: SourceGaps, series: SeriesMap) -> dict[str, Any]:
-    """A series as plain values."""
     return {
         "source": gaps.source.name,
         "asset": series.asset,

@@ -16,6 +16,8 @@ from sources.config import read_targets
 
 log = logging.getLogger(__name__)
 
+JOB_OPTIONS = ("config", "assets", "metrics", "start", "end", "days")  # of a command line and of `job_of`
+
 
 def names_of(source: str, config: Path | None = None) -> list[str]:
     """The sources of a command line; raises ConfigurationError where one config file is given for all sources."""
@@ -26,16 +28,15 @@ def names_of(source: str, config: Path | None = None) -> list[str]:
 
 def jobs_of(arguments: argparse.Namespace, settings: Settings) -> list[Job]:
     """The jobs of a command line, of one source or of all. All are checked before any call is made."""
-    options = {name: value for name, value in vars(arguments).items() if name in ("start", "end", "days")}
-    if arguments.verb is Verb.BACKFILL:
-        if arguments.retry_empty and not arguments.gaps:
-            raise ConfigurationError("--retry-empty needs --gaps: write --gaps --retry-empty")
-        if arguments.full:
-            options["scope"] = Scope.FULL
-        elif arguments.gaps:
-            options["scope"] = Scope.EMPTY_GAPS if arguments.retry_empty else Scope.GAPS
-    options |= {"config": arguments.config, "assets": arguments.asset, "metrics": arguments.metric}
-    names = names_of(arguments.source, arguments.config)
+    given = vars(arguments)
+    options = {name: given[name] for name in JOB_OPTIONS if name in given}
+    if given.get("full"):
+        options["scope"] = Scope.FULL
+    elif given.get("gaps"):
+        options["scope"] = Scope.EMPTY_GAPS if arguments.retry_empty else Scope.GAPS
+    if given.get("retry_empty") and not arguments.gaps:
+        raise ConfigurationError("--retry-empty needs --gaps: write --gaps --retry-empty")
+    names = names_of(arguments.source, given.get("config"))
     jobs = [job_of(name, arguments.verb, settings, **options) for name in names]
     for job in jobs:
         need_series(job)
@@ -64,7 +65,7 @@ def job_of(
     source, now = SOURCES[name], datetime.now(UTC)
     file = config or ROOT / source.CONFIG
     every = read_targets(file, source)
-    key = needed_key(source, settings)
+    api = api_of(source, settings)
     if verb is Verb.BACKFILL:
         window = backfill_window(now, source.history_start(now), start, end)
     elif verb is Verb.SETTLE:
@@ -73,17 +74,17 @@ def job_of(
         window = pull_window(now, source.PULL_DAYS)
     scope = scope if verb is Verb.BACKFILL else Scope.FULL
     targets = choose(every, assets, metrics, file.name)
-    return make_job(source(key, settings.url(source.BASE_URL_VARIABLE)), verb, targets, window, scope)
+    return make_job(api, verb, targets, window, scope)
 
 
-def needed_key(source: type[BaseSource], settings: Settings) -> str:
-    """The API key of a source, which may be empty; raises ConfigurationError where the source needs one."""
-    key = settings.key(source.KEY_VARIABLE)
-    if source.KEY_REQUIRED and not key:
+def api_of(source: type[BaseSource], settings: Settings) -> BaseSource:
+    """The source with its key and server; raises ConfigurationError for a wrong value, or where it needs a key."""
+    api = source(settings.key(source.KEY_VARIABLE), settings.url(source.BASE_URL_VARIABLE))
+    if source.KEY_REQUIRED and not api.key:
         raise ConfigurationError(
             f"{source.name} needs a key: write {source.KEY_VARIABLE}=… into .env or the environment"
         )
-    return key
+    return api
 
 
 def need_series(job: Job) -> None:
@@ -95,12 +96,9 @@ def need_series(job: Job) -> None:
 
 def announce(job: Job) -> None:
     """Log how many series a job leaves out, and why."""
-    name = job.source.name
+    name, key = job.source.name, job.source.KEY_VARIABLE
     if job.without_key:
-        log.warning(
-            "%s: %d series are skipped: they need %s, which is not set",
-            name, job.without_key, job.source.KEY_VARIABLE,
-        )  # fmt: skip
+        log.warning("%s: %d series are skipped: they need %s, which is not set", name, job.without_key, key)
     if job.left_out:
         why = "have only a history" if job.verb is Verb.PULL else "have no history at the API"
         log.info("%s: %d series are skipped, since they %s: use %s", name, len(job.left_out), why, _other_commands(job))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from model.errors import ConfigurationError
-from model.text import close_names, nearest
+from model.text import nearest
 from sources.base import BaseSource, ListedAsset
 from sources.config import Asset
 from sources.listing import free_name
@@ -49,18 +49,11 @@ def search(assets: Iterable[ListedAsset], text: str, kind: str | None = None) ->
     text = text.strip().casefold()
     ranked: list[list[ListedAsset]] = [[], [], []]
     for asset in assets:
-        names = [name.casefold() for name in _names(asset)]
+        names = [name.casefold() for name in all_names(asset)]
         if kind in (None, asset.kind) and any(text in name for name in names):
             rank = 0 if text in names else 1 if any(name.startswith(text) for name in names) else 2
             ranked[rank].append(asset)
     return [asset for same_rank in ranked for asset in same_rank]
-
-
-def suggestion(assets: Iterable[ListedAsset], text: str, kind: str | None = None) -> str:
-    """A hint with the names most like a text that matches nothing; empty if none is similar."""
-    names = [name for asset in assets if kind in (None, asset.kind) for name in _names(asset)]
-    near = close_names(text.strip(), names, 3)
-    return f"did you mean {' or '.join(near)}?" if near else ""
 
 
 def compare(
@@ -99,5 +92,6 @@ def row_to_add(
     return Asset(free_name(asset, taken), tuple(wanted), asset.id, asset.kind, asset.name, "")
 
 
-def _names(asset: ListedAsset) -> tuple[str, ...]:
+def all_names(asset: ListedAsset) -> tuple[str, ...]:
+    """Its identifier, and whatever else it is called."""
     return tuple(filter(None, (asset.id, asset.asset, asset.name, asset.symbol)))

@@ -16,16 +16,12 @@ JOURNAL = "%(levelname)s %(message)s"  # the journal dates each line itself
 
 
 class JsonLines(Scrubber):
-    """One JSON object for each line; a record with the figures of a run (`run`) adds them to the object."""
-
-    def __init__(self, secrets: list[str], *, dated: bool) -> None:
-        super().__init__(secrets)
-        self._dated = dated
+    """One JSON object for each line, with a time where the pattern has one, and with the figures of a run (`run`)."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The scrubbed object of a record."""
         line: dict[str, object] = {}
-        if self._dated:
+        if self.usesTime():
             line["time"] = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line |= {"level": record.levelname, "message": self.scrub(record.getMessage())}
         line |= scrubbed(getattr(record, "run", {}), self.scrub)

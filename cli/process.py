@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, Settings
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+SIGNAL_SECONDS = 0.5  # of one wait for background work: Python handles a signal between two of them
 SHUTDOWN_SECONDS = 4.0  # that background work may take to end after a stop
 
 
@@ -42,7 +43,8 @@ def read_database(database: Database, purpose: str, question: Callable[[Any], T]
             return question(cursor)
 
     running = in_background(read)
-    _wait_for(running)
+    while not wait([running], SIGNAL_SECONDS).done:
+        pass
     return running.result()
 
 
@@ -53,7 +55,6 @@ def stop_on_signals() -> Iterator[threading.Event]:
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, *ending_signals())}
 
     def on_signal(number: int, frame: object) -> None:
-        del frame
         stop.set()
         for each in previous:
             signal.signal(each, signal.SIG_DFL)
@@ -76,14 +77,9 @@ def until_stopped(stop: threading.Event, work: Callable[[], T]) -> T | None:
     The main thread thus handles signals even while the work waits for a server that does not answer.
     """
     running = in_background(work)
-    _wait_for(running, stop)
+    while not stop.is_set() and not wait([running], SIGNAL_SECONDS).done:
+        pass
     if not wait([running], SHUTDOWN_SECONDS).done:
         log.warning("gave up waiting for running work after %.0f s: uncommitted rows are lost", SHUTDOWN_SECONDS)
         return None
     return running.result()
-
-
-def _wait_for(running: Future[T], stop: threading.Event | None = None) -> None:
-    """Wait for the end of background work, or for the stop."""
-    while not wait([running], 0.5).done and not (stop and stop.is_set()):
-        pass  # short waits: Python handles a signal between two of them

@@ -1,4 +1,4 @@
-"""The commands that store values: pull, backfill, settle. Their option --dry-run is in cli/dry_run.py."""
+"""The commands that store values: pull, backfill, settle; and their option --dry-run."""
 
 import argparse
 import hashlib
@@ -9,14 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cli.jobs import jobs_of
-from cli.process import open_database, stop_on_signals
+from cli.process import open_database, read_database, stop_on_signals
 from cli.progress_bar import progress_bar
-from cli.run_text import summary_lines
-from db.setup import Database, ensure_schema
+from cli.run_text import plan_lines, summary_lines
+from db.setup import Database, ensure_schema, has_schema
 from model.errors import RunRefused
 from model.settings import OWN_PACE_DIRECTORY, PACE_DIRECTORY, Settings
 from model.text import first_of
-from pipeline.plan import Job
+from pipeline.plan import Job, Scope, make_plan, plan_alone
 from pipeline.run import run
 from sources.base import BaseSource
 from sources.host_pace import NextStart
@@ -33,6 +33,20 @@ def run_all(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[
     with open_database(settings) as database, stop_on_signals() as stop:
         ensure_schema(database)
         return max([run_one(job, database, stop, scrub, pace_of(type(job.source), settings)) for job in jobs])
+
+
+def show_plans(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
+    """Print the calls of each run. The database is read where the calls depend on it, but never created."""
+    jobs = jobs_of(arguments, settings)
+    if all(job.scope is Scope.FULL for job in jobs) or not settings.has_database():
+        plans = [make_plan(job) for job in jobs]
+    else:
+        with open_database(settings) as database:
+            known = read_database(database, "check schema", has_schema)
+            plans = [plan_alone(database, job) if known else make_plan(job) for job in jobs]
+    for plan in plans:
+        print(scrub("\n".join(plan_lines(plan))))
+    return 0
 
 
 def run_one(job: Job, database: Database, stop: threading.Event, scrub: Callable[[str], str], pace: Pace) -> int:

@@ -3,7 +3,6 @@
 import argparse
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
@@ -11,7 +10,7 @@ from datetime import UTC, datetime
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
-from cli.query_screen import Screen, Shown, newest_shown, points_shown
+from cli.query_screen import log_count, show_newest, show_points
 from db.reader import Reader
 from model.errors import ConfigurationError
 from model.files import atomic_write
@@ -30,12 +29,10 @@ TABLE = "table"
 ENDINGS = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 PICTURES = (".png", ".svg", ".pdf")
 ALL = "all"
-WITHOUT_BRAILLE = ("dumb", "linux")  # values of TERM for terminals that have no braille characters
 
 
 def query(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Print or write the points of one asset, or of all assets that have the metrics, by time."""
-    del settings, scrub
     form = _output_format(arguments)
     if arguments.plot:
         _check_plot(arguments.plot, arguments.out)
@@ -51,7 +48,7 @@ def query(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[st
         title = _title(question, assets)
         if form == TABLE:
             unit = unit_of(question.series) if sys.stdout.isatty() and not every else None
-            _show(points_shown(rows, columns, _screen(), chart_unit=unit, log=arguments.log), title)
+            show_points(rows, columns, title, chart_unit=unit, log_scale=arguments.log)
         else:
             _write(form, arguments.out, columns, rows, title)
         if picture:
@@ -63,7 +60,6 @@ def query(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[st
 
 def latest(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Print or write the newest value of each asset: in a table the greatest first, otherwise by asset."""
-    del settings, scrub
     form, as_of = _output_format(arguments), instant(arguments.as_of)
     session = QuerySession()
     series = sorted(set(session.names().many(arguments.metric, arguments.asset or None, arguments.source)))
@@ -71,7 +67,7 @@ def latest(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[s
     rows = newest_of_each(session.reader(), question)
     title = _title(question)
     if form == TABLE:
-        _show(newest_shown(series[0].metric, rows, as_of or datetime.now(UTC), _screen()), title)
+        show_newest(rows, series[0].metric, title, as_of or datetime.now(UTC))
     else:
         _write(form, arguments.out, ["asset", "pulled_at", series[0].metric], rows, title)
     if missing := len(series) - len(rows):
@@ -121,34 +117,7 @@ def _write(form: str, out: Path | None, columns: Sequence[str], rows: Iterable[C
         with atomic_write(out) as part, part.open("w", encoding="utf-8", newline="") as file:
             count = WRITERS[form](file, columns, rows)
     where = f" in {out}" if out else ""
-    _log_count(f"{title}: {count:,} rows{where}", count)
-
-
-def _log_count(text: str, rows: int) -> None:
-    log.log(logging.INFO if rows else logging.WARNING, "%s%s", text, "" if rows else ": there is no such point")
-
-
-def _show(shown: Shown, title: str) -> None:
-    """On a terminal print everything; otherwise print only the table, and log the rest."""
-    on_terminal = sys.stdout.isatty()
-    if on_terminal:
-        print("\n".join([title, *shown.charts, *([""] if shown.charts else [])]))
-    print("\n".join(shown.table))
-    if on_terminal and shown.rows:
-        print(shown.foot)
-    else:
-        _log_count(f"{title}: {shown.foot}", shown.rows)
-
-
-def _screen() -> Screen:
-    """The size of the terminal, and whether it can show more than ASCII. The environment may set the size."""
-    columns, lines = shutil.get_terminal_size()
-    try:
-        "⣿█┤".encode(sys.stdout.encoding or "ascii")
-        plain = os.environ.get("TERM") in WITHOUT_BRAILLE
-    except UnicodeEncodeError:
-        plain = True
-    return Screen(columns, lines, plain)
+    log_count(f"{title}: {count:,} rows{where}", count)
 
 
 def _check_plot(file: Path, out: Path | None) -> None:

@@ -12,7 +12,7 @@ from query.report.render import page
 
 def write_report(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Write the page to a file, or to standard output; raises ConfigurationError where nothing is stored."""
-    wanted = settings, None if arguments.source == "all" else arguments.source, arguments.asset, arguments.metric
+    wanted = settings, None if arguments.source == "all" else arguments.source, arguments.assets, arguments.metrics
     if arguments.out is None:
         print(page(gather_contents(*wanted), scrub), end="")
         return 0

@@ -2,22 +2,22 @@
 
 import argparse
 from collections.abc import Callable
+from typing import Any
 
-from cli.stored_sources import each_source
+from cli.stored_sources import read_sources
 from db.revisions import RevisedSeries, Revision, revised_series, revisions
 from model.settings import Settings
 
 
 def show_revisions(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Show how often and by how much the values of each series were replaced. For one series, show each revision."""
-    del scrub
-    wanted = arguments.asset or None, arguments.metric or None
-    found: list[tuple[str, list[RevisedSeries], list[Revision]]] = []
-    for name, session in each_source(arguments, settings):
-        with session, session.cursor() as cursor:
-            series = revised_series(cursor, name, *wanted)
-            found.append((name, series, revisions(cursor, name, *wanted) if all(wanted) else []))
-    for name, series, listed in found:
+    wanted = arguments.assets or None, arguments.metrics or None
+
+    def read(cursor: Any, name: str) -> tuple[str, list[RevisedSeries], list[Revision]]:
+        listed = revisions(cursor, name, *wanted) if all(wanted) else []
+        return name, revised_series(cursor, name, *wanted), listed
+
+    for name, series, listed in read_sources(arguments, settings, read):
         print(f"{name}: {sum(each.revisions for each in series):,} revisions of {len(series):,} series")
         for each in series:
             size = "" if each.median is None else f"by {each.median:.2%} (median), {each.largest:.2%} at most; "

@@ -4,15 +4,15 @@ import argparse
 import logging
 import os
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 
-from cli.fresh import check_confirmation, clear_sources
 from cli.jobs import announce, job_of, need_series
 from cli.logs import JOURNAL, PERSON, JsonLines, log_to, secrets_of
 from cli.process import open_database, stop_on_signals, until_stopped
 from cli.pull_backfill_settle import pace_of
 from cli.run_text import summary_line
+from cli.tables import check_confirmation, clear_sources
 from db.heartbeat import Heartbeat
 from db.lock import SCHEDULER, SessionLock
 from db.setup import Database, ensure_schema
@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5.0  # between two attempts to reach a database that does not answer at the start
 EXTENSION_SECONDS = 60.0  # that each attempt adds to the start timeout of systemd
+CLEARED_BEFORE = (
+    "not cleared again, since an earlier start with --fresh has cleared it: %s; to clear it once more, run "
+    "python main.py fresh SOURCE, or start once without --fresh"
+)
 
 
 def run_scheduler(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
@@ -40,9 +44,8 @@ def run_scheduler(arguments: argparse.Namespace, settings: Settings, scrub: Call
     Raises SchedulerRefused where another scheduler is running.
     """
     names = arguments.source or list(SOURCES)
-    dated, secrets = "JOURNAL_STREAM" not in os.environ, secrets_of(settings)  # the journal dates each line itself
-    text = Scrubber(secrets, PERSON if dated else JOURNAL)
-    log_to("stdout", JsonLines(secrets, dated=dated) if arguments.log_format == "json" else text)
+    formatter = JsonLines if arguments.log_format == "json" else Scrubber
+    log_to("stdout", formatter(secrets_of(settings), JOURNAL if "JOURNAL_STREAM" in os.environ else PERSON))
     for name in names:  # checks all sources before anything else
         pull, backfill = (job_of(name, verb, settings) for verb in (Verb.PULL, Verb.BACKFILL))
         announce(pull)
@@ -76,8 +79,10 @@ def _serve(
     with closing(place), closing(heartbeat):
         paces = {name: pace_of(SOURCES[name], settings) for name in names}
         if arguments.fresh:
-            jobs = [job_of(name, Verb.BACKFILL, settings) for name in _not_cleared(names, heartbeat.cleared)]
-            cleared = list(clear_sources(jobs, arguments, database, stop, paces, log.info))
+            if done := [name for name in names if name in heartbeat.cleared]:
+                log.info(CLEARED_BEFORE, ", ".join(done))
+            jobs = [job_of(name, Verb.BACKFILL, settings) for name in names if name not in done]
+            cleared = list(clear_sources(jobs, arguments, settings, database, stop, log.info))
             if len(cleared) < len(jobs):
                 return 1
         notify.send("READY=1")
@@ -125,14 +130,3 @@ def _enter(
                 undone.pop_all()
                 return place, heartbeat
     return None
-
-
-def _not_cleared(names: Sequence[str], cleared: Collection[str]) -> list[str]:
-    """The sources that still need their fresh start; logs which ones an earlier start has cleared."""
-    if done := [name for name in names if name in cleared]:
-        log.info(
-            "not cleared again, since an earlier start with --fresh has cleared it: %s; to clear it once more, run "
-            "python main.py fresh SOURCE, or start once without --fresh",
-            ", ".join(done),
-        )
-    return [name for name in names if name not in done]

@@ -12,7 +12,6 @@ from sources.config import read_config
 
 def show_sources(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Show the metrics of each source, whether its key is set, and how many series its config names."""
-    del arguments, scrub
     for name, source in SOURCES.items():
         assets = read_config(ROOT / source.CONFIG, source)
         key = "set" if settings.get(source.KEY_VARIABLE) else "not set"

@@ -1,14 +1,13 @@
-"""What `gaps` and `revisions` share: a session for each source, and a check of the names that the user gives."""
+"""What `gaps` and `revisions` share: a reading of each source, and a check of the names that the user gives."""
 
 import argparse
-from collections.abc import Iterator
-from contextlib import closing
-
-from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from cli.jobs import names_of
 from cli.process import open_database
 from db.coverage import Name, stored_series
+from db.session import session_for
 from db.setup import ensure_schema
 from model.errors import ConfigurationError
 from model.settings import ROOT, Settings
@@ -18,29 +17,36 @@ from query.query_session import fill_command
 from sources import SOURCES
 from sources.config import read_targets
 
+T = TypeVar("T")
 
-def each_source(arguments: argparse.Namespace, settings: Settings) -> Iterator[tuple[str, Connection]]:
-    """Each source of a command line with a session that is in no transaction.
 
-    A caller must print only after the last source, or a slow reader of its output keeps the session open. Raises
-    ConfigurationError where nothing is stored, or where neither config nor table has one of the names.
+def read_sources(
+    arguments: argparse.Namespace, settings: Settings, read: Callable[[Any, str], T], access: str = "read"
+) -> list[T]:
+    """What `read` finds of each source of a command line, with a cursor and its name, in a transaction for each.
+
+    Raises ConfigurationError where nothing is stored, where neither config nor table has one of the names, or where
+    the role lacks the right for `access` ("read", "written").
     """
     names, one = names_of(arguments.source, arguments.config), arguments.source != "all"
     nothing = ConfigurationError(f"nothing is stored yet: {fill_command(settings, arguments.source if one else None)}")
     known = [series for name in names for series in configured_series(name, arguments)]
     if not settings.has_database():  # these commands do not create a database
         raise nothing
+    found = []
     with open_database(settings) as database:
         ensure_schema(database)
-        with closing(database.connect("read")) as session:
+        with session_for(database, "read", access) as session:
             with session, session.cursor() as cursor:
                 stored = [(each.series.asset, each.series.metric) for each in stored_series(cursor, names)]
             if not stored:
                 raise nothing
             has_no = f"{arguments.source} has no" if one else "no source has"
-            check_names(arguments.asset, arguments.metric, [*stored, *known], has_no)
+            check_names(arguments.assets, arguments.metrics, [*stored, *known], has_no)
             for name in names:
-                yield name, session
+                with session, session.cursor() as cursor:
+                    found.append(read(cursor, name))
+    return found
 
 
 def configured_series(name: str, arguments: argparse.Namespace) -> dict[Name, Target]:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from cli.arguments import scheduler_parser
-from cli.fresh import SAVED
 from cli.process import SHUTDOWN_SECONDS
+from cli.tables import SAVED
 from model.errors import ConfigurationError, PipelineError, SchedulerRefused
 from model.settings import EMBEDDED_DIRECTORY, PACE_DIRECTORY, ROOT
 from pipeline.scheduler import CHECK_SECONDS

@@ -1,7 +1,7 @@
 """What each area of `check` gets (the context) and returns (what was checked, and the findings)."""
 
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -11,6 +11,7 @@ from cli.process import read_database
 from db.coverage import Name, stored_series
 from db.points import Age, ages
 from db.setup import Database
+from model.errors import PipelineError
 from model.settings import ROOT, Settings
 from model.text import first_of
 from model.values import Target
@@ -74,6 +75,13 @@ class CheckContext:
     def records(self) -> dict[str, SourceRecords]:
         """By source, what the database records of it; nothing without a usable database. Raises PipelineError."""
         return read_database(self.database, "check", self._read_records) if self.database else {}
+
+    def with_values(self, name: str) -> set[Name]:
+        """The configured series of a source that have a value; none where the database can't be read."""
+        with suppress(PipelineError):  # a finding of the area `series`
+            if self.database:
+                return {(age.asset, age.metric) for age in self.records[name].ages if age.newest}
+        return set()
 
     def _read_records(self, cursor: Any) -> dict[str, SourceRecords]:
         found = {}

@@ -2,15 +2,13 @@
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from difflib import get_close_matches
 
 from cli.checks.area import Area, CheckContext, Finding, Severity, few
 from cli.listed_assets import Comparison, compare
 from db.coverage import Name
-from db.points import Age
-from model.errors import CallFailed, PipelineError, SourceStopped
+from model.errors import CallFailed, SourceStopped
 from model.settings import ROOT
 from model.text import counted
 from model.values import Target, Verb
@@ -59,50 +57,42 @@ def check_identifiers(context: CheckContext) -> Area:
     """The rows of each config compared with the lists of its API."""
     findings: list[Finding] = []
     checked = []
-    for name, (api, client) in context.clients.items():
+    for name in context.clients:
         rows, _ = context.configs[name]
         if not rows:
             continue
-        ages: Sequence[Age] = ()
-        with suppress(PipelineError):  # a finding of the area `series`
-            ages = context.records[name].ages if context.database else ()
-        with_values = {(age.asset, age.metric) for age in ages if age.newest}
         log.info("%s: reading the lists of the API", name)
         try:
-            found, context.explained[name] = _identifier_findings(api, client, rows, with_values)
+            findings += _identifier_findings(context, name, rows)
+            checked.append(f"{len({(row.kind, row.id) for row in rows}):,} of {name}")
         except SourceStopped as error:
             findings.append(Finding(Severity.ERROR, name, str(error)))
-            continue
-        findings += found
-        checked.append(f"{len({(row.kind, row.id) for row in rows}):,} of {name}")
     return Area(", ".join(checked), findings) if checked or findings else Area("no API answers", None)
 
 
-def _identifier_findings(
-    api: BaseSource, client: Client, rows: Sequence[Asset], with_values: Collection[Name]
-) -> tuple[list[Finding], set[Name]]:
-    """What is wrong with rows, and which series have no values for that reason; raises SourceStopped."""
-    source, listing = type(api), fetch_listing(api, client)
+def _identifier_findings(context: CheckContext, name: str, rows: Sequence[Asset]) -> Iterator[Finding]:
+    """What is wrong with the rows of a source; the context gets the series that it explains. Raises SourceStopped."""
+    source, (api, client) = SOURCES[name], context.clients[name]
+    listing = fetch_listing(api, client)
     compared = [each for each in compare(listing.assets, rows, source, listing.unsure) if each.rows]
     if one_by_one := sum(api.metrics_call(each.listed) is not None for each in compared):
         seconds = one_by_one * api.REQUEST_DELAY
-        log.info("%s: requesting the metrics of %d assets: at least %.0f s", api.name, one_by_one, seconds)
+        log.info("%s: requesting the metrics of %d assets: at least %.0f s", name, one_by_one, seconds)
     completed = with_metrics(api, client, [each.listed for each in compared])
     compared = [each._replace(listed=asset) for each, asset in zip(compared, completed.assets, strict=True)]
     unknown, failures = _without_values(api, client, unlisted_rows(rows, compared, listing))
     failures = [*listing.failed.values(), *completed.failed.values(), *failures]
-    findings = []
     if failures:
         what = f"{counted(len(failures), 'call')} had no answer, so this check is incomplete: {failures[0]}"
-        findings.append(Finding(Severity.WARNING, api.name, what, "try again later"))
-    findings += unknown_findings(source, unknown, listing.assets)
+        yield Finding(Severity.WARNING, name, what, "try again later")
+    yield from unknown_findings(source, unknown, listing.assets)
     explained = {(row.asset, metric) for row in unknown for metric in row.metrics}
-    listable = listable_metrics(source, listing.assets)
+    listable, with_values = listable_metrics(source, listing.assets), context.with_values(name)
     for each in compared:
         unlisted = [metric for metric in each.unlisted if (each.listed.kind, metric) in listable]
-        findings += listed_findings(source, each, unlisted, with_values)
+        yield from listed_findings(source, each, unlisted, with_values)
         explained |= {(row.asset, metric) for row in each.rows for metric in row.metrics if metric in unlisted}
-    return findings, explained
+    context.explained[name] = explained
 
 
 def unlisted_rows(rows: Iterable[Asset], compared: Iterable[Comparison], listing: Listing) -> list[Asset]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from cli.checks.area import Area, CheckContext, Finding, Severity, few
+from cli.jobs import api_of
 from cli.pull_backfill_settle import pace_of
 from model.errors import CallFailed, ConfigurationError, SourceStopped
 from model.settings import DATABASE_URL, OWN_PACE_DIRECTORY, PACE_DIRECTORY, ROOT, Settings
@@ -86,14 +87,11 @@ def check_keys(context: CheckContext) -> Area:
     findings: list[Finding] = []
     called = []
     for name in context.names:
-        source, settings = SOURCES[name], context.settings
         try:
-            api = source(settings.key(source.KEY_VARIABLE), settings.url(source.BASE_URL_VARIABLE))
-            client = Client(api, threading.Event(), pace_of(source, settings))
+            api = api_of(SOURCES[name], context.settings)
         except ConfigurationError:  # the area `environment` has a finding for it
             continue
-        if source.KEY_REQUIRED and not api.key:  # the same
-            continue
+        client = Client(api, threading.Event(), pace_of(type(api), context.settings))
         called.append(f"{name} {'by its key' if api.key else 'without a key'}")
         if finding := _failed_probe(api, client):
             findings.append(finding)

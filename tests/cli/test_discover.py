@@ -77,6 +77,11 @@ def test_what_nothing_matches_is_refused_with_the_nearest_names(api: FakeApi) ->
     assert re.fullmatch(r"error: artemis lists no 'slo': did you mean sol.*\?", done.stderr.strip())
 
 
+def test_only_names_of_the_wanted_kind_are_suggested(api: FakeApi) -> None:
+    assert "did you mean lido" in discover(api, "defillama lydo").stderr
+    assert "lido" not in discover(api, "defillama lydo --kind stablecoin").stderr
+
+
 def test_one_asset_is_added_and_then_is_there(api: FakeApi, defillama: Path) -> None:
     line = "defillama pendle --kind protocol --metric FEES --metric TVL --add --config"
     done = discover(api, line, defillama)

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from cli.discover import as_json, lines, pick
-from cli.listed_assets import Comparison, compare, row_to_add, search, suggestion
+from cli.listed_assets import Comparison, all_names, compare, row_to_add, search
 from model.errors import ConfigurationError
+from model.text import nearest
 from sources.artemis import Artemis
 from sources.base import ListedAsset
 from sources.config import Asset
@@ -54,10 +55,10 @@ def test_a_kind_narrows_what_is_found() -> None:
 
 
 def test_the_nearest_names_are_suggested() -> None:
-    assert suggestion(ALL, "Pendel") == "did you mean pendle?"
-    assert suggestion(ALL, "uniswap-v4") == "did you mean uniswap-v3 or uniswap or Uniswap V3?"
-    assert suggestion(ALL, "lydo", "coin") == ""
-    assert suggestion(ALL, "xyzzy") == ""
+    names = [name for asset in ALL for name in all_names(asset)]
+    assert nearest("Pendel", names, "the list", 3) == "did you mean pendle?"
+    assert nearest("uniswap-v4", names, "the list", 3) == "did you mean uniswap-v3 or uniswap or Uniswap V3?"
+    assert nearest("xyzzy", names, "the list", 3) == "see the list"
 
 
 def test_the_rows_of_a_config_belong_to_an_offer_by_kind_and_identifier_not_by_name() -> None:

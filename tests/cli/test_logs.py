@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cli import process
-from cli.logs import JsonLines
+from cli.logs import JOURNAL, PERSON, JsonLines
 from cli.process import SHUTDOWN_SECONDS, until_stopped
 from model.scrub import HIDDEN, SHORTEST_SECRET
 from model.settings import DATABASE_URL, Settings
@@ -38,7 +38,7 @@ def record(message: str, *values: object, error: BaseException | None = None, **
 
 def line(made: logging.LogRecord, *, dated: bool = False) -> dict[str, object]:
     """What a machine reads of a record; it has to be one line."""
-    text = JsonLines(SECRETS, dated=dated).format(made)
+    text = JsonLines(SECRETS, PERSON if dated else JOURNAL).format(made)
     assert "\n" not in text
     found: dict[str, object] = json.loads(text)
     return found
@@ -91,7 +91,7 @@ def test_a_secret_is_hidden_wherever_it_stands(place: str, secret: str) -> None:
         "list": lambda: record("done", run=RUN | {"failures": ["other", text]}),
         "exception": lambda: record("failed", error=raised(text)),
     }[place]()
-    found = JsonLines(SECRETS, dated=True).format(made)
+    found = JsonLines(SECRETS, PERSON).format(made)
     assert f"before {HIDDEN} after" in found
     written = {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
     assert not [form for form in written if form in found]
@@ -186,7 +186,7 @@ except ValueError:
 
 
 def test_json_stays_json_where_the_stream_has_no_such_letters() -> None:
-    program = "log_to('stdout', JsonLines([], dated=False)); logging.info('é … \\U0001f600')"
+    program = "log_to('stdout', JsonLines([], JOURNAL)); logging.info('é … \\U0001f600')"
     out, err = said(program, PYTHONIOENCODING="ascii:backslashreplace")  # which commands.main makes of any stream
     assert (json.loads(out)["message"], err) == ("é … \U0001f600", "")
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cli.table_text import number, table_lines
+from cli.query_screen import number, table_lines
 
 
 @pytest.mark.parametrize(

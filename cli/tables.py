@@ -1,25 +1,30 @@
-"""The commands that clear a source and restore rows: fresh, restore."""
+"""The commands that create, clear and restore what is stored: setup, fresh, restore."""
 
 import argparse
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from cli.jobs import announce, job_of, names_of, need_series
+from cli.jobs import jobs_of
 from cli.process import open_database, stop_on_signals
 from cli.pull_backfill_settle import pace_of, run_one
 from db.archive import restore, save
 from db.setup import Database, ensure_schema
 from model.errors import ConfigurationError
 from model.settings import ROOT, Settings
-from model.values import Verb
 from pipeline.fresh_start import check_api, clear_source
 from pipeline.plan import Job
 from sources import SOURCES
-from sources.pace import Pace
 
 SAVED = ROOT / "saved"  # the folder of the files
+
+
+def setup(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
+    with open_database(settings) as database:
+        ensure_schema(database, always=True)
+        print(f"the tables are ready: {database}")
+    return 0
 
 
 def start_fresh(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
@@ -27,17 +32,13 @@ def start_fresh(arguments: argparse.Namespace, settings: Settings, scrub: Callab
 
     Returns the highest exit code of the backfills, 1 where a source was not cleared.
     """
-    jobs = [job_of(name, Verb.BACKFILL, settings) for name in names_of(arguments.source)]
-    for job in jobs:
-        need_series(job)
-        announce(job)
+    jobs = jobs_of(arguments, settings)
     check_confirmation(arguments)
 
     with open_database(settings) as database, stop_on_signals() as stop:
         ensure_schema(database)
-        paces = {job.source.name: pace_of(type(job.source), settings) for job in jobs}
-        cleared = clear_sources(jobs, arguments, database, stop, paces, print)
-        codes = [run_one(job, database, stop, scrub, paces[job.source.name]) for job in cleared]
+        cleared = clear_sources(jobs, arguments, settings, database, stop, print)
+        codes = [run_one(job, database, stop, scrub, pace_of(type(job.source), settings)) for job in cleared]
     return max(codes) if len(codes) == len(jobs) else 1
 
 
@@ -50,9 +51,9 @@ def check_confirmation(arguments: argparse.Namespace) -> None:
 def clear_sources(
     jobs: Sequence[Job],
     arguments: argparse.Namespace,
+    settings: Settings,
     database: Database,
     stop: threading.Event,
-    paces: Mapping[str, Pace],
     say: Callable[[str], None],
 ) -> Iterator[Job]:
     """Clear the source of each job, a backfill, and yield the job; stops where the user says no, or at a signal.
@@ -61,7 +62,7 @@ def clear_sources(
     Raises ConfigurationError, SourceStopped or RunRefused with nothing cleared of the source in question.
     """
     for job in jobs:
-        check_api(job, stop, paces[job.source.name])
+        check_api(job, stop, pace_of(type(job.source), settings))
     now, keep_all = datetime.now(UTC), arguments.keep_all
     files = {job: SAVED / f"{job.source.name}-{now:%Y%m%dT%H%M%SZ}.csv.gz" for job in jobs}
     for job, file in files.items():
@@ -86,7 +87,6 @@ def clear_sources(
 
 def restore_file(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Restore the rows of a file that a fresh start has written, where they are missing."""
-    del scrub
     if not arguments.file.is_file():  # checked before a database is created
         raise ConfigurationError(f"{arguments.file}: there is no such file")
     live_only = {
