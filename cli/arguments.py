@@ -68,15 +68,19 @@ def parser() -> argparse.ArgumentParser:
     out = "write the page to this file; - for standard output"
     report.add_argument("--out", type=_file, required=True, metavar="FILE", help=out)
     _add_names(report, "charts of ")
-    fresh = add("fresh", "cli.tables:start_fresh", "clear everything stored of a source, and fetch its history again")
+    fresh = add(
+        "fresh",
+        "cli.setup_fresh_restore:start_fresh",
+        "clear everything stored of a source, and fetch its history again",
+    )
     fresh.set_defaults(verb=Verb.BACKFILL)
     _add_source(fresh)
     _add_fresh(fresh)
     saved = "restore the rows that a fresh start has saved; may be repeated"
-    restore = add("restore", "cli.tables:restore_file", saved)
+    restore = add("restore", "cli.setup_fresh_restore:restore_file", saved)
     restore.add_argument("file", type=Path, metavar="FILE")
     _add_discover(add)
-    add("setup", "cli.tables:setup", "create or upgrade the tables; may be repeated")
+    add("setup", "cli.setup_fresh_restore:setup", "create or upgrade the tables; may be repeated")
     return parser
 
 

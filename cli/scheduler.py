@@ -12,7 +12,7 @@ from cli.logs import JOURNAL, PERSON, JsonLines, log_to, secrets_of
 from cli.process import open_database, stop_on_signals, until_stopped
 from cli.pull_backfill_settle import pace_of
 from cli.run_text import summary_line
-from cli.tables import check_confirmation, clear_sources
+from cli.setup_fresh_restore import check_confirmation, clear_sources
 from db.heartbeat import Heartbeat
 from db.lock import SCHEDULER, SessionLock
 from db.setup import Database, ensure_schema

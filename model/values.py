@@ -11,7 +11,6 @@ from model.errors import BadPoint
 MAX_ASSET = 100  # metrics.asset VARCHAR(100)
 MAX_METRIC = 200  # metrics.metric_name VARCHAR(200)
 DAY = timedelta(days=1)
-HOUR = timedelta(hours=1)
 
 
 class Verb(StrEnum):
@@ -117,32 +116,3 @@ class DataPoint:
 def midnight(at: datetime) -> datetime:
     """00:00 UTC of the day in which an aware UTC time falls."""
     return at.replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-class Schedule(NamedTuple):
-    """One slot in each period, a fixed time after its start; a period is the UTC day or an equal part of it."""
-
-    every: timedelta  # length of the period
-    at: timedelta  # from the start of the period to the slot
-
-    def slot(self, now: datetime) -> datetime:
-        """The latest slot at or before an aware UTC time."""
-        first = midnight(now) + self.at
-        return first + (now - first) // self.every * self.every
-
-    def __str__(self) -> str:
-        hour, minute = divmod(self.at // timedelta(minutes=1), 60)
-        if self.every == HOUR:
-            return f"hourly at XX:{minute:02} UTC"
-        often = "daily" if self.every == DAY else f"each {self.every}"
-        return f"{often} at {hour:02}:{minute:02} UTC"
-
-
-def hourly(minute: int) -> Schedule:
-    """Once an hour, at this minute."""
-    return Schedule(HOUR, timedelta(minutes=minute))
-
-
-def daily(hour: int, minute: int) -> Schedule:
-    """Once a day, at this time in UTC."""
-    return Schedule(DAY, timedelta(hours=hour, minutes=minute))

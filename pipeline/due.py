@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from db import pulls
-from model.values import Schedule, Verb
+from model.schedule import Schedule
+from model.values import Verb
 
 FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(minutes=15)  # before the scheduler retries a failed run
 

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from model.values import DAY, Metric, Rhythm, Schedule, Target, Verb, Window, daily, midnight
+from model.schedule import Schedule, daily
+from model.values import DAY, Metric, Rhythm, Target, Verb, Window, midnight
 from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Observation, Request, as_list, halves
 
 HOST = "https://data-svc.artemisxyz.com"

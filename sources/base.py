@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, NamedTuple
 
 from model.errors import BadPoint, CallFailed
-from model.values import DAY, DataPoint, Metric, Rhythm, Schedule, Target, Verb, Window, midnight
+from model.schedule import Schedule
+from model.values import DAY, DataPoint, Metric, Rhythm, Target, Verb, Window, midnight
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # neither API has older values: an older date is an error
 MOST_POINTS = 250_000  # of one answer; the largest calls of Artemis get 50,000

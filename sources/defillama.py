@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from model.values import DAY, Metric, Schedule, Target, Verb, Window, daily, hourly
+from model.schedule import Schedule, daily, hourly
+from model.values import DAY, Metric, Target, Verb, Window
 from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Observation, Request, halves
 from sources.defillama_answers import RENAMED_CHAINS
 from sources.defillama_listings import BULK_ANSWERS

@@ -28,8 +28,9 @@ from db.embedded import EmbeddedServer
 from db.heartbeat import Heartbeat
 from db.lock import PLACES, SCHEDULER, SessionLock
 from db.setup import Database, ensure_schema
+from model.schedule import Schedule, daily
 from model.settings import Settings
-from model.values import Schedule, Verb, daily
+from model.values import Verb
 from pipeline.due import ScheduledRun
 from pipeline.plan import Job
 from pipeline.run import Show, run

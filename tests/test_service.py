@@ -12,7 +12,7 @@ import pytest
 
 from cli.arguments import scheduler_parser
 from cli.process import SHUTDOWN_SECONDS
-from cli.tables import SAVED
+from cli.setup_fresh_restore import SAVED
 from model.errors import ConfigurationError, PipelineError, SchedulerRefused
 from model.settings import EMBEDDED_DIRECTORY, PACE_DIRECTORY, ROOT
 from pipeline.scheduler import CHECK_SECONDS

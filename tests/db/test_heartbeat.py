@@ -4,7 +4,8 @@ import pytest
 
 from db.heartbeat import Heartbeat
 from db.pulls import clear_future_slots
-from model.values import Verb, hourly
+from model.schedule import hourly
+from model.values import Verb
 from pipeline.due import ScheduledRun, read_history
 from tests.tables import Rows
 

@@ -9,7 +9,8 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
 from db.pulls import clear_future_slots
-from model.values import Schedule, Verb, daily, hourly
+from model.schedule import Schedule, daily, hourly
+from model.values import Verb
 from pipeline.due import Attempt, History, ScheduledRun, due, next_attempt, read_history, slot_of, wait
 from tests.simulated_year import SCHEDULE, Due, Pulls, simulate
 from tests.year_promises import BrokenPromise, Counts, check

@@ -9,7 +9,8 @@ import pytest
 
 from db.heartbeat import Heartbeat
 from model.errors import ConfigurationError, RunRefused
-from model.values import DAY, Schedule, Target, Verb
+from model.schedule import Schedule
+from model.values import DAY, Target, Verb
 from pipeline import scheduler
 from pipeline.due import ScheduledRun
 from pipeline.plan import Job, make_job, pull_window

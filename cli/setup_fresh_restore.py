@@ -21,6 +21,7 @@ SAVED = ROOT / "saved"  # the folder of the files
 
 
 def setup(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
+    """Create the tables, or upgrade them; returns 0."""
     with open_database(settings) as database:
         ensure_schema(database, always=True)
         print(f"the tables are ready: {database}")
