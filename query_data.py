@@ -17,9 +17,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from model.errors import BadQuestion
 from model.settings import Settings
 from model.values import Series, midnight
+from query import frames, overview_frames
 from query.csv_and_json import newest_of_each
 from query.query_session import QuerySession, configs
 from query.question import Question, portions
@@ -27,7 +30,6 @@ from query.series_names import Names
 from query.time_arguments import instant, window
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
     from query.time_arguments import When
@@ -107,8 +109,6 @@ def latest(
     metric: str, assets: str | Iterable[str] | None = None, source: str | None = None, as_of: When = None
 ) -> pd.DataFrame:
     """The newest value of a metric for each asset of one source: columns `value` and `pulled_at`, indexed by asset."""
-    from query import frames
-
     named = _listed(assets)
     question = _question(lambda names: names.many(metric, named, source), as_of=as_of)
     made = frames.by_asset(newest_of_each(_session.reader(), question))
@@ -120,8 +120,6 @@ def cross_section(metric: str, date: When, source: str | None = None, as_of: Whe
 
     Where an asset has several points on that day, the last one counts, as with daily=True.
     """
-    from query import frames
-
     day = instant(date)
     if day is None:
         raise BadQuestion("no date is given: write a day, such as 2026-01-31")
@@ -139,8 +137,6 @@ def chunks(
     as_of: When = None,
 ) -> Iterator[pd.DataFrame]:
     """The points of a panel of any size, in frames of about 200,000 rows: `asset`, `metric` and `value` by time."""
-    from query import frames
-
     named = _listed(assets)
     question = _question(lambda names: names.many(metric, named, source), start, end, as_of)
     arguments = {"metric": metric, "assets": named, "source": source, "start": start, "end": end}
@@ -150,22 +146,16 @@ def chunks(
 
 def sources() -> pd.DataFrame:
     """The sources that have points, with their numbers of assets, metrics, series and points."""
-    from query import overview_frames
-
     return overview_frames.sources(_session.names().every())
 
 
 def assets(source: str | None = None, metric: str | None = None) -> pd.DataFrame:
     """The assets that have points of this metric, or of any: names from the configs, numbers of metrics and points."""
-    from query import overview_frames
-
     return overview_frames.assets(_session.names().every(source, metric=metric), configs())
 
 
 def metrics(source: str | None = None, asset: str | None = None) -> pd.DataFrame:
     """The metrics that have points of this asset, or of any: units where known, numbers of assets and points."""
-    from query import overview_frames
-
     return overview_frames.metrics(_session.names().every(source, asset))
 
 
@@ -175,8 +165,6 @@ def coverage(source: str | None = None, asset: str | None = None, metric: str | 
     `days` are stored. The missing days since the first one are counted by their reason: `never` requested, `empty` at
     the API, or `lost` here. Days on which no point is expected do not count, such as the weekends of equities.
     """
-    from query import overview_frames
-
     return overview_frames.coverage(_session.reader(), _session.names().every(source, asset, metric), configs())
 
 
@@ -187,8 +175,6 @@ def freshness(source: str | None = None, asset: str | None = None, metric: str |
     answered, with data or without. `state` is fresh, quiet, awaited, stale or never seen, as `main.py status` counts
     them, or "not asked for" where no config has the series or its key is missing.
     """
-    from query import overview_frames
-
     return overview_frames.freshness(_session.reader(), _session.names().every(source, asset, metric), Settings.read())
 
 
@@ -196,15 +182,11 @@ def pulls(
     source: str | None = None, kind: str | None = None, status: str | None = None, last: int = 1000
 ) -> pd.DataFrame:
     """The last runs, the newest first, indexed by `pull_id`; README describes the columns of the table `pulls`."""
-    from query import overview_frames
-
     return overview_frames.pulls(_session.reader(), _session.names().source(source), kind, status, last)
 
 
 def revisions(source: str | None = None, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
     """The values of closed days that were replaced: source, asset, metric, at, old, new, replaced_at, pull_id."""
-    from query import overview_frames
-
     return overview_frames.revisions(_session.reader(), _session.names().every(source, asset, metric))
 
 
@@ -214,8 +196,6 @@ def sql(query: str, params: Any = None) -> pd.DataFrame:
     It runs in a read-only transaction that is rolled back, so a mistake changes nothing. Against a hostile query,
     connect as a role that may only SELECT. Raises psycopg2.Error where PostgreSQL refuses the query.
     """
-    from query import frames
-
     found = _session.reader().table(query, params)
     if not found.names:
         raise BadQuestion("the statement returns no rows: write a query, such as SELECT")
@@ -260,8 +240,6 @@ def _question(
 
 def _frame(question: Question, label: str | None, **arguments: Any) -> pd.DataFrame:
     """A frame with a column for each series, named by its `label` (asset, metric, series); without one, `value`."""
-    from query import frames
-
     points = frames.points(_session.reader(), question)
     made = frames.wide(points, question.series, label) if label else frames.one(points)
     return frames.described(made, question, arguments)
