@@ -162,8 +162,9 @@ def metrics(source: str | None = None, asset: str | None = None) -> pd.DataFrame
 def coverage(source: str | None = None, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
     """How many days up to yesterday are stored and missing, for each series that was ever requested.
 
-    `days` are stored. The missing days since the first one are counted by their reason: `never` requested, `empty` at
-    the API, or `lost` here. Days on which no point is expected do not count, such as the weekends of equities.
+    `days` are stored. The missing days since the first one are counted by their reason: `never` answered, `empty` at
+    the API, `lost` here, or `refused`, because the API keeps giving points that can't be true. Days on which no point
+    is expected do not count, such as the weekends of equities.
     """
     return overview_frames.coverage(_session.reader(), _session.names().every(source, asset, metric), configs())
 

@@ -99,9 +99,9 @@ def _add_run(parser: argparse.ArgumentParser, verb: Verb) -> None:
         add("--end", type=_date, metavar="DATE", help="the day after the last one (default: today, UTC)")
         which = parser.add_mutually_exclusive_group()
         which.add_argument("--full", action="store_true", help="request all days again")
-        gaps = "request only days that were never requested, since each series began"
+        gaps = "request only days that were never answered, since each series began"
         which.add_argument("--gaps", action="store_true", help=gaps)
-        add("--retry-empty", action="store_true", help="with --gaps: also request the empty days again")
+        add("--retry-empty", action="store_true", help="with --gaps: also request the empty and refused days again")
     parser.set_defaults(command=RUN, verb=verb)
 
 

@@ -20,8 +20,9 @@ from sources import SOURCES
 NAMES_IN_COMMAND = 5  # in a command that repairs gaps; with more names, the command repairs all gaps
 GAPS_SHOWN = 6  # of one series and reason
 REASONS = {
-    "never": "never requested",
+    "never": "never answered",
     "empty": "empty at the API",
+    "refused": "refused",
     "lost": "LOST here, though the API had them",
 }
 
@@ -62,6 +63,8 @@ def _as_json(gaps: SourceGaps, series: SeriesMap) -> dict[str, Any]:
         "never_asked": _pairs(series.never),
         "empty": _pairs(series.empty),
         "lost": _pairs(series.lost),
+        "refused": _pairs(series.refused),
+        "refused_because": series.reason,
     }
 
 
@@ -83,12 +86,13 @@ def _lines(gaps: SourceGaps, today: datetime) -> Iterator[str]:
         for reason, text in REASONS.items():
             windows: list[Window] = getattr(series, reason)
             if windows:
-                yield f"      {text}, {_days(windows):,} days: {first_of([*map(window_text, windows)], GAPS_SHOWN)}"
+                why = f"{text}: {series.reason}" if reason == "refused" else text
+                yield f"      {why}, {_days(windows):,} days: {first_of([*map(window_text, windows)], GAPS_SHOWN)}"
     yield from _remedies(gaps, today)
 
 
 def _totals(gaps: SourceGaps) -> Iterator[str]:
-    """How many days are missing, by reason; without days never requested that no backfill would request."""
+    """How many days are missing, by reason; without days never answered that no backfill would request."""
     for reason, text in REASONS.items():
         counted = [series for series in gaps.maps if reason != "never" or gaps.can_backfill(series)]
         days = [number for series in counted if (number := _days(getattr(series, reason)))]
@@ -108,9 +112,9 @@ def _remedies(gaps: SourceGaps, today: datetime) -> Iterator[str]:
 
     fillable = [series for series in gaps.maps if gaps.can_backfill(series)]
     if never := [window.start for series in fillable for window in series.never]:
-        yield f"  to request the days never requested: {backfill} --gaps{start(min(never))}"
-    if empty := [window.start for series in fillable for window in series.empty]:
-        yield f"  to request the empty days again: {backfill} --gaps --retry-empty{start(min(empty))}"
+        yield f"  to request the days never answered: {backfill} --gaps{start(min(never))}"
+    if empty := [window.start for series in fillable for window in [*series.empty, *series.refused]]:
+        yield f"  to request the empty and refused days again: {backfill} --gaps --retry-empty{start(min(empty))}"
     if gaps.lost_for_good():
         yield (
             f"  no backfill can fetch lost live values, or series that {gaps.config_name} does not name: "

@@ -10,7 +10,7 @@ from sources.base import Call
 
 CALLS_SHOWN = 3  # of those whose paths differ only in the last part
 WINDOWS_SHOWN = 8
-REASONS_SHOWN = 5  # why points were rejected
+REASONS_SHOWN = 5  # why points were refused
 
 
 def window_text(window: Window) -> str:
@@ -64,9 +64,14 @@ def summary_lines(summary: Summary) -> Iterator[str]:
         yield f"  no longer at the API: {counts.withdrawn:,} days; the stored values are kept"
     if summary.nulls:
         yield f"  null, which counts as no data: {summary.nulls:,}"
-    if summary.rejected:
-        reasons = [f"{reason} ({number:,})" for reason, number in summary.rejected.most_common()]
-        yield f"  rejected as invalid: {summary.rejected.total():,}: {first_of(reasons, REASONS_SHOWN)}"
+    if summary.refused:
+        reasons = [f"{reason} ({number:,})" for reason, number in summary.refused.most_common()]
+        yield f"  points refused as invalid: {summary.refused.total():,}: {first_of(reasons, REASONS_SHOWN)}"
+    if summary.unconfirmed:
+        yield (
+            f"  no value so far: {len(summary.unconfirmed):,} series; a run on another day requests them once more "
+            "before these days count as answered"
+        )
 
 
 def _figures(summary: Summary) -> str:

@@ -33,6 +33,8 @@ WITH cleared AS (
     DELETE FROM loads WHERE source = %(source)s
 ), revised AS (
     DELETE FROM revisions WHERE source = %(source)s
+), doubted AS (
+    DELETE FROM refused WHERE source = %(source)s
 )
 INSERT INTO pulls (source_name, kind, status, records_count, finished_at)
 SELECT %(source)s, 'fresh', 'success', count(*), now() FROM cleared RETURNING records_count

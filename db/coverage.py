@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from db.load import take_turn
-from db.statements import arrays, fetch, read_statements
-from model.values import Series, Target, Window
+from db.statements import arrays, fetch, filled_in, read_statements
+from model.values import ENOUGH_DATES, Reason, Series, Target, Window
 
 SQL = read_statements("coverage.sql")
+MISSING = filled_in(SQL["missing"], flaws=SQL["flaws"])
+SERIES_MAPS = filled_in(SQL["series_maps"], flaws=SQL["flaws"])
 MOST_NAMES = 100  # if more assets are named, all are read: that costs less than comparing each with all names
 
 Name = tuple[str, str]  # of a series: asset, metric
@@ -20,11 +22,27 @@ class SeriesMap(NamedTuple):
 
     asset: str
     metric: str
-    answered: list[Window]  # days that were requested and answered
     days: int  # the number of stored days
-    never: list[Window]  # gaps since the first known day that were never requested
+    reason: str  # why points are refused
+    answered: list[Window]  # days that were requested and answered
+    never: list[Window]  # gaps since the first known day that were never answered
     empty: list[Window]  # gaps for which the API had nothing
     lost: list[Window]  # gaps for which the API had data
+    refused: list[Window]  # gaps for which the API keeps giving points that can't be true
+
+
+class Known(NamedTuple):
+    """What the tables know of a series, as it is requested now."""
+
+    answered: Sequence[Window] = ()
+    found: Sequence[Window] = ()
+    rows: int = 0
+    refused: Mapping[str, tuple[int, date]] = {}  # by reason: on how many UTC days, and the last of them
+
+    def dates_refused(self, reason: Reason, today: date) -> int:
+        """On how many UTC days before today an answer was refused for this reason."""
+        dates, last = self.refused.get(reason, (0, today))
+        return dates - (last == today) if dates else 0
 
 
 class StoredSeries(NamedTuple):
@@ -40,10 +58,23 @@ def missing(cursor: Any, source: str, targets: Iterable[Target], window: Window)
     ids = {(target.asset, target.metric): target.id for target in targets}
     values: dict[str, Any] = {"source": source, "api_ids": list(ids.values()), **arrays("assets metrics", ids)}
     values |= {"start": window.start.date(), "end": window.end.date()}
+    values |= {"enough": ENOUGH_DATES, "flaws": [Reason.NOT_A_NUMBER, Reason.NOT_A_DATE], "not_begun": Reason.NOT_BEGUN}
     found: dict[Name, list[Window]] = {}
-    for asset, metric, start, end in fetch(cursor, SQL["missing"], values):
+    for asset, metric, start, end in fetch(cursor, MISSING, values):
         found.setdefault((asset, metric), []).append(Window(_midnight(start), _midnight(end)))
     return found
+
+
+def known_series(cursor: Any, source: str, targets: Iterable[Target]) -> dict[Name, Known]:
+    """What the tables know of each series that was ever requested; of one now requested by another id, the rows."""
+    values = {"source": source, **arrays("assets metrics api_ids", targets)}
+    refused: dict[Name, dict[str, tuple[int, date]]] = {}
+    for asset, metric, reason, dates, last in fetch(cursor, SQL["refusals"], {"source": source}):
+        refused.setdefault((asset, metric), {})[reason] = dates, last
+    return {
+        (asset, metric): Known(_windows(answered), _windows(found), rows, refused.get((asset, metric), {}))
+        for asset, metric, rows, answered, found in fetch(cursor, SQL["known_series"], values)
+    }
 
 
 def forget_future(cursor: Any, source: str, live_only: Collection[str]) -> int:
@@ -74,9 +105,10 @@ def series_maps(
     """
     values = {"source": source, "today": today.date(), "assets": assets, "metrics": metrics}
     values |= {"own_times": list(own_times), "shifts": list(own_times.values())}
+    values |= {"enough": ENOUGH_DATES, "flaws": [reason for reason in Reason if reason.is_flaw], "not_begun": None}
     return [
-        SeriesMap(asset, metric, _windows(answered), days, *map(_windows, gaps))
-        for asset, metric, answered, days, *gaps in fetch(cursor, SQL["series_maps"], values)
+        SeriesMap(asset, metric, days, reason, *map(_windows, parts))
+        for asset, metric, days, reason, *parts in fetch(cursor, SERIES_MAPS, values)
     ]
 
 

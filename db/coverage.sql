@@ -1,13 +1,40 @@
 -- Statements of db/coverage.py.
 
 -- name: missing
--- The days of a window without an answer. Answers for another identifier do not count; old rows without one do.
-SELECT name.asset, name.metric, lower(days), upper(days)
+-- The days of a window without an answer, except flaws. Answers for another identifier do not count; old rows without
+-- one do.
+WITH flaws AS ({flaws})
+SELECT name.asset, name.metric, lower(part), upper(part)
 FROM unnest(%(assets)s::text[], %(metrics)s::text[], %(api_ids)s::text[]) AS name (asset, metric, api_id)
 LEFT JOIN coverage ON (coverage.source, coverage.asset, metric_name) = (%(source)s, name.asset, name.metric)
-        AND coalesce(coverage.api_id = name.api_id, true),
-    unnest(datemultirange(daterange(%(start)s::date, %(end)s::date)) - coalesce(answered, '{}')) AS days
+        AND coalesce(coverage.api_id = name.api_id, true)
+LEFT JOIN flaws ON (flaws.asset, flaws.metric_name) = (name.asset, name.metric),
+    unnest(
+        datemultirange(daterange(%(start)s::date, %(end)s::date)) - coalesce(answered, '{}') - coalesce(flaws.days, '{}')
+    ) AS part
 ORDER BY 1, 2, 3
+
+-- name: flaws
+-- The days for which answers on enough UTC days had points that can't be true, and those for which an answer of today
+-- had no value yet: only an answer of another day can confirm that.
+SELECT asset, metric_name, range_agg(part) AS days, string_agg(DISTINCT reason, ', ') AS reason
+FROM refused, unnest(days) AS part
+WHERE source = %(source)s AND (
+    dates >= %(enough)s AND reason = ANY(%(flaws)s)
+    OR reason = %(not_begun)s AND last_on = (clock_timestamp() AT TIME ZONE 'UTC')::date
+)
+GROUP BY asset, metric_name
+
+-- name: known_series
+-- What the tables know of the series of a run. Answers for another identifier do not count.
+SELECT name.asset, name.metric, row_count,
+    CASE WHEN another THEN '{}' ELSE answered END, CASE WHEN another THEN '{}' ELSE found END
+FROM unnest(%(assets)s::text[], %(metrics)s::text[], %(api_ids)s::text[]) AS name (asset, metric, api_id)
+JOIN coverage ON (coverage.source, coverage.asset, metric_name) = (%(source)s, name.asset, name.metric),
+    LATERAL (SELECT coalesce(coverage.api_id <> name.api_id, false) AS another) AS changed
+
+-- name: refusals
+SELECT asset, metric_name, reason, dates, last_on FROM refused WHERE source = %(source)s
 
 -- name: forget_future
 -- Drops coverage of days after yesterday, for live-only metrics of days after today: no answer covers them. They were
@@ -62,7 +89,7 @@ whole AS MATERIALIZED (
 -- what coverage claims for each series, and the rows in metrics; claimed_open and open_rows are those of the open day
 series AS MATERIALIZED (
     SELECT c.source, c.asset, c.metric_name, own.metric IS NOT NULL AS own_times, coalesce(own.shift, '0') AS shift,
-        c.answered * past AS answered, c.found * past AS found, row_count, found_count,
+        past, c.answered * past AS answered, c.found * past AS found, row_count, found_count,
         days_in(c.found) AS claimed, days_in(c.found - past) AS claimed_open,
         CASE WHEN whole.metric_name IS NOT NULL THEN row_count ELSE (
             SELECT count(*) FROM metrics m
@@ -86,14 +113,15 @@ judged AS MATERIALIZED (
 ),
 -- the days that metrics has: of a sound series, those found plus those of live rows (`beside`); else read from the rows
 held AS MATERIALIZED (
-    SELECT judged.*, CASE WHEN sound AND more = 0 THEN found WHEN sound AND more = beside.rows THEN found + beside.days
+    SELECT judged.*, coalesce(flaws.days, '{}') * past AS flawed, coalesce(flaws.reason, '') AS reason,
+        CASE WHEN sound AND more = 0 THEN found WHEN sound AND more = beside.rows THEN found + beside.days
     ELSE (
         SELECT coalesce(range_agg(daterange(day, day + 1)), '{}') FROM (
             SELECT DISTINCT day_of(m.pulled_at, shift) AS day FROM metrics m
             WHERE m.source = judged.source AND m.asset = judged.asset AND m.metric_name = judged.metric_name
         ) AS each WHERE day < %(today)s
     ) END AS days
-    FROM judged LEFT JOIN LATERAL (
+    FROM judged LEFT JOIN ({flaws}) AS flaws USING (asset, metric_name) LEFT JOIN LATERAL (
         SELECT count(*) AS rows, range_agg(daterange(day, day + 1)) AS days
         FROM unnest(datemultirange(daterange(NULL, %(today)s::date)) - found) AS part, LATERAL (
             SELECT m.pulled_at::date AS day FROM metrics m WHERE m.source = judged.source AND m.asset = judged.asset
@@ -102,11 +130,12 @@ held AS MATERIALIZED (
         ) AS row WHERE sound AND more > 0
     ) AS beside ON true
 )
--- the answered days; the number of stored days; the gaps since the first known day that were never requested; the gaps
--- for which the API had nothing; the gaps for which it had data
-SELECT asset, metric_name, answered, days_in(days)::int,
+-- the number of stored days; why points are refused; the answered days; the gaps since the first known day that were
+-- never answered; the gaps for which the API had nothing; those for which it had data; those whose points are refused
+SELECT asset, metric_name, days_in(days)::int, reason, answered,
     CASE WHEN isempty(answered + days) THEN '{}'
-    ELSE datemultirange(daterange(lower(answered + days), %(today)s::date)) END - answered - days,
-    answered * datemultirange(daterange(lower(days + found), NULL)) - found - days,
-    found - days
+    ELSE datemultirange(daterange(lower(answered + days), %(today)s::date)) END - answered - days - flawed,
+    answered * datemultirange(daterange(lower(days + found), NULL)) - found - days - flawed,
+    found - days - flawed,
+    flawed - days
 FROM held ORDER BY asset, metric_name

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg2
 
 from db.statements import Connection, arrays, fetch_one, filled_in, read_statements
-from model.values import Answered, DataPoint, Verb
+from model.values import Answered, DataPoint, Refused, Verb
 
 LOAD_LOCKS = 0x6372_7973  # the first key of the advisory locks of loads
 COPY_EPOCH = datetime(2000, 1, 1, tzinfo=UTC).timestamp()  # from which PostgreSQL counts time
@@ -23,6 +23,7 @@ LOAD = filled_in(SQL["load"], names=SQL["names"])
 UPSERT = filled_in(LOAD, wanted="(judged.stored IS NULL OR differs)", conflict=SQL["do_update"], revises="true")
 INSERT = filled_in(LOAD, wanted="judged.stored IS NULL", revises="false")
 INSERT_OR_SKIP = filled_in(INSERT, conflict=SQL["do_nothing"])
+FORGET_REFUSED = filled_in(SQL["forget_refused"], names=SQL["names"])
 INSERT_OR_FAIL = filled_in(INSERT, conflict="")
 
 
@@ -48,9 +49,16 @@ def take_turn(cursor: Any, source: str) -> None:
 
 
 class Load:
-    """The points and answers of one load. They are encoded once, so that repeating the load costs less."""
+    """The points, answers and refused days of one load, encoded once, so that repeating the load costs less."""
 
-    def __init__(self, source: str, verb: Verb, points: Sequence[DataPoint], answered: Sequence[Answered]) -> None:
+    def __init__(
+        self,
+        source: str,
+        verb: Verb,
+        points: Sequence[DataPoint],
+        answered: Sequence[Answered],
+        refused: Sequence[Refused] = (),
+    ) -> None:
         self._source, self._verb = source, verb
         answers = {(each.asset, each.metric): each for each in answered}
         names = sorted(answers.keys() | {(point.asset, point.metric) for point in points})
@@ -70,6 +78,7 @@ class Load:
             "firsts": [days.start.date() for _, days in requested],
             "lasts": [days.end.date() for _, days in requested],
         }
+        self._refused = [(*each[:3], each.days.start.date(), each.days.end.date(), each.on) for each in refused]
 
     def write(self, session: Connection, pull_id: int | None, latest_day: date) -> Counts:
         """Write the load in one transaction; replaced values of days before today or `latest_day` become revisions."""
@@ -91,5 +100,8 @@ class Load:
             if self._verb is Verb.SETTLE:
                 cursor.execute(FINAL_VALUES, values)
             points, new, changed, differing, withdrawn = fetch_one(cursor, statement, values)
+            cursor.execute(FORGET_REFUSED, values)
+            refused = arrays("assets metrics reasons firsts lasts on", self._refused)
+            cursor.execute(SQL["refuse"], {"source": self._source, **refused})
         kept = differing if self._verb is Verb.BACKFILL else 0
         return Counts(new, changed, points - new - changed - kept, kept, withdrawn)

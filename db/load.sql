@@ -158,6 +158,33 @@ SELECT (SELECT count(*) FROM point), count(*) FILTER (WHERE inserted), count(*) 
     (SELECT coalesce(sum(upper(days) - lower(days)), 0)::int FROM answer, unnest(withdrawn) AS days)
 FROM written
 
+-- name: forget_refused
+-- The days that are answered now are no longer refused.
+WITH answer AS (
+    SELECT name.asset, metric, range_agg(daterange(first, last)) AS days
+    FROM unnest(%(requested)s::int[], %(firsts)s::date[], %(lasts)s::date[]) AS part (series, first, last)
+    JOIN ({names}) AS name USING (series) GROUP BY name.asset, metric
+),
+gone AS (
+    DELETE FROM refused USING answer WHERE refused.source = %(source)s AND refused.asset = answer.asset
+        AND metric_name = metric AND refused.days <@ answer.days
+)
+UPDATE refused SET days = refused.days - answer.days FROM answer WHERE refused.source = %(source)s
+    AND refused.asset = answer.asset AND metric_name = metric
+    AND refused.days && answer.days AND NOT refused.days <@ answer.days
+
+-- name: refuse
+-- Enters refused days; an answer of another UTC day than the last one counts as one more.
+INSERT INTO refused (source, asset, metric_name, reason, days, last_on)
+SELECT %(source)s, asset, metric, reason, range_agg(daterange(first, last)), max(answered_on)
+FROM unnest(
+    %(assets)s::text[], %(metrics)s::text[], %(reasons)s::text[], %(firsts)s::date[], %(lasts)s::date[], %(on)s::date[]
+) AS part (asset, metric, reason, first, last, answered_on)
+GROUP BY asset, metric, reason ORDER BY asset, metric, reason
+ON CONFLICT (source, asset, metric_name, reason) DO UPDATE SET days = refused.days + excluded.days,
+    dates = refused.dates + (refused.last_on < excluded.last_on)::int,
+    last_on = greatest(refused.last_on, excluded.last_on)
+
 -- name: do_update
 ON CONFLICT (source, asset, metric_name, pulled_at)
     DO UPDATE SET value = excluded.value WHERE metrics.value IS DISTINCT FROM excluded.value

@@ -60,6 +60,18 @@ CREATE TABLE IF NOT EXISTS coverage (
 );
 ALTER TABLE coverage ADD COLUMN IF NOT EXISTS api_id TEXT;  -- the identifier in the request; NULL if it is not known
 
+-- The days of a series for which answers were refused since they were last answered, by reason.
+CREATE TABLE IF NOT EXISTS refused (
+    source VARCHAR(100) NOT NULL,
+    asset VARCHAR(100) NOT NULL,
+    metric_name VARCHAR(200) NOT NULL,
+    reason TEXT NOT NULL,
+    days DATEMULTIRANGE NOT NULL,
+    dates INTEGER NOT NULL DEFAULT 1,       -- on how many different UTC days such an answer was refused
+    last_on DATE NOT NULL,                  -- the last of them
+    PRIMARY KEY (source, asset, metric_name, reason)
+);
+
 -- When rows were inserted into metrics. The loads of one source take turns, so each load has its own range of ids.
 CREATE TABLE IF NOT EXISTS loads (
     source VARCHAR(100) NOT NULL,

@@ -11,7 +11,7 @@ from db.load import Counts, Load
 from db.session import KeptSession
 from db.setup import Database
 from db.statements import Connection, T, fetch_one, in_transaction
-from model.values import Answered, DataPoint, Target, Verb, Window
+from model.values import Answered, DataPoint, Refused, Target, Verb, Window
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,10 @@ class Store:
         """The days of a window that a backfill has to request, for each series (asset, metric) that has any."""
         return self._do(lambda cursor: coverage.missing(cursor, self._source, targets, window))
 
+    def known(self, targets: Iterable[Target]) -> dict[coverage.Name, coverage.Known]:
+        """What the tables know of each of these series that was ever requested."""
+        return self._do(lambda cursor: coverage.known_series(cursor, self._source, targets))
+
     def maps(self, today: datetime, own_times: Mapping[str, timedelta]) -> list[coverage.SeriesMap]:
         """A map of the days before `today` for each series ever requested: see `db.coverage.series_maps`."""
         return self._do(lambda cursor: coverage.series_maps(cursor, self._source, today, own_times))
@@ -85,15 +89,17 @@ class Store:
         if self._do(lambda cursor: fetch_one(cursor, HAS_DOUBLED)) == (True,):
             self._do(lambda cursor: cursor.execute("ANALYZE metrics"))
 
-    def load(self, points: Sequence[DataPoint], answered: Sequence[Answered] = ()) -> Counts:
+    def load(
+        self, points: Sequence[DataPoint], answered: Sequence[Answered] = (), refused: Sequence[Refused] = ()
+    ) -> Counts:
         """Store points and coverage in one transaction, by the conflict rule of the run's verb.
 
-        `answered` names the series for which the API has answered, with points or without. If several points have one
-        key, the last one is stored.
+        `answered` names the series for which the API has answered, with points or without; `refused` has the days for
+        which the answer can hardly be true. If several points have one key, the last one is stored.
         """
         if not points and not answered:
             return Counts()
-        load = Load(self._source, self._verb, points, answered)
+        load = Load(self._source, self._verb, points, answered, refused)
 
         def write(session: Connection) -> Counts:
             self._check_place()

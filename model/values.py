@@ -1,5 +1,6 @@
 """The values that flow from a source to the store."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -55,6 +56,11 @@ class Window(NamedTuple):
     start: datetime
     end: datetime
 
+    @property
+    def ordinals(self) -> range:
+        """The numbers of its days: see datetime.date.toordinal."""
+        return range(self.start.toordinal(), self.end.toordinal())
+
     def split(self, length: timedelta) -> list["Window"]:
         """The same span as adjoining windows no longer than `length`, the oldest first."""
         number = -((self.start - self.end) // length)  # rounded up
@@ -71,6 +77,7 @@ class Metric(NamedTuple):
     whole: bool = False  # the API always returns the whole history, whatever the window
     own_times: bool = False  # points of the history have times of their own; otherwise they are dated at midnight
     shift: timedelta = timedelta()  # added to the time of a point before its date is taken as its day
+    live_name: str = ""  # the metric with the live value of the same quantity, if that has another name
     unit: str = ""  # for the axis of a chart; empty for a plain number, or where the API does not say
 
     def day_of(self, at: datetime) -> date:
@@ -93,6 +100,40 @@ class Answered(NamedTuple):
     api_id: str | None = None  # the API's own identifier, by which the series was requested
 
 
+ENOUGH_DATES = 3
+
+
+class Reason(StrEnum):
+    """Why an answer is refused for some days of a series; the text is the one of the column refused.reason."""
+
+    NOT_A_NUMBER = "not a number"
+    NOT_A_DATE = "no possible date"
+    NOT_A_NUMBER_NOW = "the live value is not a number"  # the history of that day may still be good
+    NOT_BEGUN = "no value yet"  # in a long window, of a series without a value before the end of the window
+    EMPTY = "no value in a long window"  # of any other series
+    WITHDRAWN = "stored days are missing"
+
+    @property
+    def is_flaw(self) -> bool:
+        """Whether the API gave a point that can't be true; such a point is never stored."""
+        return self in (Reason.NOT_A_NUMBER, Reason.NOT_A_DATE, Reason.NOT_A_NUMBER_NOW)
+
+    @property
+    def enough_dates(self) -> int:
+        """On how many different UTC days answers must have been refused for it, before such an answer counts."""
+        return 1 if self is Reason.NOT_BEGUN else ENOUGH_DATES
+
+
+class Refused(NamedTuple):
+    """Days of a series for which an answer is refused."""
+
+    asset: str
+    metric: str
+    reason: Reason
+    days: Window  # whole UTC days
+    on: date  # the UTC day of the answer
+
+
 @dataclass(slots=True)
 class DataPoint:
     """One value of one series at one aware UTC time; raises BadPoint for what the table can't hold."""
@@ -111,6 +152,17 @@ class DataPoint:
             raise BadPoint(f"asset {self.asset!r} or metric {self.metric!r} does not fit its column")
         if "\0" in self.asset or "\0" in self.metric:
             raise BadPoint(f"asset {self.asset!r} or metric {self.metric!r} holds a NUL character")
+
+
+def windows_of(ordinals: Collection[int]) -> list[Window]:
+    """The days with these numbers as windows, sorted."""
+    starts = sorted(day for day in ordinals if day - 1 not in ordinals)
+    ends = sorted(day + 1 for day in ordinals if day + 1 not in ordinals)
+    return [Window(_day(start), _day(end)) for start, end in zip(starts, ends, strict=True)]
+
+
+def _day(ordinal: int) -> datetime:
+    return datetime.fromordinal(ordinal).replace(tzinfo=UTC)
 
 
 def midnight(at: datetime) -> datetime:

@@ -20,8 +20,8 @@ class Scope(Enum):
     """Which days of its window a run requests."""
 
     MISSING = auto()  # the days for which the API has not answered yet
-    GAPS = auto()  # the days that were never requested, from the first day of each series on
-    EMPTY_GAPS = auto()  # these, and the days for which the API had nothing
+    GAPS = auto()  # the days that were never answered, from the first day of each series on
+    EMPTY_GAPS = auto()  # these, and the days for which the API had nothing, or only points that can't be true
     FULL = auto()  # all days
 
 
@@ -143,7 +143,9 @@ def _gaps_of(job: Job, store: Store) -> dict[Name, list[Window]]:
     for series in store.maps(job.window.end, job.source.own_times()):
         if (name := (series.asset, series.metric)) in targets and (series.answered or series.days):
             known = without_pauses(series, job.source.rhythm(targets[name]))
-            windows = known.never + (known.empty if job.scope is Scope.EMPTY_GAPS else [])
+            windows = [*known.never]
+            if job.scope is Scope.EMPTY_GAPS:
+                windows += [*known.empty, *known.refused]
             inside = [Window(max(each.start, job.window.start), min(each.end, job.window.end)) for each in windows]
             gaps[name] = [each for each in inside if each.start < each.end]
     return gaps

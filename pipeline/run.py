@@ -3,14 +3,16 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 
+from db.coverage import Name
 from db.lock import SessionLock, place_of_run
 from db.setup import Database
 from db.store import Store
 from model.errors import CallFailed, DatabaseLost, RunRefused, SourceStopped
-from model.values import DAY, Answered, DataPoint, Verb, Window, midnight
+from model.values import Answered, DataPoint, Refused, Verb, midnight
+from pipeline.acceptance import Judgement, judge
 from pipeline.plan import Job, plan_in
 from pipeline.summary import Summary
 from sources.base import Answer
@@ -25,7 +27,6 @@ Show = Callable[[str, int], AbstractContextManager[Update]]  # shows the progres
 
 BATCH_POINTS = 50_000  # in one transaction, at full speed
 BATCH_SECONDS = 2.0  # of work that a killed process may lose
-LONGEST_EMPTY = 7 * DAY  # an empty answer for several series and a longer window does not count as coverage
 
 
 def run(
@@ -73,80 +74,74 @@ def run(
 
 def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show) -> None:
     """Take answers as they come and load them in batches; the points of one answer share a transaction."""
+    job, calls = summary.plan.job, summary.plan.calls
+    live = [each._replace(metric=live) for each in job.targets if (live := job.source.METRICS[each.metric].live_name)]
+    known = store.known([*job.targets, *live]) if calls else {}
     batch: list[DataPoint] = []
     answered: list[Answered] = []
+    refused: list[Refused] = []
     loaded = time.monotonic()
-    calls = summary.plan.calls
     total = len(calls)
-    with Fetch(client, calls, client.source.answer) as outcomes, show(str(summary.plan.job), total) as update:
+    with Fetch(client, calls, client.source.answer) as outcomes, show(str(job), total) as update:
         for outcome in outcomes:
             if outcome is not None:
-                batch += _count(outcome, summary)
-                answered += _answered(outcome, summary.plan.job)
                 total += outcome.pieces
+                summary.calls += 1
+                if outcome.answer:
+                    points = _points_to_store(outcome.answer, job)
+                    judged = judge(outcome.answer, points, job.source.METRICS, known)
+                    _count_answer(outcome.answer, points, judged, summary)
+                    batch += points
+                    answered += judged.answered
+                    refused += judged.refused
+                else:
+                    _count_failure(outcome, summary)
             if len(batch) >= BATCH_POINTS or (answered and time.monotonic() - loaded >= BATCH_SECONDS):
-                summary.counts.add(store.load(batch, answered))
-                batch.clear()
-                answered.clear()
+                summary.counts.add(store.load(batch, answered, refused))
+                for loaded_list in (batch, answered, refused):
+                    loaded_list.clear()
                 loaded = time.monotonic()
             update(summary.calls, total, summary.received)
-    summary.counts.add(store.load(batch, answered))
+    summary.counts.add(store.load(batch, answered, refused))
     summary.not_made = total - summary.calls
     if not summary.not_made:
-        known = summary.with_data | summary.unanswered
-        summary.without_data = sorted(each for each in summary.plan.series if (each.asset, each.metric) not in known)
+        clear = summary.with_data | summary.unanswered
+        summary.without_data = sorted(each for each in summary.plan.series if (each.asset, each.metric) not in clear)
 
 
-def _count(outcome: Outcome[Answer], summary: Summary) -> list[DataPoint]:
-    """Count a call that ended, log each failure once, and return the points of its answer that the run stores."""
-    summary.calls += 1
-    if outcome.answer:
-        points = _points_to_store(outcome.answer, summary.plan.job)
-        summary.today = midnight(outcome.answer.received)
-        summary.received += len(points)
-        summary.nulls += outcome.answer.nulls
-        summary.rejected.update(outcome.answer.rejected)
-        summary.with_data.update((point.asset, point.metric) for point in points)
-        return points
+def _count_answer(answer: Answer, points: Sequence[DataPoint], judged: Judgement, summary: Summary) -> None:
+    """Count an answer, its points, and what was refused of it: then the call counts as failed."""
+    summary.today = midnight(answer.received)
+    summary.received += len(points)
+    summary.nulls += answer.nulls
+    summary.refused.update(point.why for point in answer.refused)
+    summary.with_data.update((point.asset, point.metric) for point in points)
+    summary.unconfirmed |= judged.unconfirmed
+    if judged.failures:
+        (name, why), *others = judged.failures.items()
+        also = f", as for {len(others):,} more series" if others else ""
+        _count_failed_call(f"{answer.call}: refused for {' '.join(name)}: {why}{also}", judged.failures, summary)
+
+
+def _count_failure(outcome: Outcome[Answer], summary: Summary) -> None:
+    """Count a call without an answer; raises an error that is not about the API."""
     if outcome.pieces:
         log.info("%s: retrying as %d smaller calls", outcome.error, outcome.pieces)
     elif isinstance(outcome.error, (CallFailed, SourceStopped)):
-        message, stopped = str(outcome.error), isinstance(outcome.error, SourceStopped)
-        if message not in summary.failures:
-            log.log(logging.ERROR if stopped else logging.WARNING, "%s", message)
-        summary.failures[message] += 1
-        summary.failed += 1
-        summary.unanswered.update((target.asset, target.metric) for target in outcome.call.targets)
+        names = [(target.asset, target.metric) for target in outcome.call.targets]
+        level = logging.ERROR if isinstance(outcome.error, SourceStopped) else logging.WARNING
+        _count_failed_call(str(outcome.error), names, summary, level)
     elif outcome.error:
         raise outcome.error
-    return []
 
 
-def _answered(outcome: Outcome[Answer], job: Job) -> Iterator[Answered]:
-    """The series for which a call got an answer, and the days that the answer covers."""
-    if outcome.answer is None or _is_suspicious(outcome.answer):
-        return
-    call, today = outcome.call, midnight(outcome.answer.received)
-    for target in call.targets:
-        metric = job.source.METRICS[target.metric]
-        if metric.live_only:  # tomorrow the API no longer has the value of today
-            yield Answered(target.asset, target.metric, Window(today, today + DAY), api_id=target.id)
-        elif call.dated and call.window.start < today:
-            days = Window(call.window.start, min(call.window.end, today))
-            yield Answered(target.asset, target.metric, days, metric.shift, target.id)
-        else:
-            yield Answered(target.asset, target.metric, api_id=target.id)
-
-
-def _is_suspicious(answer: Answer) -> bool:
-    """Whether an answer for several series and many days is empty. The next run requests these days again.
-
-    Artemis answers an unknown path with status 200 and no data. If such an answer counted as coverage, no backfill
-    would ever request these days again.
-    """
-    call = answer.call
-    large = len(call.targets) > 1 and call.window.end - call.window.start > LONGEST_EMPTY
-    return call.dated and large and not answer.points and not answer.nulls
+def _count_failed_call(message: str, names: Iterable[Name], summary: Summary, level: int = logging.WARNING) -> None:
+    """Count a call that gave nothing for these series, and log each message once."""
+    if message not in summary.failures:
+        log.log(level, "%s", message)
+    summary.failures[message] += 1
+    summary.failed += 1
+    summary.unanswered.update(names)
 
 
 def _points_to_store(answer: Answer, job: Job) -> list[DataPoint]:

@@ -26,7 +26,8 @@ class Summary:
     counts: Counts = field(default_factory=Counts)
     received: int = 0  # points in the window
     nulls: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)  # points, by reason
+    refused: Counter[str] = field(default_factory=Counter)  # points, by reason
+    unconfirmed: set[Name] = field(default_factory=set)  # series without a value, until an answer of another day agrees
     failures: Counter[str] = field(default_factory=Counter)  # by message: failed calls, and what ended the whole run
     with_data: set[Name] = field(default_factory=set)  # series with a point
     unanswered: set[Name] = field(default_factory=set)  # series of failed calls

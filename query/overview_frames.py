@@ -56,7 +56,7 @@ def metrics(every: Iterable[StoredSeries]) -> pd.DataFrame:
 
 
 def coverage(reader: Reader, every: Sequence[StoredSeries], configs: Configs) -> pd.DataFrame:
-    """The numbers of days of each series: stored, never requested, empty, lost; and the span of its answered days."""
+    """The numbers of days of each series, by what is stored or missing, and the span of its answered days."""
     wanted = {each.series for each in every}
     today, rows = midnight(reader.do(clock)), []
     for name, assets_, metrics_ in _by_source(wanted):
@@ -66,7 +66,7 @@ def coverage(reader: Reader, every: Sequence[StoredSeries], configs: Configs) ->
         targets = {(each.asset, each.metric): each for row in configs.get(name, ()) for each in row.targets()}
         sound = in_rhythm(source, maps, targets) if source else maps
         rows += [_days(name, each) for each in sound if Series(name, *each[:2]) in wanted]
-    days = dict.fromkeys(("days", "never", "empty", "lost"), int)
+    days = dict.fromkeys(("days", "never", "empty", "lost", "refused"), int)
     return table(rows, {**SERIES, **days, "asked_from": TIME, "asked_to": TIME})
 
 
@@ -118,6 +118,7 @@ def _by_source(wanted: Iterable[Series]) -> Iterator[tuple[str, list[str], list[
 
 
 def _days(source: str, series: SeriesMap) -> tuple[object, ...]:
-    counts = [sum((gap.end - gap.start) // DAY for gap in gaps) for gaps in (series.never, series.empty, series.lost)]
+    kinds = series.never, series.empty, series.lost, series.refused
+    counts = [sum((gap.end - gap.start) // DAY for gap in gaps) for gaps in kinds]
     asked = (series.answered[0].start, series.answered[-1].end - DAY) if series.answered else (None, None)
     return source, series.asset, series.metric, series.days, *counts, *asked

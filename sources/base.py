@@ -1,11 +1,10 @@
 """The base class of all sources: a source says which calls to make, and how to read an answer."""
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, ClassVar, NamedTuple
 
 from model.errors import BadPoint, CallFailed
@@ -55,15 +54,23 @@ class Observation(NamedTuple):
     value: object
 
 
+class RefusedPoint(NamedTuple):
+    """A point that can't be true, and why."""
+
+    target: Target
+    day: date | None  # None: it has no possible date
+    why: str
+
+
 @dataclass(slots=True)
 class Answer:
-    """The checked points of one answer, and how many values were null, or rejected and why."""
+    """The checked points of one answer, those that were refused, and how many values were null."""
 
     call: Call
     received: datetime
     points: list[DataPoint] = field(default_factory=list)
+    refused: list[RefusedPoint] = field(default_factory=list)
     nulls: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
 
 
 class ListedAsset(NamedTuple):
@@ -169,17 +176,16 @@ class BaseSource(ABC):
             for number, (target, at, value) in enumerate(self.read(call, payload)):
                 if number >= MOST_POINTS:
                     raise CallFailed(f"{call}: the answer has more than {MOST_POINTS:,} points")
+                if value is None:
+                    answer.nulls += 1
+                    continue
+                time = None
                 try:
-                    time = received if at is UNDATED else _time(at)
-                    if value is None:
-                        answer.nulls += 1
-                        continue
-                    point = DataPoint(target.asset, target.metric, time, _number(value))
-                    if not EARLIEST <= point.at < latest:
-                        raise BadPoint(f"date {point.at:%Y-%m-%d} is before {EARLIEST.year} or after tomorrow")
-                    answer.points.append(point)
+                    time = received if at is UNDATED else _time(at, latest)
+                    answer.points.append(DataPoint(target.asset, target.metric, time, _number(value)))
                 except BadPoint as error:
-                    answer.rejected[str(error)] += 1
+                    day = self.METRICS[target.metric].day_of(time) if time else None
+                    answer.refused.append(RefusedPoint(target, day, str(error)))
         return answer
 
 
@@ -220,14 +226,21 @@ def _number(value: object) -> float:
         raise BadPoint(f"{str(value)[:40]!r} in place of a number") from error
 
 
-def _time(value: object) -> datetime:
-    """The aware UTC time of Unix seconds or of ISO 8601 text; a date means its midnight. Raises BadPoint."""
+def _time(value: object, latest: datetime) -> datetime:
+    """The aware UTC time of Unix seconds or of ISO 8601 text; a date means its midnight.
+
+    Raises BadPoint, also for a time before EARLIEST, and for `latest` and later.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise BadPoint(f"{type(value).__name__} in place of a time")
     try:
         if isinstance(value, str) and not value.isdecimal():
             at = datetime.fromisoformat(value)
-            return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-        if isinstance(value, (int, float, str)) and not isinstance(value, bool):
-            return datetime.fromtimestamp(float(value), UTC)
+            at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        else:
+            at = datetime.fromtimestamp(float(value), UTC)
     except (ValueError, OverflowError, OSError) as error:
         raise BadPoint(f"{str(value)[:40]!r} in place of a time") from error
-    raise BadPoint(f"{type(value).__name__} in place of a time")
+    if not EARLIEST <= at < latest:
+        raise BadPoint(f"date {at:%Y-%m-%d} is before {EARLIEST.year} or after tomorrow")
+    return at

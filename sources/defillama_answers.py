@@ -27,7 +27,7 @@ RENAMED_CHAINS = {  # the old name in lower case, which some answers still have:
 def _many(
     name: str, value: Value, rows: Callable[[Any], Any] = lambda payload: payload, same: Callable[[Any], str] = str
 ) -> Reader:
-    """A list of many assets, each identified by its field `name`; if two rows have the same name, both are rejected."""
+    """A list of many assets, each identified by its field `name`; if two rows have the same name, both are refused."""
 
     def read(call: Call, payload: Any) -> Iterator[Observation]:
         rows_of: dict[str, list[Any]] = defaultdict(list)
@@ -42,7 +42,7 @@ def _many(
             if len(known) == 1:
                 yield Observation(target, UNDATED, value(target.metric, known[0]))
             elif known:
-                yield Observation(target, UNDATED, f"{len(known)} rows named {target.id}")  # rejected: not a number
+                yield Observation(target, UNDATED, f"{len(known)} rows named {target.id}")  # refused: not a number
 
     return read
 

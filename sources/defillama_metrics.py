@@ -130,6 +130,7 @@ METRICS: Mapping[str, Metric] = {
         whole=served.history is not PRICE_HISTORY,
         own_times=served.own_times,
         shift=served.shift,
+        live_name="" if served.live else f"{served.metric}_24H",
         unit=served.unit,
     )
     for served in SERVED.values()

@@ -61,7 +61,7 @@ class Plain(BaseSource):
     KEY_REQUIRED = False
     BASE_URL_VARIABLE = "PLAIN_BASE_URL"
     CONFIG = "plain_config.csv"
-    METRICS: ClassVar[Mapping[str, Metric]] = {}
+    METRICS: ClassVar[Mapping[str, Metric]] = {"PRICE": Metric("", frozenset(Verb))}
 
     @classmethod
     def history_start(cls, today: datetime) -> datetime:

@@ -1,4 +1,4 @@
-"""How many days of each month are stored, never requested, empty or lost; and the SVG strips that show this.
+"""How many days of each month are stored, never answered, empty or lost; and the SVG strips that show this.
 
 Pure arithmetic on the maps of series.
 """
@@ -24,8 +24,8 @@ class Days(NamedTuple):
     """The number of days of each kind; days on which no point is expected do not count."""
 
     there: int = 0  # stored
-    never: int = 0  # never requested
-    empty: int = 0  # missing: the API had nothing
+    never: int = 0  # never answered
+    empty: int = 0  # missing: the API had nothing, or only points that can't be true
     lost: int = 0  # missing, though the API had data
 
     @property
@@ -49,7 +49,7 @@ class DaysByMonth(NamedTuple):
 
 def days_of_series(raw: SeriesMap, in_rhythm: SeriesMap, today: datetime) -> DaysByMonth:
     """The days of a series from its map, and from the same map without the days on which no point is expected."""
-    kinds = _present(raw, today), in_rhythm.never, in_rhythm.empty, in_rhythm.lost
+    kinds = _present(raw, today), in_rhythm.never, [*in_rhythm.empty, *in_rhythm.refused], in_rhythm.lost
     by_kind = [_by_month(windows) for windows in kinds]
     months = {month: Days(*(kind[month] for kind in by_kind)) for month in sorted(set().union(*by_kind))}
     return DaysByMonth(raw.asset, _sum(months.values()), months)
@@ -113,7 +113,7 @@ class Strips:
 def _present(series: SeriesMap, today: datetime) -> list[Window]:
     """The stored days: a map has only their number, and they are the last days that are not in a gap."""
     left, end, found = series.days * DAY, today, []
-    for gap in sorted([*series.never, *series.empty, *series.lost], reverse=True):
+    for gap in sorted([*series.never, *series.empty, *series.lost, *series.refused], reverse=True):
         length = min(left, end - gap.end)
         found.append(Window(end - length, end))
         left, end = left - length, gap.start

@@ -64,12 +64,13 @@ def test_the_report_has_every_gap_and_says_how_to_fill_it(database: Database, da
         "source": "artemis", "asset": "btc", "metric": "PRICE", "live_only": False, "days": 17,
         "answered": [["2024-01-01", "2024-01-30"]], "never_asked": [["2024-01-31", yesterday]],
         "empty": [["2024-01-21", "2024-01-30"]], "lost": [["2024-01-08", "2024-01-08"]],
+        "refused": [], "refused_because": "",
     }  # fmt: skip
     assert found["eq-coin", "PRICE"]["empty"] == [["2024-01-05", "2024-01-05"], ["2024-01-08", "2024-01-12"]]
     assert found["eq-coin", "EBITDA"]["empty"] == []
     out = gaps(database_url, f"artemis {BTC}")[1]
     assert "  btc PRICE: 17 days; requested 2024-01-01 to 2024-01-30\n" in out
-    assert f"never requested, {(today() - date(2024, 1, 31)).days:,} days: 2024-01-31 to {yesterday}\n" in out
+    assert f"never answered, {(today() - date(2024, 1, 31)).days:,} days: 2024-01-31 to {yesterday}\n" in out
     assert "empty at the API, 10 days: 2024-01-21 to 2024-01-30\n" in out
     assert "LOST here, though the API had them, 1 days: 2024-01-08\n" in out
     assert "eq-coin" not in out
@@ -118,9 +119,9 @@ def test_with_retry_empty_it_asks_again_where_the_api_had_nothing(database_url: 
 
 def test_the_command_that_the_report_names_asks_for_all_that_never_was(database_url: str) -> None:
     with FakeApi() as api:
-        for window in ("--start 2019-06-01 --end 2019-07-01", "--start 2019-08-01 --end 2019-09-01"):
+        for window in ("--start 2019-06-01 --end 2019-06-08", "--start 2019-08-01 --end 2019-08-08"):
             backfill(api, database_url, window)
-        (remedy,) = re.findall(r"to request the days never requested: python (.*)", gaps(database_url, "artemis")[1])
+        (remedy,) = re.findall(r"to request the days never answered: python (.*)", gaps(database_url, "artemis")[1])
         assert run(f"{remedy} {BTC}", env=environment(database_url, api)).returncode == 0
     assert [each["never_asked"] for each in json.loads(gaps(database_url)[1])] == [[]]
 

@@ -278,18 +278,16 @@ def test_a_corrected_identifier_is_asked_for_anew_and_adopted_by_a_settle(
     assert differences(stored(rows, "artemis"), before | artemis_backfill(right, today(), ago(30))) == []
 
 
-@pytest.mark.parametrize(
-    ("days", "assets", "again"), [(30, ["unknown-a", "unknown-b"], True), (30, ["unknown-a"], False),
-                                  (7, ["unknown-a", "unknown-b"], False), (30, ["unknown-a", "sol"], False)]
-)  # fmt: skip
-def test_an_answer_with_nothing_for_many_series_and_days_is_not_remembered(
-    days: int, assets: list[str], again: bool, tmp_path: Path, database_url: str, rows: Rows
+def test_a_series_without_a_value_is_asked_for_once_more_on_another_day(
+    tmp_path: Path, database_url: str, rows: Rows
 ) -> None:
-    runs = Runs(tmp_path, database_url, "\n".join(["asset,metrics", *[f"{asset},PRICE" for asset in assets], ""]))
-    for asked in (True, again):
-        runs("backfill", f"--start {ago(days)}")
-        assert (len(runs.requests) > 0) is asked
-    assert rows("SELECT count(*) FROM coverage") == [(0 if again else len(assets),)]
+    runs = Runs(tmp_path, database_url, "asset,metrics\nunknown-a,PRICE\nsol,PRICE\n")
+    out = runs("backfill", f"--start {ago(30)}")
+    assert "no value so far: 1 series; a run on another day requests them once more" in out
+    for symbols in ([], ["unknown-a"], []):
+        runs("backfill", f"--start {ago(30)}")
+        assert [query["symbols"] for _, query in runs.requests] == symbols
+        rows("UPDATE refused SET last_on = last_on - 1")
 
 
 def test_a_new_asset_is_asked_for_alone_and_full_asks_for_everything_again(tmp_path: Path, database_url: str) -> None:

@@ -156,7 +156,9 @@ def test_a_day_that_the_api_no_longer_has_is_no_hole_while_its_row_is_there(
     store.load(points(0, 1, 2, 4), answered)
     assert store.load(points(0, 4), answered).withdrawn == 2
     before = store.maps(START + 5 * DAY, own_times)
-    assert before == [SeriesMap("solana", "TVL", [days(0, 5)], 4, never=[], empty=[days(3, 4)], lost=[])]
+    assert before == [
+        SeriesMap("solana", "TVL", 4, "", [days(0, 5)], never=[], empty=[days(3, 4)], lost=[], refused=[])
+    ]
     rows("DELETE FROM metrics WHERE pulled_at = '2024-01-02'")
     (after,) = store.maps(START + 5 * DAY, own_times)
     assert (after.days, after.empty, after.lost) == (3, [days(1, 2), days(3, 4)], [])

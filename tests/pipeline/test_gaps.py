@@ -31,7 +31,7 @@ def test_gaps_are_told_apart(open_store: Opener, rows: Rows) -> None:
     store.load(points(0, 1, 4, 8), [asked(0, 6), asked(7, 9)])
     rows("DELETE FROM metrics WHERE pulled_at = '2024-01-05'")
     never, empty = [days(6, 7), days(9, 10)], [days(2, 4), days(5, 6), days(7, 8)]
-    wanted = SeriesMap("solana", "TVL", [days(0, 6), days(7, 9)], 3, never, empty, lost=[days(4, 5)])
+    wanted = SeriesMap("solana", "TVL", 3, "", [days(0, 6), days(7, 9)], never, empty, lost=[days(4, 5)], refused=[])
     assert store.maps(TODAY, OWN_TIMES) == [wanted]
 
 
@@ -92,7 +92,7 @@ def test_points_with_times_of_their_own_belong_to_the_day_that_they_tell_of(open
 
 
 def test_weekends_are_no_gaps_of_what_has_points_on_weekdays_and_the_days_between_quarters_none() -> None:
-    monday = SeriesMap("eq-coin", "PRICE", [], 1, [days(0, 14)], [days(17, 20), days(26, 28)], [days(33, 35)])
+    monday = SeriesMap("eq-coin", "PRICE", 1, "", [], [days(0, 14)], [days(17, 20), days(26, 28)], [days(33, 35)], [])
     weekdays = without_pauses(monday, Rhythm.WEEKDAYS)
     assert gaps(weekdays) == ([days(0, 5), days(7, 12)], [days(17, 19)], [days(33, 35)])  # START is a Monday
     assert gaps(without_pauses(monday, Rhythm.QUARTERLY)) == ([days(0, 14)], [], [days(33, 35)])
@@ -133,7 +133,7 @@ def _model(rows: Rows, asset: str, metric: str) -> SeriesMap:
     first, first_point = min(answered | held, default=TODAY.date()), min(held | found, default=date.min)
     never = _spans(day for day in closed - answered - held if day > first)
     empty = _spans(day for day in answered - held - found if day > first_point)
-    return SeriesMap(asset, metric, [*_spans(answered)], len(held), [*never], [*empty], [*_spans(found - held)])
+    return SeriesMap(asset, metric, len(held), "", [*_spans(answered)], [*never], [*empty], [*_spans(found - held)], [])
 
 
 def _spans(numbers: Iterable[date]) -> Iterator[Window]:

@@ -1,13 +1,11 @@
 """One run in this process: what it must hold before it writes, and which answers it believes."""
 
 import threading
-from contextlib import closing
 from datetime import datetime
 
 import pytest
 
 from db.setup import Database
-from db.store import Store
 from model.errors import RunRefused
 from model.values import DAY, Target, Verb, Window
 from pipeline.plan import Job, Scope, make_job
@@ -15,7 +13,7 @@ from pipeline.run import run
 from sources.artemis import Artemis
 from sources.pace import Pace
 from tests.fake_api import FakeApi
-from tests.tables import PULL, TODAY, Rows
+from tests.tables import TODAY, Rows
 
 UNKNOWN = [Target(f"unknown-{number}", "PRICE", f"unknown-{number}") for number in range(3)]
 SOL = Target("sol", "PRICE", "sol")
@@ -42,22 +40,12 @@ def test_a_run_whose_other_place_is_lost_writes_nothing_more(allowed: int, datab
     assert rows("SELECT FROM metrics") == []
 
 
-@pytest.mark.parametrize(("number", "days", "believed"), [(1, 30, True), (3, 7, True), (3, 8, False), (3, 30, False)])
-def test_an_answer_with_nothing_for_several_series_and_over_a_week_is_asked_for_again(
-    number: int, days: int, believed: bool, database: Database
+def test_a_series_without_a_value_is_requested_on_two_days_and_makes_no_run_fail(
+    database: Database, rows: Rows
 ) -> None:
     with FakeApi() as api:
-        made = job(api, *UNKNOWN[:number], days=days)
-        summary = run(made, database, threading.Event(), str, Pace(0.0))
-        assert (summary.status, len(api.requests)) == ("no_data", 1)
-    with closing(Store(database, "artemis", PULL)) as store:
-        missing = store.missing(made.targets, made.window)
-    assert missing == ({} if believed else {(each.asset, each.metric): [made.window] for each in made.targets})
-
-
-def test_an_answer_with_points_for_one_of_several_series_is_believed_for_all(database: Database) -> None:
-    with FakeApi() as api:
         made = job(api, SOL, *UNKNOWN, days=30)
-        run(made, database, threading.Event(), str, Pace(0.0))
-        again = run(made, database, threading.Event(), str, Pace(0.0))
-        assert (again.calls, len(api.requests)) == (0, 1)
+        for calls, unconfirmed in ((1, len(UNKNOWN)), (1, 0), (0, 0)):
+            summary = run(made, database, threading.Event(), str, Pace(0.0))
+            assert (summary.calls, len(summary.unconfirmed), summary.exit_code) == (calls, unconfirmed, 0)
+            rows("UPDATE refused SET last_on = last_on - 1 RETURNING 1")

@@ -11,7 +11,7 @@ from model.values import DAY
 from query.report.coverage_by_month import Days, days_of_series, month_of, together
 from tests.tables import BACKFILL, OWN_TIMES, PULL, START, TODAY, Opener, Rows, asked, days, points
 
-NOTHING = SeriesMap("a", "TVL", [], 0, [], [], [])
+NOTHING = SeriesMap("a", "TVL", 0, "", [], [], [], [], [])
 BY_MONTH = """
 SELECT extract(year FROM pulled_at)::int, extract(month FROM pulled_at)::int, count(DISTINCT pulled_at::date)
 FROM metrics WHERE pulled_at < %s GROUP BY 1, 2

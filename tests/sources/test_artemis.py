@@ -195,7 +195,7 @@ def test_a_saved_answer_gives_each_series_its_points_and_no_other() -> None:
         ("sol", "FEES", "08-15 00:00", 0), ("sol", "PRICE", "08-15 00:00", 150.25),
         ("sol", "PRICE", "08-16 00:00", 151),
     ]  # fmt: skip
-    assert (got.nulls, got.rejected) == (1, {})
+    assert (got.nulls, got.refused) == (1, [])
 
 
 def test_a_saved_quarterly_answer_is_dated_at_the_ends_of_fiscal_quarters() -> None:
@@ -217,7 +217,7 @@ def test_a_saved_quarterly_answer_is_dated_at_the_ends_of_fiscal_quarters() -> N
 )  # fmt: skip
 def test_nothing_or_a_text_that_says_so_in_place_of_a_list_is_no_data_and_no_error(symbols: Any) -> None:
     got = answer(symbols, *targets(["sol"], ["PRICE"]))
-    assert (got.points, got.nulls, got.rejected) == ([], 0, {})
+    assert (got.points, got.nulls, got.refused) == ([], 0, [])
 
 
 WRONG_SYMBOLS: tuple[Any, ...] = (
@@ -272,7 +272,7 @@ def test_a_number_is_kept_also_where_it_is_a_text(value: object, number: float) 
 
 def test_a_null_is_no_data_and_counted() -> None:
     got = series([{"date": "2026-08-15", "val": None}, {"date": "2026-08-16", "val": 0}])
-    assert ([value for *_, value in values(got)], got.nulls, got.rejected) == ([0], 1, {})
+    assert ([value for *_, value in values(got)], got.nulls, got.refused) == ([0], 1, [])
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_a_null_is_no_data_and_counted() -> None:
 )  # fmt: skip
 def test_what_is_no_finite_number_is_left_out_and_counted_with_its_reason(value: object, reason: str) -> None:
     got = series([{"date": "2026-08-15", "val": value}, {"date": "2026-08-16", "val": 5}])
-    assert ([kept for *_, kept in values(got)], got.rejected) == ([5], {reason: 1})
+    assert ([kept for *_, kept in values(got)], [each.why for each in got.refused]) == ([5], [reason])
 
 
 @pytest.mark.parametrize(
@@ -321,10 +321,10 @@ def test_a_time_may_be_a_date_an_iso_text_or_unix_seconds_in_any_form(date: obje
 )  # fmt: skip
 def test_a_date_before_2000_or_after_tomorrow_or_none_at_all_is_left_out_and_counted(date: object, reason: str) -> None:
     got = series([{"date": date, "val": 1}, {"date": "2026-08-16", "val": 5}])
-    assert ([kept for *_, kept in values(got)], got.rejected) == ([5], {reason: 1})
+    assert ([kept for *_, kept in values(got)], [each.why for each in got.refused]) == ([5], [reason])
 
 
 def test_a_name_that_does_not_fit_its_column_is_left_out_and_counted() -> None:
     got = answer({"sol": {"PRICE": [{"date": "2026-08-16", "val": 1}]}}, Target("s" * 101, "PRICE", "sol"))
     assert got.points == []
-    assert got.rejected.total() == 1
+    assert len(got.refused) == 1

@@ -237,13 +237,13 @@ def test_protocols_give_tvl_and_market_cap_and_a_missing_or_null_cap_is_no_data(
         ("aave-v3", "TVL"): 27164350123.5, ("lido", "TVL"): 31e9, ("no-token", "TVL"): 12, ("gone", "TVL"): 0,
         ("lido", "MCAP"): 812345678.25, ("gone", "MCAP"): 0,
     }  # fmt: skip
-    assert (got.nulls, got.rejected) == (2, {})
+    assert (got.nulls, got.refused) == (2, [])
 
 
 def test_two_rows_of_one_name_are_refused_and_not_chosen_from() -> None:
     got = answer(saved("overview"), PULL, "FEES_24H", "aave-v3", "manta")
     assert live(got) == {("aave-v3", "FEES_24H"): 500}
-    assert got.rejected == {"'2 rows named manta' in place of a number": 1}
+    assert [each.why for each in got.refused] == ["'2 rows named manta' in place of a number"]
 
 
 def test_an_overview_row_without_a_total_or_with_null_is_no_data_and_zero_is_data() -> None:
@@ -395,7 +395,7 @@ def test_current_prices_are_dated_when_they_were_seen_and_unknown_coins_are_left
 @pytest.mark.parametrize("verb", Verb)
 def test_no_coins_at_all_are_no_data(verb: Verb) -> None:
     got = answer({"coins": {}}, verb, "PRICE", "coingecko:nosuch")
-    assert (got.points, got.nulls, got.rejected) == ([], 0, {})
+    assert (got.points, got.nulls, got.refused) == ([], 0, [])
 
 
 def test_pools_give_both_series_and_an_unknown_pool_nothing() -> None:

@@ -131,7 +131,7 @@ def test_every_recorded_file_has_a_test() -> None:
 def test_a_recorded_answer_gives_its_points(name: str) -> None:
     case, got = CASES[name], answer(name)
     times = sorted(point.at for point in got.points)
-    assert (len(times), got.nulls, got.rejected) == (case.points, case.nulls, {})
+    assert (len(times), got.nulls, got.refused) == (case.points, case.nulls, [])
     if times:
         assert times[0] == moment(case.received if case.first == "now" else case.first)
         assert times[-1] == moment(case.received if case.last == "now" else case.last)
