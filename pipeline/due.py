@@ -74,6 +74,18 @@ def next_attempt(slot: datetime, attempts: Sequence[Attempt], now: datetime) -> 
     return failed[-1] + wait(len(failed))
 
 
+def awaits_backfill(schedule: Sequence[ScheduledRun], pull: ScheduledRun, now: datetime, history: History) -> bool:
+    """Whether a pull for a slot before the start of the scheduler waits, since the source's backfill has not ended yet.
+
+    The next slot of the pull ends the wait, so that a long first backfill holds up no hourly pull.
+    """
+    if pull.verb is not Verb.PULL or pull.schedule.slot(now) > history.started:
+        return False
+    backfills = [each for each in schedule if each.source == pull.source and each.verb is Verb.BACKFILL]
+    slots = [(each, max(each.schedule.slot(now), history.started)) for each in backfills]
+    return any(not any(attempt.ended for attempt in history.attempts.get(slot, ())) for slot in slots)
+
+
 def wait(failures: int) -> timedelta:
     """How long to wait after this number of failures in a row: 1, 2, 4, 8, then 15 minutes."""
     return min(FIRST_WAIT * (1 << min(failures - 1, 10)), LONGEST_WAIT)
@@ -89,7 +101,7 @@ def due(
     taken = set(busy)
     for scheduled in schedule:
         slot = slot_of(scheduled, now, history.started, history.first_runs.get(scheduled.source))
-        if slot is None or scheduled.lane in taken:
+        if slot is None or scheduled.lane in taken or awaits_backfill(schedule, scheduled, now, history):
             continue
         start = next_attempt(slot, history.attempts.get((scheduled, slot), ()), now)
         if start is not None and start <= now:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from db.pulls import LastRuns
-from pipeline.due import History, ScheduledRun, next_attempt, slot_of
+from pipeline.due import History, ScheduledRun, awaits_backfill, next_attempt, slot_of
 
 START_ALLOWED = timedelta(minutes=15)  # from a slot until its run has started
 RUN_ALLOWED = timedelta(hours=2)  # from a slot until its run has stored the values
@@ -90,7 +90,7 @@ def health_of_runs(
         elif scheduled in running:
             slow = last.running_since and now - last.running_since > scheduled.schedule.every + RUN_ALLOWED
             state = RunState.SLOW if slow else RunState.RUNNING
-        elif any(each in running for each in lane):
+        elif any(each in running for each in lane) or awaits_backfill(schedule, scheduled, now, history):
             state = RunState.WAITING
         else:
             ends = [last_runs[each.source, each.verb.value].ended for each in lane]

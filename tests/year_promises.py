@@ -141,7 +141,8 @@ def _demands(year: Year, scheduled: ScheduledRun) -> Iterator[Demand]:
     goes on, in one calm span for as long as it can take: until the end of the run that was under way, the LONGEST_WAIT
     after its failure, one run of FULL of each scheduled run of the lane, and a check before each of these and one more.
 
-    A settle has no slot before the first run of its source. The slot of a backfill is the start of the process where
+    A settle has no slot before the first run of its source. A pull for a slot before the start of its process waits for
+    the end of the backfill. The slot of a backfill is the start of the process where
     that is later by the clock; where the clock passes the start only within the span, nothing is demanded.
     """
     runs = sum(other.lane == scheduled.lane for other in SCHEDULE)
@@ -155,6 +156,9 @@ def _demands(year: Year, scheduled: ScheduledRun) -> Iterator[Demand]:
         jump = year.world.jumps[bisect_right(year.world.jumps, (calm, 999 * DAY)) - 1][0]
         while (since := calm + seconds(slot - now)) < calm_end:
             begin, end = max(calm, since), min(calm_end, since + seconds(scheduled.schedule.every))
+            if scheduled.verb is Verb.PULL and slot <= life.started_at:
+                mine = [row for row in rows if row.scheduled.verb is Verb.BACKFILL and row.slot >= life.started_at]
+                begin = max(begin, min((row.ended for row in mine if row.finished_at), default=end))
             runs_before = bisect_left(began, begin)
             nothing = scheduled.verb is Verb.SETTLE and (not runs_before or slot < first[runs_before - 1])
             if end - begin >= enough and not nothing:

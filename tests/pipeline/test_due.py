@@ -192,8 +192,28 @@ def test_a_settle_needs_its_first_run_from_no_other_source() -> None:
     assert not list(due([SETTLE], NOW, History(LONG_AGO, {"defillama": LONG_AGO}, {}), ()))
 
 
-def test_a_pull_and_a_backfill_need_no_earlier_run() -> None:
-    assert list(due([PULL, BACKFILL], NOW, History(NOW, {}, {}), ())) == [(PULL, SLOT), (BACKFILL, NOW)]
+def test_a_backfill_needs_no_earlier_run_nor_a_pull_without_a_backfill() -> None:
+    assert list(due([BACKFILL], NOW, History(NOW, {}, {}), ())) == [(BACKFILL, NOW)]
+    assert list(due([PULL], NOW, History(NOW, {}, {}), ())) == [(PULL, SLOT)]
+
+
+@pytest.mark.parametrize("ended", [None, NOW + MINUTE])
+def test_the_initial_pull_begins_when_the_backfill_has_ended(ended: datetime | None) -> None:
+    both, now = [PULL, BACKFILL], NOW + 2 * MINUTE
+    history = History(NOW, {}, {(BACKFILL, NOW): [Attempt(ended, done=False)]})
+    assert list(due(both, now, history, [BACKFILL.lane])) == ([(PULL, SLOT)] if ended else [])
+
+
+def test_the_next_slot_of_a_pull_does_not_wait_for_the_backfill() -> None:
+    backfill = ScheduledRun("defillama", Verb.BACKFILL, daily(4, 35))
+    history = History(NOW, {}, {(backfill, NOW): [Attempt(None, done=False)]})
+    assert list(due([HOURLY, backfill], NOW + 4 * MINUTE, history, [backfill.lane])) == []
+    assert list(due([HOURLY, backfill], NOW + 5 * MINUTE, history, [backfill.lane])) == [(HOURLY, at(10, 5))]
+
+
+def test_the_initial_pull_waits_for_no_backfill_of_another_source() -> None:
+    backfill = ScheduledRun("defillama", Verb.BACKFILL, daily(4, 35))
+    assert list(due([PULL, backfill], NOW, History(NOW, {}, {}), ())) == [(PULL, SLOT), (backfill, NOW)]
 
 
 def test_in_a_year_of_trouble_each_slot_that_could_be_done_is_done_and_none_twice() -> None:
@@ -220,7 +240,7 @@ def test_looks_that_the_simulation_skips_would_begin_nothing() -> None:
 
 
 def test_the_simulation_reads_pulls_as_the_database_does(session: Connection) -> None:
-    year, pulls = simulate(0, days=10), Pulls()
+    year, pulls = simulate(7, days=10), Pulls()
     with session.cursor() as cursor:
         for each in year.pulls.rows:
             row = (
