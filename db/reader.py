@@ -11,7 +11,7 @@ from psycopg2.extensions import PYDATETIME, register_type
 
 from db.session import KeptSession
 from db.setup import Database
-from db.statements import Connection, Cursor, T
+from db.statements import Connection, Cursor, T, in_transaction
 from model.background import in_background
 
 # The layout of points in PostgreSQL's binary COPY: all rows have the same length.
@@ -69,7 +69,6 @@ class Reader:
 
         def work(cursor: Cursor) -> Table:
             register_type(PYDATETIME, cursor)
-            cursor.execute("BEGIN READ ONLY")
             try:
                 cursor.execute(statement, values)
                 if cursor.description is None:
@@ -78,7 +77,7 @@ class Reader:
                 return Table(names, types, cursor.fetchall())
             finally:
                 if not cursor.connection.closed:
-                    cursor.execute("ROLLBACK")
+                    cursor.connection.rollback()
 
         return self._kept.do(lambda session: _interruptible(session, work), raw=True)
 
@@ -103,26 +102,28 @@ class Reader:
 
 
 def _interruptible(session: Connection, work: Callable[[Cursor], T]) -> T:
-    """The result of the work. A thread that waits in the driver handles no signal, so the main thread uses another."""
-    with session.cursor() as cursor:
-        if threading.current_thread() is not threading.main_thread():
-            return work(cursor)
-        begun, ended = threading.Event(), threading.Event()
+    """The result of the work, done in a transaction.
 
-        def run() -> T:
-            begun.set()
-            try:
-                return work(cursor)
-            finally:
-                ended.set()
+    A thread that waits in the driver handles no signal, so the main thread uses another.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return in_transaction(session, work)
+    begun, ended = threading.Event(), threading.Event()
 
+    def run() -> T:
+        begun.set()
         try:
-            future = in_background(run)
-            wait([future])
-        except KeyboardInterrupt:  # it may come while the thread starts, and before the server has the query
-            if begun.wait(1.0):
-                while not ended.is_set():
-                    session.cancel()
-                    ended.wait(0.1)
-            raise
-        return future.result()
+            return in_transaction(session, work)
+        finally:
+            ended.set()
+
+    try:
+        future = in_background(run)
+        wait([future])
+    except KeyboardInterrupt:  # it may come while the thread starts, and before the server has the query
+        if begun.wait(1.0):
+            while not ended.is_set():
+                session.cancel()
+                ended.wait(0.1)
+        raise
+    return future.result()

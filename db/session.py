@@ -85,7 +85,7 @@ class KeptSession:
         """Open a new session; raises as Database.connect does."""
         self.session = self._database.connect(self._purpose)
         if self._read_only:
-            self.session.set_session(readonly=True, autocommit=True)  # each statement sees all that is committed
+            self.session.readonly = True  # of each transaction, not of the session: a pool would keep that
         return self.session
 
     def close(self) -> None:

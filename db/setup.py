@@ -8,9 +8,11 @@ import os
 import re
 import socket
 import threading
+from collections.abc import Callable
 from concurrent.futures import wait
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import WeakSet
@@ -31,12 +33,18 @@ SCHEMA_LOCK = 0x6372_7970  # pg_advisory_xact_lock: one process upgrades at a ti
 OLDEST = 14  # the first PostgreSQL with multiranges
 CANCEL_SECONDS = 0.5  # for the requests to cancel, which a server that is gone does not take
 TIMESTAMP = 1114  # PostgreSQL's oid of the type
-# jit is off, because the planner would compile the statement of a load, which takes longer than running it. With the
-# keepalives, the server ends the session of a host that has crashed, and so releases its locks.
+# What a session depends on, whatever the role or the database has set. jit is off, because the planner would compile
+# the statement of a load, which takes longer than running it. With the keepalives, the server ends the session of a
+# host that has crashed, and so releases its locks. No timeout of the server ends a load: a stopped command cancels it.
 SESSION_SETTINGS = """
-SET TIME ZONE 'UTC'; SET jit = off; SET default_transaction_isolation = 'read committed'; SET idle_session_timeout = 0;
+SET TIME ZONE 'UTC'; SET datestyle = 'ISO'; SET extra_float_digits = 1; SET jit = off;
+SET default_transaction_isolation = 'read committed'; SET statement_timeout = 0; SET lock_timeout = 0;
+SET idle_session_timeout = 0; SET idle_in_transaction_session_timeout = 0;
 SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3
 """
+SINCE_17 = "; SET transaction_timeout = 0"
+POOLER_SECONDS = 10.0  # in which a pooler must open a second session
+BACKEND_PID = "SELECT pg_backend_pid()"
 CONNECT: dict[str, Any] = {  # libpq parameters, unless the URL has them
     "client_encoding": "UTF8",
     "connect_timeout": 10,  # seconds, as the next two: the keepalives detect a server that is gone
@@ -80,17 +88,27 @@ class Database:
     def connect(self, purpose: str) -> Connection:
         """A session with our settings; its application_name says what it is for.
 
-        Raises DatabaseAway if no server answers, ConfigurationError if the server refuses the session or is too old.
+        Raises DatabaseAway if no server answers, ConfigurationError if the server refuses the session or is too old,
+        or if a pooler does not keep sessions: then nothing is set or written.
         """
         name = session_name(purpose, os.getpid(), socket.gethostname())
+        connect = partial(psycopg2.connect, **{**CONNECT, **self._parts, "application_name": name})
         try:
-            session: Connection = psycopg2.connect(**{**CONNECT, **self._parts, "application_name": name})
-            if (version := session.server_version // 10_000) < OLDEST:
-                session.close()
-                raise ConfigurationError(f"{self} is PostgreSQL {version}: use {OLDEST} or newer")
+            session: Connection = connect()
+            session.autocommit = True  # at first, so that no setting depends on a transaction
+            with session.cursor() as cursor:
+                if (version := session.server_version // 10_000) < OLDEST:
+                    session.close()
+                    raise ConfigurationError(f"{self} is PostgreSQL {version}: use {OLDEST} or newer")
+                if fetch_one(cursor, BACKEND_PID) != (session.info.backend_pid,) and _is_shared(cursor, connect):
+                    session.close()
+                    raise ConfigurationError(
+                        f"{self}: a pooler in between gives the sessions of this program to others after each "
+                        "transaction: connect to PostgreSQL directly, or to a pool in session mode"
+                    )
+                cursor.execute(SESSION_SETTINGS + (SINCE_17 if version >= 17 else ""))
             register_type(new_type((TIMESTAMP,), "UTC_TIMESTAMP", _aware), session)
-            with session, session.cursor() as cursor:
-                cursor.execute(SESSION_SETTINGS)
+            session.autocommit = False
             self._sessions.add(session)
         except psycopg2.Error as error:
             kind = DatabaseAway if _is_away(error) else ConfigurationError
@@ -115,6 +133,24 @@ class Database:
 def session_name(purpose: str, pid: int, host: str) -> str:
     """The application_name of a process's session, cut to the length that PostgreSQL keeps."""
     return f"crypto-metrics {purpose} {pid}@{host}"[:63]
+
+
+def _is_shared(cursor: Cursor, connect: Callable[[], Connection]) -> bool:
+    """Whether a pooler shares the server's process of an idle session: a second session gets it, or takes its place."""
+
+    def share() -> bool:
+        with closing(connect()) as other, other.cursor() as another:
+            first = fetch_one(cursor, BACKEND_PID)
+            try:
+                second = fetch_one(another, BACKEND_PID)  # in a transaction, which stays open
+            except psycopg2.OperationalError:  # a pooler in statement mode has no transactions, and ends the session
+                return True
+            return second == first or fetch_one(cursor, BACKEND_PID) != first
+
+    checked = in_background(share)
+    if not wait([checked], POOLER_SECONDS).done:
+        raise psycopg2.OperationalError("the pooler in between opens no second session")
+    return checked.result()
 
 
 def _aware(text: str | bytes | None, cursor: Cursor) -> datetime | None:

@@ -10,7 +10,7 @@ from db import coverage, pulls
 from db.load import Counts, Load
 from db.session import KeptSession
 from db.setup import Database
-from db.statements import Connection, T, fetch_one, in_transaction
+from db.statements import Connection, Cursor, T, fetch_one, in_transaction
 from model.values import Answered, DataPoint, Refused, Target, Verb, Window
 
 log = logging.getLogger(__name__)
@@ -70,9 +70,12 @@ class Store:
         Coverage of days to come, recorded while a clock was ahead, is dropped.
         """
         source, kind = self._source, self._verb.value
-        self._pull_id = pull_id = self._do(lambda cursor: pulls.begin_run(cursor, source, kind, slot))
-        self._latest_day, stored, today = self._do(lambda cursor: pulls.latest_day(cursor, source))
-        dropped = self._do(lambda cursor: coverage.forget_future(cursor, source, live_only))
+
+        def begin(cursor: Cursor) -> tuple[int, tuple[date, date, date], int]:
+            pull_id = pulls.begin_run(cursor, source, kind, slot)
+            return pull_id, pulls.latest_day(cursor, source), coverage.forget_future(cursor, source, live_only)
+
+        self._pull_id, (self._latest_day, stored, today), dropped = self._do(begin)
         if stored > today:
             log.warning("the clock says %s, but %s had a run on %s: check the clock", today, source, stored)
         if dropped:
@@ -81,7 +84,7 @@ class Store:
                 "these days will be requested again (today is %s)",
                 source, dropped, today,
             )  # fmt: skip
-        return pull_id
+        return self._pull_id
 
     def end_run(self, pull_id: int, end: pulls.RunEnd) -> None:
         """Complete the run's row; renew the planner's statistics if metrics has doubled in size since the last time."""

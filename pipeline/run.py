@@ -13,7 +13,7 @@ from db.store import Store
 from model.errors import CallFailed, DatabaseLost, RunRefused, SourceStopped
 from model.values import Answered, DataPoint, Refused, Verb, midnight
 from pipeline.acceptance import Judgement, judge
-from pipeline.plan import Job, plan_in
+from pipeline.plan import Job, Plan, plan_in
 from pipeline.summary import Summary
 from sources.base import Answer
 from sources.fetch import Fetch, Outcome
@@ -58,8 +58,9 @@ def run(
     ):
         check_place()
         pull_id = store.begin_run([name for name, metric in source.METRICS.items() if metric.live_only], job.slot)
-        summary = Summary(plan_in(store, job))
+        summary = Summary(Plan(job, {}))
         try:
+            summary.plan = plan_in(store, job)
             _fetch_and_store(summary, Client(source, stop, pace), store, show)
         except (DatabaseLost, RunRefused):
             raise  # the end of the run cannot be recorded, or must not be

@@ -1,12 +1,14 @@
 """One run in this process: what it must hold before it writes, and which answers it believes."""
 
 import threading
+from contextlib import closing
 from datetime import datetime
 
 import pytest
 
+from db.reader import Reader
 from db.setup import Database
-from model.errors import RunRefused
+from model.errors import ConfigurationError, RunRefused
 from model.values import DAY, Target, Verb, Window
 from pipeline.plan import Job, Scope, make_job
 from pipeline.run import run
@@ -38,6 +40,38 @@ def test_a_run_whose_other_place_is_lost_writes_nothing_more(allowed: int, datab
         run(job(api, SOL, days=30), database, threading.Event(), str, Pace(0.0), check_place=check_place)
     assert rows("SELECT count(*), count(finished_at), count(failure) FROM pulls") == [(allowed, 0, 0)]
     assert rows("SELECT FROM metrics") == []
+
+
+def test_a_run_whose_plan_fails_gets_its_end_and_its_reason(database: Database, rows: Rows) -> None:
+    rows("DROP TABLE refused")
+    with FakeApi() as api, pytest.raises(ConfigurationError, match="are missing"):
+        run(job(api, SOL, days=30), database, threading.Event(), str, Pace(0.0))
+    [(status, ended, failure)] = rows("SELECT status, finished_at IS NOT NULL, failure FROM pulls")
+    assert (status, ended) == ("error", True)
+    assert "tables or columns of this version are missing" in failure
+
+
+HOSTILE = (
+    "statement_timeout = '30ms'", "lock_timeout = '30ms'", "idle_session_timeout = '30ms'",
+    "idle_in_transaction_session_timeout = '30ms'", "datestyle = 'SQL, DMY'", "extra_float_digits = -15",
+    "timezone = 'Asia/Tokyo'", "default_transaction_isolation = 'serializable'",
+)  # fmt: skip
+
+
+def test_what_a_role_or_database_has_set_changes_no_run_and_no_value(database: Database, rows: Rows) -> None:
+    with FakeApi() as api:
+        run(job(api, SOL, days=30), database, threading.Event(), str, Pace(0.0))
+        expected = rows("SELECT pulled_at, value FROM metrics ORDER BY 1")
+        rows("TRUNCATE metrics, coverage")
+        (name,) = rows("SELECT current_database()")[0]
+        for setting in HOSTILE:
+            rows(f"ALTER DATABASE {name} SET {setting}")
+        summary = run(job(api, SOL, days=30), database, threading.Event(), str, Pace(0.0))
+    assert summary.status == "success"
+    assert rows("SELECT pulled_at, value FROM metrics ORDER BY 1") == expected
+    with closing(Reader(database)) as reader:
+        found = reader.table("SELECT pulled_at::text, value::text, 0.1::float8::text FROM metrics ORDER BY 1 LIMIT 1")
+    assert found.rows == [(str(expected[0][0]), repr(expected[0][1]), "0.1")]
 
 
 def test_a_series_without_a_value_is_requested_on_two_days_and_makes_no_run_fail(
