@@ -1,7 +1,9 @@
 """One load: in one transaction, points are written into metrics, and loads, revisions and coverage are updated."""
 
 import io
+import logging
 import struct
+import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +12,14 @@ from typing import Any
 
 import psycopg2
 
+from db.lock import holders_of
 from db.statements import Connection, arrays, fetch_one, filled_in, read_statements
 from model.values import Answered, DataPoint, Refused, Verb
 
+log = logging.getLogger(__name__)
+
+SILENT_SECONDS = 5.0  # of waiting for another load
+TURN_PAUSE = 0.05  # seconds between two attempts
 LOAD_LOCKS = 0x6372_7973  # the first key of the advisory locks of loads
 COPY_EPOCH = datetime(2000, 1, 1, tzinfo=UTC).timestamp()  # from which PostgreSQL counts time
 HEADER, ROW, TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), struct.Struct("!hiiiiiqid"), struct.pack("!h", -1)
@@ -44,8 +51,18 @@ class Counts:
 
 
 def take_turn(cursor: Any, source: str) -> None:
-    """Wait until no other transaction writes data of a source; until this transaction ends, others wait for it."""
-    cursor.execute(SQL["take_turn"], (LOAD_LOCKS, zlib.crc32(source.encode()) & 0x7FFF_FFFF))
+    """Wait until no other transaction writes data of a source; until this transaction ends, others wait for it.
+
+    After SILENT_SECONDS, a log line says which session this one waits for.
+    """
+    keys, began = (LOAD_LOCKS, zlib.crc32(source.encode()) & 0x7FFF_FFFF), time.monotonic()
+    while fetch_one(cursor, SQL["try_turn"], keys) != (True,):
+        if time.monotonic() - began >= SILENT_SECONDS:
+            holders = "; ".join(f"{name}, connected since {since}" for _, name, since in holders_of(cursor, keys))
+            log.warning("%s: waiting for another session to end its load: %s", source, holders or "it has just ended")
+            cursor.execute(SQL["take_turn"], keys)
+            return
+        time.sleep(TURN_PAUSE)
 
 
 class Load:

@@ -5,10 +5,13 @@
 CREATE TEMPORARY TABLE IF NOT EXISTS stage (series INTEGER, place INTEGER, at TIMESTAMP, value DOUBLE PRECISION)
 ON COMMIT DELETE ROWS
 
+-- name: try_turn
+-- Takes the turn to write data of the source, if no other transaction has it. The statements after this one see
+-- everything that earlier writers have committed. So a load replaces exactly the values that it has compared with, and
+-- its rows get one unbroken range of ids.
+SELECT pg_try_advisory_xact_lock(%s, %s)
+
 -- name: take_turn
--- Waits until no other transaction writes data of the source. The statements after this one see everything that earlier
--- writers have committed. So a load replaces exactly the values that it has compared with, and its rows get one
--- unbroken range of ids.
 SELECT pg_advisory_xact_lock(%s, %s)
 
 -- name: names

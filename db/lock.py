@@ -33,7 +33,15 @@ def place_of_run(source: str, verb: str) -> str:
 
 def is_held(cursor: Cursor, place: str) -> bool:
     """Whether any process holds a place."""
-    return bool(fetch(cursor, SQL["holder"], lock_keys(place)))
+    return bool(holders_of(cursor, lock_keys(place)))
+
+
+def holders_of(cursor: Cursor, keys: tuple[int, int]) -> list[tuple[int, str, str]]:
+    """The sessions that hold the advisory lock with these keys: the server's process, name, and since when it is open.
+
+    Other roles can't see since when.
+    """
+    return [(pid, name, since) for pid, name, since in fetch(cursor, SQL["holder"], keys)]
 
 
 def lock_keys(place: str) -> tuple[int, int]:
@@ -78,7 +86,7 @@ class SessionLock:
                 former, self._pid = self._pid, self._session.info.backend_pid
                 deadline = time.monotonic() + RELEASE_SECONDS
                 while fetch_one(cursor, SQL["try_lock"], lock_keys(self._place)) != (True,):
-                    holders = fetch(cursor, SQL["holder"], lock_keys(self._place))
+                    holders = holders_of(cursor, lock_keys(self._place))
                     late = time.monotonic() > deadline
                     if not holders and not late:  # another process released it after our attempt
                         continue

@@ -7,7 +7,6 @@ SELECT pg_try_advisory_lock(%s, %s)
 SELECT pg_advisory_unlock(%s, %s)
 
 -- name: holder
--- Who holds a lock, and since when; other roles can't see when a session began.
 SELECT pid, application_name, coalesce(
     to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS UTC'), 'an unknown time'
 )

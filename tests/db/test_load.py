@@ -11,9 +11,10 @@ from functools import partial
 
 import pytest
 
-from db.load import Counts
+from db.load import Counts, take_turn
 from db.setup import Database
 from db.store import Store
+from model.background import in_background
 from model.values import DAY, Answered, DataPoint, Verb, Window
 from tests.tables import BACKFILL, PULL, START, Opener, Rows, Values, grid, point
 from tests.waiting import until
@@ -199,3 +200,17 @@ def test_a_row_that_another_run_was_just_inserting_is_judged_by_what_it_holds_in
     assert found == [counts]
     assert rows("SELECT asset, value FROM metrics ORDER BY asset") == [("a", 1.0), ("b", stored)]
     assert rows("SELECT ctid FROM metrics WHERE asset = 'a'") == [("(0,1)",)]  # not rewritten
+
+
+def test_a_load_that_waits_for_another_one_says_for_which(
+    database: Database, open_store: Opener, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.load.SILENT_SECONDS", 0.2)
+    store = open_store(BACKFILL)
+    with closing(database.connect("another load")) as session:
+        take_turn(session.cursor(), "defillama")
+        waiting = in_background(lambda: store.load([point()]))
+        until(lambda: "waiting for another session" in caplog.text)
+        assert "defillama: waiting for another session to end its load: crypto-metrics another load" in caplog.text
+        assert not waiting.done()
+    assert waiting.result(10).new == 1
