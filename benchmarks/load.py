@@ -1,12 +1,15 @@
 """Measures how fast the store loads, beside a plain COPY of the same points into the same indexed table.
 
 python -m benchmarks.load [POINTS]
+
+The last line is a backfill while pulls of the same series run beside it, as after a start of the scheduler.
 """
 
 import io
 import random
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,6 +21,7 @@ from db.embedded import EmbeddedServer
 from db.setup import Database, ensure_schema
 from db.store import Store
 from model.values import DataPoint, Verb
+from sources.base import BaseSource
 
 DAYS = 2_000
 BATCH = 50_000
@@ -37,9 +41,15 @@ def main() -> None:
             ours = measure(server.dsn, lambda: load(database, Verb.BACKFILL, points), empty=True)
             again = measure(server.dsn, lambda: load(database, Verb.BACKFILL, points), empty=False)
             upsert = measure(server.dsn, lambda: load(database, Verb.PULL, points), empty=False)
-            print(f"{number:,} points, rows/s: plain COPY {number / plain:,.0f}")
-            for name, seconds in (("backfill, new", ours), ("backfill, stored", again), ("pull, unchanged", upsert)):
-                print(f"  {name:18} {number / seconds:9,.0f}  {plain / seconds:.0%} of plain COPY")
+            both = measure(server.dsn, lambda: load_beside_pulls(database, points), empty=True)
+            print(f"PostgreSQL {server.version}: {number:,} points, rows/s: plain COPY {number / plain:,.0f}")
+            for name, seconds in (
+                ("backfill, new", ours),
+                ("backfill, stored", again),
+                ("pull, unchanged", upsert),
+                ("backfill beside pulls", both),
+            ):
+                print(f"  {name:22} {number / seconds:9,.0f}  {plain / seconds:.0%} of plain COPY")
         server.release()
 
 
@@ -92,6 +102,23 @@ def load(database: Database, verb: Verb, points: Sequence[DataPoint]) -> None:
     for first in range(0, len(points), BATCH):
         store.load(points[first : first + BATCH])
     store.close()
+
+
+def load_beside_pulls(database: Database, points: Sequence[DataPoint]) -> None:
+    """Load the points while a pull stores the last PULL_DAYS days of each series, again and again, from before on."""
+    live = [point for place, point in enumerate(points) if place % DAYS >= DAYS - BaseSource.PULL_DAYS]
+    load(database, Verb.PULL, live)
+    stop = threading.Event()
+
+    def pull() -> None:
+        while not stop.is_set():
+            load(database, Verb.PULL, live)
+
+    beside = threading.Thread(target=pull)
+    beside.start()
+    load(database, Verb.BACKFILL, points)
+    stop.set()
+    beside.join()
 
 
 if __name__ == "__main__":

@@ -40,7 +40,11 @@ SESSION_SETTINGS = """
 SET TIME ZONE 'UTC'; SET datestyle = 'ISO'; SET extra_float_digits = 1; SET jit = off;
 SET default_transaction_isolation = 'read committed'; SET statement_timeout = 0; SET lock_timeout = 0;
 SET idle_session_timeout = 0; SET idle_in_transaction_session_timeout = 0;
-SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3
+SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;
+DO $$ BEGIN
+    SET client_connection_check_interval = '1s'; -- a statement ends when its process does, however that ended
+EXCEPTION WHEN invalid_parameter_value THEN NULL; -- the server's system can't check
+END $$
 """
 SINCE_17 = "; SET transaction_timeout = 0"
 POOLER_SECONDS = 10.0  # in which a pooler must open a second session

@@ -96,7 +96,11 @@ def test_a_kind_of_run_for_which_a_config_has_nothing_is_made_without_a_call(
 
 def test_sigterm_in_a_backfill_stores_and_records_what_was_fetched(home: Home, database_url: str, rows: Rows) -> None:
     home.configure("defillama", PARENTS)
-    patient = ("pipeline.scheduler.LAST_RUNS_SECONDS = 18", "cli.process.SHUTDOWN_SECONDS = 19")
+    patient = (
+        "pipeline.scheduler.LAST_RUNS_SECONDS = 18",
+        "cli.process.SHUTDOWN_SECONDS = 19",
+        "sources.fetch.LAST_ANSWERS = 3",
+    )
     with (
         home.api(latency=0.5) as api,
         Running(home, environment(database_url, api), "--source defillama", *patient) as scheduler,

@@ -3,16 +3,21 @@
 import re
 import secrets
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import psycopg2
 import pytest
+from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
 from db.embedded import EmbeddedServer
 from db.setup import Database
-from tests.tables import as_role, ask, refusal
+from model.settings import ROOT
+from tests.tables import Rows, as_role, ask, refusal
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -152,3 +157,19 @@ def test_a_load_is_not_compiled(database: Database, monkeypatch: pytest.MonkeyPa
 
 def test_a_purpose_of_any_length_makes_a_session(database: Database) -> None:
     database.connect("é" * 200).close()
+
+
+def test_a_statement_ends_with_its_process_also_if_that_was_killed(
+    database_url: str, session: Connection, rows: Rows
+) -> None:
+    session.autocommit = False
+    session.cursor().execute("LOCK TABLE metrics IN ACCESS EXCLUSIVE MODE")
+    code = (
+        "import sys; from pathlib import Path; from db.setup import Database; "
+        "Database(sys.argv[1], Path()).connect('to be killed').cursor().execute('SELECT FROM metrics')"
+    )
+    waiting = "SELECT FROM pg_stat_activity WHERE application_name LIKE '%%to be killed%%' AND wait_event_type = 'Lock'"
+    with subprocess.Popen([sys.executable, "-c", code, database_url], cwd=ROOT) as process:
+        until(lambda: rows(waiting))
+        process.kill()
+    until(lambda: not rows(waiting))
