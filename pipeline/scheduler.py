@@ -1,4 +1,4 @@
-"""The scheduler: checks twice a minute which runs are due and starts them; no source waits for another."""
+"""The scheduler: checks which runs are due, twice a minute and when a run ends; no source waits for another."""
 
 import logging
 import threading
@@ -22,7 +22,8 @@ from pipeline.systemd import Notify
 
 log = logging.getLogger(__name__)
 
-CHECK_SECONDS = 30.0  # between two checks of what is due
+CHECK_SECONDS = 30.0  # between two checks of what is due, unless a run ends
+LOOK_SECONDS = 0.5  # between two looks whether a run has ended
 LAST_RUNS_SECONDS = 3.5  # that runs may take to store their points after a stop; less than SHUTDOWN_SECONDS
 REFUSED_SECONDS = 60.0  # before the scheduler retries a run that another process is making
 STILL_SECONDS = 300.0  # without progress in a run, after which status says so
@@ -80,7 +81,7 @@ class Scheduler:
         try:
             while not self.stop.is_set():
                 self._check()
-                self.stop.wait(pause)
+                self._wait(pause)
         finally:
             self.stop.set()
             deadline = time.monotonic() + LAST_RUNS_SECONDS
@@ -88,6 +89,13 @@ class Scheduler:
                 thread.join(max(0.0, deadline - time.monotonic()))
             if self._lanes:
                 log.warning("stopped before these runs ended; their uncommitted rows are lost: %s", self._doing())
+
+    def _wait(self, seconds: float) -> None:
+        """Wait until the next check. A run that ends is a reason for one: another may be due after it."""
+        busy, until = set(self._lanes), time.monotonic() + seconds
+        while busy <= self._lanes.keys() and (left := until - time.monotonic()) > 0:
+            if self.stop.wait(min(left, LOOK_SECONDS)):
+                return
 
     def _check(self) -> None:
         """Start what is due. Where the database is away, log it once and leave the rest to the next check."""

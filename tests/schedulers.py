@@ -63,7 +63,7 @@ SHORT_REST = "pipeline.scheduler.REFUSED_SECONDS = 0.2"
 PATCHED = """
 import sys
 from datetime import timedelta
-import cli.process, cli.scheduler, pipeline.due, pipeline.scheduler, scheduler
+import cli.process, cli.scheduler, pipeline.due, pipeline.scheduler, scheduler, sources.fetch
 from cli.arguments import scheduler_parser
 {changes}
 sys.exit(scheduler.main(parser=scheduler_parser()))

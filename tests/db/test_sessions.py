@@ -169,7 +169,7 @@ def test_a_statement_ends_with_its_process_also_if_that_was_killed(
         "Database(sys.argv[1], Path()).connect('to be killed').cursor().execute('SELECT FROM metrics')"
     )
     waiting = "SELECT FROM pg_stat_activity WHERE application_name LIKE '%%to be killed%%' AND wait_event_type = 'Lock'"
-    with subprocess.Popen([sys.executable, "-c", code, database_url], cwd=ROOT) as process:
+    with subprocess.Popen([sys.executable, "-c", code, database_url], cwd=ROOT) as process:  # noqa: S603
         until(lambda: rows(waiting))
         process.kill()
     until(lambda: not rows(waiting))
