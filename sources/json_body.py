@@ -4,6 +4,7 @@ import json
 import tempfile
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -68,9 +69,9 @@ class JsonBody:
             if key:
                 try:
                     return self._value_of(key)
-                except ijson.JSONError:  # also raised for what only Python reads: NaN, integers past 64 bits
+                except ijson.JSONError:  # also raised for NaN, which only Python reads, and for long integers
                     if not self._fits():
-                        raise
+                        return self._value_of(key, long_integers=True)
             elif not self._fits():
                 raise TooLarge(f"the values of the body may take more than {MOST_MEMORY >> 20} MB of memory")
             self._file.seek(0)
@@ -96,10 +97,13 @@ class JsonBody:
         marks = sum(cost * piece.count(mark) for piece in self._pieces() for mark, cost in COSTS.items())
         return COST_OF_A_BYTE * self._size + marks <= MOST_MEMORY
 
-    def _events(self) -> Iterator[tuple[str, Any]]:
-        """The events of ijson; raises TooLarge for a long text, with which its memory and time grow by the square."""
+    def _events(self, *, long_integers: bool) -> Iterator[tuple[str, Any]]:
+        """The events of ijson; raises TooLarge for a long text, with which its memory and time grow by the square.
+
+        With `long_integers` it also reads those past 64 bits, and gives a Decimal in place of a float, which is slower.
+        """
         found = ijson.sendable_list()
-        parser = ijson.basic_parse_coro(found, use_float=True)
+        parser = ijson.basic_parse_coro(found, use_float=not long_integers)
         unread = 0  # bytes since the last event
         for piece in self._pieces():
             parser.send(piece)
@@ -110,17 +114,17 @@ class JsonBody:
             found.clear()
         parser.close()
 
-    def _value_of(self, key: str) -> Any:
+    def _value_of(self, key: str, *, long_integers: bool = False) -> Any:
         """The value of a key; of that value alone the memory is counted."""
         depth = memory = 0
         inside = False
         builder = ijson.ObjectBuilder()
-        for event, value in self._events():
+        for event, value in self._events(long_integers=long_integers):
             depth += (event in {"start_map", "start_array"}) - (event in {"end_map", "end_array"})
             if depth > DEEPEST:
                 raise TooLarge("the lists and objects of the body lie too deep within each other")
             if inside:
-                builder.event(event, value)
+                builder.event(event, float(value) if isinstance(value, Decimal) else value)
                 memory += COST_OF_AN_EVENT
                 if memory > MOST_MEMORY:
                     raise TooLarge(f"the values of {key!r} may take more than {MOST_MEMORY >> 20} MB of memory")

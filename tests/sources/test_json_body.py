@@ -85,6 +85,14 @@ def test_a_large_body_is_read_only_for_a_key() -> None:
 
 
 @pytest.mark.usefixtures("nothing_fits")
+def test_integers_past_64_bits_in_a_large_body_cost_nothing() -> None:
+    number = 10**30
+    found = read(f'{{"raw": [{number}], "tvl": [{{"a": 1.5}}, {number}, 2]}}'.encode(), "tvl")
+    assert found == [{"a": 1.5}, number, 2]
+    assert [type(each) for each in (found[0]["a"], *found[1:])] == [float, int, int]
+
+
+@pytest.mark.usefixtures("nothing_fits")
 def test_a_large_value_of_the_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_body, "COST_OF_AN_EVENT", json_body.MOST_MEMORY // 10)
     assert read(b'{"a": [1,2,3,4,5,6,7,8,9,10,11,12], "tvl": [1,2,3,4,5,6,7,8]}', "tvl") == [*range(1, 9)]
