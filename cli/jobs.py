@@ -2,7 +2,7 @@
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,6 +38,7 @@ def jobs_of(arguments: argparse.Namespace, settings: Settings) -> list[Job]:
         raise ConfigurationError("--retry-empty needs --gaps: write --gaps --retry-empty")
     names = names_of(arguments.source, given.get("config"))
     jobs = [job_of(name, arguments.verb, settings, **options) for name in names]
+    warn_of_exposed_keys(names, settings)
     for job in jobs:
         need_series(job)
         announce(job)
@@ -85,6 +86,13 @@ def api_of(source: type[BaseSource], settings: Settings) -> BaseSource:
             f"{source.name} needs a key: write {source.KEY_VARIABLE}=… into .env or the environment"
         )
     return api
+
+
+def warn_of_exposed_keys(names: Iterable[str], settings: Settings) -> None:
+    """Log where others can read the keys of these sources."""
+    variables = [(SOURCES[name].KEY_VARIABLE, SOURCES[name].BASE_URL_VARIABLE) for name in names]
+    for where, why, remedy in dict.fromkeys(each for pair in variables for each in settings.exposed(*pair)):
+        log.warning("%s: %s: %s", where, why, remedy)
 
 
 def need_series(job: Job) -> None:

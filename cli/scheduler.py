@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 
-from cli.jobs import announce, job_of, need_series
+from cli.jobs import announce, job_of, need_series, warn_of_exposed_keys
 from cli.logs import JOURNAL, PERSON, JsonLines, log_to, secrets_of
 from cli.process import open_database, stop_on_signals, until_stopped
 from cli.pull_backfill_settle import pace_of
@@ -53,6 +53,7 @@ def run_scheduler(arguments: argparse.Namespace, settings: Settings, scrub: Call
             need_series(backfill)
         elif not backfill.targets:
             need_series(pull)
+    warn_of_exposed_keys(names, settings)
     if arguments.fresh:
         check_confirmation(arguments)
     notify = Notify()

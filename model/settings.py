@@ -3,7 +3,9 @@
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -57,6 +59,19 @@ class Settings:
             raise ConfigurationError(f"{name} is not the URL of a server: write http://host:port or https://host")
         return value
 
+    def exposed(
+        self, key_variable: str, url_variable: str, file: Path = ROOT / ".env"
+    ) -> Iterator[tuple[str, str, str]]:
+        """Where others can read a key that is set: the file or variable, why, and what to do."""
+        if not self.get(key_variable):
+            return
+        server = re.match(r"http://(?:[^/]*@)?\[?([^/\]]*?)\]?(:\d*)?(/|$)", self.get(url_variable))
+        if server and not _is_loopback(server[1]):
+            why = f"requests to {server[1]} show {key_variable} to the network"
+            yield url_variable, why, "write https:// in place of http://"
+        if file.exists() and file.stat().st_mode & stat.S_IROTH and dotenv_values(file).get(key_variable):
+            yield file.name, "every user of this machine can read it", f"chmod 600 {file}"
+
     def secrets(self, key_variables: Iterable[str]) -> list[str]:
         """The keys and the password of the database, in each form in which they are set or read."""
         import psycopg2  # imported here, since `--help` does not need it
@@ -68,3 +83,10 @@ class Settings:
         with contextlib.suppress(psycopg2.ProgrammingError):  # Database refuses a wrong URL
             found.add(parse_dsn(url).get("password", ""))
         return [secret for secret in {*map(self.get, key_variables), *found} if secret]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 
 SIMILARITY = 0.6  # difflib's ratio, from 0 to 1, from which one name is suggested for another
 FEW = 12  # if no known name is similar, a hint lists all of them up to this number
+FORMULA_SIGNS = ("=", "+", "-", "@")  # a spreadsheet runs a text that begins with one of these
 
 
 def counted(number: int, one: str, many: str = "") -> str:

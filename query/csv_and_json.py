@@ -10,6 +10,7 @@ from typing import TextIO
 
 from db.points import latest
 from db.reader import Reader
+from model.text import FORMULA_SIGNS
 from query.question import Question, portions, time_of
 
 POINTS_AT_ONCE = 50_000  # in memory
@@ -49,13 +50,22 @@ def iso(at: datetime) -> str:
 
 
 def write_csv(out: TextIO, columns: Sequence[str], rows: Iterable[Cells]) -> int:
-    """Write a header and a line for each row; None is an empty cell. Floats are written without loss."""
+    """Write a header and a line for each row; None is an empty cell. Floats are written without loss.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe in front.
+    """
     writer, count = csv.writer(out, lineterminator="\n"), 0
     writer.writerow(columns)
     for row in rows:
         count += 1
-        writer.writerow([iso(cell) if isinstance(cell, datetime) else cell for cell in row])
+        writer.writerow([_csv_cell(cell) for cell in row])
     return count
+
+
+def _csv_cell(cell: Cell) -> Cell:
+    if isinstance(cell, datetime):
+        return iso(cell)
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_SIGNS) else cell
 
 
 def write_json(out: TextIO, columns: Sequence[str], rows: Iterable[Cells]) -> int:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from model.errors import ConfigurationError
 from model.files import atomic_write
-from model.text import nearest
+from model.text import FORMULA_SIGNS, nearest
 from model.values import MAX_ASSET, Target
 from sources.base import BaseSource
 
@@ -82,6 +82,9 @@ def append_rows(path: Path, source: type[BaseSource], rows: Sequence[Asset]) -> 
         expected = [*present.valid(), *rows]
         if not present.header:
             raise ConfigurationError(f"{path}: the header is missing: write {','.join(_columns(source))}")
+        for text in (text for row in rows for text in (row.asset, row.id, row.name)):
+            if text.startswith(FORMULA_SIGNS):
+                raise ConfigurationError(f"{path}: not written, since a spreadsheet would run {text!r} as a formula")
         lines = [_line(path, row, present.header) for row in rows]
         before = path.read_bytes()
         end = (re.findall(rb"\r\n|\n|\r", before) or [b"\n"])[-1].decode()

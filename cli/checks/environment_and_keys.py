@@ -28,7 +28,11 @@ def check_environment(context: CheckContext) -> Area:
     file, pace = ROOT / ".env", Path(context.settings.get(PACE_DIRECTORY) or OWN_PACE_DIRECTORY)
     findings: list[Finding] = []
     for name, (rows, _) in context.configs.items():
-        findings += setting_findings(context.settings, SOURCES[name], rows)
+        source = SOURCES[name]
+        findings += setting_findings(context.settings, source, rows)
+        exposed = context.settings.exposed(source.KEY_VARIABLE, source.BASE_URL_VARIABLE, file)
+        findings += [Finding(Severity.WARNING, *each) for each in exposed]
+    findings = list(dict.fromkeys(findings))  # one .env may have several keys
     findings += env_findings(file, os.environ)
     findings += pace_findings(pace)
     return Area(f"the keys, {'.env' if file.exists() else 'no .env'}, the pace folder {pace}", findings)

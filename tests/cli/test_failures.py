@@ -179,3 +179,14 @@ def test_a_key_that_was_pasted_into_the_config_is_hidden_in_what_is_said_of_its_
     assert done.stderr.endswith(f" WARNING {said}\n")
     assert f"  failed: {said}\n" in done.stdout
     assert rows("SELECT failure FROM pulls") == [(said,)]
+
+
+def test_a_key_that_goes_unencrypted_over_a_network_is_one_warning(database_url: str) -> None:
+    exposed = {"ARTEMIS_API_KEY": SECRET.replace("/", ""), "ARTEMIS_BASE_URL": "http://192.0.2.1"}
+    done = run("main.py backfill artemis --full --dry-run", env=environment(database_url) | exposed)
+    assert done.returncode == 0
+    (line,) = [line for line in done.stderr.splitlines() if "WARNING" in line]
+    assert line.endswith(
+        "ARTEMIS_BASE_URL: requests to 192.0.2.1 show ARTEMIS_API_KEY to the network: "
+        "write https:// in place of http://"
+    )

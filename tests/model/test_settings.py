@@ -208,3 +208,38 @@ def test_a_url_of_a_server_is_taken(url: str) -> None:
 def test_what_is_no_url_of_a_server_is_refused_with_its_variable(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^BASE is not the URL of a server: write http"):
         Settings({"BASE": url}).url("BASE")
+
+
+@pytest.mark.parametrize(
+    ("key", "url", "exposed"),
+    [
+        ("a-key", "http://192.0.2.1:80/x", True),
+        ("a-key", "http://api.example.com", True),
+        ("a-key", "https://api.example.com", False),
+        ("a-key", "http://127.0.0.1:8000", False),
+        ("a-key", "http://[::1]:8000", False),
+        ("a-key", "http://localhost", False),
+        ("a-key", "", False),
+        ("", "http://api.example.com", False),
+    ],
+)
+def test_a_key_that_goes_unencrypted_over_a_network_is_exposed(
+    key: str, url: str, exposed: bool, tmp_path: Path
+) -> None:
+    settings = Settings({"KEY": key, "URL": url})
+    found = list(settings.exposed("KEY", "URL", tmp_path / ".env"))
+    assert [where for where, _, _ in found] == (["URL"] if exposed else [])
+    assert not any("a-key" in text for each in found for text in each)
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "exposed"), [(0o600, "KEY=a", False), (0o644, "KEY=a", True), (0o644, "B=b", False)]
+)
+def test_a_key_in_an_env_that_every_user_can_read_is_exposed(
+    mode: int, text: str, exposed: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text(text)
+    file.chmod(mode)
+    found = list(Settings({"KEY": "a"}).exposed("KEY", "URL", file))
+    assert [remedy for _, _, remedy in found] == ([f"chmod 600 {file}"] if exposed else [])

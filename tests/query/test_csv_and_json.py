@@ -1,5 +1,7 @@
 """Points as rows: the same however few are held at once."""
 
+import io
+import json
 from random import Random
 
 import pytest
@@ -37,3 +39,15 @@ def test_rows_are_the_same_however_few_points_are_held_at_once(
     for asset in ASSETS:
         group = [each for each in GROUPS if each.asset == asset]
         assert list(side_by_side(reader, Question(group))) == [row for row in stored if row[0] == asset]
+
+
+def test_a_name_that_a_spreadsheet_would_run_is_text_in_csv_and_unchanged_in_json() -> None:
+    names = ["=1+1", "+1", "-1", "@SUM(A1)"]
+    rows: list[Cells] = [(name, -1.5) for name in names]
+    texts = {}
+    for form, write in csv_and_json.WRITERS.items():
+        out = io.StringIO()
+        write(out, ["asset", "value"], rows)
+        texts[form] = out.getvalue()
+    assert texts["csv"].splitlines()[1:] == [f"'{name},-1.5" for name in names]
+    assert [row["asset"] for row in json.loads(texts["json"])] == names

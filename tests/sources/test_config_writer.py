@@ -86,7 +86,7 @@ def test_a_source_without_kinds_has_rows_without_one(file: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["A, B", 'Say "hi"', "Ünï ⓒ", "=1+1", "#1 Coin", "'quoted'", "a;b"])
+@pytest.mark.parametrize("name", ["A, B", 'Say "hi"', "Ünï ⓒ", "#1 Coin", "'quoted'", "a;b"])
 def test_a_name_of_odd_characters_is_read_as_it_was_written(file: Path, name: str) -> None:
     row = replace(PENDLE, name=name)
     appended(file, HEADER, row)
@@ -195,3 +195,11 @@ def test_two_who_add_at_once_both_have_their_row(file: Path) -> None:
     started = [subprocess.Popen([sys.executable, "-c", code, file, *half], cwd=ROOT) for half in halves]  # noqa: S603
     assert [process.wait(60) for process in started] == [0, 0]
     assert {row.asset for row in read_config(file, DefiLlama)} == {row.asset for row in rows}
+
+
+@pytest.mark.parametrize("text", ["=cmd()", "+1", "-x", "@SUM(A1)"])
+@pytest.mark.parametrize("column", ["asset", "id", "name"])
+def test_a_text_of_an_api_that_a_spreadsheet_would_run_is_not_written(text: str, column: str, file: Path) -> None:
+    cells = {"asset": PENDLE.asset, "id": PENDLE.id, "name": PENDLE.name, column: text}
+    row = Asset(cells["asset"], PENDLE.metrics, cells["id"], PENDLE.kind, cells["name"], "")
+    assert f"a spreadsheet would run {text!r} as a formula" in refusal(file, HEADER + LIDO, row)
