@@ -277,16 +277,16 @@ def test_a_real_scheduler_is_alive_then_stopped_without_a_failure_then_hung_then
     with FakeApi(latency=1.0) as api:
         env = environment(database_url, api)
         with start("scheduler.py --source defillama", env=env) as process:
-            until(lambda: rows("SELECT FROM pulls WHERE kind = 'pull'"))
+            until(lambda: rows("SELECT FROM pulls WHERE kind = 'backfill'"))
             found = status(database_url)
             assert (found.returncode, found.stdout.splitlines()[0]) == (0, "scheduler: alive")
             assert "artemis" not in found.stdout
             process.terminate()
             process.communicate(timeout=SECONDS)
         assert report(database_url)["scheduler"]["state"] == "dead"
-        assert rows("SELECT failure LIKE 'stopped before %%' FROM pulls WHERE kind = 'pull'") == [(True,)]
+        assert rows("SELECT failure LIKE 'stopped before %%' FROM pulls WHERE kind = 'backfill'") == [(True,)]
         with closing(database.connect("test")) as session, session.cursor() as cursor:
-            last = last_runs(cursor, [("defillama", "pull")])["defillama", "pull"]
+            last = last_runs(cursor, [("defillama", "backfill")])["defillama", "backfill"]
         assert (last.failures, last.failed, last.ended is None) == (0, None, False)
         with start("scheduler.py --source defillama", env=env) as process:
             until(lambda: rows("SELECT FROM scheduler WHERE pid = %s AND doing <> 'starting'", process.pid))
