@@ -79,6 +79,13 @@ def test_a_file_that_readme_or_a_document_names_exists(word: str) -> None:
     assert (ROOT / word.replace("NAME", "artemis")).is_file()  # NAME stands for that of a source
 
 
+def test_every_test_that_a_document_names_exists() -> None:
+    code = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", TEXTS))
+    assert named
+    assert [name for name in named if f"def {name}(" not in code] == []
+
+
 def test_the_lines_that_install_the_service_make_all_that_its_unit_names() -> None:
     installing = re.findall(r"```text\n(sudo .*?)```", README, re.DOTALL)[0]
     unit = (ROOT / "deploy" / "crypto-metrics.service").read_text(encoding="utf-8")

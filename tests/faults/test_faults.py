@@ -1,0 +1,24 @@
+"""The short form of the fault table: a few trials of each family."""
+
+import pytest
+
+from tests.faults.__main__ import results
+
+SHORT = {
+    "http": ["every third value NaN", "dates in milliseconds", "no value yet", "rows twice"],
+    "network": ["TLS to a server without it"],
+    "process": ["KILL", "TERM", "two at once"],
+    "database": ["sessions terminated", "hostile settings"],
+}
+
+
+@pytest.mark.parametrize("family", SHORT)
+def test_no_fault_loses_doubles_or_invents_a_row(family: str) -> None:
+    found = list(results([family], [1], SHORT[family]))
+    assert len(found) == len(SHORT[family])
+    assert [str(each) for each in found if each.faults] == []
+
+
+@pytest.mark.long
+def test_no_fault_of_the_whole_table_loses_doubles_or_invents_a_row() -> None:
+    assert [str(each) for each in results(["http", "network", "process", "database"], [1, 2, 3]) if each.faults] == []
