@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
@@ -13,7 +14,7 @@ import psycopg2
 from tests.faults.trial import Fault, Trial
 from tests.waiting import until
 
-LATEST = 2.0  # seconds after the start of a command at which something happens to it
+LATEST = 2.0  # seconds after the begin of a run at which something happens to it
 SESSIONS = "FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'crypto-metrics %%'"
 DONE_OR_FAILED = frozenset({0, 1})
 
@@ -24,8 +25,7 @@ def process_faults(seed: int) -> list[Fault]:
 
     def signalled(*numbers: signal.Signals) -> Callable[[Trial], int]:
         def run(trial: Trial) -> int:
-            process = trial.start()
-            time.sleep(moment)
+            process = _begun(trial, moment)
             for number in numbers:
                 with suppress(ProcessLookupError):
                     process.send_signal(number)
@@ -69,8 +69,7 @@ def database_faults(seed: int) -> list[Fault]:
 
     def during(happen: Callable[[Trial, ExitStack], object]) -> Callable[[Trial], int]:
         def run(trial: Trial) -> int:
-            process = trial.start()
-            time.sleep(moment)
+            process = _begun(trial, moment)
             with ExitStack() as undone:
                 happen(trial, undone)
                 time.sleep(1.0)
@@ -85,7 +84,7 @@ def database_faults(seed: int) -> list[Fault]:
             for setting in settings:
                 trial.rows(f"ALTER DATABASE {name} SET {setting}")
             code = trial.end(trial.start())
-            trial.rows(f"SET default_transaction_read_only = off; ALTER DATABASE {name} RESET ALL")
+            trial.rows(f"BEGIN READ WRITE; ALTER DATABASE {name} RESET ALL; COMMIT")
             return code
 
         return run
@@ -100,6 +99,14 @@ def database_faults(seed: int) -> list[Fault]:
         Fault("database", "read-only", set_for_all("default_transaction_read_only = on"), frozenset({2})),
         Fault("database", "hostile settings", set_for_all(*hostile), frozenset({0})),
     ]
+
+
+def _begun(trial: Trial, moment: float) -> subprocess.Popen[bytes]:
+    """The command, some seconds after its run has begun."""
+    process = trial.start()
+    until(lambda: trial.rows("SELECT 1 FROM pulls"))
+    time.sleep(moment)
+    return process
 
 
 def _terminate(trial: Trial, _: ExitStack) -> None:
