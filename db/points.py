@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from db.statements import arrays, fetch, filled_in, read_statements
-from model.values import Series, Window
+from model.values import ENOUGH_DATES, Series, Window
 
 SQL = read_statements("points.sql")
 
@@ -50,7 +50,7 @@ def on_day(source: str, metric: str, window: Window, as_of: datetime | None = No
 
 def ages(cursor: Any, source: str, series: Sequence[tuple[str, str]]) -> list[Age]:
     """How old these series (asset, metric) of a source are."""
-    values = {"source": source, **arrays("assets metrics", series)}
+    values = {"source": source, "enough": ENOUGH_DATES, **arrays("assets metrics", series)}
     return list(map(Age._make, fetch(cursor, SQL["ages"], values)))
 
 

@@ -7,8 +7,10 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
 from db.coverage import SeriesMap
+from db.points import ages
 from db.setup import Database
 from db.store import Store
 from model.values import DAY, Answered, DataPoint, Target, Verb, Window
@@ -210,6 +212,17 @@ def test_a_flaw_of_a_live_value_hides_no_day_of_the_history(tvl: Series, another
         tvl.run([{"name": "Ethereum", "tvl": "n/a"}], Scope.FULL, Verb.PULL, days=1)
         another_day()
     assert tvl.missing() == {*all_days()}
+
+
+def test_a_series_whose_newest_days_are_flawed_for_good_does_not_count_as_unanswered(
+    tvl: Series, session: Connection, another_day: Callable[[], object]
+) -> None:
+    answered = []
+    for _ in range(3):
+        tvl.run(history(*all_days(), value=lambda day: "n/a" if day < 4 else 1.0))
+        answered += [age.answered for age in ages(session.cursor(), "defillama", [TVL[:2]])]
+        another_day()
+    assert answered == [(TODAY - ago * DAY).date() for ago in (4, 4, 1)]
 
 
 def test_only_what_was_refused_is_requested_again(tvl: Series) -> None:
