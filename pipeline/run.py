@@ -99,15 +99,15 @@ def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show)
                     _count_failure(outcome, summary)
             if len(batch) >= BATCH_POINTS or (answered and time.monotonic() - loaded >= BATCH_SECONDS):
                 summary.counts.add(store.load(batch, answered, refused))
-                for loaded_list in (batch, answered, refused):
-                    loaded_list.clear()
+                for stored in (batch, answered, refused):
+                    stored.clear()
                 loaded = time.monotonic()
             update(summary.calls, total, summary.received)
     summary.counts.add(store.load(batch, answered, refused))
     summary.not_made = total - summary.calls
     if not summary.not_made:
-        clear = summary.with_data | summary.unanswered
-        summary.without_data = sorted(each for each in summary.plan.series if (each.asset, each.metric) not in clear)
+        others = summary.with_data | summary.unanswered
+        summary.without_data = sorted(each for each in summary.plan.series if (each.asset, each.metric) not in others)
 
 
 def _count_answer(answer: Answer, points: Sequence[DataPoint], judged: Judgement, summary: Summary) -> None:

@@ -51,9 +51,9 @@ def test_a_run_whose_plan_fails_gets_its_end_and_its_reason(database: Database, 
     assert "tables or columns of this version are missing" in failure
 
 
+TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout")
 HOSTILE = (
-    "statement_timeout = '30ms'", "lock_timeout = '30ms'", "idle_session_timeout = '30ms'",
-    "idle_in_transaction_session_timeout = '30ms'", "datestyle = 'SQL, DMY'", "extra_float_digits = -15",
+    *(f"{name} = '1s'" for name in TIMEOUTS), "datestyle = 'SQL, DMY'", "extra_float_digits = -15",
     "timezone = 'Asia/Tokyo'", "default_transaction_isolation = 'serializable'",
 )  # fmt: skip
 
@@ -71,7 +71,9 @@ def test_what_a_role_or_database_has_set_changes_no_run_and_no_value(database: D
     assert rows("SELECT pulled_at, value FROM metrics ORDER BY 1") == expected
     with closing(Reader(database)) as reader:
         found = reader.table("SELECT pulled_at::text, value::text, 0.1::float8::text FROM metrics ORDER BY 1 LIMIT 1")
+        timeouts = reader.table(f"SELECT {', '.join(f'current_setting({name!r})' for name in TIMEOUTS)}")
     assert found.rows == [(str(expected[0][0]), repr(expected[0][1]), "0.1")]
+    assert timeouts.rows == [("0",) * len(TIMEOUTS)]
 
 
 def test_a_series_without_a_value_is_requested_on_two_days_and_makes_no_run_fail(
