@@ -145,7 +145,7 @@ def test_the_newest_point_of_a_series_is_found_by_its_own_index_whatever_the_sta
     if statistics == "good":
         rows("ANALYZE metrics")
     assets = [str(number) for number in range(500)]
-    values = {"source": "artemis", "assets": assets, "metrics": ["TVL"] * len(assets)}
+    values = {"source": "artemis", "enough": 3, "assets": assets, "metrics": ["TVL"] * len(assets)}
     with session.cursor() as cursor:
         cursor.execute(f"EXPLAIN (COSTS off) {ask.SQL['ages']}", values)
         plan = "\n".join(line for (line,) in cursor)

@@ -134,6 +134,7 @@ class Server:
         self._server = ThreadingTCPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
+        self.stalled = socket.create_server(("127.0.0.1", 0))  # it accepts, and never answers
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -143,6 +144,7 @@ class Server:
         self.ended.set()
         self._server.shutdown()
         self._server.server_close()
+        self.stalled.close()
 
 
 def http_faults(server: Server) -> list[Fault]:
@@ -175,11 +177,10 @@ def network_faults(server: Server) -> list[Fault]:
 
         return elsewhere
 
-    stalled = socket.create_server(("127.0.0.1", 0))  # it accepts, and never answers
     urls = {
         "connection refused": "http://127.0.0.1:9",
         "unknown host": "http://nowhere.invalid",
         "TLS to a server without it": f"https://127.0.0.1:{server.port}",
-        "a server that never answers": f"http://127.0.0.1:{stalled.getsockname()[1]}",
+        "a server that never answers": f"http://127.0.0.1:{server.stalled.getsockname()[1]}",
     }
     return [Fault("network", name, at(url), FAILED) for name, url in urls.items()]
