@@ -2,6 +2,8 @@
 
 -- name: stage
 -- The points of the load, before they are compared with what is stored. `place` is their order in the load.
+-- For this transaction a sort counts as very expensive: see `load`.
+SET LOCAL enable_sort = off;
 CREATE TEMPORARY TABLE IF NOT EXISTS stage (series INTEGER, place INTEGER, at TIMESTAMP, value DOUBLE PRECISION)
 ON COMMIT DELETE ROWS
 
@@ -55,9 +57,10 @@ WHERE stage.series = target.series AND stage.at = given.at AND given.at <> ALL(s
 
 -- name: load
 -- Writes the stage into metrics, and what follows from it into loads, revisions and coverage.
--- Both look-ups in metrics select the first row of a span of keys in the order of idx_metrics_unique. Only that index
--- can serve them, whatever the planner's statistics say. With one condition for each column, the planner chose
--- idx_metrics_cross_section if statistics were missing or old, and read all assets of a date for each point.
+-- Both look-ups in metrics select the first row from a key on, in the order of idx_metrics_unique, and then compare it.
+-- Only that index serves them without a sort, and a sort is what the planner avoids here, whatever its statistics say:
+-- else it may choose idx_metrics_cross_section, and read many rows of the source for each point. An upper limit of the
+-- key would not help: before version 18, PostgreSQL reads on to the end of the asset where there is no such row.
 WITH
 -- the time of the load; a value is revised only if its day was closed before
 instant AS MATERIALIZED (
@@ -71,9 +74,9 @@ span AS (
 -- whether metrics has any row in that span; if not, its points are new and are not looked up one by one
 series AS MATERIALIZED (
     SELECT name.*, (
-        SELECT true FROM metrics m WHERE m.source = %(source)s
+        SELECT (m.asset, m.metric_name) = (name.asset, name.metric) AND m.pulled_at <= span.last
+        FROM metrics m WHERE m.source = %(source)s
             AND (m.asset, m.metric_name, m.pulled_at) >= (name.asset, name.metric, span.first)
-            AND (m.asset, m.metric_name, m.pulled_at) <= (name.asset, name.metric, span.last)
         ORDER BY m.asset, m.metric_name, m.pulled_at LIMIT 1
     ) AS stored
     FROM ({names}) AS name LEFT JOIN span USING (series)
@@ -87,11 +90,11 @@ judged AS (
     SELECT series, at, point.value, old.stored, old.value AS old_value,
         old.stored AND old.value IS DISTINCT FROM point.value AS differs
     FROM point JOIN series USING (series) LEFT JOIN LATERAL (
-        SELECT true AS stored, m.value FROM metrics m WHERE series.stored AND m.source = %(source)s
+        SELECT true AS stored, m.asset, m.metric_name, m.pulled_at, m.value
+        FROM metrics m WHERE series.stored AND m.source = %(source)s
             AND (m.asset, m.metric_name, m.pulled_at) >= (series.asset, series.metric, point.at)
-            AND (m.asset, m.metric_name, m.pulled_at) <= (series.asset, series.metric, point.at)
         ORDER BY m.asset, m.metric_name, m.pulled_at LIMIT 1
-    ) AS old ON true
+    ) AS old ON (old.asset, old.metric_name, old.pulled_at) = (series.asset, series.metric, point.at)
 ),
 -- Only points to be written reach the INSERT: ON CONFLICT would use up a serial value for each row that it skips.
 -- All loads write in the order of the key, so concurrent loads do not deadlock.
