@@ -1,9 +1,8 @@
-"""One load: in one transaction, points are written into metrics, and loads, revisions and coverage are updated."""
+"""One load: in one transaction, points are written, and loads, revisions, coverage and refused days are updated."""
 
 import io
 import logging
 import struct
-import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +17,7 @@ from model.values import Answered, DataPoint, Refused, Verb
 
 log = logging.getLogger(__name__)
 
-SILENT_SECONDS = 5.0  # of waiting for another load
-TURN_PAUSE = 0.05  # seconds between two attempts
+SILENT_SECONDS = 5  # of waiting for another load
 LOAD_LOCKS = 0x6372_7973  # the first key of the advisory locks of loads
 COPY_EPOCH = datetime(2000, 1, 1, tzinfo=UTC).timestamp()  # from which PostgreSQL counts time
 HEADER, ROW, TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), struct.Struct("!hiiiiiqid"), struct.pack("!h", -1)
@@ -30,8 +28,10 @@ LOAD = filled_in(SQL["load"], names=SQL["names"])
 UPSERT = filled_in(LOAD, wanted="(judged.stored IS NULL OR differs)", conflict=SQL["do_update"], revises="true")
 INSERT = filled_in(LOAD, wanted="judged.stored IS NULL", revises="false")
 INSERT_OR_SKIP = filled_in(INSERT, conflict=SQL["do_nothing"])
-FORGET_REFUSED = filled_in(SQL["forget_refused"], names=SQL["names"])
 INSERT_OR_FAIL = filled_in(INSERT, conflict="")
+FORGET_REFUSED = filled_in(SQL["forget_refused"], names=SQL["names"])
+TAKE_TURN_SOON = filled_in(SQL["take_turn_soon"], take_turn=SQL["take_turn"])
+LIMITED_SINCE = 180_000  # the version of the server from which on a look-up has an upper limit
 
 
 @dataclass(slots=True)
@@ -55,14 +55,15 @@ def take_turn(cursor: Any, source: str) -> None:
 
     After SILENT_SECONDS, a log line says which session this one waits for.
     """
-    keys, began = (LOAD_LOCKS, zlib.crc32(source.encode()) & 0x7FFF_FFFF), time.monotonic()
-    while fetch_one(cursor, SQL["try_turn"], keys) != (True,):
-        if time.monotonic() - began >= SILENT_SECONDS:
-            holders = "; ".join(f"{name}, connected since {since}" for _, name, since in holders_of(cursor, keys))
-            log.warning("%s: waiting for another session to end its load: %s", source, holders or "it has just ended")
-            cursor.execute(SQL["take_turn"], keys)
-            return
-        time.sleep(TURN_PAUSE)
+    keys = LOAD_LOCKS, zlib.crc32(source.encode()) & 0x7FFF_FFFF
+    values = {"first": keys[0], "second": keys[1], "patience": f"{SILENT_SECONDS}s"}
+    try:
+        cursor.execute(TAKE_TURN_SOON, values)
+    except psycopg2.errors.LockNotAvailable:
+        cursor.execute("ROLLBACK TO SAVEPOINT turn")
+        holders = "; ".join(f"{name}, connected since {since}" for _, name, since in holders_of(cursor, keys))
+        log.warning("%s: waiting for another session to end its load: %s", source, holders or "it has just ended")
+        cursor.execute(SQL["take_turn"], values)
 
 
 class Load:
@@ -116,7 +117,9 @@ class Load:
             take_turn(cursor, self._source)
             if self._verb is Verb.SETTLE:
                 cursor.execute(FINAL_VALUES, values)
-            points, new, changed, differing, withdrawn = fetch_one(cursor, statement, values)
+            upper_limit = SQL["upper_limit"] if session.server_version >= LIMITED_SINCE else ""
+            load = filled_in(statement, upper_limit=upper_limit)
+            points, new, changed, differing, withdrawn = fetch_one(cursor, load, values)
             cursor.execute(FORGET_REFUSED, values)
             refused = arrays("assets metrics reasons firsts lasts on", self._refused)
             cursor.execute(SQL["refuse"], {"source": self._source, **refused})

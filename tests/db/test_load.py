@@ -27,6 +27,14 @@ def spent(rows: Rows, store: Store, verb: Verb = PULL) -> dict[str, int]:
     return dict(rows("SELECT indexrelname, idx_tup_read FROM pg_stat_user_indexes WHERE relname = 'metrics'"))
 
 
+def blocks(rows: Rows) -> int:
+    """Blocks of idx_metrics_unique read so far, in memory or from the disk."""
+    [(count,)] = rows(
+        "SELECT idx_blks_hit + idx_blks_read FROM pg_statio_user_indexes WHERE indexrelname = 'idx_metrics_unique'"
+    )
+    return int(count)
+
+
 def test_a_load_reads_one_index_entry_a_point_of_a_table_never_analysed(open_store: Opener, rows: Rows) -> None:
     points = grid(6000, 1)
     open_store(BACKFILL).load(points)
@@ -205,7 +213,7 @@ def test_a_row_that_another_run_was_just_inserting_is_judged_by_what_it_holds_in
 def test_a_load_that_waits_for_another_one_says_for_which(
     database: Database, open_store: Opener, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.load.SILENT_SECONDS", 0.2)
+    monkeypatch.setattr("db.load.SILENT_SECONDS", 1)
     store = open_store(BACKFILL)
     with closing(database.connect("another load")) as session:
         take_turn(session.cursor(), "defillama")
@@ -214,3 +222,25 @@ def test_a_load_that_waits_for_another_one_says_for_which(
         assert "defillama: waiting for another session to end its load: crypto-metrics another load" in caplog.text
         assert not waiting.done()
     assert waiting.result(10).new == 1
+
+
+def test_new_points_between_stored_ones_are_looked_up_by_their_key_alone(open_store: Opener, rows: Rows) -> None:
+    stored, new = (
+        [point(asset, day) for asset in ("a", "b") for day in days] for days in (range(0, 9000, 2), range(1, 9000, 2))
+    )
+    open_store(BACKFILL).load(stored)
+    store = open_store(PULL)
+    before = blocks(rows)
+    assert store.load(new) == Counts(new=len(new))
+    spent(rows, store)
+    assert blocks(rows) - before <= 10 * len(new)
+
+
+def test_a_backfill_of_a_table_that_holds_live_values_alone_reads_only_the_unique_index(
+    open_store: Opener, rows: Rows
+) -> None:
+    points = grid(50, 100)
+    open_store(BACKFILL).load([each for each in points if each.at >= START + 93 * DAY])
+    store = open_store(PULL)
+    assert store.load(points) == Counts(new=4650, unchanged=350)
+    assert spent(rows, store)["idx_metrics_cross_section"] == 0
