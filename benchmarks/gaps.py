@@ -12,8 +12,8 @@ from typing import Any
 import psycopg2
 
 from benchmarks.filled_tables import SET_FOUND_COUNT, SOURCE, VACUUM, filled
-from db.coverage import SQL, SeriesMap, series_maps
-from model.values import midnight
+from db.coverage import SERIES_MAPS, SeriesMap, series_maps
+from model.values import ENOUGH_DATES, midnight
 
 ROUNDS = 2
 # One series in a hundred gets a gap: lost days, a window never requested, or a live row of yesterday without history.
@@ -66,6 +66,7 @@ def main() -> None:
     today = midnight(datetime.now(UTC))
     values = {"source": SOURCE, "series": series, "today": today.date(), "one_in": 300}
     values |= {"assets": None, "metrics": None, "own_times": [], "shifts": []}
+    values |= {"enough": ENOUGH_DATES, "flaws": [], "not_begun": None}
     with filled(series, days, metrics=10) as url, closing(psycopg2.connect(url)) as session:
         session.autocommit = True
         with session.cursor() as cursor:
@@ -87,7 +88,7 @@ def report(cursor: Any, today: datetime, values: dict[str, Any]) -> None:
         found = series_maps(cursor, SOURCE, today, {})
         ways = {"series_maps": time.perf_counter() - began}
         ways |= {
-            "its SQL": in_database(cursor, SQL["series_maps"], values),
+            "its SQL": in_database(cursor, SERIES_MAPS, values),
             "range_agg": in_database(cursor, STRAIGHTFORWARD, values),
         }
         print(f"  count(*) {counting:.2f} s", end="")

@@ -50,7 +50,6 @@ def save(database: Database, source: str, refetched: Sequence[Target], window: W
         with atomic_write(file) as part, gzip.open(part, "wb", compresslevel=6) as packed:
             packed.write(f"{','.join(COLUMNS)}\n".encode())
             with session_for(database, f"save {source}", "read") as session, session, session.cursor() as cursor:
-                cursor.execute("SET LOCAL datestyle = 'ISO'")
                 cursor.copy_expert(cursor.mogrify(SQL["save"], values | span).decode(), packed)
                 rows: int = cursor.rowcount
         folder = os.open(file.parent, os.O_RDONLY)

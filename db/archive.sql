@@ -33,7 +33,7 @@ WITH cleared AS (
     DELETE FROM loads WHERE source = %(source)s
 ), revised AS (
     DELETE FROM revisions WHERE source = %(source)s
-), doubted AS (
+), refusals AS (
     DELETE FROM refused WHERE source = %(source)s
 )
 INSERT INTO pulls (source_name, kind, status, records_count, finished_at)

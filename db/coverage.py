@@ -10,8 +10,8 @@ from db.statements import arrays, fetch, filled_in, read_statements
 from model.values import ENOUGH_DATES, Reason, Series, Target, Window
 
 SQL = read_statements("coverage.sql")
-MISSING = filled_in(SQL["missing"], flaws=SQL["flaws"])
-SERIES_MAPS = filled_in(SQL["series_maps"], flaws=SQL["flaws"])
+MISSING = filled_in(SQL["missing"], set_aside=SQL["set_aside"])
+SERIES_MAPS = filled_in(SQL["series_maps"], set_aside=SQL["set_aside"])
 MOST_NAMES = 100  # if more assets are named, all are read: that costs less than comparing each with all names
 
 Name = tuple[str, str]  # of a series: asset, metric

@@ -1,22 +1,22 @@
 -- Statements of db/coverage.py.
 
 -- name: missing
--- The days of a window without an answer, except flaws. Answers for another identifier do not count; old rows without
--- one do.
-WITH flaws AS ({flaws})
+-- The days of a window without an answer, except those set aside. Answers for another identifier do not count; old rows
+-- without one do.
+WITH aside AS ({set_aside})
 SELECT name.asset, name.metric, lower(part), upper(part)
 FROM unnest(%(assets)s::text[], %(metrics)s::text[], %(api_ids)s::text[]) AS name (asset, metric, api_id)
 LEFT JOIN coverage ON (coverage.source, coverage.asset, metric_name) = (%(source)s, name.asset, name.metric)
         AND coalesce(coverage.api_id = name.api_id, true)
-LEFT JOIN flaws ON (flaws.asset, flaws.metric_name) = (name.asset, name.metric),
+LEFT JOIN aside ON (aside.asset, aside.metric_name) = (name.asset, name.metric),
     unnest(
-        datemultirange(daterange(%(start)s::date, %(end)s::date)) - coalesce(answered, '{}') - coalesce(flaws.days, '{}')
+        datemultirange(daterange(%(start)s::date, %(end)s::date)) - coalesce(answered, '{}') - coalesce(aside.days, '{}')
     ) AS part
 ORDER BY 1, 2, 3
 
--- name: flaws
--- The days for which answers on enough UTC days had points that can't be true, and those for which an answer of today
--- had no value yet: only an answer of another day can confirm that.
+-- name: set_aside
+-- Refused days that a backfill does not request now: those for which answers on enough UTC days had points that can't be
+-- true, and those for which an answer of today had no value yet, since only an answer of another day can confirm that.
 SELECT asset, metric_name, range_agg(part) AS days, string_agg(DISTINCT reason, ', ') AS reason
 FROM refused, unnest(days) AS part
 WHERE source = %(source)s AND (
@@ -113,7 +113,7 @@ judged AS MATERIALIZED (
 ),
 -- the days that metrics has: of a sound series, those found plus those of live rows (`beside`); else read from the rows
 held AS MATERIALIZED (
-    SELECT judged.*, coalesce(flaws.days, '{}') * past AS flawed, coalesce(flaws.reason, '') AS reason,
+    SELECT judged.*, coalesce(aside.days, '{}') * past AS flawed, coalesce(aside.reason, '') AS reason,
         CASE WHEN sound AND more = 0 THEN found WHEN sound AND more = beside.rows THEN found + beside.days
     ELSE (
         SELECT coalesce(range_agg(daterange(day, day + 1)), '{}') FROM (
@@ -121,7 +121,7 @@ held AS MATERIALIZED (
             WHERE m.source = judged.source AND m.asset = judged.asset AND m.metric_name = judged.metric_name
         ) AS each WHERE day < %(today)s
     ) END AS days
-    FROM judged LEFT JOIN ({flaws}) AS flaws USING (asset, metric_name) LEFT JOIN LATERAL (
+    FROM judged LEFT JOIN ({set_aside}) AS aside USING (asset, metric_name) LEFT JOIN LATERAL (
         SELECT count(*) AS rows, range_agg(daterange(day, day + 1)) AS days
         FROM unnest(datemultirange(daterange(NULL, %(today)s::date)) - found) AS part, LATERAL (
             SELECT m.pulled_at::date AS day FROM metrics m WHERE m.source = judged.source AND m.asset = judged.asset

@@ -26,8 +26,13 @@ def clock(cursor: Any) -> datetime:
 
 @contextmanager
 def session_for(database: Database, purpose: str, access: str = "written") -> Iterator[Connection]:
-    """Open a session that is closed at the end of the block; its errors are those of `plain_errors`."""
+    """Open a session that is closed at the end of the block; its errors are those of `plain_errors`.
+
+    With the access "read", its transactions can't write.
+    """
     with closing(database.connect(purpose)) as session, plain_errors(session, database, access):
+        if access == "read":
+            session.readonly = True
         yield session
 
 

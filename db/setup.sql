@@ -1,7 +1,8 @@
 -- Statements of db/setup.py.
 
 -- name: role
-SELECT current_setting('server_version'), current_user, current_setting('transaction_read_only') = 'on',
+SELECT current_setting('server_version'), current_user, 
+    current_setting('default_transaction_read_only') = 'on' OR pg_is_in_recovery(),
     coalesce(has_schema_privilege(current_schema(), 'CREATE'), false),
     has_database_privilege(current_database(), 'TEMPORARY')
 
@@ -9,7 +10,7 @@ SELECT current_setting('server_version'), current_user, current_setting('transac
 WITH
 -- the rights that runs need; nothing deletes rows from pulls or scheduler
 wanted AS (
-    SELECT name, privilege FROM unnest('{pulls,metrics,coverage,loads,revisions,scheduler}'::text[]) AS name,
+    SELECT name, privilege FROM unnest('{pulls,metrics,coverage,refused,loads,revisions,scheduler}'::text[]) AS name,
         unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS privilege
     WHERE privilege <> 'DELETE' OR name NOT IN ('pulls', 'scheduler')
 ),
