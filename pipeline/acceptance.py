@@ -25,7 +25,7 @@ class Claim(NamedTuple):
 
     reason: Reason
     days: set[int]  # by their numbers: see Window.ordinals
-    detail: str
+    detail: str = ""  # for the message, if the claim makes the call fail
 
 
 @dataclass(slots=True)
@@ -102,9 +102,10 @@ def _absence(asked: Window, without: set[int], before: Known, *, valued: bool, a
         return
     unknown = without.difference(*(each.ordinals for each in before.answered))
     if not valued and len(unknown) > LONGEST_EMPTY:
-        not_begun = asked.end <= before.found[0].start if before.found else not (before.rows or alive)
-        reason = Reason.NOT_BEGUN if not_begun else Reason.EMPTY
-        yield Claim(reason, unknown, f"{len(unknown):,} days, though the series has values")
+        if asked.end <= before.found[0].start if before.found else not (before.rows or alive):
+            yield Claim(Reason.NOT_BEGUN, unknown)
+        else:
+            yield Claim(Reason.EMPTY, unknown, f"{len(unknown):,} days, though the series has values")
 
 
 def _accept(

@@ -77,13 +77,14 @@ def next_attempt(slot: datetime, attempts: Sequence[Attempt], now: datetime) -> 
 def awaits_backfill(schedule: Sequence[ScheduledRun], pull: ScheduledRun, now: datetime, history: History) -> bool:
     """Whether a pull for a slot before the start of the scheduler waits, since the source's backfill has not ended yet.
 
-    The next slot of the pull ends the wait, so that a long first backfill holds up no hourly pull.
+    The next slot of the pull ends the wait, so that a long first backfill holds up no hourly pull. If the scheduler
+    started at a later time than now, by a clock that was ahead, nothing waits.
     """
-    if pull.verb is not Verb.PULL or pull.schedule.slot(now) > history.started:
+    if pull.verb is not Verb.PULL or not pull.schedule.slot(now) <= history.started <= now:
         return False
     backfills = [each for each in schedule if each.source == pull.source and each.verb is Verb.BACKFILL]
-    slots = [(each, max(each.schedule.slot(now), history.started)) for each in backfills]
-    return any(not any(attempt.ended for attempt in history.attempts.get(slot, ())) for slot in slots)
+    attempts = [history.attempts.get((each, max(each.schedule.slot(now), history.started)), ()) for each in backfills]
+    return any(not any(each.ended for each in made) for made in attempts)
 
 
 def wait(failures: int) -> timedelta:

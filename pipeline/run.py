@@ -106,8 +106,10 @@ def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show)
     summary.counts.add(store.load(batch, answered, refused))
     summary.not_made = total - summary.calls
     if not summary.not_made:
-        others = summary.with_data | summary.unanswered
-        summary.without_data = sorted(each for each in summary.plan.series if (each.asset, each.metric) not in others)
+        explained = summary.with_data | summary.unanswered
+        summary.without_data = sorted(
+            each for each in summary.plan.series if (each.asset, each.metric) not in explained
+        )
 
 
 def _count_answer(answer: Answer, points: Sequence[DataPoint], judged: Judgement, summary: Summary) -> None:
@@ -121,7 +123,8 @@ def _count_answer(answer: Answer, points: Sequence[DataPoint], judged: Judgement
     if judged.failures:
         (name, why), *others = judged.failures.items()
         also = f", as for {len(others):,} more series" if others else ""
-        _count_failed_call(f"{answer.call}: refused for {' '.join(name)}: {why}{also}", judged.failures, summary)
+        message = f"{answer.call}: refused for {' '.join(name)}: {why}{also}; the next run requests this again"
+        _count_failed_call(message, judged.failures, summary)
 
 
 def _count_failure(outcome: Outcome[Answer], summary: Summary) -> None:

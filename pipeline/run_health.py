@@ -81,6 +81,7 @@ def health_of_runs(
         slot = slot_of(scheduled, now, history.started, history.first_runs.get(scheduled.source))
         start = slot and next_attempt(slot, history.attempts.get((scheduled, slot), ()), now)
         lane = [each for each in schedule if each.lane == scheduled.lane]  # of which only one can run at a time
+        awaits = awaits_backfill(schedule, scheduled, now, history)
         if slot is None:
             state = RunState.WAITING
         elif start is None:
@@ -90,14 +91,15 @@ def health_of_runs(
         elif scheduled in running:
             slow = last.running_since and now - last.running_since > scheduled.schedule.every + RUN_ALLOWED
             state = RunState.SLOW if slow else RunState.RUNNING
-        elif any(each in running for each in lane) or awaits_backfill(schedule, scheduled, now, history):
+        elif any(each in running for each in lane) or awaits:
             state = RunState.WAITING
         else:
-            ends = [last_runs[each.source, each.verb.value].ended for each in lane]
+            before = lane if slot > history.started else [each for each in schedule if each.source == scheduled.source]
+            ends = [last_runs[each.source, each.verb.value].ended for each in before]
             could_start = max(slot, history.started, *(min(end, now) for end in ends if end))
             state = RunState.OVERDUE if now - could_start > START_ALLOWED else RunState.WAITING
         next_run = scheduled.schedule.slot(now) + scheduled.schedule.every if alive else None
-        if next_run and start and scheduled not in running:
+        if next_run and start and not awaits and scheduled not in running:
             next_run = max(min(start, next_run), now)
         found.append(RunHealth(scheduled, slot, state, last, scheduled in running, next_run))
     return found

@@ -23,7 +23,7 @@ from pipeline.systemd import Notify
 log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 30.0  # between two checks of what is due, unless a run ends
-LOOK_SECONDS = 0.5  # between two looks whether a run has ended
+END_CHECK_SECONDS = 0.5  # between two checks whether a run has ended
 LAST_RUNS_SECONDS = 3.5  # that runs may take to store their points after a stop; less than SHUTDOWN_SECONDS
 REFUSED_SECONDS = 60.0  # before the scheduler retries a run that another process is making
 STILL_SECONDS = 300.0  # without progress in a run, after which status says so
@@ -94,7 +94,7 @@ class Scheduler:
         """Wait until the next check. A run that ends is a reason for one: another may be due after it."""
         busy, until = set(self._lanes), time.monotonic() + seconds
         while busy <= self._lanes.keys() and (left := until - time.monotonic()) > 0:
-            if self.stop.wait(min(left, LOOK_SECONDS)):
+            if self.stop.wait(min(left, END_CHECK_SECONDS)):
                 return
 
     def _check(self) -> None:

@@ -156,7 +156,7 @@ def _demands(year: Year, scheduled: ScheduledRun) -> Iterator[Demand]:
         jump = year.world.jumps[bisect_right(year.world.jumps, (calm, 999 * DAY)) - 1][0]
         while (since := calm + seconds(slot - now)) < calm_end:
             begin, end = max(calm, since), min(calm_end, since + seconds(scheduled.schedule.every))
-            if scheduled.verb is Verb.PULL and slot <= life.started_at:
+            if scheduled.verb is Verb.PULL and slot <= life.started_at <= year.world.clock(begin):
                 mine = [row for row in rows if row.scheduled.verb is Verb.BACKFILL and row.slot >= life.started_at]
                 begin = max(begin, min((row.ended for row in mine if row.finished_at), default=end))
             runs_before = bisect_left(began, begin)

@@ -95,7 +95,7 @@ def test_days_whose_value_is_no_number_are_not_covered_and_the_call_has_failed(t
     [(failure,)] = rows("SELECT failure FROM pulls")
     assert failure == (
         "api/v2/historicalChainTvl/Ethereum: refused for Ethereum CHAIN_TVL: not a number: 13 days, "
-        "value nan is not finite"
+        "value nan is not finite; the next run requests this again"
     )
     assert tvl.run(history(*all_days())).status == "success"
     assert (stored(rows), tvl.missing(), rows("SELECT FROM refused")) == (LONG, set(), [])
@@ -128,7 +128,7 @@ def test_an_answer_without_any_point_takes_nothing_from_a_series_that_has_values
     for _ in range(3):
         summary = tvl.run(nothing, Scope.FULL)
         assert (summary.status, summary.counts.withdrawn) == ("error", 0)
-        assert next(iter(summary.failures)).endswith("stored days are missing: 40 days")
+        assert "refused for Ethereum CHAIN_TVL: stored days are missing: 40 days; " in next(iter(summary.failures))
         assert tvl.map() == before
         another_day()
     summary = tvl.run(nothing, Scope.FULL)  # the same on a fourth day
@@ -171,7 +171,9 @@ def test_nothing_for_a_series_that_has_a_live_value_makes_the_call_fail(metric: 
     fees = Series(database, FEES)
     summary = fees.run({"totalDataChart": None})
     assert (summary.status, fees.missing()) == ("error", {*all_days()})
-    assert next(iter(summary.failures)).endswith("no value in a long window: 40 days, though the series has values")
+    assert "refused for aave FEES: no value in a long window: 40 days, though the series has" in next(
+        iter(summary.failures)
+    )
 
 
 def test_an_ended_series_makes_no_run_fail(tvl: Series) -> None:

@@ -211,6 +211,12 @@ def test_the_next_slot_of_a_pull_does_not_wait_for_the_backfill() -> None:
     assert list(due([HOURLY, backfill], NOW + 5 * MINUTE, history, [backfill.lane])) == [(HOURLY, at(10, 5))]
 
 
+def test_a_pull_waits_for_no_backfill_where_the_scheduler_started_by_a_clock_that_was_ahead() -> None:
+    both, started = [PULL, BACKFILL], NOW + DAY
+    history = History(started, {}, {(BACKFILL, SLOT): [Attempt(None, done=False)]})
+    assert list(due(both, NOW, history, [BACKFILL.lane])) == [(PULL, SLOT)]
+
+
 def test_the_initial_pull_waits_for_no_backfill_of_another_source() -> None:
     backfill = ScheduledRun("defillama", Verb.BACKFILL, daily(4, 35))
     assert list(due([PULL, backfill], NOW, History(NOW, {}, {}), ())) == [(PULL, SLOT), (backfill, NOW)]
