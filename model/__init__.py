@@ -1,1 +1,1 @@
-"""The ground layer: values, errors, settings and small helpers."""
+"""The ground layer: values, errors, settings, schedules and small helpers."""

@@ -17,7 +17,7 @@ from sources.base import Answer, BaseSource, Call, Request
 from sources.http_session import HttpSession
 from sources.json_body import PIECE, JsonBody, TooLarge
 from sources.pace import Pace
-from sources.retry import LONGEST_PAUSE, MAX_REFUSALS, MAX_TRIES, THROTTLED, Verdict, backoff, retry_after, verdict
+from sources.retry import LONGEST_PAUSE, MAX_THROTTLED, MAX_TRIES, THROTTLED, Verdict, backoff, retry_after, verdict
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -25,7 +25,7 @@ Read = Callable[[Call, Any, datetime], T]  # takes a call, the JSON of its answe
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 60.0  # seconds; the SDK of Artemis allows 60 as well
 LONGEST_ANSWER = 300.0  # seconds of one try, from the connection to the last byte; each byte restarts READ_TIMEOUT
-LONGEST_REFUSAL = 1800.0  # seconds of nothing but 429, after which this run gives the source up
+LONGEST_THROTTLED = 1800.0  # seconds of nothing but 429, after which this run gives the source up
 ALL_DOWN = 20  # calls that failed in a row, without an answer between them, after which the API counts as down
 STOP_CHECK = 0.5  # seconds, during a wait, between two checks whether the run was stopped
 SNIPPET = 120  # characters of an error body that a message shows
@@ -63,7 +63,7 @@ class Client:
         self._reading = threading.Lock()  # one answer at a time: the GIL allows no more anyway
         self._counting = threading.Lock()
         self._failed_in_a_row = 0
-        self._refused_since: float | None = None  # on the clock; None after any other answer than a 429
+        self._throttled_since: float | None = None  # on the clock; None after any other answer than a 429
         self._end_reason: SourceStopped | Stopped | None = None  # why no further request is sent
 
     def answer(self, call: Call) -> Answer:
@@ -77,7 +77,7 @@ class Client:
         no answer, SourceStopped if no call of the source will get one, Stopped, and what `read` raises.
         """
         request = self.source.request(call)
-        faults = refusals = 0
+        faults = throttled = 0
         while True:
             started = self._pace.wait(self._sleep)
             self._check()
@@ -90,9 +90,9 @@ class Client:
             except MemoryError:
                 raise CallFailed(f"{call}: there is too little memory to read the answer", status=200) from None
             if fault.status == THROTTLED:
-                refusals += 1
-                if refusals >= MAX_REFUSALS:
-                    raise CallFailed(f"{call}: HTTP 429, {refusals} times", status=THROTTLED)
+                throttled += 1
+                if throttled >= MAX_THROTTLED:
+                    raise CallFailed(f"{call}: HTTP 429, {throttled} times", status=THROTTLED)
                 continue  # the pace makes the next try wait
             faults += 1
             if faults >= MAX_TRIES:
@@ -156,7 +156,7 @@ class Client:
                 found = verdict(response.status_code, html=_is_html(response))
                 if found in (Verdict.GOOD, Verdict.WRONG):
                     self._pace.accepted(started)
-                    self._refused_since = None
+                    self._throttled_since = None
                 if found is not Verdict.GOOD:
                     return found, response, f"HTTP {response.status_code}: {self._snippet(response)}"
                 for piece in response.iter_content(PIECE):
@@ -176,10 +176,10 @@ class Client:
         if pause is not None and pause > LONGEST_PAUSE:
             raise self._stop_source(f"{self.source.name} asks to wait {pause / 60:.0f} minutes: try again later")
         now = self._clock()
-        self._refused_since = now if self._refused_since is None else self._refused_since
-        if now - self._refused_since > LONGEST_REFUSAL:
+        self._throttled_since = now if self._throttled_since is None else self._throttled_since
+        if now - self._throttled_since > LONGEST_THROTTLED:
             raise self._stop_source(
-                f"{self.source.name} has answered only 429 for {LONGEST_REFUSAL / 60:.0f} minutes: try again later"
+                f"{self.source.name} has answered only 429 for {LONGEST_THROTTLED / 60:.0f} minutes: try again later"
             )
         self._pace.refused(started, pause)
 

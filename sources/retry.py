@@ -9,7 +9,7 @@ from enum import Enum
 
 THROTTLED = 429
 MAX_TRIES = 5  # for one call, if each try ends with a fault
-MAX_REFUSALS = 10  # answers of 429 to one call; their pauses add up to at least a minute, since APIs count by minute
+MAX_THROTTLED = 10  # answers of 429 to one call; their pauses add up to at least a minute, since APIs count by minute
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0  # seconds
 LONGEST_PAUSE = 900.0  # seconds; if an API asks for more, this run gives the source up
 

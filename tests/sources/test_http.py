@@ -78,7 +78,7 @@ def test_a_body_that_is_too_large_is_still_an_answer_other_than_429(monkeypatch:
         one = client(wire.url)
         with pytest.raises(CallFailed, match="the body is larger than"):
             one.answer(call())
-        assert one._refused_since is None
+        assert one._throttled_since is None
 
 
 def test_a_gzip_bomb_is_left_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from model.errors import CallFailed, SourceStopped
 from sources import http
 from sources.http import ALL_DOWN
-from sources.retry import FIRST_BACKOFF, LONGEST_BACKOFF, MAX_REFUSALS, MAX_TRIES, backoff, retry_after
+from sources.retry import FIRST_BACKOFF, LONGEST_BACKOFF, MAX_THROTTLED, MAX_TRIES, backoff, retry_after
 from tests.fake_api import FakeApi
 from tests.wire import DROP, GOOD, HTML, Clock, Plain, Reply, Wire, call, client, reply
 
@@ -208,9 +208,9 @@ def test_a_call_outlasts_a_minute_of_429s(asked: dict[str, Any], monkeypatch: py
     monkeypatch.setattr(random, "random", lambda: 0.0)
     clock = Clock()
     with Wire(reply(b"", 429, **asked), clock=clock) as wire:
-        with pytest.raises(CallFailed, match=f"HTTP 429, {MAX_REFUSALS} times"):
+        with pytest.raises(CallFailed, match=f"HTTP 429, {MAX_THROTTLED} times"):
             client(wire.url, clock=clock).answer(call())
-        assert len(wire.starts) == MAX_REFUSALS
+        assert len(wire.starts) == MAX_THROTTLED
         assert wire.starts[-1] - wire.starts[0] >= 60
 
 
