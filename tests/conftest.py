@@ -1,9 +1,12 @@
 """A real PostgreSQL for every test that asks for one: made once a run, cloned for each test."""
 
 import itertools
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg2
@@ -12,6 +15,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 
 from db.embedded import EmbeddedServer
 from db.heartbeat import Heartbeat
+from db.postgres_programs import program_directories
 from db.reader import Reader
 from db.setup import Database, ensure_schema
 from db.store import Store
@@ -20,6 +24,8 @@ from model.values import Verb
 from tests.tables import Opener, Rows, Values
 
 NUMBERS = itertools.count(1)
+# Of Linux, a file system in memory: there, making and dropping a database takes a third of the time.
+MEMORY, ENOUGH_MEMORY = Path("/dev/shm"), 8 * 2**30  # noqa: S108 - TemporaryDirectory makes a folder of our own
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,14 +36,37 @@ def pace_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked `every_postgres` on each PostgreSQL found here; the rest runs on the best one alone."""
+    if "server" in metafunc.fixturenames and metafunc.definition.get_closest_marker("every_postgres"):
+        found = dict.fromkeys(program_directories())
+        metafunc.parametrize("server", found, ids=lambda programs: programs.parent.name, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+def servers() -> Iterator[Callable[[Path], EmbeddedServer]]:
+    """A function that gives the server of a folder of programs, started when first requested, for the whole run."""
+    in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH_MEMORY
+    started: dict[Path, EmbeddedServer] = {}
+
+    def server_of(programs: Path) -> EmbeddedServer:
+        if programs not in started:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("db.embedded.program_directories", lambda: [programs])
+                made = started[programs] = EmbeddedServer(Path(folder, str(len(started))))
+            ensure_schema(Database(made.dsn, made.directory))
+        return started[programs]
+
+    with TemporaryDirectory(dir=MEMORY if in_memory else None) as folder:
+        yield server_of
+        for each in started.values():
+            each.release()
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest, servers: Callable[[Path], EmbeddedServer]) -> EmbeddedServer:
     """A server for the whole run, whose database `metrics` has the schema and is the template of the tests' own."""
-    server = EmbeddedServer(tmp_path_factory.mktemp("postgres"))
-    database = Database(server.dsn, server.directory)
-    ensure_schema(database)
-    yield server
-    server.release()
+    return servers(getattr(request, "param", program_directories()[0]))
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from tests.commands import environment, run, today
 from tests.fake_api import FakeApi
 from tests.tables import BACKFILL, PULL, START, Opener, Rows, asked, days, point, points
 
+pytestmark = pytest.mark.every_postgres
+
 SETTLE = Verb.SETTLE
 TVL, FEES, BITCOIN = Target("solana", "TVL", "sol"), Target("solana", "FEES", "sol"), Target("bitcoin", "TVL", "btc")
 WRITERS, LOADS = 4, 10

@@ -19,6 +19,8 @@ from model.values import DAY, Answered, DataPoint, Verb, Window
 from tests.tables import BACKFILL, PULL, START, Opener, Rows, Values, grid, point
 from tests.waiting import until
 
+pytestmark = pytest.mark.every_postgres
+
 
 def spent(rows: Rows, store: Store, verb: Verb = PULL) -> dict[str, int]:
     """Index entries read so far, by index; the session reports them when it ends."""

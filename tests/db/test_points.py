@@ -16,6 +16,8 @@ from query.question import time_of
 from query.time_arguments import window
 from tests.tables import DONE, START, Opener, Rows, now, point, points, read
 
+pytestmark = pytest.mark.every_postgres
+
 ALWAYS = window(None, None)
 NAMES = ["b", "a", "c", "nothing"]
 WANTED = [Series("defillama", name, "TVL") for name in NAMES]

@@ -16,6 +16,8 @@ from model.values import DAY, Answered, DataPoint, Verb, Window
 from tests.commands import environment, run
 from tests.tables import BACKFILL, PULL, START, TODAY, Opener, Rows, known_at, now, point
 
+pytestmark = pytest.mark.every_postgres
+
 SETTLE = Verb.SETTLE
 KEPT = "SELECT source, asset, metric_name, pulled_at, value, pull_id FROM revisions ORDER BY replaced_at"
 

@@ -19,6 +19,8 @@ from model.settings import ROOT
 from tests.tables import Rows, as_role, ask, refusal
 from tests.waiting import until
 
+pytestmark = pytest.mark.every_postgres
+
 
 @pytest.fixture
 def guarded(server: EmbeddedServer) -> Iterator[tuple[str, str]]:

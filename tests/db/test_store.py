@@ -13,6 +13,8 @@ from model.errors import BadPoint, ConfigurationError
 from model.values import DAY, DataPoint, Verb, midnight
 from tests.tables import BACKFILL, PULL, START, Opener, Rows, Values, grid, point, refusal
 
+pytestmark = pytest.mark.every_postgres
+
 
 def test_a_point_becomes_a_row_with_its_names_time_and_value(open_store: Opener, rows: Rows) -> None:
     assert open_store(PULL).load([point("solana", 0.5, 2.5)]) == Counts(new=1)

@@ -20,6 +20,8 @@ from query import query_session as query_session
 from tests.commands import ROOT, copy_tree, environment
 from tests.tables import START, Opener, Rows, point, points, refusal
 
+pytestmark = pytest.mark.every_postgres
+
 
 @pytest.fixture(autouse=True)
 def _in_the_tests_database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
