@@ -1,6 +1,7 @@
 """A real PostgreSQL for every test that asks for one: made once a run, cloned for each test."""
 
 import itertools
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -24,8 +25,10 @@ from model.values import Verb
 from tests.tables import Opener, Rows, Values
 
 NUMBERS = itertools.count(1)
-# Of Linux, a file system in memory: there, making and dropping a database takes a third of the time.
-MEMORY, ENOUGH_MEMORY = Path("/dev/shm"), 8 * 2**30  # noqa: S108 - TemporaryDirectory makes a folder of our own
+# Linux's file system in memory, where making and dropping a database takes a third of the time
+MEMORY, ENOUGH_MEMORY = Path("/dev/shm"), 8 * 2**30  # noqa: S108 - pytest makes a folder of our own there
+if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH_MEMORY:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,9 +47,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[Callable[[Path], EmbeddedServer]]:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], EmbeddedServer]]:
     """A function that gives the server of a folder of programs, started when first requested, for the whole run."""
-    in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH_MEMORY
     started: dict[Path, EmbeddedServer] = {}
 
     def server_of(programs: Path) -> EmbeddedServer:
@@ -57,7 +59,7 @@ def servers() -> Iterator[Callable[[Path], EmbeddedServer]]:
             ensure_schema(Database(made.dsn, made.directory))
         return started[programs]
 
-    with TemporaryDirectory(dir=MEMORY if in_memory else None) as folder:
+    with TemporaryDirectory(dir=tmp_path_factory.getbasetemp()) as folder:
         yield server_of
         for each in started.values():
             each.release()

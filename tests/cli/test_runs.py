@@ -191,6 +191,7 @@ def test_the_place_of_a_process_killed_is_free(holder: Callable[[], "subprocess.
     assert told(second) == "held"
 
 
+@pytest.mark.every_postgres
 def test_of_twenty_runs_started_at_once_one_holds_the_place(holder: Callable[[], "subprocess.Popen[str]"]) -> None:
     starters = [holder() for _ in range(20)]
     for starter in starters:
