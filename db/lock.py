@@ -3,8 +3,11 @@
 import threading
 import time
 import zlib
+from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
+
+import psycopg2
 
 from db.heartbeat import Beat
 from db.session import plain_errors
@@ -105,7 +108,7 @@ class SessionLock:
 
     def close(self) -> None:
         """Release the place at once by an unlock: the server might notice the end of the session only later."""
-        if self._session and alive(self._session):
-            self._session.cursor().execute(SQL["unlock"], lock_keys(self._place))
         if self._session:
+            with suppress(psycopg2.Error):  # a session that is lost holds no place
+                self._session.cursor().execute(SQL["unlock"], lock_keys(self._place))
             self._session.close()

@@ -108,6 +108,14 @@ def locks(rows: Rows) -> list[int]:
     return [pid for (pid,) in rows("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted")]
 
 
+def test_a_place_whose_session_is_lost_can_be_released(database: Database, rows: Rows) -> None:
+    lock = SessionLock(database, "pull artemis")
+    end(rows, "pull artemis")
+    lock.close()
+    SessionLock(database, "pull artemis").close()
+
+
+
 def test_the_place_lost_with_the_database_is_taken_again(database: Database, rows: Rows) -> None:
     lock = SessionLock(database, "pull artemis")
     first = locks(rows)
