@@ -3,6 +3,7 @@
 import itertools
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from model.settings import PACE_DIRECTORY
 from model.values import Verb
 from tests.tables import Opener, Rows, Values
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the commands that tests start must not inherit that of `nohup`
 NUMBERS = itertools.count(1)
 # Linux's file system in memory, where making and dropping a database takes a third of the time
 MEMORY, ENOUGH_MEMORY = Path("/dev/shm"), 8 * 2**30  # noqa: S108 - pytest makes a folder of our own there

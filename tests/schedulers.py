@@ -298,6 +298,7 @@ def main(marks: list[int]) -> None:
                 lanes.look()
                 time.sleep(0.005)
             lanes.rest()
+            until(lambda: threading.active_count() == 1)  # the thread of the last run still has to end
             print(json.dumps({"runs": lanes.made, **held()}), flush=True)  # noqa: T201 - the result of this program
 
 

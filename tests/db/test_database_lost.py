@@ -115,7 +115,6 @@ def test_a_place_whose_session_is_lost_can_be_released(database: Database, rows:
     SessionLock(database, "pull artemis").close()
 
 
-
 def test_the_place_lost_with_the_database_is_taken_again(database: Database, rows: Rows) -> None:
     lock = SessionLock(database, "pull artemis")
     first = locks(rows)
