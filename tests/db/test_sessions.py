@@ -14,6 +14,7 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
 from db.embedded import EmbeddedServer
+from db.session import session_for
 from db.setup import Database
 from model.settings import ROOT
 from tests.tables import Rows, as_role, ask, refusal
@@ -155,6 +156,16 @@ def test_a_load_is_not_compiled(database: Database, monkeypatch: pytest.MonkeyPa
     with closing(database.connect("test")) as session, session.cursor() as cursor:
         cursor.execute("SHOW jit")
         assert cursor.fetchone() == ("off",)
+
+
+def test_a_session_for_reading_writes_nothing(database: Database) -> None:
+    with (
+        pytest.raises(psycopg2.errors.ReadOnlySqlTransaction),
+        session_for(database, "test", "read") as session,
+        session,
+        session.cursor() as cursor,
+    ):
+        cursor.execute("DELETE FROM metrics")
 
 
 def test_a_purpose_of_any_length_makes_a_session(database: Database) -> None:
