@@ -2,10 +2,12 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any, ClassVar, Self, cast
 from urllib.parse import quote
 
@@ -18,6 +20,7 @@ NOW = datetime(2025, 12, 19, 10, tzinfo=UTC)
 WINDOW = Window(datetime(2025, 12, 1, tzinfo=UTC), datetime(2025, 12, 20, tzinfo=UTC))
 TARGET = Target("btc", "PRICE", "btc")
 DAY = "2025-12-18"
+HEAD_END = b"\r\n\r\n"  # of an HTTP request or answer
 PATIENCE = 10.0  # seconds; what has not come by then counts as missing
 
 
@@ -143,6 +146,33 @@ class Wire:
         """Whether so many requests come in time."""
         with self.arrived:
             return self.arrived.wait_for(lambda: len(self.starts) >= number, patience)
+
+
+@contextmanager
+def sends(pieces: Callable[[], Iterable[bytes]], pause: float, *, greets: bool = False) -> Iterator[int]:
+    """The port of a server that answers each request with these pieces, a pause between them, and then hangs up.
+
+    With `greets` it waits for no request.
+    """
+    ended = threading.Event()
+
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            request = HEAD_END if greets else b""
+            while HEAD_END not in request and (more := self.request.recv(65536)):
+                request += more
+            with suppress(OSError):  # the client has hung up
+                for number, piece in enumerate(pieces()):
+                    if number and ended.wait(pause):
+                        return
+                    self.request.sendall(piece)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.005,), daemon=True).start()
+        yield server.server_address[1]
+        ended.set()
+        server.shutdown()
 
 
 class _Server(ThreadingHTTPServer):

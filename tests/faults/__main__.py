@@ -10,7 +10,7 @@ from pathlib import Path
 from db.embedded import EmbeddedServer
 from tests.commands import defillama_backfill, today
 from tests.fake_api import FakeApi
-from tests.faults.http_faults import Server, http_faults, network_faults, truth
+from tests.faults.http_faults import faulty_server, http_faults, network_faults, truth
 from tests.faults.process_faults import database_faults, process_faults
 from tests.faults.trial import HEADER, KEY, Result, judge, trial_on
 
@@ -28,7 +28,7 @@ def results(families: Sequence[str], seeds: Sequence[int], only: Sequence[str] =
         stack.callback(server.release)
         (folder / "chain.csv").write_text(CHAIN)
         (folder / "many.csv").write_text(MANY)
-        broken = stack.enter_context(Server())
+        broken = stack.enter_context(faulty_server())
         one = {"DEFILLAMA_BASE_URL": f"http://127.0.0.1:{broken.port}", "DEFILLAMA_API_KEY": KEY}
         line = LINE.format(start=min(at for _, _, at in truth()).date(), config=folder / "chain.csv")
         for family, faults in (("http", http_faults), ("network", network_faults)):

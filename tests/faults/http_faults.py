@@ -3,16 +3,17 @@
 import gzip
 import json
 import socket
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import repeat
-from socketserver import BaseRequestHandler, ThreadingTCPServer
-from typing import Any, Self
+from typing import Any
 
 from tests.commands import DAY, Table, midnight, today
 from tests.faults.trial import Fault, Trial
+from tests.wire import sends
 
 DAYS = 60
 PAUSE = 0.05  # seconds between two pieces of a slow answer
@@ -110,41 +111,25 @@ HARMLESS: dict[str, Callable[[], Pieces]] = {
 }
 
 
+@dataclass(slots=True)
 class Server:
     """Gives the pieces of one answer to every request, or the truth where there are none."""
 
-    def __init__(self) -> None:
-        self.pieces: Callable[[], Pieces] | None = None
-        outer = self
+    port: int = 0
+    stalled_port: int = 0  # of a server that accepts, and never answers
+    pieces: Callable[[], Pieces] | None = None
 
-        class Handler(BaseRequestHandler):
-            def handle(self) -> None:
-                request = b""
-                while b"\r\n\r\n" not in request and (more := self.request.recv(65536)):
-                    request += more
-                try:
-                    for number, piece in enumerate(outer.pieces() if outer.pieces else answer(rows())):
-                        if number and outer.ended.wait(PAUSE):
-                            return
-                        self.request.sendall(piece)
-                except OSError:
-                    return  # the client has hung up
 
-        self.ended = threading.Event()
-        self._server = ThreadingTCPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.port = self._server.server_address[1]
-        self.stalled = socket.create_server(("127.0.0.1", 0))  # it accepts, and never answers
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.ended.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self.stalled.close()
+@contextmanager
+def faulty_server() -> Iterator[Server]:
+    """Both servers, on loopback."""
+    server = Server()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as stalled,
+        sends(lambda: server.pieces() if server.pieces else answer(rows()), PAUSE) as server.port,
+    ):
+        server.stalled_port = stalled.getsockname()[1]
+        yield server
 
 
 def http_faults(server: Server) -> list[Fault]:
@@ -181,6 +166,6 @@ def network_faults(server: Server) -> list[Fault]:
         "connection refused": "http://127.0.0.1:9",
         "unknown host": "http://nowhere.invalid",
         "TLS to a server without it": f"https://127.0.0.1:{server.port}",
-        "a server that never answers": f"http://127.0.0.1:{server.stalled.getsockname()[1]}",
+        "a server that never answers": f"http://127.0.0.1:{server.stalled_port}",
     }
     return [Fault("network", name, at(url), FAILED) for name, url in urls.items()]

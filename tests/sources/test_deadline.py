@@ -7,14 +7,13 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import pytest
 
 from model.errors import CallFailed, SourceStopped
 from sources import http
 from tests.waiting import until
-from tests.wire import GOOD, Wire, call, client
+from tests.wire import GOOD, Wire, call, client, sends
 
 PAUSE = 0.02  # seconds between two pieces; each is in time for the timeout of a read
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -46,33 +45,10 @@ SLOW: dict[str, tuple[bytes, Iterable[bytes]]] = {
 
 
 @contextmanager
-def server(begin: bytes, pieces: Iterable[bytes], *, greet: bool = False) -> Iterator[str]:
-    """The address of a server that sends the beginning of an answer at once and then a piece now and then.
-
-    It waits for a request first, or with `greet` only for the connection.
-    """
-    ended = threading.Event()
-
-    class Handler(BaseRequestHandler):
-        def handle(self) -> None:
-            if not greet:
-                self.request.recv(65536)
-            try:
-                self.request.sendall(begin)
-                for piece in pieces:
-                    if ended.wait(PAUSE):
-                        return
-                    self.request.sendall(piece)
-            except OSError:
-                return  # the client has hung up
-            ended.wait()
-
-    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as made:
-        made.daemon_threads = True
-        threading.Thread(target=made.serve_forever, args=(0.005,), daemon=True).start()
-        yield f"127.0.0.1:{made.server_address[1]}"
-        ended.set()
-        made.shutdown()
+def server(begin: bytes, pieces: Iterable[bytes], *, greets: bool = False) -> Iterator[str]:
+    """The address of a server that sends the begin of an answer at once, then a piece now and then, and never ends."""
+    with sends(lambda: itertools.chain([begin], pieces, endless(b"")), PAUSE, greets=greets) as port:
+        yield f"127.0.0.1:{port}"
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +64,7 @@ def test_an_answer_that_never_ends_is_given_up(kind: str) -> None:
 
 def test_a_tls_handshake_that_never_ends_is_given_up() -> None:
     record = b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc"  # the begin of a message of 16 KB from the server
-    with server(record, endless(b"\0"), greet=True) as address, pytest.raises(CallFailed, match="no complete answer"):
+    with server(record, endless(b"\0"), greets=True) as address, pytest.raises(CallFailed, match="no complete answer"):
         client(f"https://{address}").answer(call())
 
 
