@@ -9,12 +9,12 @@ from pathlib import Path
 
 from db.embedded import EmbeddedServer
 from tests.commands import defillama_backfill, today
-from tests.fake_api import FakeApi
+from tests.fake_api import FakeApi, Options
 from tests.faults.http_faults import faulty_server, http_faults, network_faults, truth
-from tests.faults.process_faults import database_faults, process_faults
+from tests.faults.process_faults import database_faults, mixed_faults, process_faults
 from tests.faults.trial import HEADER, KEY, Result, judge, trial_on
 
-FAMILIES = ("http", "network", "process", "database")
+FAMILIES = ("http", "network", "process", "database", "mixed")
 CHAIN = "asset,kind,metrics\nEthereum,chain,CHAIN_TVL\n"
 MANY = "asset,kind,metrics\n" + "".join(f"p{number},protocol,TVL FEES\n" for number in range(12))
 LINE = "main.py backfill defillama --start {start} --config {config}"
@@ -36,14 +36,15 @@ def results(families: Sequence[str], seeds: Sequence[int], only: Sequence[str] =
                 if not only or fault.name in only:
                     with trial_on(server, truth(), one, line) as trial:
                         yield judge(fault, trial, 0)
-        api = stack.enter_context(FakeApi(universe=[folder / "many.csv"], shipped=False, latency=0.3))
-        many = {"DEFILLAMA_BASE_URL": f"{api.url}/llama", "DEFILLAMA_API_KEY": KEY}
         history = defillama_backfill(MANY, today())
         line = LINE.format(start="2013-04-28", config=folder / "many.csv")
-        for family, seeded in (("process", process_faults), ("database", database_faults)):
+        kinds = (("process", process_faults, 0.0), ("database", database_faults, 0.0), ("mixed", mixed_faults, 0.3))
+        for family, seeded, share in kinds:
             for seed in seeds if family in families else ():
-                for fault in seeded(seed):
-                    if not only or fault.name in only:
+                for fault in (each for each in seeded(seed) if not only or each.name in only):
+                    options = Options(latency=0.3, faults=share, most_faults=2, seed=seed, shipped=False)
+                    with FakeApi(options, universe=[folder / "many.csv"]) as api:
+                        many = {"DEFILLAMA_BASE_URL": f"{api.url}/llama", "DEFILLAMA_API_KEY": KEY}
                         with trial_on(server, history, many, line) as trial:
                             yield judge(fault, trial, seed)
 
@@ -53,7 +54,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("families", nargs="*", default=FAMILIES, metavar="FAMILY", help=", ".join(FAMILIES))
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="only the faults of this name")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="the moments of the process faults")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[1, 2, 3],
+        help="of moments and failing answers",
+    )
     arguments = parser.parse_args()
     print(HEADER)
     failed = 0

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from random import Random
 
 import psycopg2
@@ -99,6 +100,12 @@ def database_faults(seed: int) -> list[Fault]:
         Fault("database", "read-only", set_for_all("default_transaction_read_only = on"), frozenset({2})),
         Fault("database", "hostile settings", set_for_all(*hostile), frozenset({0})),
     ]
+
+
+def mixed_faults(seed: int) -> list[Fault]:
+    """All of these, for an API of which some answers fail as well."""
+    faults = (*process_faults(seed), *database_faults(seed))
+    return [replace(fault, family="mixed", codes=fault.codes | {1}) for fault in faults]
 
 
 def _begun(trial: Trial, moment: float) -> subprocess.Popen[bytes]:
