@@ -27,7 +27,7 @@ from tests.tables import Opener, Rows, Values
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the commands that tests start must not inherit that of `nohup`
 NUMBERS = itertools.count(1)
-# Linux's file system in memory, where making and dropping a database takes a third of the time
+# Linux's file system in memory: on a disk, making and dropping a database takes several times as long
 MEMORY, ENOUGH_MEMORY = Path("/dev/shm"), 8 * 2**30  # noqa: S108 - pytest makes a folder of our own there
 if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH_MEMORY:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
