@@ -1,7 +1,7 @@
 -- Statements of db/setup.py.
 
 -- name: role
-SELECT current_setting('server_version'), current_user, 
+SELECT current_setting('server_version'), current_user,
     current_setting('default_transaction_read_only') = 'on' OR pg_is_in_recovery(),
     coalesce(has_schema_privilege(current_schema(), 'CREATE'), false),
     has_database_privilege(current_database(), 'TEMPORARY')
