@@ -54,6 +54,9 @@ def main(argv: Sequence[str] | None = None, parser: ArgumentParser | None = None
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 1
+    except MemoryError as error:
+        print(f"error: there is too little memory: {error}".removesuffix(": "), file=sys.stderr)
+        return 1
     except Exception as error:
         if isinstance(error, OSError) and error.filename is None and error.errno in UNWRITABLE:
             _discard_output()

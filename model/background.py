@@ -1,4 +1,4 @@
-"""Work in a thread of its own, so that the main thread handles signals while the work waits."""
+"""Threads: how they are started, and work that is done in one."""
 
 import threading
 from collections.abc import Callable
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def in_background(work: Callable[[], T]) -> Future[T]:
-    """Start work in a daemon thread: the process may end before the work does."""
+    """Start work in a thread of its own, so that the main thread handles signals while the work waits."""
     future: Future[T] = Future()
 
     def run() -> None:
@@ -18,5 +18,13 @@ def in_background(work: Callable[[], T]) -> Future[T]:
         except BaseException as error:  # noqa: BLE001 (raised where the result is taken)
             future.set_exception(error)
 
-    threading.Thread(target=run, name="work", daemon=True).start()
+    start(threading.Thread(target=run, name="work", daemon=True))
     return future
+
+
+def start(thread: threading.Thread) -> None:
+    """Start a thread. Raises MemoryError where the system has no memory for one, or allows no more of them."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise MemoryError(str(error)) from error

@@ -11,6 +11,7 @@ from datetime import datetime
 from db import pulls
 from db.coverage import Name
 from db.heartbeat import Heartbeat
+from model.background import start
 from model.errors import ConfigurationError, DatabaseLost, PipelineError, RunRefused
 from model.memory import give_memory_back
 from model.values import Verb
@@ -114,7 +115,7 @@ class Scheduler:
                 work = threading.Thread(target=self._work, args=(scheduled, slot, activity), name=str(scheduled))
                 work.daemon = True  # waiting for a database that does not answer, it must not outlive the stop
                 self._lanes[scheduled.lane] = work, activity
-                work.start()
+                start(work)
             if started:
                 self.heartbeat.beat(self._doing())
         except (DatabaseLost, ConfigurationError) as error:

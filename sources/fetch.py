@@ -1,5 +1,6 @@
 """Makes many calls of one source at once: worker threads share one client and hand over what they read."""
 
+import logging
 import queue
 import threading
 from collections import deque
@@ -9,10 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar
 
+from model.background import start
 from model.errors import CallFailed
 from sources.base import Call
 from sources.http import Client, Stopped
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LAST_ANSWERS = 0.5  # seconds after a stop during which answers already under way are still handed over
@@ -44,11 +47,18 @@ class Fetch(Generic[T]):
         self._change = threading.Condition()
         self._outcomes: queue.Queue[Outcome[T]] = queue.Queue(maxsize=2)
         self._left = threading.Event()
+        self._broken: BaseException | None = None  # why a worker could not even hand over an outcome
 
     def __enter__(self) -> Self:
-        # daemon threads: the process may end while one of them still waits for an answer
-        for number in range(min(self._client.source.MAX_IN_FLIGHT, len(self._todo))):
-            threading.Thread(target=self._work, name=f"{self._client.source.name}-{number}", daemon=True).start()
+        source = self._client.source
+        for number in range(min(source.MAX_IN_FLIGHT, len(self._todo))):
+            try:  # daemon threads: the process may end while one of them still waits for an answer
+                start(threading.Thread(target=self._work, name=f"{source.name}-{number}", daemon=True))
+            except MemoryError as error:
+                if number == 0:
+                    raise
+                log.warning("%s: only %d requests at a time: %s", source.name, number, error)
+                break
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,12 +69,17 @@ class Fetch(Generic[T]):
             self._change.notify_all()
 
     def __iter__(self) -> Iterator[Outcome[T] | None]:
-        """Each outcome; while the caller waits for one, None at intervals, so that it can do other work."""
+        """Each outcome; while the caller waits for one, None at intervals, so that it can do other work.
+
+        Raises MemoryError where there is too little memory to hand over an outcome.
+        """
         stopped_for = 0.0
         while self._open:
             try:
                 outcome = self._outcomes.get(timeout=POLL)
             except queue.Empty:
+                if self._broken is not None:
+                    raise MemoryError(str(self._broken)) from self._broken
                 if self._client.stop.is_set():
                     stopped_for += POLL
                     if stopped_for >= LAST_ANSWERS:
@@ -80,6 +95,8 @@ class Fetch(Generic[T]):
         try:
             while (call := self._next_call()) is not None:
                 self._make(call)
+        except BaseException as error:  # noqa: BLE001 (there is no memory even to wait)
+            self._broken = error
         finally:
             self._client.close_connections()
 

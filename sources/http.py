@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,7 +17,17 @@ from sources.base import Answer, BaseSource, Call, Request
 from sources.http_session import HttpSession
 from sources.json_body import PIECE, JsonBody, TooLarge
 from sources.pace import Pace
-from sources.retry import LONGEST_PAUSE, MAX_THROTTLED, MAX_TRIES, THROTTLED, Verdict, backoff, retry_after, verdict
+from sources.retry import (
+    LONGEST_PAUSE,
+    MAX_THROTTLED,
+    MAX_TRIES,
+    THROTTLED,
+    Verdict,
+    backoff,
+    http_date,
+    retry_after,
+    verdict,
+)
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -28,6 +38,7 @@ LONGEST_ANSWER = 300.0  # seconds of one try, from the connection to the last by
 LONGEST_THROTTLED = 1800.0  # seconds of nothing but 429, after which this run gives the source up
 ALL_DOWN = 20  # calls that failed in a row, without an answer between them, after which the API counts as down
 STOP_CHECK = 0.5  # seconds, during a wait, between two checks whether the run was stopped
+MOST_CLOCK_ERROR = timedelta(hours=1)  # a cache in front of an API may answer with a Date of half an hour ago
 SNIPPET = 120  # characters of an error body that a message shows
 HEADERS = {"Accept": "application/json", "User-Agent": "crypto-metrics/1.0"}
 
@@ -87,8 +98,8 @@ class Client:
                 fault = error
             except TooLarge as error:
                 raise CallFailed(f"{call}: {error}", status=200) from error
-            except MemoryError:
-                raise CallFailed(f"{call}: there is too little memory to read the answer", status=200) from None
+            except MemoryError as error:
+                raise CallFailed(f"{call}: there is too little memory for the answer", status=200) from error
             if fault.status == THROTTLED:
                 throttled += 1
                 if throttled >= MAX_THROTTLED:
@@ -151,6 +162,7 @@ class Client:
             self._local.session = self._session()
         session: HttpSession = self._local.session
         send = partial(session.get, headers={**HEADERS, **request.headers}, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
+        sent = self._now()
         try:
             with session.deadline(LONGEST_ANSWER), send(request.url, params=request.params, stream=True) as response:
                 found = verdict(response.status_code, html=_is_html(response))
@@ -159,6 +171,7 @@ class Client:
                     self._throttled_since = None
                 if found is not Verdict.GOOD:
                     return found, response, f"HTTP {response.status_code}: {self._snippet(response)}"
+                self._check_clock(response, sent)
                 for piece in response.iter_content(PIECE):
                     body.write(piece)
         except requests.RequestException as error:
@@ -170,6 +183,16 @@ class Client:
         if session.broken_off:
             raise TryFailed(f"no complete answer after {LONGEST_ANSWER:.0f} s")
         return found, response, ""
+
+    def _check_clock(self, response: requests.Response, sent: datetime) -> None:
+        """Stop the source where the clock of this machine is wrong, since it decides which days are over."""
+        date = http_date(response.headers.get("Date", "")) or sent
+        for error, where in ((sent - date, "ahead of"), (date - self._now(), "behind")):
+            if error > MOST_CLOCK_ERROR:
+                hours = f"{error / timedelta(hours=1):.1f} hours"
+                raise self._stop_source(
+                    f"the clock of this machine is {hours} {where} that of {self.source.name}: set it"
+                )
 
     def _slow_down(self, response: requests.Response, started: float) -> None:
         pause = retry_after(response.headers, self._now())

@@ -12,6 +12,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from model.background import start
+
 
 class HttpSession(requests.Session):
     """Sends the requests of one thread. Once `break_off` was called, its request and all later ones fail.
@@ -43,7 +45,7 @@ class HttpSession(requests.Session):
             connection.forget_socket()
         timer = threading.Timer(seconds, self.break_off)
         timer.daemon = True
-        timer.start()
+        start(timer)
         try:
             yield
         finally:

@@ -51,8 +51,14 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     text = headers.get("Retry-After", "").strip()
     if re.fullmatch(r"\d+(\.\d*)?", text, re.ASCII):
         return float(text)
+    date = http_date(text)
+    return None if date is None else max(0.0, (date - now).total_seconds())
+
+
+def http_date(text: str) -> datetime | None:
+    """The time in a header that has a date, aware; None without a valid one."""
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
-    return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds())
+    return date.replace(tzinfo=date.tzinfo or UTC)

@@ -215,7 +215,18 @@ def call(path: str = "path", extract: str = "") -> Call:
     return Call(path, (TARGET,), WINDOW, extract=extract)
 
 
-def client(url: str, key: str = "", clock: Clock | None = None, source: type[BaseSource] = Plain) -> Client:
+def client(
+    url: str,
+    key: str = "",
+    clock: Clock | None = None,
+    source: type[BaseSource] = Plain,
+    now: Callable[[], datetime] = lambda: NOW,
+) -> Client:
     """A client on a clock of the tests."""
     clock = clock or Clock()
-    return Client(source(key, url), threading.Event(), clock=clock, sleep=clock.sleep, now=lambda: NOW)
+    return Client(source(key, url), threading.Event(), clock=clock, sleep=clock.sleep, now=now)
+
+
+def real_time() -> datetime:
+    """The time by which a server dates its answers."""
+    return datetime.now(UTC)

@@ -1,5 +1,7 @@
 """Runs in which something goes wrong: what is stored, recorded and said all the same."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from sources import SOURCES
 from tests.commands import (
     ARTEMIS,
     DEFILLAMA,
+    ROOT,
     SECONDS,
     Rows,
     Table,
@@ -30,6 +33,15 @@ from tests.fake_api import FAULT_KINDS, FakeApi
 
 SECRET = "s3cret/key+of=ours"  # noqa: S105 - of the fake
 ENDED = "SELECT status, records_count, calls, failed_calls, failure FROM pulls WHERE finished_at IS NOT NULL"
+
+WITHOUT_MEMORY = """
+import resource, sys
+import cli.pull_backfill_settle
+from cli.run_command import main
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**22, -1))
+sys.exit(main())
+"""
 
 
 def test_one_failed_call_costs_its_own_points_and_makes_the_run_an_error(
@@ -190,3 +202,13 @@ def test_a_key_that_goes_unencrypted_over_a_network_is_one_warning(database_url:
         "ARTEMIS_BASE_URL: requests to 192.0.2.1 show ARTEMIS_API_KEY to the network: "
         "write https:// in place of http://"
     )
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the limit of memory is that of Linux")
+def test_without_memory_for_a_thread_one_line_says_so(database_url: str) -> None:
+    command = [sys.executable, "-c", WITHOUT_MEMORY, "pull", "defillama"]
+    env = environment(database_url)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: there is too little memory: can't start new thread"
+    assert "Traceback" not in done.stderr

@@ -153,14 +153,7 @@ def network_faults(server: Server) -> list[Fault]:
     """Servers that can't be reached, or are of another kind."""
 
     def at(url: str) -> Callable[[Trial], int]:
-        def elsewhere(trial: Trial) -> int:
-            usual, trial.environment = trial.environment, {**trial.environment, "DEFILLAMA_BASE_URL": url}
-            try:
-                return trial.end(trial.start())
-            finally:
-                trial.environment = usual
-
-        return elsewhere
+        return lambda trial: trial.end(trial.start(DEFILLAMA_BASE_URL=url))
 
     urls = {
         "connection refused": "http://127.0.0.1:9",

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -48,9 +48,10 @@ class Trial:
     said: str = ""
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self, **environment: str) -> subprocess.Popen[bytes]:
         """Start the command; its output goes to a file."""
-        env = {**os.environ, "DATABASE_URL": self.url, "PACE_DIRECTORY": str(self.folder / "pace"), **self.environment}
+        usual = {"DATABASE_URL": self.url, "PACE_DIRECTORY": str(self.folder / "pace"), **self.environment}
+        env = {**os.environ, **usual, **environment}
         with (self.folder / "said").open("ab") as out:
             process = subprocess.Popen(  # noqa: S603 - our own script
                 [sys.executable, "-c", PATCHED, *self.line.split()],
@@ -89,6 +90,10 @@ class Fault:
     name: str
     run: Callable[[Trial], int]
     codes: frozenset[int] = frozenset({1})
+
+    def mixed(self) -> "Fault":
+        """The same, while some answers of the API fail as well."""
+        return replace(self, family="mixed", codes=self.codes | {1})
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from threading import Semaphore
 from typing import Any
 
 import pytest
 
+from model.background import start
 from model.errors import CallFailed, SourceStopped
 from model.values import Target, Verb, Window
 from sources.artemis import Artemis
@@ -20,7 +22,7 @@ from sources.http_session import HttpSession
 from sources.retry import MAX_TRIES
 from tests.fake_api import FakeApi
 from tests.waiting import until
-from tests.wire import PATIENCE, Clock, Plain, Wire, call, client, reply, rows
+from tests.wire import PATIENCE, Clock, Plain, Wire, call, client, real_time, reply, rows
 
 SYMBOLS = [f"coin-{number}" for number in range(40)]
 WINDOW = Window(datetime(2025, 12, 1, tzinfo=UTC), datetime(2025, 12, 8, tzinfo=UTC))
@@ -60,10 +62,40 @@ def test_no_calls_have_no_outcomes() -> None:
     assert fetched(client("http://127.0.0.1:9"), []) == []
 
 
+def test_with_memory_for_two_threads_all_calls_are_made_two_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    more = Semaphore(2)
+
+    def scarce(thread: threading.Thread) -> None:
+        if not more.acquire(blocking=False):
+            raise MemoryError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr("sources.fetch.start", scarce)
+    with Wire(rows(1)) as wire:
+        assert len(fetched(client(wire.url), calls(20))) == 20
+        with pytest.raises(MemoryError, match="can't start new thread"):
+            fetched(client(wire.url), calls(20))
+    assert caplog.messages == ["plain: only 2 requests at a time: can't start new thread"]
+
+
+def test_without_memory_to_hand_over_an_outcome_the_iteration_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise RuntimeError("can't allocate lock")
+
+    with Wire(rows(1)) as wire:
+        one = client(wire.url)
+        fetch = Fetch(one, calls(3), one.source.answer)
+        monkeypatch.setattr(fetch, "_hand_over", full)
+        with fetch as outcomes, pytest.raises(MemoryError, match="can't allocate lock"):
+            list(outcomes)
+
+
 def test_a_call_that_fails_costs_only_itself() -> None:
     with FakeApi(broken={"7": "404"}) as api:
         wanted = [call(f"api/v2/historicalChainTvl?{number}") for number in range(20)]
-        outcomes = fetched(client(f"{api.url}/llama", source=Silent), wanted)
+        outcomes = fetched(client(f"{api.url}/llama", source=Silent, now=real_time), wanted)
     failed = {outcome.call.path[-3:]: outcome.error for outcome in outcomes if outcome.error}
     assert set(failed) == {"l?7", "?17"}
     assert all(isinstance(error, CallFailed) for error in failed.values())

@@ -9,6 +9,9 @@ import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import datetime, timedelta
+from email.utils import format_datetime
+from itertools import chain, repeat
 from typing import Any
 from urllib.parse import quote
 
@@ -32,6 +35,11 @@ def answer(*replies: Reply, extract: str = "") -> Answer:
 
 def values(found: Answer) -> list[float]:
     return [point.value for point in found.points]
+
+
+def dated(at: datetime) -> Reply:
+    """The good answer with the header Date."""
+    return reply(json.dumps([[DAY, 1.5]]).encode(), Date=format_datetime(at))
 
 
 def zipped(body: bytes, **headers: Any) -> Reply:
@@ -189,6 +197,33 @@ def test_an_undated_value_is_dated_when_it_was_received() -> None:
     with Wire(GOOD) as wire:
         found = client(wire.url, source=Undated).answer(call())
     assert [point.at for point in found.points] == [NOW]
+
+
+@pytest.mark.parametrize(
+    ("hours", "error"),
+    [
+        (-48, "the clock of this machine is 48.0 hours ahead of that of plain: set it"),
+        (14, "the clock of this machine is 14.0 hours behind that of plain: set it"),
+    ],
+)
+def test_a_clock_that_is_wrong_stops_the_source_since_it_decides_which_days_are_over(hours: int, error: str) -> None:
+    with Wire(dated(NOW + timedelta(hours=hours))) as wire:
+        one = client(wire.url)
+        for _ in range(2):
+            with pytest.raises(SourceStopped, match=error):
+                one.answer(call())
+        assert len(wire.starts) == 1
+
+
+@pytest.mark.parametrize("good", [dated(NOW - timedelta(minutes=55)), reply(b"[]", Date="today"), reply(b"[]")])
+def test_a_date_that_may_come_from_a_cache_or_is_none_stops_nothing(good: Reply) -> None:
+    assert answer(good).refused == []
+
+
+def test_a_machine_that_slept_while_it_waited_for_an_answer_has_no_wrong_clock() -> None:
+    times = chain([NOW], repeat(NOW + timedelta(hours=9)))
+    with Wire(dated(NOW)) as wire:
+        assert values(client(wire.url, now=lambda: next(times)).answer(call())) == [1.5]
 
 
 def test_a_stop_ends_a_wait_for_the_pace() -> None:

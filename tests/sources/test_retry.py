@@ -12,7 +12,7 @@ from sources import http
 from sources.http import ALL_DOWN
 from sources.retry import FIRST_BACKOFF, LONGEST_BACKOFF, MAX_THROTTLED, MAX_TRIES, backoff, retry_after
 from tests.fake_api import FakeApi
-from tests.wire import DROP, GOOD, HTML, Clock, Plain, Reply, Wire, call, client, reply
+from tests.wire import DROP, GOOD, HTML, Clock, Plain, Reply, Wire, call, client, real_time, reply
 
 NOW = datetime(2025, 12, 19, 10, tzinfo=UTC)
 PAGE = b"<html><title>521: Web server is down</title></html>"
@@ -94,7 +94,7 @@ def test_an_answer_of_another_shape_is_not_tried_again() -> None:
 
 def test_the_faults_of_the_fake_api_are_all_survived() -> None:
     with FakeApi(faults=0.3, fault_kinds=("500", "502", "521", "403", "html", "empty", "drop", "truncate")) as api:
-        one = client(f"{api.url}/llama", source=Bare)
+        one = client(f"{api.url}/llama", source=Bare, now=real_time)
         for number in range(40):
             one.answer(call(f"api/v2/historicalChainTvl?{number}"))
         assert len(api.requests) > 40
