@@ -222,7 +222,7 @@ def _of_one_source(found: list[Series], metric: str) -> list[Series]:
     counts = Counter(each.source for each in found)
     if len(counts) > 1:
         have = ", ".join(f"{source} ({number:,} assets)" for source, number in counts.items())
-        raise BadQuestion(f"several sources have {metric}: {have}: name the source")
+        raise BadQuestion(f"several sources have {metric}: {have}: name the source (--source, in Python source=)")
     return found
 
 
@@ -245,7 +245,7 @@ def _several(what: str, by_source: Mapping[str, Sequence[Series]]) -> BadQuestio
     have = ", ".join(
         f"{source} ({some({each.asset for each in found})})" for source, found in sorted(by_source.items())
     )
-    return BadQuestion(f"several sources have {what}: {have}: name the source")
+    return BadQuestion(f"several sources have {what}: {have}: name the source (--source, in Python source=)")
 
 
 def _where(source: str | None) -> str:

@@ -29,6 +29,9 @@ STORED = [
 ]
 
 
+HOW = "name the source (--source, in Python source=)"
+
+
 def asset(name: str, metrics: str, entity: str = "", kind: str = "") -> Asset:
     return Asset(name, tuple(metrics.split()), name, kind, name.title(), entity)
 
@@ -99,9 +102,9 @@ def test_a_series_is_found_by_any_of_its_names(asked: tuple[str, ...], meant: tu
 
 def test_what_several_sources_have_is_refused_with_all_of_them() -> None:
     told = refused("solana", "PRICE")
-    assert told == "several sources have PRICE of 'solana': artemis (sol), defillama (solana): name the source"
+    assert told == f"several sources have PRICE of 'solana': artemis (sol), defillama (solana): {HOW}"
     assert refused("PRICE", of="many") == (
-        "several sources have PRICE: artemis (2 assets), defillama (3 assets): name the source"
+        f"several sources have PRICE: artemis (2 assets), defillama (3 assets): {HOW}"
     )
     assert refused("solana", of="of_asset").startswith("several sources have 'solana': ")
 
@@ -244,7 +247,7 @@ def test_several_sources_are_told_in_order_whatever_name_each_has_for_it() -> No
     names = Names(lambda *_: stored, {"artemis": [], "defillama": [asset("y", "TVL", "x", "protocol")]})
     with pytest.raises(BadQuestion) as caught:
         names.many("TVL", ["x"])
-    assert str(caught.value) == "several sources have TVL of 'x': artemis (x), defillama (y): name the source"
+    assert str(caught.value) == f"several sources have TVL of 'x': artemis (x), defillama (y): {HOW}"
 
 
 def test_an_entity_is_suggested_as_an_asset_is_and_an_empty_one_is_not() -> None:
