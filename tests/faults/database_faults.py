@@ -51,7 +51,7 @@ def database_faults(seed: int) -> list[Fault]:
         Fault("database", "encoding SQL_ASCII", _encoded("SQL_ASCII"), frozenset({0})),
     ]
     if PGBOUNCER:
-        faults.append(Fault("database", "pooler that keeps no sessions", _through_pooler, REFUSED))
+        faults.append(Fault("database", "pooler", _through_pooler, REFUSED))
     return faults
 
 

@@ -13,6 +13,7 @@ from unittest.mock import patch
 from tests.faults.http_faults import Server, answer, rows
 from tests.faults.process_faults import DONE_OR_FAILED, begun, moment_of
 from tests.faults.trial import Fault, Trial
+from tests.pgbouncer import PGBOUNCER
 
 PADDING = 6 * 2**20  # bytes; an answer of this size goes to a temporary file
 LEFT = 200_000  # bytes that are left on the disk of the database
@@ -50,13 +51,18 @@ def moved_clock() -> Iterator[Path]:
 
 
 def impossible() -> dict[str, str]:
-    """The families that this machine can't have, and why."""
-    missing = {} if FAKETIME else {"clock": "libfaketime is not installed"}
+    """The families and faults that this machine can't have, and why."""
+    missing = {}
+    if PGBOUNCER is None:
+        missing["pooler"] = "PgBouncer is not installed"
+    if FAKETIME is None:
+        missing["clock"] = "libfaketime is not installed"
     try:
         with small_disk(1):
-            return missing
+            pass
     except (subprocess.CalledProcessError, FileNotFoundError):
-        return {**missing, "disk": "only root may mount a file system here"}
+        missing["disk"] = "only root may mount a file system"
+    return missing
 
 
 def disk_faults(server: Server) -> list[Fault]:
