@@ -1,6 +1,7 @@
 """The one HTTP client: many requests in flight, one pace, bounded retries. Nothing else touches the network."""
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -38,7 +39,7 @@ LONGEST_ANSWER = 300.0  # seconds of one try, from the connection to the last by
 LONGEST_THROTTLED = 1800.0  # seconds of nothing but 429, after which this run gives the source up
 ALL_DOWN = 20  # calls that failed in a row, without an answer between them, after which the API counts as down
 STOP_CHECK = 0.5  # seconds, during a wait, between two checks whether the run was stopped
-MOST_CLOCK_ERROR = timedelta(hours=1)  # a cache in front of an API may answer with a Date of half an hour ago
+MOST_CLOCK_ERROR = timedelta(hours=1)  # both APIs let a cache keep an answer for half an hour
 SNIPPET = 120  # characters of an error body that a message shows
 HEADERS = {"Accept": "application/json", "User-Agent": "crypto-metrics/1.0"}
 
@@ -187,7 +188,9 @@ class Client:
     def _check_clock(self, response: requests.Response, sent: datetime) -> None:
         """Stop the source where the clock of this machine is wrong, since it decides which days are over."""
         date = http_date(response.headers.get("Date", "")) or sent
-        for error, where in ((sent - date, "ahead of"), (date - self._now(), "behind")):
+        age = re.fullmatch(r"\d{1,9}", response.headers.get("Age", ""), re.ASCII)  # in seconds, of a cache's copy
+        copied = timedelta(seconds=int(age[0]) if age else 0)
+        for error, where in ((sent - date - copied, "ahead of"), (date - self._now(), "behind")):
             if error > MOST_CLOCK_ERROR:
                 hours = f"{error / timedelta(hours=1):.1f} hours"
                 raise self._stop_source(

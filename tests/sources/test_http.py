@@ -37,9 +37,9 @@ def values(found: Answer) -> list[float]:
     return [point.value for point in found.points]
 
 
-def dated(at: datetime) -> Reply:
+def dated(at: datetime, **headers: Any) -> Reply:
     """The good answer with the header Date."""
-    return reply(json.dumps([[DAY, 1.5]]).encode(), Date=format_datetime(at))
+    return reply(json.dumps([[DAY, 1.5]]).encode(), Date=format_datetime(at), **headers)
 
 
 def zipped(body: bytes, **headers: Any) -> Reply:
@@ -215,7 +215,16 @@ def test_a_clock_that_is_wrong_stops_the_source_since_it_decides_which_days_are_
         assert len(wire.starts) == 1
 
 
-@pytest.mark.parametrize("good", [dated(NOW - timedelta(minutes=55)), reply(b"[]", Date="today"), reply(b"[]")])
+@pytest.mark.parametrize(
+    "good",
+    [
+        dated(NOW - timedelta(minutes=55)),
+        dated(NOW - timedelta(hours=5), Age="18000"),
+        dated(NOW, Age="9" * 30),
+        reply(b"[]", Date="today"),
+        reply(b"[]"),
+    ],
+)
 def test_a_date_that_may_come_from_a_cache_or_is_none_stops_nothing(good: Reply) -> None:
     assert answer(good).refused == []
 
