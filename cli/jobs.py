@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from model.errors import ConfigurationError
+from model.errors import ConfigurationError, KeyMissing
 from model.settings import ROOT, Settings
 from model.values import Verb
 from pipeline.plan import Job, Scope, backfill_window, choose, make_job, pull_window, settle_window
@@ -26,8 +26,24 @@ def names_of(source: str, config: Path | None = None) -> list[str]:
     return list(SOURCES) if source == "all" else [source]
 
 
-def jobs_of(arguments: argparse.Namespace, settings: Settings) -> list[Job]:
-    """The jobs of a command line, of one source or of all. All are checked before any call is made."""
+def with_keys(names: Iterable[str], settings: Settings) -> list[str]:
+    """Those of these sources that have the key they need; logs the others, and raises KeyMissing if none is left."""
+    found, missing = [], None
+    for name in names:
+        try:
+            api_of(SOURCES[name], settings)
+        except KeyMissing as error:
+            log.warning("%s: skipped", error)
+            missing = error
+        else:
+            found.append(name)
+    if missing and not found:
+        raise missing
+    return found
+
+
+def jobs_of(names: Sequence[str], arguments: argparse.Namespace, settings: Settings) -> list[Job]:
+    """The jobs of a command line, one for each source. All are checked before any call is made."""
     given = vars(arguments)
     options = {name: given[name] for name in JOB_OPTIONS if name in given}
     if given.get("full"):
@@ -36,7 +52,6 @@ def jobs_of(arguments: argparse.Namespace, settings: Settings) -> list[Job]:
         options["scope"] = Scope.EMPTY_GAPS if arguments.retry_empty else Scope.GAPS
     if given.get("retry_empty") and not arguments.gaps:
         raise ConfigurationError("--retry-empty needs --gaps: write --gaps --retry-empty")
-    names = names_of(arguments.source, given.get("config"))
     jobs = [job_of(name, arguments.verb, settings, **options) for name in names]
     warn_of_exposed_keys(names, settings)
     for job in jobs:
@@ -79,12 +94,10 @@ def job_of(
 
 
 def api_of(source: type[BaseSource], settings: Settings) -> BaseSource:
-    """The source with its key and server; raises ConfigurationError for a wrong value, or where it needs a key."""
+    """The source with its key and server; raises KeyMissing, or ConfigurationError for a wrong value."""
     api = source(settings.key(source.KEY_VARIABLE), settings.url(source.BASE_URL_VARIABLE))
     if source.KEY_REQUIRED and not api.key:
-        raise ConfigurationError(
-            f"{source.name} needs a key: write {source.KEY_VARIABLE}=… into .env or the environment"
-        )
+        raise KeyMissing(f"{source.name} needs a key: write {source.KEY_VARIABLE}=… into .env or the environment")
     return api
 
 

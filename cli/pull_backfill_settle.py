@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from cli.jobs import jobs_of
+from cli.jobs import jobs_of, names_of, with_keys
 from cli.process import open_database, read_database, stop_on_signals
 from cli.progress_bar import progress_bar
 from cli.run_text import plan_lines, summary_lines
@@ -28,16 +28,24 @@ SERIES_NAMED = 10  # in the log line about series without data
 
 
 def run_all(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
-    """Pull, backfill or settle one source or all; returns the highest exit code."""
-    jobs = jobs_of(arguments, settings)
+    """Pull, backfill or settle one source or all; returns the highest exit code, 1 where a source was skipped."""
+    jobs, skipped = _jobs(arguments, settings)
     with open_database(settings) as database, stop_on_signals() as stop:
         ensure_schema(database)
-        return max([run_one(job, database, stop, scrub, pace_of(type(job.source), settings)) for job in jobs])
+        codes = [run_one(job, database, stop, scrub, pace_of(type(job.source), settings)) for job in jobs]
+    return max(*codes, int(skipped))
+
+
+def _jobs(arguments: argparse.Namespace, settings: Settings) -> tuple[list[Job], bool]:
+    """The jobs of a command line, and whether a source that it does not name was skipped, since it has no key."""
+    names = names_of(arguments.source, arguments.config)
+    served = with_keys(names, settings) if arguments.source == "all" else names
+    return jobs_of(served, arguments, settings), served != names
 
 
 def show_plans(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Print the calls of each run. The database is read where the calls depend on it, but never created."""
-    jobs = jobs_of(arguments, settings)
+    jobs, skipped = _jobs(arguments, settings)
     if all(job.scope is Scope.FULL for job in jobs) or not settings.has_database():
         plans = [make_plan(job) for job in jobs]
     else:
@@ -46,7 +54,7 @@ def show_plans(arguments: argparse.Namespace, settings: Settings, scrub: Callabl
             plans = [plan_alone(database, job) if known else make_plan(job) for job in jobs]
     for plan in plans:
         print(scrub("\n".join(plan_lines(plan))))
-    return 0
+    return int(skipped)
 
 
 def run_one(job: Job, database: Database, stop: threading.Event, scrub: Callable[[str], str], pace: Pace) -> int:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 
-from cli.jobs import announce, job_of, need_series, warn_of_exposed_keys
+from cli.jobs import announce, job_of, need_series, warn_of_exposed_keys, with_keys
 from cli.logs import JOURNAL, PERSON, JsonLines, log_to, secrets_of
 from cli.process import open_database, stop_on_signals, until_stopped
 from cli.pull_backfill_settle import pace_of
@@ -43,9 +43,9 @@ def run_scheduler(arguments: argparse.Namespace, settings: Settings, scrub: Call
 
     Raises SchedulerRefused where another scheduler is running.
     """
-    names = arguments.source or list(SOURCES)
     formatter = JsonLines if arguments.log_format == "json" else Scrubber
     log_to("stdout", formatter(secrets_of(settings), JOURNAL if "JOURNAL_STREAM" in os.environ else PERSON))
+    names = arguments.source or with_keys(SOURCES, settings)
     for name in names:  # checks all sources before anything else
         pull, backfill = (job_of(name, verb, settings) for verb in (Verb.PULL, Verb.BACKFILL))
         announce(pull)
@@ -119,7 +119,7 @@ def _enter(
             try:
                 place = undone.enter_context(closing(SessionLock(database, SCHEDULER, stop)))
                 ensure_schema(database)
-                heartbeat = Heartbeat(database, names, fresh=arguments.fresh)
+                heartbeat = Heartbeat(database, arguments.source or list(SOURCES), fresh=arguments.fresh)
             except (DatabaseAway, DatabaseLost) as error:
                 if not logged:
                     log.warning("%s: waiting for the database", error)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from cli.jobs import jobs_of
+from cli.jobs import jobs_of, names_of
 from cli.process import open_database, stop_on_signals
 from cli.pull_backfill_settle import pace_of, run_one
 from db.archive import restore, save
@@ -33,7 +33,7 @@ def start_fresh(arguments: argparse.Namespace, settings: Settings, scrub: Callab
 
     Returns the highest exit code of the backfills, 1 where a source was not cleared.
     """
-    jobs = jobs_of(arguments, settings)
+    jobs = jobs_of(names_of(arguments.source), arguments, settings)
     check_confirmation(arguments)
 
     with open_database(settings) as database, stop_on_signals() as stop:

@@ -30,6 +30,7 @@ REASON_LINES = 2
 SEE_LOG = "log: journalctl -u crypto-metrics"
 START_IT = "start it: systemctl start crypto-metrics, or python scheduler.py"
 RESTART_IT = "restart the scheduler: systemctl restart crypto-metrics"
+LEAVE_IT_OUT = "start the scheduler without this source: scheduler.py --source …"
 RARE_STATES = {  # not shown where no series has them
     SeriesState.QUIET: "quiet (the API has nothing newer)",
     SeriesState.AWAITED: "awaited (the first run is not over)",
@@ -110,7 +111,12 @@ def scheduler_problem(health: Health) -> Problem | None:
 
 
 def source_problems(health: SourceHealth) -> Iterator[Problem]:
-    """What is wrong with the runs and the series of a source."""
+    """What is wrong with the key, the config, the runs and the series of a source."""
+    if key := health.missing_key:
+        yield Problem("it needs a key", "", f"write {key}=… into .env and {RESTART_IT}; or {LEAVE_IT_OUT}")
+    if errors := health.config_errors:
+        what = f"{counted(len(errors), 'line')} of its config can't be used"
+        yield Problem(what, errors[0], "correct the config; python main.py check shows all that is wrong with it")
     for run in health.runs:
         verb, last = run.scheduled.verb, run.last
         manual_run = f"run it manually: python main.py {verb} {health.source}; {SEE_LOG}"

@@ -18,6 +18,10 @@ class ConfigurationError(PipelineError):
     exit_code = 2
 
 
+class KeyMissing(ConfigurationError):
+    """Leave the source out, or stop the program: it needs a key that is not set; the message says where to write it."""
+
+
 class BadQuestion(ConfigurationError, ValueError):
     """Ask something else: a name, a time or a window is wrong; the message says what would be right."""
 

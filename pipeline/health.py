@@ -1,6 +1,6 @@
 """The health of the whole pipeline, read from the database: the scheduler, and each source."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -16,7 +16,8 @@ from pipeline.due import ScheduledRun, read_history
 from pipeline.freshness import Freshness, freshness
 from pipeline.run_health import RunHealth, health_of_runs
 from sources import SOURCES
-from sources.config import read_targets
+from sources.base import BaseSource
+from sources.config import read_targets, valid_targets
 
 BEAT_ALLOWED = timedelta(minutes=2)  # between two heartbeats of a scheduler, which come twice a minute
 FRESH_START_ALLOWED = timedelta(minutes=15)  # from the first heartbeat to the second, with a fresh start between them
@@ -46,11 +47,14 @@ class SourceHealth:
     freshness: Freshness
     calls: int  # in the last 24 hours
     failed_calls: int  # of these
+    config_errors: tuple[str, ...] = ()  # what is wrong with lines of its config, which are left out here
+    missing_key: str = ""  # the variable of the key that it needs, and that is not set
 
     @property
     def needs_attention(self) -> bool:
         """Whether it needs attention."""
-        return self.freshness.needs_attention or any(each.needs_attention for each in self.runs)
+        wrong = bool(self.config_errors or self.missing_key)
+        return wrong or self.freshness.needs_attention or any(each.needs_attention for each in self.runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +89,7 @@ def scheduler_state(beat: Beat | None, now: datetime, *, held: bool, sessions: S
 
 
 def diagnose(cursor: Any, settings: Settings, names: Sequence[str] | None = None) -> Health:
-    """The health of these sources, or of those that the scheduler serves.
-
-    Raises ConfigurationError for a wrong config.
-    """
+    """The health of these sources, or of those that the scheduler serves."""
     now, beat = last_beat(cursor)
     state = scheduler_state(beat, now, held=is_held(cursor, SCHEDULER), sessions=sessions(cursor, SCHEDULER, beat))
     served = [name for name in (beat.sources if beat else SOURCES) if name in SOURCES]
@@ -105,23 +106,30 @@ def configured_targets(name: str, settings: Settings) -> list[Target]:
     Raises ConfigurationError for a wrong config.
     """
     source = SOURCES[name]
-    with_key = bool(settings.key(source.KEY_VARIABLE))
-    targets = read_targets(ROOT / source.CONFIG, source)
-    return [target for target in targets if source.can_request(target.metric, with_key=with_key)]
+    return _with_key(read_targets(ROOT / source.CONFIG, source), settings, source)
 
 
 def _source_health(
     cursor: Any, name: str, settings: Settings, now: datetime, beat: Beat | None, *, alive: bool
 ) -> SourceHealth:
-    schedule = [ScheduledRun(name, verb, times) for verb, times in SOURCES[name].SCHEDULES.items()]
+    source, file = SOURCES[name], ROOT / SOURCES[name].CONFIG
+    missing_key = source.KEY_VARIABLE if source.KEY_REQUIRED and not settings.key(source.KEY_VARIABLE) else ""
+    schedule = [ScheduledRun(name, verb, times) for verb, times in source.SCHEDULES.items() if not missing_key]
     started, first_pull_id = (beat.started_at, beat.first_pull_id) if beat else (now, 0)
     history = read_history(cursor, schedule, now, started, first_pull_id)
     last = last_runs(cursor, [(name, each.verb.value) for each in schedule])
     running = [each for each in schedule if is_held(cursor, place_of_run(name, each.verb))]
     runs = health_of_runs(schedule, now, history, last, running, alive=alive)
-    targets = configured_targets(name, settings)
-    changed = datetime.fromtimestamp((ROOT / SOURCES[name].CONFIG).stat().st_mtime, UTC)
+    targets, errors = valid_targets(file, source)
+    targets = _with_key(targets, settings, source)
+    changed = datetime.fromtimestamp(file.stat().st_mtime, UTC) if file.exists() else started
     since = max(started, changed) if changed < now else started
     series = ages(cursor, name, [(each.asset, each.metric) for each in targets])
-    fresh = freshness(SOURCES[name], targets, series, now, runs, since)
-    return SourceHealth(name, tuple(runs), fresh, *calls_of_last_day(cursor, name))
+    fresh = freshness(source, targets, series, now, runs, since)
+    calls = calls_of_last_day(cursor, name)
+    return SourceHealth(name, tuple(runs), fresh, *calls, config_errors=tuple(errors), missing_key=missing_key)
+
+
+def _with_key(targets: Iterable[Target], settings: Settings, source: type[BaseSource]) -> list[Target]:
+    with_key = bool(settings.key(source.KEY_VARIABLE))
+    return [target for target in targets if source.can_request(target.metric, with_key=with_key)]

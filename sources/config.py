@@ -62,6 +62,12 @@ def read_config(path: Path, source: type[BaseSource], *, may_be_empty: bool = Fa
     return _parse(path, source, may_be_empty=may_be_empty).valid()
 
 
+def valid_targets(path: Path, source: type[BaseSource]) -> tuple[list[Target], list[str]]:
+    """The series in the valid rows of a config file, and everything that is wrong with it."""
+    rows, errors = valid_rows(path, source)
+    return _targets(rows), errors
+
+
 def valid_rows(path: Path, source: type[BaseSource]) -> tuple[list[Asset], list[str]]:
     """The valid rows of a config file, and everything that is wrong with it."""
     _, rows, errors = _parse(path, source)

@@ -88,14 +88,22 @@ def test_a_wrong_config_is_refused_by_file_and_line_before_anything_is_sent_or_w
     assert rows("SELECT * FROM pulls") == []
 
 
-@pytest.mark.parametrize("source", ["artemis", "all"])
-def test_without_the_key_of_artemis_one_line_says_where_to_write_it(source: str, database_url: str, rows: Rows) -> None:
+def test_without_the_key_of_artemis_one_line_says_where_to_write_it(database_url: str, rows: Rows) -> None:
     with FakeApi() as api:
-        done = run(f"main.py pull {source}", env=environment(database_url, api, ARTEMIS_API_KEY=""))
+        done = run("main.py pull artemis", env=environment(database_url, api, ARTEMIS_API_KEY=""))
         assert api.requests == []
     assert done.returncode == 2
     assert done.stderr == "error: artemis needs a key: write ARTEMIS_API_KEY=… into .env or the environment\n"
     assert rows("SELECT * FROM pulls") == []
+
+
+def test_a_missing_key_stops_only_its_own_source(database_url: str, rows: Rows) -> None:
+    with FakeApi() as api:
+        done = run("main.py pull all", env=environment(database_url, api, ARTEMIS_API_KEY=""))
+    assert done.returncode == 1
+    where = "write ARTEMIS_API_KEY=… into .env or the environment"
+    assert done.stderr.count(f"WARNING artemis needs a key: {where}: skipped\n") == 1
+    assert rows("SELECT source_name, status FROM pulls") == [("defillama", "success")]
 
 
 def test_a_key_that_cannot_be_one_is_refused_without_showing_it() -> None:

@@ -155,7 +155,7 @@ def test_a_second_scheduler_names_the_first_and_exits_with_3(home: Home, databas
     ("line", "keys", "said"),
     [
         (
-            "",
+            "--source artemis",
             {"ARTEMIS_API_KEY": ""},
             "error: artemis needs a key: write ARTEMIS_API_KEY=… into .env or the environment",
         ),
@@ -183,6 +183,20 @@ def test_a_mistake_is_one_clear_line_with_nothing_asked_or_written(
     assert said in scheduler.complained().splitlines()[-1]
     assert "Traceback" not in scheduler.complained()
     assert [rows(f"SELECT FROM {table}") for table in ("pulls", "metrics", "scheduler")] == [[], [], []]
+
+
+def test_without_a_key_the_other_sources_are_served_and_status_says_what_is_missing(
+    home: Home, database_url: str, rows: Rows
+) -> None:
+    with home.api() as api:
+        keyless = environment(database_url, api, ARTEMIS_API_KEY="")
+        with Running(home, keyless) as scheduler:
+            until(lambda: rows("SELECT FROM pulls WHERE kind = 'pull' AND status = 'success'"))
+            done = run_process("main.py status", env=keyless, root=home.root, cwd=home.root)
+        assert len(scheduler.said("WARNING artemis needs a key: ")) == 1
+    assert {source for (source,) in rows("SELECT source_name FROM pulls")} == {"defillama"}
+    assert done.returncode == 1
+    assert "\n! artemis: it needs a key\n    write ARTEMIS_API_KEY=… into .env and restart the scheduler" in done.stdout
 
 
 def test_a_source_whose_api_fails_stops_no_other_and_is_in_pulls_and_in_the_log(

@@ -62,8 +62,8 @@ def scheduler(database: Database) -> Iterator[Heartbeat]:
 
 
 def status(url: str, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """The command as a process, without any key."""
-    return run("main.py status", *words, env=environment(url) | {"ARTEMIS_API_KEY": ""} | more)
+    """The command, with a key for Artemis alone."""
+    return run("main.py status", *words, env=environment(url) | more)
 
 
 def report(url: str) -> dict[str, Any]:
@@ -152,6 +152,20 @@ def test_the_json_has_its_keys_where_there_has_never_been_a_scheduler(database_u
         found = report(url)
         assert (set(found), set(found["scheduler"])) == (REPORT, OF_SCHEDULER)
         assert (found["exit_code"], found["scheduler"]["state"], len(found["sources"])) == (3, "none", sources)
+
+
+@pytest.mark.usefixtures("scheduler")
+def test_wrong_lines_of_a_config_are_shown_beside_the_rest(tmp_path: Path, database_url: str) -> None:
+    copy_tree(root := tmp_path / "copy")
+    (root / "defillama_config.csv").write_text("asset,kind,metrics\naave-v3,protocol,TLV\nlido,protocol,TVL\nx,,TVL\n")
+    found, said = (
+        run_process(f"main.py status {form}", env=environment(database_url), root=root) for form in ("", "--json")
+    )
+    assert (found.returncode, said.returncode) == (1, 1)
+    assert "! defillama: 2 lines of its config can't be used:\n" in found.stdout
+    assert "/defillama_config.csv:2: unknown metric 'TLV': did you mean TVL?" in said.stdout
+    assert "\n  1 series: " in found.stdout
+    assert "\nartemis: ok " in found.stdout
 
 
 @pytest.mark.usefixtures("scheduler")
