@@ -8,7 +8,9 @@ import argparse
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from model.settings import VERSION
 from model.text import nearest
 from model.values import Verb
 from sources import SOURCES
@@ -26,9 +28,16 @@ RUNS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that takes no abbreviation of an option."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+
 def backfill_parser(source: str) -> argparse.ArgumentParser:
     """The command line of the script that backfills one source."""
-    parser = argparse.ArgumentParser(description=f"The same as `python main.py backfill {source}`.")
+    parser = _Parser(description=f"The same as `python main.py backfill {source}`.")
     _add_run(parser, Verb.BACKFILL)
     parser.set_defaults(source=source)
     return parser
@@ -36,7 +45,7 @@ def backfill_parser(source: str) -> argparse.ArgumentParser:
 
 def scheduler_parser() -> argparse.ArgumentParser:
     """The command line of scheduler.py."""
-    parser = argparse.ArgumentParser(description="Starts each run when it is due, until it is stopped.")
+    parser = _Parser(description="Starts each run when it is due, until it is stopped.")
     parser.add_argument("--fresh", action="store_true", help="first clear each source, once; see main.py fresh --help")
     _add_fresh(parser, "with --fresh: ")
     parser.add_argument("--source", action="append", choices=list(SOURCES), help="only this source; may be repeated")
@@ -48,7 +57,8 @@ def scheduler_parser() -> argparse.ArgumentParser:
 
 def parser() -> argparse.ArgumentParser:
     """The command line of main.py."""
-    parser = argparse.ArgumentParser(description="Crypto and equity metrics from Artemis and DefiLlama, in PostgreSQL.")
+    parser = _Parser(description="Crypto and equity metrics from Artemis and DefiLlama, in PostgreSQL.")
+    parser.add_argument("--version", action="version", version=f"crypto-metrics {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, function: str, text: str) -> argparse.ArgumentParser:
@@ -80,6 +90,8 @@ def parser() -> argparse.ArgumentParser:
     restore = add("restore", "cli.setup_fresh_restore:restore_file", saved)
     restore.add_argument("file", type=Path, metavar="FILE")
     _add_discover(add)
+    psql = add("psql", "cli.psql:open_psql", "open psql, PostgreSQL's own client, on the database in use")
+    psql.add_argument("sql", nargs="?", metavar="SQL", help="run this statement alone")
     add("setup", "cli.setup_fresh_restore:setup", "create or upgrade the tables; may be repeated")
     return parser
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from weakref import WeakSet
 
 import psycopg2
-from psycopg2.extensions import PYDATETIME, new_type, parse_dsn, register_type
+from psycopg2.extensions import PYDATETIME, make_dsn, new_type, parse_dsn, register_type
 
 from db.embedded import EmbeddedServer
 from db.statements import Connection, Cursor, fetch, fetch_one, read_statements
@@ -88,6 +88,12 @@ class Database:
         part = self._parts.get
         host = part("host") or part("hostaddr") or "the local socket"
         return f"{part('dbname') or part('user') or 'the default database'} on {host}:{part('port') or 5432}"
+
+    def conninfo(self) -> tuple[str, str]:
+        """The connection string for another program, without its password; and the password, empty if there is none."""
+        parts = dict(self._parts)
+        password = parts.pop("password", "")
+        return make_dsn(**parts), password
 
     def connect(self, purpose: str) -> Connection:
         """A session with our settings; its application_name says what it is for.
@@ -169,7 +175,8 @@ def _is_away(error: psycopg2.Error) -> bool:
     """
     text = reason(error)
     passing = re.search("starting up|shutting down|recovery|too many clients|connection slots", text)
-    return isinstance(error, psycopg2.OperationalError) and ("FATAL" not in text or passing is not None)
+    wrong = "FATAL" in text or "no password supplied" in text
+    return isinstance(error, psycopg2.OperationalError) and (passing is not None or not wrong)
 
 
 def reason(error: psycopg2.Error) -> str:

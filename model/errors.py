@@ -33,6 +33,8 @@ class DatabaseLost(PipelineError):
 class DatabaseAway(ConfigurationError):
     """Wait for the database or stop the program: no server answers at its address."""
 
+    exit_code = 4
+
 
 class RunRefused(PipelineError):
     """Stop this run: another process is making the same run."""

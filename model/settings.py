@@ -13,6 +13,7 @@ from dotenv import dotenv_values
 
 from model.errors import ConfigurationError
 
+VERSION = "1.0"
 ROOT = Path(__file__).resolve().parent.parent
 DATABASE_URL = "DATABASE_URL"
 EMBEDDED_DIRECTORY = ROOT / ".data" / "postgres"

@@ -13,6 +13,7 @@ import requests
 
 from model.errors import CallFailed, SourceStopped, TryFailed
 from model.scrub import Secrets
+from model.settings import VERSION
 from model.text import printable
 from sources.base import Answer, BaseSource, Call, Request
 from sources.http_session import HttpSession
@@ -41,7 +42,7 @@ ALL_DOWN = 20  # calls that failed in a row, without an answer between them, aft
 STOP_CHECK = 0.5  # seconds, during a wait, between two checks whether the run was stopped
 MOST_CLOCK_ERROR = timedelta(hours=1)  # both APIs let a cache keep an answer for half an hour
 SNIPPET = 120  # characters of an error body that a message shows
-HEADERS = {"Accept": "application/json", "User-Agent": "crypto-metrics/1.0"}
+HEADERS = {"Accept": "application/json", "User-Agent": f"crypto-metrics/{VERSION}"}
 
 
 class Stopped(Exception):

@@ -74,12 +74,12 @@ def as_role(url: str, role: str) -> str:
     return url.replace("user=metrics", f"user={role}")
 
 
-def refusal(work: Callable[[], object], *hidden: str) -> str:
-    """The one line that refuses a configuration; it must not show any of the `hidden` words."""
+def refusal(work: Callable[[], object], *hidden: str, code: int = 2) -> str:
+    """The one line that refuses a configuration or names a database that is away; it must not show `hidden` words."""
     with pytest.raises(ConfigurationError) as caught:
         work()
     text = str(caught.value)
-    assert caught.value.exit_code == 2
+    assert caught.value.exit_code == code
     assert "\n" not in text
     assert not [word for word in hidden if word in text]
     return text

@@ -65,6 +65,7 @@ UNUSED = "host=/nowhere"  # a database that a command fails on as soon as it ope
         ("backfill_artemis.py --start {today}", "from --start {today} to --end {today}: --start must be before --end"),
         ("backfill_artemis.py --end {tomorrow}", "before 2000-01-01, --end must not be after {today}, today (UTC)"),
         ("backfill_defillama.py artemis", "unrecognized arguments: artemis"),
+        ("main.py fresh all --y", "unrecognized arguments: --y"),
     ],
 )
 def test_what_is_used_wrongly_is_refused_with_what_would_be_right(line: str, said: str) -> None:
@@ -181,21 +182,21 @@ def test_a_pull_makes_the_tables_where_they_are_missing(session: Connection, dat
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "code", "said"),
     [
-        ("no connection string", "DATABASE_URL is not a PostgreSQL connection string: write postgresql://"),
-        ("postgresql://me:pass-word@127.0.0.1:9/db", "error: db on 127.0.0.1:9: "),
-        ("{url} dbname=absent password=pass-word", 'database "absent" does not exist: check DATABASE_URL'),
+        ("no connection string", 2, "DATABASE_URL is not a PostgreSQL connection string: write postgresql://"),
+        ("postgresql://me:pass-word@127.0.0.1:9/db", 4, "error: db on 127.0.0.1:9: "),
+        ("{url} dbname=absent password=pass-word", 2, 'database "absent" does not exist: check DATABASE_URL'),
     ],
 )
 def test_a_database_that_cannot_be_used_is_one_clear_line_without_its_password(
-    url: str, said: str, database_url: str
+    url: str, code: int, said: str, database_url: str
 ) -> None:
     with FakeApi() as api:
         env = environment(url.format(url=database_url), api, DEFILLAMA_API_KEY="a-pro-key")
         done = run("main.py pull defillama --metric TVL", env=env)
         assert api.requests == []
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.returncode, done.stdout) == (code, "")
     *_, error = done.stderr.splitlines()
     assert said in error
     assert "Traceback" not in done.stderr

@@ -109,7 +109,7 @@ def test_a_database_without_tables_has_no_scheduler_and_stays_without(empty_url:
     assert ask(empty_url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
 
 
-def test_tables_of_another_version_and_a_server_that_is_not_there_are_a_wrong_configuration(
+def test_tables_of_another_version_are_a_wrong_configuration_and_a_server_that_is_away_is_not(
     database_url: str, rows: Rows
 ) -> None:
     rows("COMMENT ON TABLE metrics IS 'crypto-metrics schema 1'")
@@ -117,7 +117,7 @@ def test_tables_of_another_version_and_a_server_that_is_not_there_are_a_wrong_co
     assert found.returncode == 2
     assert found.stderr.endswith("error: the tables are of another version: python main.py setup\n")
     away = status("postgresql://127.0.0.1:9/none")
-    assert (away.returncode, away.stdout) == (2, "")
+    assert (away.returncode, away.stdout) == (4, "")
     assert "check DATABASE_URL and that the server runs" in away.stderr
 
 

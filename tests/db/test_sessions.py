@@ -51,14 +51,14 @@ def test_a_port_where_nobody_listens_is_named() -> None:
         bound.bind(("127.0.0.1", 0))
         port = bound.getsockname()[1]
         url = f"postgresql://me:s3cret@127.0.0.1:{port}/db"
-        message = refusal(lambda: Database(url, Path()).connect("test"), "s3cret")
+        message = refusal(lambda: Database(url, Path()).connect("test"), "s3cret", code=4)
     assert f"db on 127.0.0.1:{port}: " in message
     assert "Connection refused" in message
 
 
 def test_a_host_that_does_not_exist_is_named() -> None:
     url = "postgresql://me:s3cret@no-such-host.invalid/db"
-    message = refusal(lambda: Database(url, Path()).connect("test"), "s3cret")
+    message = refusal(lambda: Database(url, Path()).connect("test"), "s3cret", code=4)
     assert 'could not translate host name "no-such-host.invalid"' in message
 
 
