@@ -10,7 +10,7 @@ import pytest
 
 from model.errors import CallFailed
 from sources.http import Client
-from sources.pace import CLOSE_ENOUGH, FORGET, PROBATION, SLOWER, SLOWEST, STRIDE, Pace
+from sources.pace import CLOSE_ENOUGH, FORGET, LONGEST_FORGET, PROBATION, SLOWER, SLOWEST, STRIDE, Pace
 from tests.fake_api import FakeApi
 from tests.paced_processes import closer_than
 from tests.wire import Clock, Plain, RecordedPace, Reply, Wire, call, client, reply, rows
@@ -197,6 +197,24 @@ def test_a_settled_pace_is_kept_until_the_limit_is_doubted() -> None:
     while clock() < 1000 + FORGET - PROBATION:
         hold(pace, clock)
     assert pace.delay == before
+
+
+def test_a_limit_is_tried_again_after_twice_the_time_where_it_was_tried_in_vain() -> None:
+    clock = Clock()
+    pace = paced(clock)
+    refuse(pace)
+    hold(pace, clock)
+    too_far, refused_at = pace.delay, clock()
+    refuse(pace)  # of a step too far, which is no try of the delay that was refused at first
+    while pace.delay > too_far * CLOSE_ENOUGH:
+        hold(pace, clock, 10)
+    for seconds in (FORGET, 2 * FORGET, LONGEST_FORGET, LONGEST_FORGET):
+        held = pace.delay
+        while pace.delay == held:
+            hold(pace, clock, 10)
+        assert seconds <= clock() - refused_at <= seconds + PROBATION + 20  # it steps once in a probation
+        refused_at = clock()
+        refuse(pace)
 
 
 def test_a_limit_that_is_gone_is_left_behind() -> None:
