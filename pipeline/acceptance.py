@@ -8,7 +8,7 @@ an answer and of what the tables know.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import NamedTuple
 
 from db.coverage import Known, Name
@@ -63,9 +63,11 @@ def judge(
                 given = given or _days_given(points, metrics)
                 without = {*asked.ordinals} - given.get(name, set())
                 live = known.get((target.asset, metric.live_name), NOTHING)
+                first = before.first or (today if live.rows else None)
+                begun = _has_begun(asked, before, first and metric.day_of(first), today)
                 claims = [*_flaws(without, bad[name])]
                 without = without.difference(*(claim.days for claim in claims))
-                claims += _absence(asked, without, before, valued=name in valued or bool(claims), alive=live.rows > 0)
+                claims += _absence(without, before, valued=name in valued or bool(claims), begun=begun)
         series = Answered(*name, shift=metric.shift, api_id=target.id)
         _accept(judged, series, window, claims, before, today.date())
     return judged
@@ -90,11 +92,21 @@ def _flaws(without: set[int], bad: Sequence[RefusedPoint]) -> Iterator[Claim]:
         yield Claim(Reason.NOT_A_DATE, without, f"{len(undated):,} points, {undated[0].why}")
 
 
-def _absence(asked: Window, without: set[int], before: Known, *, valued: bool, alive: bool) -> Iterator[Claim]:
+def _has_begun(asked: Window, before: Known, first: date | None, today: datetime) -> bool:
+    """Whether a series has values by the end of a window, if its first stored point is of the day `first`.
+
+    Before the first backfill only the points of pulls are stored. One that has any must have a history up to today.
+    """
+    if before.found:
+        return asked.end > before.found[0].start
+    return first is not None and (asked.end.date() > first or asked.end >= today)
+
+
+def _absence(without: set[int], before: Known, *, valued: bool, begun: bool) -> Iterator[Claim]:
     """That days which had a value have none now, or that many more days than known have none.
 
-    `valued` says whether the answer has any point of the series, also outside the window; `alive` whether its live
-    value is stored under another name.
+    `valued` says whether the answer has any point of the series, also outside the window; `begun` whether the series
+    has values by the end of the window.
     """
     lost = {day for each in before.found for day in each.ordinals if day in without}
     if len(lost) > MOST_WITHDRAWN:
@@ -102,10 +114,10 @@ def _absence(asked: Window, without: set[int], before: Known, *, valued: bool, a
         return
     unknown = without.difference(*(each.ordinals for each in before.answered))
     if not valued and len(unknown) > LONGEST_EMPTY:
-        if asked.end <= before.found[0].start if before.found else not (before.rows or alive):
-            yield Claim(Reason.NOT_BEGUN, unknown)
-        else:
+        if begun:
             yield Claim(Reason.EMPTY, unknown, f"{len(unknown):,} days, though the series has values")
+        else:
+            yield Claim(Reason.NOT_BEGUN, unknown)
 
 
 def _accept(

@@ -45,6 +45,18 @@ def test_a_backfill_of_defillama_leaves_all_closed_days_and_a_second_one_changes
     _has_what_a_backfill_is_about(wanted)
 
 
+def test_after_a_first_pull_the_years_before_a_coin_existed_are_no_failure(
+    tmp_path: Path, database_url: str, rows: Rows
+) -> None:
+    config = write(tmp_path, "asset,kind,metrics,id\nweth,coin,PRICE,coingecko:weth\n")
+    with FakeApi(universe=[config], shipped=False) as api:
+        env = environment(database_url, api)
+        assert run("main.py pull defillama --config", config, env=env).returncode == 0
+        done = run("main.py backfill defillama --config", config, env=env)
+    assert (done.returncode, " 0 failed; " in done.stdout) == (0, True), done.stdout
+    assert rows("SELECT min(pulled_at)::date > '2019-01-01', count(*) > 1000 FROM metrics") == [(True, True)]
+
+
 def _has_what_a_backfill_is_about(wanted: Table) -> None:
     """The truth that the table is compared with has what could go wrong."""
     times: dict[tuple[str, str], list[datetime]] = {}

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -35,10 +36,15 @@ class Series:
         self.database, self.target = database, target
 
     def run(
-        self, payload: object, scope: Scope = Scope.MISSING, verb: Verb = Verb.BACKFILL, days: int = LONG
+        self,
+        payload: object,
+        scope: Scope = Scope.MISSING,
+        verb: Verb = Verb.BACKFILL,
+        days: int = LONG,
+        end: datetime = TODAY,
     ) -> Summary:
         """A run whose calls all get this answer."""
-        end = TODAY + DAY if verb is Verb.PULL else TODAY
+        end = TODAY + DAY if verb is Verb.PULL else end
         with Wire(reply(json.dumps(payload).encode())) as wire:
             source = DefiLlama("", wire.url)
             made = make_job(source, verb, [self.target], Window(end - days * DAY, end), scope)
@@ -230,3 +236,12 @@ def test_a_series_whose_newest_days_are_flawed_for_good_does_not_count_as_unansw
 def test_only_what_was_refused_is_requested_again(tvl: Series) -> None:
     tvl.run(history(*all_days(), value=lambda day: NAN if day == 9 else 1.0))
     assert tvl.missing() == {9}
+
+
+def test_years_before_the_first_value_of_a_pull_may_be_empty_and_the_present_may_not(tvl: Series) -> None:
+    assert tvl.run([{"name": "Ethereum", "tvl": 1.5}], Scope.FULL, Verb.PULL, days=1).counts.new == 1
+    past = tvl.run([], end=TODAY - 100 * DAY)
+    assert (past.status, past.exit_code, past.unconfirmed) == ("no_data", 0, {("Ethereum", "CHAIN_TVL")})
+    present = tvl.run([])
+    assert (present.status, present.exit_code) == ("error", 1)
+    assert "no value in a long window: 40 days, though the series has values" in "".join(present.failures)
