@@ -182,7 +182,7 @@ def freshness(source: str | None = None, asset: str | None = None, metric: str |
 def pulls(
     source: str | None = None, kind: str | None = None, status: str | None = None, last: int = 1000
 ) -> pd.DataFrame:
-    """The last runs, the newest first, indexed by `pull_id`; README describes the columns of the table `pulls`."""
+    """The last runs, the newest first, indexed by `pull_id`: see docs/tables.md."""
     return overview_frames.pulls(_session.reader(), _session.names().source(source), kind, status, last)
 
 

@@ -1,4 +1,4 @@
-"""README is true: its commands run, its second line is what CI runs, its names exist."""
+"""README and docs are true: their commands run, what they show is what a reader sees, and the names exist."""
 
 import os
 import re
@@ -13,64 +13,66 @@ from tests.commands import copy_tree
 from tests.fake_api import FakeApi
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = {file.stem: file.read_text(encoding="utf-8") for file in sorted((ROOT / "docs").glob("*.md"))}
 TEXTS = "".join(file.read_text(encoding="utf-8") for file in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
-INSTALLING = [line for line in COMMANDS if "pip install" in line]
-RUNNING = [line for line in COMMANDS if "pip install" not in line]
+MOST_WORDS = 1200
+BLOCK = re.compile(r"```(sh|python)\n(.*?)```(?:\n\n```text\n(.*?)```)?", re.DOTALL)
+INSTALLING = re.compile(r".*pip install.*|source .*")
 
 
 def run(line: str, directory: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", "-c", line], cwd=directory, env=environment, capture_output=True, text=True)  # noqa: S603, S607 (README's own line)
 
 
-def test_the_commands_and_cells_of_readme_succeed_as_a_reader_runs_them(database_url: str, tmp_path: Path) -> None:
-    """One after another, on one database, since some ask for what others have stored."""
+def outputs(text: str, directory: Path, environment: dict[str, str]) -> list[tuple[str, str]]:
+    """Run every block of a text as a reader does; what the last command of each printed, and what the text shows."""
+    found = []
+    for language, block, shown in BLOCK.findall(text):
+        lines = [line for line in block.splitlines() if not INSTALLING.fullmatch(line)]
+        commands = lines if language == "sh" else [f"python - <<'END'\n{block}END"]
+        for command in commands:
+            done = run(command, directory, environment)
+            assert done.returncode == 0, f"{command}\n{done.stderr}"
+            assert done.stdout or language == "python", f"{command}\n{done.stderr}"
+        if commands:
+            found.append((done.stderr + done.stdout, shown))
+    return found
+
+
+def test_every_command_of_readme_and_docs_runs_as_a_reader_runs_it(database_url: str, tmp_path: Path) -> None:
+    """README without any key; then docs, one after another, on the same database."""
     copy_tree(clone := tmp_path / "clone")
-    environment = os.environ | {"DATABASE_URL": database_url, "ARTEMIS_API_KEY": "key", "MPLBACKEND": "Agg"}
-    for line in RUNNING:
-        done = run(line.replace(".venv/bin/python", sys.executable), clone, environment)
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
-        assert done.stdout, f"{line}\n{done.stderr}"
-    (cells,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", cells], cwd=clone, env=environment, capture_output=True, text=True)  # noqa: S603
-    assert done.returncode == 0, done.stderr
-
-
-def test_the_first_line_runs_after_its_installation(database_url: str) -> None:
-    command = INSTALLING[0].rpartition("&& ")[2].replace(".venv/bin/python", sys.executable)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with FakeApi() as api:
-        done = run(command, ROOT, os.environ | api.environment() | {"DATABASE_URL": database_url})
-    assert done.returncode == 0, done.stderr
-    assert "0 failed" in done.stdout
-
-
-def test_what_readme_shows_on_the_screen_is_what_the_first_line_prints(database_url: str) -> None:
-    shown = re.findall(r"## What you see\n\n```text\n(.*?)```", README, re.DOTALL)[0]
-    with FakeApi() as api:
-        environment = os.environ | api.environment() | {"DATABASE_URL": database_url}
-        environment.pop("DEFILLAMA_API_KEY", None)
-        done = run(f"{sys.executable} main.py pull defillama", ROOT, environment)
-    assert shape(done.stderr + done.stdout) == shape(shown)
+        keyless = os.environ | api.environment() | {"DATABASE_URL": database_url, "MPLBACKEND": "Agg", "PATH": path}
+        keyless |= dict.fromkeys(("ARTEMIS_API_KEY", "DEFILLAMA_API_KEY"), "")
+        (pull, shown), *_, (series, frame), _, _, _ = outputs(README, clone, keyless)
+        assert shape(pull) == shape(shown)
+        assert shape(series) == shape(frame)
+        for name in ("commands", "tables", "notebooks", "sources", "operating"):
+            assert outputs(DOCS[name], clone, keyless | {"ARTEMIS_API_KEY": "key"})
 
 
 def shape(text: str) -> list[str]:
     """The lines of an output, without what differs from run to run: times, numbers, names of a database or series."""
     lines = [re.sub(r"(INFO (?:database|series without data):).*", r"\1", line) for line in text.splitlines()]
-    return [re.sub(r"[\d,.:-]+", "N", line) for line in lines]
+    return [re.sub(r"[\d,.:-]+", "N", line).rstrip() for line in lines]
 
 
-def test_two_lines_install() -> None:
-    assert len(INSTALLING) == 2
-    assert INSTALLING[0].endswith("main.py pull defillama")
-    assert INSTALLING[1].endswith("-m pytest")
+def test_readme_is_short_and_its_two_lines_install() -> None:
+    assert len(README.split()) <= MOST_WORDS
+    first, second = re.findall(r"^python3 -m venv .*", README, re.MULTILINE)
+    assert first.endswith("-r requirements.txt")
+    assert second.endswith("-m pytest")
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("line", INSTALLING[:1])
-def test_the_first_line_does_everything_in_a_fresh_clone(line: str, tmp_path: Path, database_url: str) -> None:
+def test_the_first_lines_do_everything_in_a_fresh_clone(tmp_path: Path, database_url: str) -> None:
     run(f"git clone -q {ROOT} clone", tmp_path, dict(os.environ))
+    lines = "; ".join(README.split("```sh\n")[1].splitlines()[:2])
     with FakeApi() as api:
-        done = run(line, tmp_path / "clone", os.environ | api.environment() | {"DATABASE_URL": database_url})
+        environment = os.environ | api.environment() | {"DATABASE_URL": database_url}
+        done = run(f"set -e; {lines}; python main.py pull defillama", tmp_path / "clone", environment)
     assert done.returncode == 0, done.stderr
 
 
@@ -87,7 +89,7 @@ def test_every_test_that_a_document_names_exists() -> None:
 
 
 def test_the_lines_that_install_the_service_make_all_that_its_unit_names() -> None:
-    installing = re.findall(r"```text\n(sudo .*?)```", README, re.DOTALL)[0]
+    installing = re.findall(r"```text\n(sudo git .*?)```", DOCS["operating"], re.DOTALL)[0]
     unit = (ROOT / "deploy" / "crypto-metrics.service").read_text(encoding="utf-8")
     named = set(re.findall(r"/opt/[\w./-]+", unit))
     made = {"/opt/crypto-metrics/.venv/bin/python", *(f"/opt/crypto-metrics/{file.name}" for file in ROOT.iterdir())}

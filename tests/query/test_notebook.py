@@ -1,4 +1,4 @@
-"""The notebook runs from top to bottom, in a fresh copy of the repository, and makes README's pictures."""
+"""The notebook runs from top to bottom in a fresh copy of the repository, and makes the pictures of the texts."""
 
 import re
 import subprocess
@@ -18,8 +18,8 @@ NOTEBOOK = Path("notebooks") / "tour.ipynb"
 SECONDS = 120  # for all cells
 EXECUTE = "from nbclient.cli import main; main()"  # what `jupyter execute` does, by this Python
 LARGEST = 60_000  # bytes of a picture
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-SHOWN = re.findall(r"!\[[^]]*\]\(([^)]+\.png)\)", README)
+TEXTS = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/notebooks.md"))
+SHOWN = re.findall(r"!\[[^]]*\]\((?:\.\./)?([^)]+\.png)\)", TEXTS)
 QUESTIONS = [name for name, value in vars(query_data).items() if getattr(value, "__module__", "") == "query_data"]
 
 
