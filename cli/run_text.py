@@ -54,7 +54,8 @@ def summary_lines(summary: Summary) -> Iterator[str]:
         return
     yield from _failures(summary)
     if summary.status == "error":
-        yield "  what was received is stored; run the command again for the rest"
+        rest = "what was received is stored; run the command again for the rest"
+        yield f"  {rest if summary.received else 'nothing was received; run the command again'}"
     job, counts = summary.plan.job, summary.counts
     if counts.kept:
         closed_days = ((summary.today or job.window.end) - job.window.start) // DAY

@@ -111,12 +111,7 @@ class Client:
             if faults >= MAX_TRIES:
                 failed = CallFailed(f"{call}: {fault} ({faults} tries)", status=fault.status)
                 if not self.pieces(call, failed):  # else the smaller calls will show whether the API is down
-                    with self._counting:
-                        self._failed_in_a_row += 1
-                    if self._failed_in_a_row >= ALL_DOWN:
-                        self._stop_source(
-                            f"{self.source.name} looks down: {ALL_DOWN} calls in a row failed: try again later"
-                        )
+                    self._count_failed(fault)
                 raise failed
             log.debug("%s: %s: retrying", call, fault)
             self._sleep(backoff(faults))
@@ -197,6 +192,16 @@ class Client:
                 raise self._stop_source(
                     f"the clock of this machine is {hours} {where} that of {self.source.name}: set it"
                 )
+
+    def _count_failed(self, fault: TryFailed) -> None:
+        """Stop the source once too many calls in a row have failed."""
+        with self._counting:
+            self._failed_in_a_row += 1
+        if self._failed_in_a_row >= ALL_DOWN:
+            why = f"looks down: {ALL_DOWN} calls in a row failed: try again later"
+            if "NameResolutionError" in str(fault):
+                why = "can't be found by its name: check the network and the DNS of this machine"
+            self._stop_source(f"{self.source.name} {why}")
 
     def _slow_down(self, response: requests.Response, started: float) -> None:
         pause = retry_after(response.headers, self._now())

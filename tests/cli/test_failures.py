@@ -71,6 +71,7 @@ def test_an_api_that_cannot_be_reached_is_an_error_with_each_call_named(
     failed = "ConnectionError, NewConnectionError (5 tries)"
     assert f"  failed: api/protocols: {failed}\n" in done.stdout
     assert f"  failed: api/v2/chains: {failed}\n" in done.stdout
+    assert "  nothing was received; run the command again\n" in done.stdout
     [(status, records, calls, failed_calls, _)] = rows(ENDED)
     assert (status, records, calls, failed_calls) == ("error", 0, 2, 2)
 

@@ -165,6 +165,12 @@ def test_an_api_that_is_down_is_left_after_a_bounded_number_of_requests(kind: st
     assert ALL_DOWN <= ends[CallFailed] < ALL_DOWN + Plain.MAX_IN_FLIGHT
 
 
+def test_an_api_whose_name_cannot_be_resolved_is_not_called_down() -> None:
+    outcomes = fetched(client("http://nowhere.invalid"), calls(50))
+    stopped = {str(outcome.error) for outcome in outcomes if isinstance(outcome.error, SourceStopped)}
+    assert stopped == {"plain can't be found by its name: check the network and the DNS of this machine"}
+
+
 def test_a_refused_key_ends_all_other_calls_with_the_same_error() -> None:
     with Wire(reply(b"Invalid API key", 401)) as wire:
         outcomes = fetched(client(wire.url), calls(100))
