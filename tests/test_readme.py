@@ -46,7 +46,7 @@ def test_every_command_of_readme_and_docs_runs_as_a_reader_runs_it(database_url:
     with FakeApi() as api:
         keyless = os.environ | api.environment() | {"DATABASE_URL": database_url, "MPLBACKEND": "Agg", "PATH": path}
         keyless |= dict.fromkeys(("ARTEMIS_API_KEY", "DEFILLAMA_API_KEY"), "")
-        (pull, shown), *_, (series, frame), _, _, _ = outputs(README, clone, keyless)
+        (pull, shown), _, (series, frame), *_ = outputs(README, clone, keyless)
         assert shape(pull) == shape(shown)
         assert shape(series) == shape(frame)
         for name in ("commands", "tables", "notebooks", "sources", "operating"):
