@@ -37,7 +37,6 @@ class Known(NamedTuple):
     answered: Sequence[Window] = ()
     found: Sequence[Window] = ()
     rows: int = 0
-    first: datetime | None = None  # the time of the first stored point
     refused: Mapping[str, tuple[int, date]] = {}  # by reason: on how many UTC days, and the last of them
 
     def dates_refused(self, reason: Reason, today: date) -> int:
@@ -67,14 +66,14 @@ def missing(cursor: Any, source: str, targets: Iterable[Target], window: Window)
 
 
 def known_series(cursor: Any, source: str, targets: Iterable[Target]) -> dict[Name, Known]:
-    """What the tables know of each series ever requested; of one now requested by another id, only its points."""
+    """What the tables know of each series that was ever requested; of one now requested by another id, the rows."""
     values = {"source": source, **arrays("assets metrics api_ids", targets)}
     refused: dict[Name, dict[str, tuple[int, date]]] = {}
     for asset, metric, reason, dates, last in fetch(cursor, SQL["refusals"], {"source": source}):
         refused.setdefault((asset, metric), {})[reason] = dates, last
     return {
-        (asset, metric): Known(_windows(answered), _windows(found), rows, first, refused.get((asset, metric), {}))
-        for asset, metric, rows, first, answered, found in fetch(cursor, SQL["known_series"], values)
+        (asset, metric): Known(_windows(answered), _windows(found), rows, refused.get((asset, metric), {}))
+        for asset, metric, rows, answered, found in fetch(cursor, SQL["known_series"], values)
     }
 
 

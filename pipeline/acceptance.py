@@ -63,8 +63,7 @@ def judge(
                 given = given or _days_given(points, metrics)
                 without = {*asked.ordinals} - given.get(name, set())
                 live = known.get((target.asset, metric.live_name), NOTHING)
-                first = before.first or (today if live.rows else None)
-                begun = _has_begun(asked, before, first and metric.day_of(first), today)
+                begun = _has_begun(asked, before, today, alive=bool(before.rows or live.rows))
                 claims = [*_flaws(without, bad[name])]
                 without = without.difference(*(claim.days for claim in claims))
                 claims += _absence(without, before, valued=name in valued or bool(claims), begun=begun)
@@ -92,14 +91,15 @@ def _flaws(without: set[int], bad: Sequence[RefusedPoint]) -> Iterator[Claim]:
         yield Claim(Reason.NOT_A_DATE, without, f"{len(undated):,} points, {undated[0].why}")
 
 
-def _has_begun(asked: Window, before: Known, first: date | None, today: datetime) -> bool:
-    """Whether a series has values by the end of a window, if its first stored point is of the day `first`.
+def _has_begun(asked: Window, before: Known, today: datetime, *, alive: bool) -> bool:
+    """Whether a series has values by the end of a window.
 
-    Before the first backfill only the points of pulls are stored. One that has any must have a history up to today.
+    Before the first backfill, nothing is known but that pulls have stored values (`alive`): then it has a history up to
+    today, and nobody knows when that begins.
     """
     if before.found:
         return asked.end > before.found[0].start
-    return first is not None and (asked.end.date() > first or asked.end >= today)
+    return alive and asked.end >= today
 
 
 def _absence(without: set[int], before: Known, *, valued: bool, begun: bool) -> Iterator[Claim]:
