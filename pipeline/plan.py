@@ -112,7 +112,7 @@ def make_job(
         verb,
         tuple(allowed),
         window,
-        left_out=tuple(target for target in targets if target not in fitting),
+        left_out=tuple(target for target in targets if verb not in source.METRICS[target.metric].verbs),
         without_key=len(fitting) - len(allowed),
         scope=scope,
     )

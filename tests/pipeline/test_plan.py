@@ -38,6 +38,12 @@ def test_without_names_every_series_is_chosen_and_with_names_those_that_have_all
     assert choose(NAMED, ["btc"], [], "x.csv") == [Target("btc", "PRICE", "bitcoin")]
 
 
+def test_the_job_of_a_config_of_50_000_rows_is_made_in_no_time() -> None:
+    targets = [Target(f"p{number}", name, f"p{number}") for number in range(50_000) for name in ("TVL", "FEES")]
+    job = make_job(DefiLlama(), Verb.PULL, targets, pull_window(NOW, 7))  # a comparison of each pair takes minutes
+    assert (len(job.targets), len(job.left_out)) == (50_000, 50_000)
+
+
 @pytest.mark.parametrize(
     ("assets", "metrics", "said"),
     [
