@@ -152,7 +152,8 @@ def _fields(raw: str) -> list[str]:
         raise ConfigurationError(f"not valid CSV: {error}: check its quotes") from error
     for char in "".join(fields):
         if not char.isprintable():
-            raise ConfigurationError(f"there is a {char!r} in this line: remove it")
+            instead = "separate the columns by commas" if char == "\t" else "remove it"
+            raise ConfigurationError(f"there is a {char!r} in this line: {instead}")
     while fields and not fields[-1]:
         fields.pop()
     return fields
@@ -160,6 +161,8 @@ def _fields(raw: str) -> list[str]:
 
 def _header(fields: list[str], known: tuple[str, ...]) -> list[str]:
     for field in fields:
+        if ";" in field:
+            raise ConfigurationError("the columns are separated by ';': separate them by commas, in all lines")
         if field not in known:
             raise ConfigurationError(f"unknown column {field!r}: {nearest(field, known)}")
         if fields.count(field) > 1:
@@ -195,6 +198,8 @@ def _row(fields: list[str], header: list[str], source: type[BaseSource]) -> Asse
 
 def _check_metric(metric: str, kind: str, source: type[BaseSource]) -> None:
     fitting = {name for name, known in source.METRICS.items() if kind == known.kind}
+    if parts := re.findall("[^,;]+", metric)[1:]:
+        raise ConfigurationError(f"unknown metric {metric!r}: separate metrics by spaces, as before {parts[0]}")
     if metric not in fitting:
         wrong = f"unknown metric {metric!r}"
         if metric in source.METRICS:

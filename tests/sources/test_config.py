@@ -119,7 +119,8 @@ def test_a_file_without_an_asset_is_refused_with_an_example(file: Path, content:
         ("asset,kind\n", ":1: column 'metrics' is missing"),
         ("asset,asset,kind,metrics\n", ":1: column 'asset' appears twice: remove one"),
         ("asset,,kind,metrics\n", ":1: unknown column ''"),
-        ("asset\tkind\tmetrics\n", r":1: there is a '\t' in this line: remove it"),
+        ("asset\tkind\tmetrics\n", r":1: there is a '\t' in this line: separate the columns by commas"),
+        ("asset;kind;metrics\n", ":1: the columns are separated by ';': separate them by commas, in all lines"),
     ],
 )
 def test_a_wrong_header_is_refused(file: Path, content: str, words: str) -> None:
@@ -131,7 +132,8 @@ def test_a_wrong_header_is_refused(file: Path, content: str, words: str) -> None
     [
         ("lido,protocol,TVLL,,,", "unknown metric 'TVLL': did you mean TVL?"),
         ("lido,protocol,tvl,,,", "unknown metric 'tvl': did you mean TVL?"),
-        ("lido,protocol,TVL MCAP;FEES,,,", "unknown metric 'MCAP;FEES': did you mean "),
+        ("lido,protocol,TVL MCAP;FEES,,,", "unknown metric 'MCAP;FEES': separate metrics by spaces, as before FEES"),
+        ('lido,protocol,"TVL,MCAP",,,', "unknown metric 'TVL,MCAP': separate metrics by spaces, as before MCAP"),
         ("lido,protocol,XYZZY,,,", "unknown metric 'XYZZY': see python main.py sources"),
         ("usdc,stablecoin,XYZZY,,,", "unknown metric 'XYZZY': known: STABLECOIN_PRICE, STABLECOIN_SUPPLY"),
         ("Sui,chain,FEES,,,", "metric FEES is one of kind protocol, not of chain: did you mean CHAIN_FEES?"),
