@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -22,15 +23,23 @@ from db.reader import Reader
 from db.setup import Database, ensure_schema
 from db.store import Store
 from model.settings import PACE_DIRECTORY
-from model.values import Verb
+from model.values import DAY, Verb, midnight
 from tests.tables import Opener, Rows, Values
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the commands that tests start must not inherit that of `nohup`
 NUMBERS = itertools.count(1)
+LAST_SECONDS = 60.0  # longer than any test of the suite takes
 # Linux's file system in memory: on a disk, making and dropping a database takes several times as long
 MEMORY, ENOUGH_MEMORY = Path("/dev/shm"), 8 * 2**30  # noqa: S108 - pytest makes a folder of our own there
 if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH_MEMORY:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def pytest_runtest_setup() -> None:
+    """Begin no test in the last seconds of a UTC day: many compare a table with what the fake APIs say of today."""
+    left = (midnight(now := datetime.now(UTC)) + DAY - now).total_seconds()
+    if left < LAST_SECONDS:
+        time.sleep(left)
 
 
 @pytest.fixture(scope="session", autouse=True)
