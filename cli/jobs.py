@@ -96,8 +96,8 @@ def job_of(
 def api_of(source: type[BaseSource], settings: Settings) -> BaseSource:
     """The source with its key and server; raises KeyMissing, or ConfigurationError for a wrong value."""
     api = source(settings.key(source.KEY_VARIABLE), settings.url(source.BASE_URL_VARIABLE))
-    if source.KEY_REQUIRED and not api.key:
-        raise KeyMissing(f"{source.name} needs a key: write {source.KEY_VARIABLE}=… into .env or the environment")
+    if variable := source.missing_key(api.key):
+        raise KeyMissing(f"{source.name} needs a key: write {variable}=… into .env or the environment")
     return api
 
 

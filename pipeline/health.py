@@ -106,14 +106,14 @@ def configured_targets(name: str, settings: Settings) -> list[Target]:
     Raises ConfigurationError for a wrong config.
     """
     source = SOURCES[name]
-    return _with_key(read_targets(ROOT / source.CONFIG, source), settings, source)
+    return _requestable(read_targets(ROOT / source.CONFIG, source), settings, source)
 
 
 def _source_health(
     cursor: Any, name: str, settings: Settings, now: datetime, beat: Beat | None, *, alive: bool
 ) -> SourceHealth:
     source, file = SOURCES[name], ROOT / SOURCES[name].CONFIG
-    missing_key = source.KEY_VARIABLE if source.KEY_REQUIRED and not settings.key(source.KEY_VARIABLE) else ""
+    missing_key = source.missing_key(settings.key(source.KEY_VARIABLE))
     schedule = [ScheduledRun(name, verb, times) for verb, times in source.SCHEDULES.items() if not missing_key]
     started, first_pull_id = (beat.started_at, beat.first_pull_id) if beat else (now, 0)
     history = read_history(cursor, schedule, now, started, first_pull_id)
@@ -121,7 +121,7 @@ def _source_health(
     running = [each for each in schedule if is_held(cursor, place_of_run(name, each.verb))]
     runs = health_of_runs(schedule, now, history, last, running, alive=alive)
     targets, errors = valid_targets(file, source)
-    targets = _with_key(targets, settings, source)
+    targets = _requestable(targets, settings, source)
     changed = datetime.fromtimestamp(file.stat().st_mtime, UTC) if file.exists() else started
     since = max(started, changed) if changed < now else started
     series = ages(cursor, name, [(each.asset, each.metric) for each in targets])
@@ -130,6 +130,6 @@ def _source_health(
     return SourceHealth(name, tuple(runs), fresh, *calls, config_errors=tuple(errors), missing_key=missing_key)
 
 
-def _with_key(targets: Iterable[Target], settings: Settings, source: type[BaseSource]) -> list[Target]:
+def _requestable(targets: Iterable[Target], settings: Settings, source: type[BaseSource]) -> list[Target]:
     with_key = bool(settings.key(source.KEY_VARIABLE))
     return [target for target in targets if source.can_request(target.metric, with_key=with_key)]

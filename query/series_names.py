@@ -13,6 +13,7 @@ from sources.config import Asset
 
 SHOWN = 8  # names in a message
 NEAREST = 3
+NAME_THE_SOURCE = "name the source (--source, in Python source=)"
 NOT_ASKED_FOR = "not asked for"  # the state of a series that no run requests: no config has it, or its key is missing
 
 Configs = Mapping[str, Sequence[Asset]]  # the rows of each source
@@ -222,7 +223,7 @@ def _of_one_source(found: list[Series], metric: str) -> list[Series]:
     counts = Counter(each.source for each in found)
     if len(counts) > 1:
         have = ", ".join(f"{source} ({number:,} assets)" for source, number in counts.items())
-        raise BadQuestion(f"several sources have {metric}: {have}: name the source (--source, in Python source=)")
+        raise BadQuestion(f"several sources have {metric}: {have}: {NAME_THE_SOURCE}")
     return found
 
 
@@ -245,7 +246,7 @@ def _several(what: str, by_source: Mapping[str, Sequence[Series]]) -> BadQuestio
     have = ", ".join(
         f"{source} ({some({each.asset for each in found})})" for source, found in sorted(by_source.items())
     )
-    return BadQuestion(f"several sources have {what}: {have}: name the source (--source, in Python source=)")
+    return BadQuestion(f"several sources have {what}: {have}: {NAME_THE_SOURCE}")
 
 
 def _where(source: str | None) -> str:

@@ -125,6 +125,11 @@ class BaseSource(ABC):
         """Whether a metric can be requested; a source that always needs a key starts no run without one."""
         return with_key or cls.KEY_REQUIRED or not cls.METRICS[metric].needs_key
 
+    @classmethod
+    def missing_key(cls, key: str) -> str:
+        """The variable of the key without which the source can't be requested, if `key` is empty; else empty."""
+        return cls.KEY_VARIABLE if cls.KEY_REQUIRED and not key else ""
+
     @abstractmethod
     def calls(self, verb: Verb, targets: Sequence[Target], window: Window) -> Iterator[Call]:
         """The fewest calls that answer for these targets; every target must have a metric that such a run requests."""

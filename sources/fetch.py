@@ -12,6 +12,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from model.background import start
 from model.errors import CallFailed
+from model.text import counted
 from sources.base import Call
 from sources.http import Client, Stopped
 
@@ -57,7 +58,7 @@ class Fetch(Generic[T]):
             except MemoryError as error:
                 if number == 0:
                     raise
-                log.warning("%s: only %d requests at a time: %s", source.name, number, error)
+                log.warning("%s: only %s at a time: %s", source.name, counted(number, "request"), error)
                 break
         return self
 
@@ -79,7 +80,7 @@ class Fetch(Generic[T]):
                 outcome = self._outcomes.get(timeout=POLL)
             except queue.Empty:
                 if self._broken is not None:
-                    raise MemoryError(str(self._broken)) from self._broken
+                    raise self._broken from None
                 if self._client.stop.is_set():
                     stopped_for += POLL
                     if stopped_for >= LAST_ANSWERS:
@@ -95,8 +96,10 @@ class Fetch(Generic[T]):
         try:
             while (call := self._next_call()) is not None:
                 self._make(call)
-        except BaseException as error:  # noqa: BLE001 (there is no memory even to wait)
-            self._broken = error
+        except BaseException as error:  # noqa: BLE001 (raised where the outcomes are taken)
+            self._broken = (
+                MemoryError(str(error)) if isinstance(error, RuntimeError) else error
+            )  # "can't allocate lock"
         finally:
             self._client.close_connections()
 

@@ -190,7 +190,7 @@ class Client:
             if error > MOST_CLOCK_ERROR:
                 hours = f"{error / timedelta(hours=1):.1f} hours"
                 raise self._stop_source(
-                    f"the clock of this machine is {hours} {where} that of {self.source.name}: set it"
+                    f"the clock of this machine is {hours} {where} that of {self.source.name}: correct it"
                 )
 
     def _count_failed(self, fault: TryFailed) -> None:

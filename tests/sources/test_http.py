@@ -202,8 +202,8 @@ def test_an_undated_value_is_dated_when_it_was_received() -> None:
 @pytest.mark.parametrize(
     ("hours", "error"),
     [
-        (-48, "the clock of this machine is 48.0 hours ahead of that of plain: set it"),
-        (14, "the clock of this machine is 14.0 hours behind that of plain: set it"),
+        (-48, "the clock of this machine is 48.0 hours ahead of that of plain: correct it"),
+        (14, "the clock of this machine is 14.0 hours behind that of plain: correct it"),
     ],
 )
 def test_a_clock_that_is_wrong_stops_the_source_since_it_decides_which_days_are_over(hours: int, error: str) -> None:
