@@ -70,8 +70,8 @@ def summary_lines(summary: Summary) -> Iterator[str]:
         yield f"  points refused as invalid: {summary.refused.total():,}: {first_of(reasons, REASONS_SHOWN)}"
     if summary.unconfirmed:
         yield (
-            f"  no value so far: {len(summary.unconfirmed):,} series; a run on another day requests them once more "
-            "before these days count as answered"
+            f"  no value in a long window: {len(summary.unconfirmed):,} series, which may not have begun by then; "
+            "a run on another day requests these days once more before they count as answered"
         )
 
 

@@ -283,7 +283,7 @@ def test_a_series_without_a_value_is_asked_for_once_more_on_another_day(
 ) -> None:
     runs = Runs(tmp_path, database_url, "asset,metrics\nunknown-a,PRICE\nsol,PRICE\n")
     out = runs("backfill", f"--start {ago(30)}")
-    assert "no value so far: 1 series; a run on another day requests them once more" in out
+    assert "no value in a long window: 1 series, which may not have begun by then; a run on another day requests" in out
     for symbols in ([], ["unknown-a"], []):
         runs("backfill", f"--start {ago(30)}")
         assert [query["symbols"] for _, query in runs.requests] == symbols
