@@ -1,8 +1,12 @@
 """Stored values in a notebook, as pandas DataFrames: `import query_data as q; q.series("sol", "PRICE")`.
 
-Points have a sorted UTC DatetimeIndex `pulled_at`; nothing is filled in, summed or averaged. A date means its midnight,
-a time without a zone is UTC, and a window is half-open: [start, end). Names may be in upper or lower case, and the
-`entity` of an asset in the configs is a name of it, too. `frame.attrs` has the arguments as text, and the series found.
+Points have a sorted UTC DatetimeIndex `pulled_at`; nothing is filled in, summed or averaged. Names may be in upper or
+lower case, and the `entity` of an asset in the configs is a name of it, too. `frame.attrs` has the arguments as text,
+the series found, and their unit.
+
+A time is text such as "2026-11-17", "2026-11-17T09:00", "2026-11", "2026" or "30d" (30 days ago), or a date, a
+datetime, a pandas Timestamp or a np.datetime64. A date means its midnight, and a time without a zone is UTC. A window,
+[start, end), does not contain its end.
 
 With `as_of`, a frame has what was known at that instant: the old value where a value was restated later, and no point
 that was stored later or whose day was still open. With `daily=True`, each day whose midnight lies in the window has at
@@ -34,9 +38,33 @@ if TYPE_CHECKING:
 
     from query.time_arguments import When
 
+__all__ = [
+    "BadQuestion",
+    "assets",
+    "chunks",
+    "compare",
+    "coverage",
+    "cross_section",
+    "frame",
+    "freshness",
+    "latest",
+    "metrics",
+    "panel",
+    "plot",
+    "pulls",
+    "revisions",
+    "series",
+    "sources",
+    "sql",
+]
+
 CHUNK = 200_000  # points
 
 _session = QuerySession()
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def series(
@@ -49,7 +77,22 @@ def series(
     *,
     daily: bool = False,
 ) -> pd.DataFrame:
-    """The points of one series in [start, end), in a column `value`."""
+    """The points of one series in [start, end), in a column `value`.
+
+    Args:
+        asset: its name in a config or in the table, or its entity: "sol", "solana".
+        metric: such as "PRICE"; metrics() lists them with their units. Values are in the unit of the API: dollars, a
+            share in percent, or a count. `frame.attrs["unit"]` names it.
+        source: "artemis" or "defillama"; needed only where both have the series.
+        start, end: times, see the top of this module; None for no limit.
+        as_of: a time; the values as they were known then. None for those known now.
+        daily: at most one point a day, dated at midnight.
+
+    >>> q.series("sol", "PRICE", start="30d")
+
+    To join two series, name their columns: `pd.concat({"sol": sol["value"], "eth": eth["value"]}, axis=1)`; or ask for
+    both at once with panel(), frame() or compare().
+    """
     question = _question(lambda names: names.many(metric, [asset], source), start, end, as_of, daily=daily)
     return _frame(question, None, asset=asset, metric=metric, source=source, start=start, end=end)
 
@@ -96,6 +139,8 @@ def compare(
     daily: bool = False,
 ) -> pd.DataFrame:
     """A metric of an entity from every source that has it, with a column for each series.
+
+    The name of an asset stands for its entity: `compare("sol", "PRICE")` is `compare("solana", "PRICE")`.
 
     Where sources have different names for the metric, give all these names: `compare("solana", ["TVL", "CHAIN_TVL"])`.
     Where their times differ, `daily=True` puts the points of one day into one row.
@@ -214,12 +259,16 @@ def plot(
     """Draw a line for each column of a frame of this module over its UTC dates; returns the axes.
 
     A line is broken at a NaN if all times are midnights, and wherever two points are more than five of its usual steps
-    apart. A point without neighbours is a dot. Amounts are shown as 1.5M or 2bn with the unit that `attrs` names; if
-    columns have different units, the legend names them. pandas keeps `attrs` through arithmetic, so a ratio or a change
-    needs its own `unit` (such as "%", or "" for a plain number) and `title`. On a log scale, values of 0 or less are
-    left out and counted below the axis. The legend names the twenty lines with the largest last values. Without `ax`,
-    the axes are those of a new figure: of pyplot in the main thread, otherwise of matplotlib alone. Raises BadQuestion
-    for data that can't be drawn, ConfigurationError if matplotlib is missing.
+    apart. A point without neighbours is a dot. Amounts are shown as 1.5M or 2bn with the unit that `attrs` names.
+    Values that were computed from stored ones, such as `pct_change()`, have no unit, and the title says that they were
+    computed; give `unit` (such as "%") and `title` for them. On a log scale, values of 0 or less are left out and
+    counted below the axis. The legend names the twenty lines with the largest last values.
+
+    Without `ax`, a new figure is made: by pyplot in the main thread, otherwise by matplotlib alone. It has a panel for
+    each unit. For up to twenty lines on a linear scale, it also has panels for lines of different size: no line has
+    values above fifty times those of another one in its panel. The axes of the first panel are returned;
+    `axes.figure.axes` has all. With `ax`, all lines are drawn there, and the legend names different units. Raises
+    BadQuestion for data that can't be drawn, ConfigurationError if matplotlib is missing.
     """
     from query import plots
 

@@ -145,7 +145,8 @@ def _add_query(add_command: Add) -> None:
     add = points.add_argument
     add("asset", metavar="ASSET", help="an asset or entity, or all")
     add("metric", nargs="+", metavar="METRIC", help="several metrics become columns side by side")
-    add("--start", metavar="TIME", help="first day or instant, ISO 8601, UTC (default: the first point)")
+    first = "first day or instant, UTC; also 2026-11, 2026, or 30d for 30 days ago (default: the first point)"
+    add("--start", metavar="TIME", help=first)
     add("--end", metavar="TIME", help="the day or instant after the last one (default: no end)")
     add("--plot", type=Path, metavar="FILE", help="also draw the points to this file: .png, .svg or .pdf")
     add("--log", action="store_true", help="a logarithmic scale for chart and plot")

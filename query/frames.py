@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -110,12 +111,16 @@ def wide(points: Points, series: Sequence[Series], label: str) -> pd.DataFrame:
         )
     cells = np.full((len(labels), len(times)), np.nan)
     cells[points.series, np.searchsorted(times, points.at)] = points.value
-    return pd.DataFrame(cells.T, index=_index(times), columns=pd.Index(labels, name=label))
+    made = pd.DataFrame(cells.T, index=_index(times), columns=pd.Index(labels, name=label))
+    made.attrs["limits"] = _limits(points, len(labels))
+    return made
 
 
 def one(points: Points) -> pd.DataFrame:
     """The points of one series as a column `value`."""
-    return pd.DataFrame({"value": points.value}, index=_index(points.at))
+    made = pd.DataFrame({"value": points.value}, index=_index(points.at))
+    made.attrs["limits"] = _limits(points, 1)
+    return made
 
 
 def long(points: Points, series: Sequence[Series]) -> pd.DataFrame:
@@ -157,6 +162,19 @@ def described(made: pd.DataFrame, question: Question, asked: Mapping[str, Any]) 
     as_of = question.as_of and question.as_of.isoformat()
     made.attrs |= {"unit": unit_of(question.series), "as_of": as_of, "asked": said}
     return made
+
+
+def _limits(points: Points, count: int) -> str:
+    """The smallest value, the largest value, the last time and the last value of each series, as text.
+
+    pandas keeps attrs through arithmetic; by these, plot_columns.py sees which columns were computed.
+    """
+    texts = []
+    for first, end in pairwise(np.searchsorted(points.series, np.arange(count + 1))):
+        there = np.arange(first, end)[np.isfinite(points.value[first:end])]
+        value, at = points.value[there], points.at[there]
+        texts.append(f"{value.min()} {value.max()} {at[-1] + EPOCH_SINCE_1970} {value[-1]}" if there.size else "")
+    return "; ".join(texts)
 
 
 def _utc(column: "pd.Series[Any]") -> "pd.Series[Any]":

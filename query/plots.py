@@ -2,18 +2,27 @@
 
 import sys
 import threading
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from model.errors import BadQuestion, ConfigurationError
-from model.values import DAY, Series
+from model.values import DAY
 from query.joined_points import LONGEST_STEP
-from sources import unit_of
+from query.plot_columns import (
+    MOST_NAMED,
+    NOW,
+    Column,
+    Floats,
+    Times,
+    checked,
+    columns_of,
+    origins_of,
+    panels_of,
+    subject_of,
+)
 
 try:
     from matplotlib.axes import Axes
@@ -29,15 +38,9 @@ except ImportError as absent:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # of Okabe and Ito
 STYLES = ("-", "--", ":")  # with the colours, 21 lines that one can tell apart
 GREY = "#C8C8C8"
-MOST_NAMED = 20  # entries of the legend
-MOST_LINES = 500
 SIZE = (10.0, 4.5)  # inches
-NOW = "as known now"
+PANEL_HEIGHT = 2.2  # inches, of one of several panels
 NO_POINTS = "no points in this window"
-GIVE = "give a frame of series(), panel(), frame() or compare(), or numbers with a DatetimeIndex"
-
-Times = npt.NDArray[np.datetime64]
-Floats = npt.NDArray[np.float64]
 
 
 class Drawn(NamedTuple):
@@ -63,91 +66,65 @@ def plot(
     unit: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw a frame as query_data.plot describes it; returns the axes."""
-    frame = _checked(data)
+    """Draw a frame as query_data.plot describes it; returns the axes, the first ones where there are several."""
+    frame = checked(data)
     if ax is not None and not isinstance(ax, Axes):
         raise BadQuestion(f"ax is not an Axes of matplotlib, but {type(ax).__name__}: give an Axes, such as plt.gca()")
     log = log or (ax is not None and ax.get_yscale() == "log")
     values = frame.to_numpy()
     if log and not (ax and ax.lines) and np.isfinite(values).any() and not (values > 0).any():
         raise BadQuestion("no value is above 0, so a log scale shows nothing: leave out log=True")
-    axes = ax or _new_axes()
-    amounts = amounts_of(axes)
-    drawn: list[Drawn] = amounts.drawn
-    _draw(axes, drawn, frame, unit)
-    scale_axes(axes, amounts, _only({each.unit for each in drawn}), log=log)
-    _dot(drawn, log=log)
-    _span(axes, drawn)
-    shared = [_only(set(parts)) for parts in zip(*(each.subject for each in drawn), strict=True)]
-    amounts.write(axes.title, ", ".join(part for part in shared if part not in ("", NOW)))
-    amounts.write(axes.xaxis.label, _left_out(drawn, log=log))
+    origins = origins_of(frame.attrs)
+    columns = list(columns_of(frame, origins, unit))
+    subject = subject_of(frame, origins, computed=any(each.computed for each in columns))
+    panels = [columns] if ax else panels_of(columns, log=log)
+    first, *others = [ax] if ax else _new_axes(len(panels))
+    for axes, lines in zip([first, *others], panels, strict=True):
+        amounts = amounts_of(axes)
+        drawn: list[Drawn] = amounts.drawn
+        _draw(axes, drawn, lines, subject)
+        scale_axes(axes, amounts, _only({each.unit for each in drawn}), log=log)
+        _dot(drawn, log=log)
+        _span(axes, drawn)
+        shared = [_only(set(parts)) for parts in zip(*(each.subject for each in drawn), strict=True)]
+        if axes is first:
+            amounts.write(axes.title, ", ".join(part for part in shared if part not in ("", NOW)))
+        amounts.write(axes.xaxis.label, _left_out(drawn, log=log))
+        amounts.show_message(axes, "" if any(np.isfinite(each.last) for each in drawn) else NO_POINTS)
+        if len(drawn) > 1 or others:
+            _legend(axes, drawn, shared, units=not amounts.unit)
     if title is not None:
-        axes.set_title(title)
-    amounts.show_message(axes, "" if any(np.isfinite(each.last) for each in drawn) else NO_POINTS)
-    if len(drawn) > 1:
-        _legend(axes, drawn, shared, units=not amounts.unit)
-    return axes
+        first.set_title(title)
+    return first
 
 
-def _checked(data: Any) -> pd.DataFrame:
-    """The columns as floats under sorted naive UTC times; raises BadQuestion if they can't be drawn."""
-    frame = data.to_frame("value" if data.name is None else data.name) if isinstance(data, pd.Series) else data
-    if not isinstance(frame, pd.DataFrame):
-        raise BadQuestion(f"{type(data).__name__} can't be drawn: {GIVE}")
-    times = frame.index
-    if not isinstance(times, pd.DatetimeIndex):
-        raise BadQuestion(f"the index of the frame holds {times.name or 'numbers'} instead of times: {GIVE}")
-    if times.hasnans:
-        raise BadQuestion("a row has no time: drop it by frame[frame.index.notna()]")
-    if not times.is_unique:
-        raise BadQuestion(
-            "a time appears more than once: keep one row of each by frame[~frame.index.duplicated(keep='last')], or "
-            "give a frame with a column for each series, as panel() does"
-        )
-    for column, kind in zip(frame.columns, frame.dtypes, strict=True):
-        if kind.kind not in "iufb":
-            raise BadQuestion(f"the column {column!r} holds no numbers: {GIVE}")
-    if frame.shape[1] > MOST_LINES:
-        raise BadQuestion(
-            f"{frame.shape[1]:,} lines can't be told apart: draw at most {MOST_LINES} at once, such as those with the "
-            "largest values by frame[frame.max().nlargest(20).index]"
-        )
-    utc = times if times.tz is None else times.tz_convert(UTC).tz_localize(None)
-    made = pd.DataFrame(frame.to_numpy(dtype=float, na_value=np.nan), index=utc, columns=frame.columns)
-    made.attrs = frame.attrs
-    return made if utc.is_monotonic_increasing else made.sort_index(kind="stable")
-
-
-def _new_axes() -> Axes:
+def _new_axes(panels: int) -> list[Axes]:
+    """The axes of a new figure, one below the other over the same dates."""
+    size = SIZE[0], max(SIZE[1], PANEL_HEIGHT * panels)
     if threading.current_thread() is threading.main_thread():
         from matplotlib import pyplot
 
-        return pyplot.figure(figsize=SIZE, layout="constrained").subplots()
-    return Figure(figsize=SIZE, layout="constrained").subplots()
+        figure = pyplot.figure(figsize=size, layout="constrained")
+    else:
+        figure = Figure(figsize=size, layout="constrained")
+    return list(figure.subplots(panels, sharex=True, squeeze=False)[:, 0])
 
 
-def _draw(axes: Axes, drawn: list[Drawn], frame: pd.DataFrame, unit: str | None) -> None:
+def _draw(axes: Axes, drawn: list[Drawn], columns: Sequence[Column], subject: tuple[str, str, str]) -> None:
     """Draw a line for each column, in their order; colours follow the order of the last values."""
-    by_column, values = _series_by_column(frame.attrs), frame.to_numpy()
-    subject = _subject(frame, by_column)
-    last = [_last(column) for column in values.T]
+    last = [column.last() for column in columns]
     ranks = np.argsort(np.argsort([-each for each in last], kind="stable"))  # NaN is sorted to the end
     taken = sum(each.named for each in drawn)
-    times = pd.DatetimeIndex(frame.index)
-    own_times = bool((times != times.normalize()).any())  # each column has its own times, and a NaN is no gap
-    for position, column in enumerate(map(str, frame.columns)):
-        there = np.isfinite(values[:, position]) | (not own_times)
-        at, shown = _broken(times.to_numpy()[there], values[there, position])
-        (line,) = axes.plot(at, shown, label=column)
-        named = ranks[position] < MOST_NAMED
+    for column, rank, value in zip(columns, ranks, last, strict=True):
+        at, shown = _broken(column.at, column.values)
+        (line,) = axes.plot(at, shown, label=column.name)
+        named = bool(rank < MOST_NAMED)
         if named:
-            step, number = divmod(taken + ranks[position], len(COLOURS))
+            step, number = divmod(taken + rank, len(COLOURS))
             line.set(color=COLOURS[number], linestyle=STYLES[step % len(STYLES)])
         else:
             line.set(color=GREY, linewidth=0.8, zorder=1.5)
-        series = [by_column[column]] if column in by_column else []
-        own_unit = frame.attrs.get("unit") or unit_of(series) if unit is None else unit
-        drawn.append(Drawn(line, column, subject, own_unit, last[position], named))
+        drawn.append(Drawn(line, column.name, subject, column.unit, value, named))
 
 
 def _broken(times: Times, values: Floats) -> tuple[Times, Floats]:
@@ -219,32 +196,3 @@ def _entry(drawn: Drawn, shared: Sequence[str], *, unit: bool) -> str:
 def _only(texts: set[str]) -> str:
     """The text, if there is only one; otherwise empty."""
     return texts.pop() if len(texts) == 1 else ""
-
-
-def _last(values: Floats) -> float:
-    there = values[np.isfinite(values)]
-    return float(there[-1]) if there.size else np.nan
-
-
-def _subject(frame: pd.DataFrame, by_column: Mapping[str, Series]) -> tuple[str, str, str]:
-    """What all columns of a frame have in common: the asset and metric, the source, and the instant of as_of."""
-    attrs = frame.attrs
-    only = by_column.get(str(frame.columns[0])) if frame.shape[1] == 1 else None
-    source, asset, metric = (attrs.get(name) or (only and getattr(only, name)) for name in Series._fields)
-    names = attrs.get("asked", {}).get("entity") or asset, metric
-    as_of = attrs.get("as_of")
-    return (
-        " ".join(str(name) for name in names if name),
-        str(source or ""),
-        f"as known at {datetime.fromisoformat(as_of):%Y-%m-%d %H:%M} UTC" if as_of else NOW,
-    )
-
-
-def _series_by_column(attrs: Mapping[Hashable, Any]) -> dict[str, Series]:
-    """The series of a frame of query_data, by the names that its columns may have: asset, metric, or all three."""
-    found: dict[str, Series] = {}
-    for text in filter(None, attrs.get("series", "").split("; ")):
-        source, _, rest = text.partition(" ")
-        series = Series(source, *rest.rsplit(" ", 1))
-        found |= dict.fromkeys((series.metric, series.asset, text), series)
-    return found

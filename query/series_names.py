@@ -95,18 +95,22 @@ class Names:
         return [by_metric[metric] for metric in wanted or sorted(by_metric)]
 
     def of_entity(self, entity: str, metrics: Sequence[str]) -> list[Series]:
-        """The series of an entity with any of these metrics, in every source; sorted by source and metric."""
+        """The series of an entity with any of these metrics, in every source; sorted by source and metric.
+
+        The name of an asset stands for its entity, or without one for the assets of this name.
+        """
         folded, wanted = _text(entity, "entity").casefold(), [_text(each, "metric").upper() for each in metrics]
         if not wanted:
             raise BadQuestion("no metric is named: name at least one")
-        ours = {key for key, name in self._entities.items() if name.casefold() == folded}
-        if not ours:
-            known = self._entities.values()
-            raise BadQuestion(
-                f"no config has the entity {entity!r}: {nearest(entity, known, 'the column of the configs', NEAREST)}"
-            )
-        having = self._having(None, [asset for _, asset in ours])
-        having = [each for each in having if (each.source, each.asset) in ours]
+        meant = {name.casefold() for name in self._entities.values()} & {folded}
+        meant = meant or {name.casefold() for (_, asset), name in self._entities.items() if asset.casefold() == folded}
+        if len(meant) > 1:
+            raise BadQuestion(f"{entity!r} may mean several entities: name one of {some(meant)}")
+        ours = {key for key, name in self._entities.items() if name.casefold() in meant}
+        having = self._having(None, [asset for _, asset in ours] or [entity])
+        having = [each for each in having if (each[:2] in ours if ours else each.asset.casefold() == folded)]
+        if not ours and not having:
+            raise self._unknown(entity, None, None)
         found = [each for each in having if each.metric in wanted]
         if not found:
             has = some(f"{each.source} {each.metric}" for each in having)

@@ -1,10 +1,11 @@
 """Turns the time arguments of users into aware UTC times and windows."""
 
+import re
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from model.errors import BadQuestion
-from model.values import Window
+from model.values import DAY, Window, midnight
 from sources.base import EARLIEST
 
 if TYPE_CHECKING:
@@ -19,14 +20,16 @@ ALWAYS = Window(EARLIEST, LATEST)
 def instant(when: "When") -> datetime | None:
     """The aware UTC time of an argument: a date is its midnight, a time without a zone is UTC, None is None.
 
+    A year or a month is its first midnight, and 30d is the midnight 30 days before today's.
+
     Raises BadQuestion for anything else; its message names the right forms.
     """
     try:
         return None if when is None else _utc(when)
     except (ValueError, OverflowError) as error:
         raise BadQuestion(
-            f"{when!r} is not a time: write 2026-11-17 or 2026-11-17T09:00, or give a date, a datetime, a pandas "
-            "Timestamp or a np.datetime64"
+            f"{when!r} is not a time: write 2026-11-17, 2026-11-17T09:00, 2026-11, 2026 or 30d (30 days ago), or give "
+            "a date, a datetime, a pandas Timestamp or a np.datetime64"
         ) from error
 
 
@@ -41,9 +44,9 @@ def window(start: "When", end: "When") -> Window:
 
 
 def _utc(at: Any) -> datetime:
-    """The aware UTC time; raises ValueError unless `at` is a date, a time, or ISO 8601 text of one."""
+    """The aware UTC time; raises ValueError unless `at` is a date, a time, or text of one."""
     if isinstance(at, str):
-        at = datetime.fromisoformat(at)
+        at = _of_text(at)
     if type(at).__module__ == "numpy" and type(at).__name__ == "datetime64":
         import pandas as pd  # a caller with such a value has loaded numpy already
 
@@ -56,3 +59,10 @@ def _utc(at: Any) -> datetime:
         at = datetime(at.year, at.month, at.day, tzinfo=UTC)
     utc: datetime = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     return utc
+
+
+def _of_text(text: str) -> datetime:
+    if days := re.fullmatch(r"([0-9]+)d", text):
+        return midnight(datetime.now(UTC)) - int(days[1]) * DAY
+    year_or_month = re.fullmatch(r"[0-9]{4}(-[0-9]{2})?", text)
+    return datetime.fromisoformat(f"{text}-01-01"[:10] if year_or_month else text)

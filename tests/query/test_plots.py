@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 import query_data
 from model.values import Verb
 from query.amount_text import amount
-from query.plots import MOST_LINES, MOST_NAMED
+from query.plot_columns import MOST_LINES, MOST_NAMED
 from tests.commands import ROOT
 from tests.tables import START, Opener, point, points, refusal
 
@@ -223,12 +223,49 @@ def test_ticks_are_few_and_told_apart(values: list[float], log: bool) -> None:
     assert len(set(labels)) == len(labels)
 
 
-def test_columns_of_different_units_have_them_in_the_legend() -> None:
-    made = frame("", PRICE=[1, 2], EARNINGS_YIELD=[0.1, 0.2], DAU=[8, 9])
+def test_columns_of_different_units_have_panels_or_on_given_axes_the_units_in_the_legend() -> None:
+    made = frame("", PRICE=[1, 2], EARNINGS_YIELD=[0.1, 0.2], DAU=[8, 9], FEES=[40, 30])
     made.attrs |= {"asset": "sol", "metric": "", "series": "; ".join(f"artemis sol {column}" for column in made)}
-    axes = query_data.plot(made)
-    assert legend(axes) == ["DAU", "PRICE (USD)", "EARNINGS_YIELD (%)"]
+    first = query_data.plot(made)
+    panels = first.figure.axes
+    assert first is panels[0]
+    assert [legend(panel) for panel in panels] == [["FEES", "PRICE"], ["EARNINGS_YIELD"], ["DAU"]]
+    assert [ticks(panel)[-1] for panel in panels] == ["$40", "0.2%", "9"]
+    assert [panel.get_title() for panel in panels] == ["sol, artemis", "", ""]
+    assert len(pyplot.get_fignums()) == 1
+    axes = query_data.plot(made, ax=pyplot.figure().subplots())
+    assert legend(axes) == ["FEES (USD)", "DAU", "PRICE (USD)", "EARNINGS_YIELD (%)"]
     assert ticks(axes)[0] == "0"
+
+
+def test_lines_of_very_different_size_have_panels_unless_they_are_many_or_on_a_log_scale() -> None:
+    made = frame(btc=[100_000, 90_000], doge=[0.1, 0.2], eth=[3_000, 3_100], sol=[200, 210], none=[0, 0])
+    panels = query_data.plot(made).figure.axes
+    assert [legend(panel) for panel in panels] == [["btc", "eth"], ["sol"], ["doge", "none"]]
+    assert [ticks(panel)[0] for panel in panels] == ["$0", "$200", "$0"]
+    assert len(query_data.plot(made, log=True).figure.axes) == 1
+    many = frame(**{f"a{power}": [2.0**power] for power in range(MOST_NAMED + 1)})
+    assert len(query_data.plot(many).figure.axes) == 1
+    assert len(query_data.plot(many.iloc[:, :-1]).figure.axes) == 4
+
+
+def test_computed_values_have_no_unit_and_slices_of_stored_ones_keep_theirs(
+    open_store: Opener, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    open_store(Verb.BACKFILL).load([point("sol", day, 100.0 + day, "TVL") for day in range(9)])
+    open_store(Verb.BACKFILL).load([point("eth", day, 0.0 + day, "TVL") for day in range(9)])
+    stored, panel = query_data.series("sol", "TVL"), query_data.panel("TVL")
+    slices = stored, stored[2:5], stored["value"].dropna(), panel["sol"], panel[-3:], stored.rename(columns=str.upper)
+    for made in slices:
+        axes = query_data.plot(made)
+        assert ticks(axes)[0].startswith("$")
+        assert not axes.get_title().startswith("computed")
+    for made in (stored.pct_change(), stored[2:5].diff(), panel / panel.shift(), stored - 1):
+        axes = query_data.plot(made)
+        assert "$" not in "".join(map(str, ticks(axes)))
+        assert axes.get_title().startswith("computed from ")
+    assert query_data.plot(query_data.series("sol", "TVL", end="2001")).get_title() == "sol TVL, defillama"
 
 
 def test_a_column_taken_from_a_frame_of_different_units_has_its_own() -> None:
@@ -243,7 +280,7 @@ def test_compared_sources_are_named_each_with_its_unit() -> None:
     made = frame("", **names)  # type: ignore[arg-type]
     made.attrs |= {"source": "", "asset": "", "metric": "", "series": "; ".join(names)}
     made.attrs["asked"] = {"entity": "solana"}
-    axes = query_data.plot(made)
+    axes = query_data.plot(made, ax=pyplot.figure().subplots())
     assert legend(axes) == ["artemis sol DAU", "artemis sol TVL (USD)", "defillama solana CHAIN_TVL (USD)"]
     assert axes.get_title() == "solana"
 

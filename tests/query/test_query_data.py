@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -15,8 +15,9 @@ import pytest
 
 import query_data as q
 from model.errors import BadQuestion
-from model.values import DAY, DataPoint, Verb
+from model.values import DAY, DataPoint, Verb, midnight
 from query import query_session as query_session
+from query.time_arguments import instant
 from tests.commands import ROOT, copy_tree, environment
 from tests.tables import START, Opener, Rows, point, points, refusal
 
@@ -50,7 +51,7 @@ def test_a_series_is_a_frame_with_a_utc_index_and_what_was_asked(open_store: Ope
     assert list(frame["value"]) == [0.0, 1.0, 2.0]
     assert frame.attrs == {
         "source": "defillama", "asset": "solana", "metric": "TVL", "unit": "USD", "as_of": None,
-        "series": "defillama solana TVL",
+        "series": "defillama solana TVL", "limits": "0.0 2.0 1704240000000000 2.0",
         "asked": {"asset": "Solana", "metric": "tvl", "start": "2024-01-01"},
     }  # fmt: skip
 
@@ -80,6 +81,9 @@ def test_a_window_is_half_open_and_takes_dates_in_every_form(open_store: Opener,
     [
         "",
         "yesterday",
+        "2024-13",
+        "9999999999d",
+        "٣d",
         20240102,
         1.5,
         True,
@@ -92,12 +96,19 @@ def test_a_window_is_half_open_and_takes_dates_in_every_form(open_store: Opener,
     ids=repr,
 )
 def test_what_is_no_instant_is_refused_with_what_would_be_one(when: object) -> None:
-    wanted = "is not a time: write 2026-11-17 or 2026-11-17T09:00, or give a date, a datetime, a pandas"
+    wanted = r"is not a time: write 2026-11-17, 2026-11-17T09:00, 2026-11, 2026 or 30d \(30 days ago\), or give a date,"
     for name in ("start", "end", "as_of"):
         with pytest.raises(ValueError, match=wanted):
             q.series("solana", "TVL", **{name: when})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=wanted):
         q.cross_section("TVL", when)  # type: ignore[arg-type]
+
+
+def test_a_year_a_month_and_days_ago_are_times() -> None:
+    assert [instant(text) for text in ("2024", "2024-02")] == [datetime(2024, month, 1, tzinfo=UTC) for month in (1, 2)]
+    (before, ago, after) = midnight(datetime.now(UTC)), instant("30d"), midnight(datetime.now(UTC))
+    assert ago is not None
+    assert ago + 30 * DAY in (before, after)
 
 
 def test_a_window_that_ends_where_it_starts_is_refused() -> None:
@@ -432,3 +443,24 @@ def test_without_the_config_files_what_is_stored_is_still_told(
     load(open_store, point("uniswap-v3"))
     monkeypatch.setattr(query_session, "ROOT", tmp_path)
     assert len(q.series("uniswap-v3", "TVL")) == 1
+
+
+def test_a_person_completes_and_reads_the_public_functions_alone() -> None:
+    own = {name for name, value in vars(q).items() if callable(value) and value.__module__ == q.__name__}
+    assert dir(q) == q.__all__ == ["BadQuestion", *sorted(name for name in own if not name.startswith("_"))]
+    assert all(
+        word in (q.series.__doc__ or "") for word in ("asset:", "metric:", "unit", ">>> q.series(", "start, end:")
+    )
+
+
+def test_two_series_are_joined_as_the_docstring_says(open_store: Opener) -> None:
+    load(open_store, *points(0, 1), *points(0, 1, metric="FEES"))
+    both = {"sol": q.series("solana", "TVL"), "eth": q.series("solana", "FEES")}
+    assert 'pd.concat({"sol": sol["value"], "eth": eth["value"]}, axis=1)' in (q.series.__doc__ or "")
+    assert pd.concat({name: each["value"] for name, each in both.items()}, axis=1).shape == (2, 2)
+
+
+def test_compare_takes_the_name_of_an_asset(open_store: Opener, load_artemis: Callable[..., object]) -> None:
+    load(open_store, point(metric="PRICE"))
+    load_artemis(DataPoint("sol", "PRICE", START, 7.0))
+    assert q.compare("SOL", "PRICE").columns.tolist() == ["artemis sol PRICE", "defillama solana PRICE"]

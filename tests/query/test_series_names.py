@@ -172,8 +172,16 @@ def test_an_asset_has_all_its_metrics_or_those_that_are_named_in_their_order() -
 def test_an_entity_is_the_same_thing_in_all_sources() -> None:
     assert NAMES.of_entity("SOLANA", ["PRICE"]) == [("artemis", "sol", "PRICE"), ("defillama", "solana", "PRICE")]
     assert [each.asset for each in NAMES.of_entity("uniswap", ["FEES"])] == ["uni", "uniswap-v2", "uniswap-v3"]
-    assert refused("sol", ["PRICE"], of="of_entity") == "no config has the entity 'sol': did you mean solana?"
+    assert refused("solano", ["PRICE"], of="of_entity") == "there is no asset 'solano': did you mean solana or sol?"
     assert refused("solana", ["TVL"], of="of_entity").startswith("no source has TVL of 'solana': it has artemis FEES, ")
+
+
+def test_the_name_of_an_asset_stands_for_its_entity() -> None:
+    assert NAMES.of_entity("SOL", ["PRICE"]) == NAMES.of_entity("solana", ["PRICE"])
+    assert NAMES.of_entity("OLD", ["TVL"]) == [("gone", "old", "TVL")]  # it has no entity
+    of_two = {"artemis": [asset("base", "PRICE", "one")], "defillama": [asset("Base", "PRICE", "two", "coin")]}
+    with pytest.raises(BadQuestion, match="'base' may mean several entities: name one of one, two"):
+        Names(load, of_two).of_entity("base", ["PRICE"])
 
 
 def test_an_asset_of_the_same_name_in_another_source_is_no_part_of_an_entity() -> None:
@@ -255,7 +263,7 @@ def test_an_entity_is_suggested_as_an_asset_is_and_an_empty_one_is_not() -> None
     names = Names(lambda *_: [], {"artemis": [asset("sol", "PRICE"), asset("eth", "PRICE", "ether")]})
     for ask, known in (
         (lambda: one(names, "zzz", "PRICE"), "eth, ether, sol"),
-        (lambda: names.of_entity("zzz", ["X"]), "ether"),
+        (lambda: names.of_entity("zzz", ["X"]), "eth, ether, sol"),
     ):
         with pytest.raises(BadQuestion) as caught:
             ask()
