@@ -96,6 +96,7 @@ class BaseSource(ABC):
     BASE_URL_VARIABLE: ClassVar[str]
     CONFIG: ClassVar[str]  # file name of its CSV
     KINDS: ClassVar[tuple[str, ...]] = ()  # of assets; with kinds, the CSV has a column for them
+    ID_FORMS: ClassVar[Mapping[str, tuple[str, str]]] = {}  # by kind: a regular expression, and what to write
     UNLISTED_KINDS: ClassVar[tuple[str, ...]] = ()  # kinds of which an asset can have values though no list names it
     METRICS: ClassVar[Mapping[str, Metric]]
     PULL_DAYS: ClassVar[int] = 7  # trailing days that a pull requests of dated answers, today included

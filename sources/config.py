@@ -133,8 +133,12 @@ def _parse(
                 break
     if not parsed.rows and not parsed.errors and not may_be_empty:
         metric, known = next(iter(source.METRICS.items()))
-        example = f"NAME,{known.kind},{metric} (asset,kind,metrics)" if known.kind else f"NAME,{metric} (asset,metrics)"
-        parsed.errors.append(ConfigurationError(f"{path}: it has no asset: add a row such as {example}"))
+        example = f"NAME,{known.kind},{metric}" if known.kind else f"NAME,{metric}"
+        header = ",".join(parsed.header or _columns(source))
+        wrong = "it has no asset" if parsed.header else "it is empty"
+        parsed.errors.append(
+            ConfigurationError(f"{path}: {wrong}: write rows such as {example} under the header {header}")
+        )
     return parsed
 
 
@@ -193,6 +197,9 @@ def _row(fields: list[str], header: list[str], source: type[BaseSource]) -> Asse
         _check_metric(metric, kind, source)
         if metrics.count(metric) > 1:
             raise ConfigurationError(f"{name} names {metric} twice")
+    pattern, right = source.ID_FORMS.get(kind, (".+", ""))
+    if not re.fullmatch(pattern, identifier):
+        raise ConfigurationError(f"id {identifier!r} is not that of a {kind}: write {right}")
     return Asset(name, metrics, identifier, kind, cells["name"], cells["entity"])
 
 

@@ -35,6 +35,11 @@ class DefiLlama(BaseSource):
     BASE_URL_VARIABLE = "DEFILLAMA_BASE_URL"
     CONFIG = "defillama_config.csv"
     KINDS = ("protocol", "chain", "stablecoin", "coin", "pool")
+    ID_FORMS: ClassVar[Mapping[str, tuple[str, str]]] = {  # any other id is answered with an error, or with nothing
+        "stablecoin": ("[0-9]+", "its number, such as 1 for Tether"),
+        "coin": ("[^:]+:.+", "coingecko:NAME or CHAIN:ADDRESS, such as coingecko:bitcoin"),
+        "pool": ("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "the last part of defillama.com/yields/pool/…"),
+    }
     UNLISTED_KINDS = ("coin",)
     METRICS: ClassVar[Mapping[str, Metric]] = METRICS
     SCHEDULES: ClassVar[Mapping[Verb, Schedule]] = {

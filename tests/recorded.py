@@ -22,6 +22,7 @@ from model.settings import ROOT
 RECORDED = ROOT.parent / "shared" / "recorded"
 LLAMA, ARTEMIS, ERRORS = "defillama/", "artemis/", "errors/"
 WETH = "ethereum:0xC02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2"
+GONE = "00000000-0000-4000-8000-000000000000"  # a pool that never was
 POOLS = ("2d48131c-d3d7-472b-a916-bdc0776740ab", "3603d576-a4d7-4317-9ae1-bf451b3e637a")
 
 # path of a request (for Artemis with its symbols), file of the answer, its status
@@ -57,7 +58,7 @@ ANSWERS: dict[str, tuple[str, int]] = {
     "/yields/pools": (ERRORS + "yields-400-invalid-uuid.json", 400),
     f"/yields/chart/{POOLS[0]}": (LLAMA + "yields-chart-2d48131c@2025-10-06.json", 200),
     f"/yields/chart/{POOLS[1]}": (LLAMA + "yields-chart-3603d576@2025-10-06.json", 200),
-    "/yields/chart/gone": (ERRORS + "yields-200-unknown-uuid.json", 200),
+    f"/yields/chart/{GONE}": (ERRORS + "yields-200-unknown-uuid.json", 200),
     "/data/api/ eq-nvda": (ARTEMIS + "doc-equity-valuation-eq-nvda.json", 200),
     "/data/api/ btc": (ARTEMIS + "mixed-list-and-sentinel.json", 200),
     "/data/api/ sol": (ARTEMIS + "observed-sol-stablecoin-transfer-volume.json", 200),
@@ -90,7 +91,7 @@ weth,coin,PRICE,{WETH}
 ethereum,coin,PRICE,coingecko:ethereum
 pool-2d48131c,pool,APY POOL_TVL,{POOLS[0]}
 pool-3603d576,pool,APY POOL_TVL,{POOLS[1]}
-pool-gone,pool,APY,gone
+pool-gone,pool,APY,{GONE}
 """
 ARTEMIS_CONFIGS = {  # a config for each recorded answer, as the real API would be asked
     "eq-nvda": "ENTERPRISE_VALUE_DIVIDE_TOTAL_REVENUE ENTERPRISE_VALUE_DIVIDE_NET_INCOME EARNINGS_YIELD FCF_YIELD",

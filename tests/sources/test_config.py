@@ -99,10 +99,11 @@ def test_a_missing_file_and_a_folder_are_refused_by_name(file: Path) -> None:
     "content", ["", "\n\n", "# only\n# comments\n", HEADER, "# c\n" + HEADER + "#lido,protocol,TVL\n", "\ufeff"]
 )
 def test_a_file_without_an_asset_is_refused_with_an_example(file: Path, content: str) -> None:
-    assert refusal(file, content).endswith("add a row such as NAME,protocol,TVL (asset,kind,metrics)")
-    assert refusal(file, content.replace("kind,", ""), Artemis) == (
-        ": it has no asset: add a row such as NAME,24H_VOLUME (asset,metrics)"
-    )
+    wrong = "it has no asset" if HEADER in content else "it is empty"
+    right = f"write rows such as NAME,protocol,TVL under the header {HEADER.strip()}"
+    assert refusal(file, content) == f": {wrong}: {right}"
+    right = right.replace("protocol,TVL", "24H_VOLUME").replace("kind,", "")
+    assert refusal(file, content.replace("kind,", ""), Artemis) == f": {wrong}: {right}"
 
 
 @pytest.mark.parametrize(
@@ -159,6 +160,10 @@ def test_a_wrong_header_is_refused(file: Path, content: str, words: str) -> None
         ('"lido,curve",protocol,TVL,,,', "id 'lido,curve' can't be requested"),
         ("lido,protocol,TVL,..,,", "id '..' can't be requested"),
         (".,protocol,TVL,,,", "id '.' can't be requested"),
+        ("lido,pool,APY,,,", "id 'lido' is not that of a pool: write the last part of defillama.com/yields/pool/…"),
+        ("usdt,stablecoin,STABLECOIN_PRICE,usdt,,", "id 'usdt' is not that of a stablecoin: write its number, such"),
+        ("btc,coin,PRICE,,,", "id 'btc' is not that of a coin: write coingecko:NAME or CHAIN:ADDRESS,"),
+        ("btc,coin,PRICE,coingecko:,,", "id 'coingecko:' is not that of a coin"),
         ("uni,protocol,FEES TVL,,,", "uni TVL is in line 3 already: keep one of them"),
         ("UNI,protocol,TVL,,,", "UNI TVL is in line 3 already: keep one of them"),
         ("uni,chain,TVL,,,", "metric TVL is one of kind protocol, not of chain: did you mean CHAIN_TVL?"),
@@ -191,10 +196,11 @@ ODD = ("a/b", "a?b=c", "a#b", "a b", "a&b", "a%2Fb", "é", "../x", "{id}", "a;b"
 @pytest.mark.parametrize("identifier", ODD)
 def test_an_id_of_odd_characters_is_quoted_so_that_the_api_gets_just_that(file: Path, identifier: str) -> None:
     rows = {kind: [m for m, known in DEFILLAMA_METRICS.items() if kind == known.kind] for kind in DefiLlama.KINDS}
-    content = HEADER + "".join(f"{kind},{kind},{' '.join(names)},{identifier},,\n" for kind, names in rows.items())
+    content = "".join(f"{kind},{kind},{' '.join(rows[kind])},{identifier},,\n" for kind in ("protocol", "chain"))
+    other = [Asset(kind, tuple(rows[kind]), identifier, kind, "", "") for kind in ("stablecoin", "coin", "pool")]
     artemis = read(file, f"{ARTEMIS_HEADER}x,PRICE,{identifier},,\n", Artemis)
     asked = set[str]()
-    for made, assets in ((Artemis("key"), artemis), (DefiLlama("key"), read(file, content))):
+    for made, assets in ((Artemis("key"), artemis), (DefiLlama("key"), [*read(file, HEADER + content), *other])):
         targets = [target for asset in assets for target in asset.targets()]
         for verb in Verb:
             fitting = [target for target in targets if verb in made.METRICS[target.metric].verbs]
