@@ -30,6 +30,11 @@ class JsonLines(Scrubber):
         return json.dumps(line)
 
 
+def json_line(level: str, message: str) -> str:
+    """The object of a line that does not go through the log."""
+    return json.dumps({"level": level, "message": message})
+
+
 def secrets_of(settings: Settings) -> list[str]:
     """All secrets of all sources and of the database, none of which may be printed."""
     return settings.secrets(source.KEY_VARIABLE for source in SOURCES.values())

@@ -49,8 +49,11 @@ def read_database(database: Database, purpose: str, question: Callable[[Any], T]
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that the first SIGINT, SIGTERM or SIGHUP sets; the second one ends the process at once."""
+def stop_on_signals(as_line: Callable[[str], str] = "\n{}".format) -> Iterator[threading.Event]:
+    """An event that the first SIGINT, SIGTERM or SIGHUP sets; the second one ends the process at once.
+
+    `as_line` gives the text that says so its form on standard error; by default a line of its own below a progress bar.
+    """
     stop = threading.Event()
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, *ending_signals())}
 
@@ -59,8 +62,8 @@ def stop_on_signals() -> Iterator[threading.Event]:
         for each in previous:
             signal.signal(each, signal.SIG_DFL)
         name = signal.Signals(number).name
-        message = f"\n{name}: storing what has been fetched; a second signal ends the process at once\n"
-        os.write(2, message.encode())  # not logged: the signal may interrupt the writing of a log line
+        line = as_line(f"{name}: storing what has been fetched; a second signal ends the process at once")
+        os.write(2, f"{line}\n".encode())  # not logged: the signal may interrupt the writing of a log line
 
     for number in previous:
         signal.signal(number, on_signal)

@@ -13,18 +13,20 @@ from pkgutil import resolve_name
 
 from cli import arguments
 from cli.ending_signals import ending_signals
-from cli.logs import PERSON, log_to, secrets_of
+from cli.logs import PERSON, JsonLines, json_line, log_to, secrets_of
 from model.errors import PipelineError
 from model.scrub import Scrubber
 from model.settings import Settings
 
 log = logging.getLogger(__name__)
 
+ONLY_ANSWERS = ("cli.query:query", "cli.query:latest", "cli.revisions:show_revisions", "cli.sources:show_sources")
+INTERRUPTED = 128 + signal.SIGINT  # as a shell counts it: no command has this exit code for anything else
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # why a write to standard output fails
 
 
 def main(argv: Sequence[str] | None = None, parser: ArgumentParser | None = None) -> int:
-    """Run one command; returns its exit code: 0, 1 if something failed, 2 for a wrong configuration or usage.
+    """Run one command; returns its exit code: 0, 1 if something failed, 2 for a wrong configuration or usage, 130.
 
     Without a `parser` of its own, a script has that of main.py.
     """
@@ -33,10 +35,12 @@ def main(argv: Sequence[str] | None = None, parser: ArgumentParser | None = None
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process lives
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # so that any text can be printed, as on standard error
-    scrubber = Scrubber([], PERSON)
+    formatter = JsonLines if getattr(parsed, "log_format", "") == "json" else Scrubber
+    scrubber = formatter([], PERSON)
+    log_to("stderr", scrubber)
     try:
         settings = Settings.read()
-        scrubber = Scrubber(secrets_of(settings), PERSON)
+        scrubber = formatter(secrets_of(settings), PERSON)
         log_to("stderr", scrubber)
         command = resolve_name(parsed.command)
         # These signals act as Ctrl-C does: temporary files are removed, and an embedded server is released. The handler
@@ -47,24 +51,30 @@ def main(argv: Sequence[str] | None = None, parser: ArgumentParser | None = None
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output has closed it, as `head` does
         _discard_output()
-        return 1
+        return 0 if parsed.command in ONLY_ANSWERS else 1
     except PipelineError as error:
-        print(scrubber.scrub(f"error: {error}"), file=sys.stderr)
+        _report(scrubber, f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 1
+        _report(scrubber, "interrupted")
+        return INTERRUPTED
     except MemoryError as error:
-        print(f"error: there is too little memory: {error}".removesuffix(": "), file=sys.stderr)
+        _report(scrubber, f"error: there is too little memory: {error}".removesuffix(": "))
         return 1
     except Exception as error:
         if isinstance(error, OSError) and error.filename is None and error.errno in UNWRITABLE:
             _discard_output()
-            print(f"error: standard output can't be written: {error.strerror}", file=sys.stderr)
+            _report(scrubber, f"error: standard output can't be written: {error.strerror}")
         else:
             log.exception("this is a bug: report it with the lines below")
         return 1
     return exit_code
+
+
+def _report(scrubber: Scrubber, text: str) -> None:
+    """Print a line on standard error, as an object where the log has objects."""
+    line = scrubber.scrub(text)
+    print(json_line("ERROR", line) if isinstance(scrubber, JsonLines) else line, file=sys.stderr)
 
 
 def _discard_output() -> None:

@@ -6,9 +6,10 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 
 from cli.jobs import announce, job_of, need_series, warn_of_exposed_keys, with_keys
-from cli.logs import JOURNAL, PERSON, JsonLines, log_to, secrets_of
+from cli.logs import JOURNAL, PERSON, JsonLines, json_line, log_to, secrets_of
 from cli.process import open_database, stop_on_signals, until_stopped
 from cli.pull_backfill_settle import pace_of
 from cli.run_text import summary_line
@@ -43,7 +44,8 @@ def run_scheduler(arguments: argparse.Namespace, settings: Settings, scrub: Call
 
     Raises SchedulerRefused where another scheduler is running.
     """
-    formatter = JsonLines if arguments.log_format == "json" else Scrubber
+    as_json = arguments.log_format == "json"
+    formatter = JsonLines if as_json else Scrubber
     log_to("stdout", formatter(secrets_of(settings), JOURNAL if "JOURNAL_STREAM" in os.environ else PERSON))
     names = arguments.source or with_keys(SOURCES, settings)
     for name in names:  # checks all sources before anything else
@@ -57,7 +59,8 @@ def run_scheduler(arguments: argparse.Namespace, settings: Settings, scrub: Call
     if arguments.fresh:
         check_confirmation(arguments)
     notify = Notify()
-    with open_database(settings) as database, stop_on_signals() as stop:
+    signals = stop_on_signals(partial(json_line, "WARNING")) if as_json else stop_on_signals()
+    with open_database(settings) as database, signals as stop:
         code = until_stopped(stop, lambda: _serve(names, arguments, settings, scrub, database, stop, notify))
         notify.send("STOPPING=1")
     return code or 0

@@ -1,6 +1,7 @@
 """The command `check` as a process, on the fake APIs and a real database."""
 
 import json
+import signal
 import subprocess
 from contextlib import closing
 from datetime import timedelta
@@ -12,10 +13,11 @@ import pytest
 from db.setup import Database
 from db.store import Store
 from model.values import Answered, DataPoint, Window
-from tests.commands import copy_tree, environment, run_process
+from tests.commands import SECONDS, copy_tree, environment, run_process, start
 from tests.fake_api import FakeApi
 from tests.fake_api.server import ARTEMIS_KEY
 from tests.tables import BACKFILL, TODAY, Rows, as_role
+from tests.waiting import until
 
 ARTEMIS = "asset,metrics,id,name,entity\nbtc,PRICE FEES,,Bitcoin,bitcoin\n"
 DEFILLAMA = """asset,kind,metrics,id,name,entity
@@ -316,6 +318,16 @@ def test_a_wrong_use_is_shown_with_what_would_be_right(root: Path) -> None:
     done = check(root, "artemiss")
     assert done.returncode == 2
     assert "did you mean artemis?" in done.stderr
+
+
+def test_a_signal_has_not_the_exit_code_of_findings(root: Path, database_url: str) -> None:
+    env = environment(database_url)
+    with FakeApi(latency=SECONDS) as api, start("main.py check", root=root, env=env | api.environment()) as process:
+        until(lambda: api.requests)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=SECONDS)
+        api.closing.set()
+    assert (process.returncode, err.splitlines()[-1]) == (130, "interrupted")
 
 
 def test_an_api_that_stops_answering_in_the_middle_hides_no_other_one(root: Path, database_url: str) -> None:

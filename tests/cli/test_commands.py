@@ -153,7 +153,7 @@ def test_output_that_nobody_reads_on_is_no_error() -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        assert process.wait(SECONDS) == 1
+        assert process.wait(SECONDS) == 0
         assert process.stderr.read() == ""
 
 

@@ -123,7 +123,7 @@ def test_a_reader_who_has_seen_enough_ends_the_command_quietly(database_url: str
         assert process.stderr
         assert process.stdout.readline() == "asset,pulled_at,TVL\n"
         process.stdout.close()
-        assert process.wait(SECONDS) == 1
+        assert process.wait(SECONDS) == 0
         assert process.stderr.read() == ""
 
 

@@ -297,6 +297,7 @@ def test_as_json_every_line_is_an_object_and_a_run_has_its_figures(home: Home, d
         until(lambda: len(scheduler.said('"calls"')) == 4)
         assert scheduler.stop() == 0
     lines = [json.loads(line) for line in scheduler.said()]
+    assert "SIGTERM: storing" in json.loads(scheduler.complained())["message"]
     assert all(datetime.fromisoformat(each["time"]).utcoffset() is not None for each in lines)
     found = rows("SELECT source_name, kind, status, calls, records_count FROM pulls WHERE kind <> 'fresh'")
     figures = ("source", "kind", "status", "calls", "points_new")

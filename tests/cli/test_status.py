@@ -255,7 +255,7 @@ def test_a_watch_repeats_until_a_signal_ends_it_in_one_line(
         read_to("  artemis pull")
         process.send_signal(number)
         _, err = process.communicate(timeout=SECONDS)
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert err.splitlines()[1:] == ["interrupted"]
 
 
