@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 import sys
 import textwrap
 import time
@@ -25,7 +26,7 @@ from pipeline.run_health import RunHealth, RunState
 NOTHING_YET = Health(None, SchedulerState.NONE, None)
 WATCH_SECONDS = 5.0
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
-STATUS_WIDTH = 99  # columns
+FULL_WIDTH = 99  # columns; with fewer, the facts of a run stand below each other
 REASON_LINES = 2
 SEE_LOG = "log: journalctl -u crypto-metrics"
 START_IT = "start it: systemctl start crypto-metrics, or python scheduler.py"
@@ -57,7 +58,8 @@ def show_status(arguments: argparse.Namespace, settings: Settings, scrub: Callab
             indent = None if arguments.watch else 1
             print(json.dumps(found, indent=indent, default=methodcaller("isoformat")), flush=True)
         else:
-            _print_screen(lines(health, scrub), watch=arguments.watch)
+            width = min(shutil.get_terminal_size((FULL_WIDTH, 0)).columns, FULL_WIDTH)
+            _print_screen(lines(health, scrub, width), watch=arguments.watch)
         return health.exit_code
 
     if not settings.has_database():  # read-only commands create none
@@ -142,44 +144,56 @@ def source_problems(health: SourceHealth) -> Iterator[Problem]:
         yield Problem(what, "the API answers, but has nothing newer", f"see the site of the API; {SEE_LOG}")
 
 
-def lines(health: Health, scrub: Callable[[str], str]) -> Iterator[str]:
+def lines(health: Health, scrub: Callable[[str], str], width: int) -> Iterator[str]:
     """The screen: the problems first, then each source. Secrets are hidden before a text is wrapped or cut."""
+    for line in _lines(health, scrub, width):
+        yield from textwrap.wrap(line, width, subsequent_indent=" " * 4)
+
+
+def _lines(health: Health, scrub: Callable[[str], str], width: int) -> Iterator[str]:
+    """The lines of the screen; those that only we write may be longer than its width."""
     if problem := scheduler_problem(health):
-        yield from _problem_lines("scheduler", problem)
+        yield from _problem_lines("scheduler", problem, width)
     else:
         yield f"scheduler: {health.scheduler}"
     if (beat := health.beat) and health.at:
         age = span(health.at - beat.beaten_at)
         yield f"  pid {beat.pid} on {beat.host} since {moment(beat.started_at)}; last heartbeat {age} ago:"
-        yield from (_cut(f"  {doing}") for doing in scrub(beat.doing).split("; "))
+        yield from (_cut(f"  {doing}", width) for doing in scrub(beat.doing).split("; "))
     for each in health.sources:
         for problem in source_problems(each):
-            yield from _problem_lines(each.source, scrubbed(problem, scrub))
+            yield from _problem_lines(each.source, scrubbed(problem, scrub), width)
     for each in health.sources:
         state = "NEEDS ATTENTION" if each.needs_attention else "ok"
-        yield f"{f'{each.source}: {state}':<32}{'state':<10}{'last success':<30}next"
+        head = f"{each.source}: {state}"
+        yield f"{head:<32}{'state':<10}{'last success':<30}next" if width == FULL_WIDTH else head
         for run in each.runs:
-            yield from _run_lines(health, run, scrub)
+            yield from _run_lines(health, run, scrub, width)
         yield from _freshness_lines(health, each.freshness)
         yield f"  last 24 h: {each.calls:,} requests, {each.failed_calls:,} failed"
 
 
-def _problem_lines(where: str, problem: Problem) -> Iterator[str]:
-    yield _cut(f"! {where}: {problem.what}{':' if problem.reason else ''}")
+def _problem_lines(where: str, problem: Problem, width: int) -> Iterator[str]:
+    yield f"! {where}: {problem.what}{':' if problem.reason else ''}"
     for text, most in ((problem.reason, REASON_LINES), (problem.remedy, None)):
-        wrapped = textwrap.wrap(printable(text), STATUS_WIDTH - 4, max_lines=most, placeholder="…")
+        wrapped = textwrap.wrap(printable(text), width - 4, max_lines=most, placeholder="…")
         yield from (f"    {line}" for line in wrapped)
 
 
-def _run_lines(health: Health, run: RunHealth, scrub: Callable[[str], str]) -> Iterator[str]:
+def _run_lines(health: Health, run: RunHealth, scrub: Callable[[str], str], width: int) -> Iterator[str]:
     last, state = run.last, run.state.upper() if run.needs_attention else run.state
     success = moment(last.succeeded)
     if last.succeeded and health.at:
         success += f" ({span(health.at - last.succeeded)} ago)"
     following = "when a scheduler runs" if run.next is None else "now" if run.next == health.at else moment(run.next)
-    yield f"  {run.scheduled.verb:<10}{run.scheduled.schedule!s:<20}{state:<10}{success:<29} {following}"
+    verb, schedule, indent = run.scheduled.verb, run.scheduled.schedule, 12 if width == FULL_WIDTH else 4
+    if width == FULL_WIDTH:
+        yield f"  {verb:<10}{schedule!s:<20}{state:<10}{success:<29} {following}"
+    else:
+        yield from (f"  {verb}, {schedule}: {state}", f"    last success {success}", f"    next {following}")
     if last.failed:
-        yield _cut(f"{'':<12}last failure {moment(last.failed)}: {scrub(last.failure or 'the log says why')}")
+        failure = f"last failure {moment(last.failed)}: {scrub(last.failure or 'the log says why')}"
+        yield _cut(f"{'':<{indent}}{failure}", width)
 
 
 def _freshness_lines(health: Health, found: Freshness) -> Iterator[str]:
@@ -195,10 +209,10 @@ def _freshness_lines(health: Health, found: Freshness) -> Iterator[str]:
     yield f"  {len(found.states):,} series: {', '.join(counts)}"
 
 
-def _cut(line: str) -> str:
+def _cut(line: str, width: int) -> str:
     """A line that fits the screen."""
     line = printable(line)
-    return line if len(line) <= STATUS_WIDTH else f"{line[: STATUS_WIDTH - 1]}…"
+    return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
 def as_json(health: Health) -> dict[str, Any]:

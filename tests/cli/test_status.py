@@ -192,6 +192,20 @@ def test_a_run_that_fails_is_exit_code_1_with_its_reason_cut_on_the_screen_and_w
 
 
 @pytest.mark.usefixtures("scheduler")
+def test_on_a_narrow_terminal_the_facts_of_a_run_stand_below_each_other(database_url: str, rows: Rows) -> None:
+    rows(FAILED, f"data/api/PRICE/: HTTP 500 {'x' * 500}")
+    lines = status(database_url, COLUMNS="60").stdout.splitlines()
+    assert max(map(len, lines)) <= 60
+    at = lines.index("artemis: NEEDS ATTENTION")
+    assert lines[at + 1].startswith("  pull, ")
+    assert lines[at + 1].endswith(": FAILING")
+    assert [" ".join(line.split()[:2]) for line in lines[at + 2 : at + 5 : 2]] == ["last success", "last failure"]
+    assert lines[at + 3].startswith("    next ")
+    narrow, full = " ".join(" ".join(lines).split()), status(database_url).stdout.splitlines()
+    assert all(" ".join(line.split()) in narrow for line in full if " series: " in line or "newest point" in line)
+
+
+@pytest.mark.usefixtures("scheduler")
 def test_a_secret_that_would_be_wrapped_is_hidden_whole(database_url: str, rows: Rows) -> None:
     secret = "secret-" * 30
     rows(FAILED, f"data/api/PRICE/: the server says {secret}")
