@@ -164,10 +164,37 @@ def test_nothing_for_a_series_without_values_counts_when_an_answer_of_another_da
     assert (summary.status, summary.unconfirmed, fees.missing()) == ("no_data", set(), set())
 
 
-def test_nothing_for_a_week_counts_at_once(database: Database) -> None:
+def test_nothing_for_a_week_counts_at_once_and_for_longer_does_not(database: Database) -> None:
     fees = Series(database, FEES)
-    fees.run({"totalDataChart": None}, days=7)
-    assert fees.missing() == {*all_days(first=8)}
+    week = fees.run({"totalDataChart": None}, days=7)
+    assert (week.unconfirmed, fees.missing()) == (set(), {*all_days(first=8)})
+    assert fees.run({"totalDataChart": None}, days=15).unconfirmed == {("aave", "FEES")}  # eight more days
+
+
+def test_a_history_that_begins_late_counts_at_once(tvl: Series) -> None:
+    summary = tvl.run(history(*all_days(last=10)))
+    assert (summary.status, summary.unconfirmed, tvl.missing()) == ("success", set(), set())
+
+
+def test_a_long_window_without_a_value_is_believed_before_a_history_and_not_after_it(database: Database) -> None:
+    tvl, stable = Series(database, TVL), Series(database, TVL._replace(asset="Tron", id="Tron"))
+    tvl.run(history(*all_days(last=5)), days=5)
+    assert tvl.run([], end=TODAY - 5 * DAY).unconfirmed == {("Ethereum", "CHAIN_TVL")}
+    stable.run(history(*all_days(first=30)), days=20, end=TODAY - 20 * DAY)
+    after = stable.run([], days=20)
+    assert after.status == "error"
+    assert "no value in a long window: 20 days, though" in "".join(after.failures)
+
+
+def test_only_a_live_value_without_a_history_answers_for_today(database: Database, rows: Rows) -> None:
+    Series(database, FEES._replace(metric="FEES_24H")).run(
+        {"protocols": [{"slug": "aave", "total24h": 5}]}, Scope.FULL, Verb.PULL, days=1
+    )
+    Series(database, TVL).run([{"name": "Ethereum", "tvl": 1.5}], Scope.FULL, Verb.PULL, days=1)
+    assert rows("SELECT metric_name, isempty(answered) FROM coverage ORDER BY 1") == [
+        ("CHAIN_TVL", True),
+        ("FEES_24H", False),
+    ]
 
 
 @pytest.mark.parametrize("metric", ["FEES", "FEES_24H"])
@@ -216,9 +243,11 @@ def test_a_live_value_that_is_never_a_number_fails_runs_on_three_days_only(
 
 
 def test_a_flaw_of_a_live_value_hides_no_day_of_the_history(tvl: Series, another_day: Callable[[], object]) -> None:
-    for _ in range(4):
-        tvl.run([{"name": "Ethereum", "tvl": "n/a"}], Scope.FULL, Verb.PULL, days=1)
+    live = [{"name": "Ethereum", "tvl": "n/a"}]
+    for _ in range(3):
+        assert tvl.run(live, Scope.FULL, Verb.PULL, days=1).status == "error"
         another_day()
+    assert tvl.run(live, Scope.FULL, Verb.PULL, days=1).status == "no_data"
     assert tvl.missing() == {*all_days()}
 
 
