@@ -31,8 +31,7 @@ def main(argv: Sequence[str] | None = None, parser: ArgumentParser | None = None
     Without a `parser` of its own, a script has that of main.py.
     """
     parsed = (parser or arguments.parser()).parse_args(argv)
-    if sys.stdout is None:  # the caller has closed it
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process lives
+    _open_closed_streams()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # so that any text can be printed, as on standard error
     formatter = JsonLines if getattr(parsed, "log_format", "") == "json" else Scrubber
@@ -69,6 +68,13 @@ def main(argv: Sequence[str] | None = None, parser: ArgumentParser | None = None
             log.exception("this is a bug: report it with the lines below")
         return 1
     return exit_code
+
+
+def _open_closed_streams() -> None:
+    """Put the null device in the place of each standard stream that the caller has closed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - as long as we live
 
 
 def _report(scrubber: Scrubber, text: str) -> None:

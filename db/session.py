@@ -42,7 +42,8 @@ def plain_errors(
 ) -> Iterator[None]:
     """Translate the errors of a session into those of the pipeline. All transactions must end within the block.
 
-    ConfigurationError: the role lacks the right for `access` ("read", "written"), or the tables are of another version.
+    ConfigurationError: the role lacks the right for `access` ("read", "written"), the tables are of another version, or
+    a name has characters that the encoding of the database does not have.
     DatabaseLost: the session was lost and is now closed, or the server can't continue, for example with a full disk.
     Any other error is a bug and is raised as it is. With `raw`, only a lost session and a missing right are translated.
     """
@@ -58,6 +59,10 @@ def plain_errors(
             raise ConfigurationError(
                 f"{database}: tables or columns of this version are missing ({reason(error)}): "
                 "python main.py setup creates them"
+            ) from error
+        if isinstance(error, psycopg2.errors.UntranslatableCharacter):
+            raise ConfigurationError(
+                f"{database} can't store every name ({reason(error)}): use a database with the encoding UTF8"
             ) from error
         if lost or isinstance(error, psycopg2.OperationalError):
             raise DatabaseLost(f"{database}{' went away' if lost else ''}: {reason(error)}") from error

@@ -71,6 +71,8 @@ class Database:
         dsn = self._server.dsn if self._server else url
         try:
             self._parts = parse_dsn(dsn)
+        except UnicodeDecodeError:
+            raise ConfigurationError("DATABASE_URL: write a % in the password as %25") from None
         except psycopg2.ProgrammingError:
             raise ConfigurationError(
                 "DATABASE_URL is not a PostgreSQL connection string: write postgresql://user:password@host:5432/database"

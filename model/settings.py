@@ -81,7 +81,7 @@ class Settings:
         url = self.get(DATABASE_URL)
         found = {written for pair in re.findall(r"://[^:/?#@]*:(.*)@|[?&]password=([^&]*)", url) for written in pair}
         found |= {unquote(written) for written in found}  # as libpq reads them
-        with contextlib.suppress(psycopg2.ProgrammingError):  # Database refuses a wrong URL
+        with contextlib.suppress(psycopg2.ProgrammingError, UnicodeDecodeError):  # Database refuses a wrong URL
             found.add(parse_dsn(url).get("password", ""))
         return [secret for secret in {*map(self.get, key_variables), *found} if secret]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from db.embedded import EmbeddedServer
+from model.errors import ConfigurationError
 from model.settings import DATABASE_URL, ROOT
 from tests.fake_api.faults import FAULT_KINDS, RETRY_AFTER, Options
 from tests.fake_api.server import FakeApi
@@ -162,6 +163,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         except FileNotFoundError as absent:
             sys.stderr.write(f"{absent.filename}: no such command\n")
             return 127
+        except ConfigurationError as error:  # of the database of the fake's own
+            sys.stderr.write(f"error: {error}\n")
+            return error.exit_code
         finally:
             if given.log:
                 given.log.write_text(json.dumps([dataclasses.asdict(request) for request in api.requests]))
