@@ -19,6 +19,7 @@ from model.values import MAX_ASSET, Target
 from sources.base import BaseSource
 
 CONFIG_COLUMNS = ("asset", "kind", "metrics", "id", "name", "entity")  # kind only where the source has kinds
+MOST_ERRORS = 20  # of a file, in a message
 REQUIRED = ("asset", "kind", "metrics")
 
 
@@ -46,9 +47,12 @@ class _Parsed(NamedTuple):
     errors: list[ConfigurationError]
 
     def valid(self) -> list[Asset]:
-        """The rows; raises the first error."""
-        if self.errors:
-            raise self.errors[0]
+        """The rows; raises one error for all that is wrong, a line for each."""
+        lines = list(map(str, self.errors))
+        if len(lines) > MOST_ERRORS:
+            lines[MOST_ERRORS:] = [f"and {len(lines) - MOST_ERRORS:,} more lines are wrong"]
+        if lines:
+            raise ConfigurationError("\n".join(lines))
         return self.rows
 
 

@@ -15,7 +15,7 @@ from sources import SOURCES
 from sources.artemis import EQUITY_VALUATION, QUARTERLY, Artemis
 from sources.artemis import METRICS as ARTEMIS_METRICS
 from sources.base import BaseSource
-from sources.config import Asset, read_config
+from sources.config import MOST_ERRORS, Asset, read_config
 from sources.defillama import DefiLlama
 from sources.defillama_metrics import METRICS as DEFILLAMA_METRICS
 
@@ -172,6 +172,15 @@ def test_a_wrong_header_is_refused(file: Path, content: str, words: str) -> None
 def test_a_wrong_row_is_refused_with_its_line_and_what_would_be_right(file: Path, row: str, words: str) -> None:
     content = f"# a comment\n{HEADER}uni,protocol,TVL,parent#uniswap,,\n\n{row}\nlater,protocol,TVL,,,\n"
     assert refusal(file, content).startswith(f":5: {words}")
+
+
+def test_all_that_is_wrong_with_a_file_is_said_at_once(file: Path) -> None:
+    content = f"{HEADER}a,protocol,TVLL,,,\nb,protocol,TVL,,,\nc,,TVL,,,\n"
+    first, second = refusal(file, content).splitlines()
+    assert first == ":2: unknown metric 'TVLL': did you mean TVL?"
+    assert second.startswith(f"{file}:4: unknown kind ''")
+    many = refusal(file, HEADER + "a,protocol,TVLL,,,\n" * (MOST_ERRORS + 2)).splitlines()
+    assert (len(many), many[-1]) == (MOST_ERRORS + 1, "and 2 more lines are wrong")
 
 
 def test_artemis_has_no_kinds_and_says_so(file: Path) -> None:
