@@ -40,7 +40,9 @@ class QuerySession:
 
     def names(self) -> Names:
         """The names of what is stored and configured."""
-        return Names(self.stored, configs())
+        settings = Settings.read()
+        keyless = [name for name, source in SOURCES.items() if not settings.get(source.KEY_VARIABLE)]
+        return Names(self.stored, configs(), keyless)
 
     def stored(self, source: str | None = None, *assets_and_metrics: Sequence[str] | None) -> list[StoredSeries]:
         """The series ever requested, of a source, of assets and metrics if given: see db.coverage.stored_series."""
@@ -71,7 +73,7 @@ def fill_command(settings: Settings, source: str | None = None) -> str:
     """The command that fills the tables from a source, or from all sources for which the keys are set."""
     if source:
         return f"python main.py backfill {source}"
-    names = [name for name, source in SOURCES.items() if settings.get(source.KEY_VARIABLE) or not source.KEY_REQUIRED]
+    names = [name for name, source in SOURCES.items() if not source.missing_key(settings.get(source.KEY_VARIABLE))]
     return f"python main.py backfill {'all' if len(names) == len(SOURCES) else ' or '.join(names)}"
 
 

@@ -1,7 +1,7 @@
 """Finds the series that a person names: it never guesses, and never mixes sources."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from db.coverage import StoredSeries
@@ -23,15 +23,16 @@ Load = Callable[..., Sequence[StoredSeries]]
 class Names:
     """The names of the series that `load` finds in the tables, and of those in the configs.
 
-    `load` takes a source, assets in any case, and metrics; each may be left out or None, for all of them.
+    `load` takes a source, assets in any case, and metrics; each may be left out or None, for all of them. `keyless`
+    names the sources whose key is not set.
 
     An asset is found by its name in the table or by its `entity` in the config, in any case. An exact match is
     preferred, then a match that differs in case, then the entity. The methods raise BadQuestion for an unknown name
     (the message lists the nearest names) and for an ambiguous name (the message lists what it may mean).
     """
 
-    def __init__(self, load: Load, configs: Configs) -> None:
-        self._load, self._configs = load, configs
+    def __init__(self, load: Load, configs: Configs, keyless: Collection[str] = ()) -> None:
+        self._load, self._configs, self._keyless = load, configs, keyless
         self._entities = {(source, row.asset): row.entity for source, row in self._rows(None) if row.entity}
 
     def source(self, name: str | None) -> str | None:
@@ -166,11 +167,8 @@ class Names:
         for name, series in requested.items():
             if any(each.metric == metric for each in series):
                 return BadQuestion(f"{name} has returned no point so far for {metric} of {asset!r}, though requested")
-        for name, row in self._rows(source):
-            called = asset.casefold() in (row.asset.casefold(), row.entity.casefold())
-            if called and (metric is None or metric in row.metrics):
-                of = " ".join(filter(None, (row.asset, metric)))
-                return BadQuestion(f"nothing is stored yet of {of}: {_fetch_command(name, row, metric)}")
+        if command := self._fetch_command(source, asset, metric):
+            return command
         having = SeriesByName([each.series for each in every if each.points], self._entities).find(asset)
         if having and metric:
             has = "; ".join(
@@ -184,12 +182,34 @@ class Names:
 
     def _unknown_metric(self, metric: str, source: str | None) -> BadQuestion:
         """The error that says why this metric is unknown."""
-        for name, row in self._rows(source):
-            if metric in row.metrics:
-                return BadQuestion(f"nothing is stored yet of {metric}: {_fetch_command(name, None, metric)}")
+        if command := self._fetch_command(source, None, metric):
+            return command
         known = {each.metric for each in self._having(source, None)}
         hint = nearest(metric, known, "query_data.metrics()", NEAREST)
         return BadQuestion(f"{_where(source)} no metric {metric!r}: {hint}")
+
+    def _fetch_command(self, source: str | None, asset: str | None, metric: str | None) -> BadQuestion | None:
+        """The error that names the command for what a config has and the table has not; None if no config has it.
+
+        A command that needs a key that is not set is named only where there is no other.
+        """
+        folded, found = asset and asset.casefold(), list[tuple[str, str]]()
+        for name, row in self._rows(source):
+            metrics = [metric] if metric else row.metrics
+            if folded in (None, row.asset.casefold(), row.entity.casefold()) and set(metrics) <= set(row.metrics):
+                kind = SOURCES[name]
+                live = all(kind.METRICS[each].live_only for each in metrics)
+                words = [f"python main.py {Verb.PULL if live else Verb.BACKFILL} {name}"]
+                words += [f"--asset {row.asset}"] if asset else []
+                words += [f"--metric {metric}"] if metric else []
+                free = not kind.KEY_REQUIRED and any(kind.can_request(each, with_key=False) for each in metrics)
+                words += [] if free or name not in self._keyless else [f"(it needs {kind.KEY_VARIABLE})"]
+                what = " ".join(filter(None, (asset and row.asset, metric)))
+                found.append((what, " ".join(words)))
+        if not found:
+            return None
+        what, command = min(found, key=lambda each: each[1].endswith(")"))
+        return BadQuestion(f"nothing is stored yet of {what}: {command}")
 
 
 class SeriesByName:
@@ -255,12 +275,3 @@ def _several(what: str, by_source: Mapping[str, Sequence[Series]]) -> BadQuestio
 
 def _where(source: str | None) -> str:
     return f"{source} has" if source else "there is"
-
-
-def _fetch_command(source: str, row: Asset | None, metric: str | None) -> str:
-    """The command that fetches a row of a config, or a metric."""
-    metrics = [metric] if metric else list(row.metrics if row else ())
-    live = all(SOURCES[source].METRICS[each].live_only for each in metrics)
-    only = [f"--asset {row.asset}"] if row else []
-    only += [f"--metric {metric}"] if metric else []
-    return " ".join([f"python main.py {Verb.PULL if live else Verb.BACKFILL} {source}", *only])

@@ -349,7 +349,10 @@ def test_tables_of_another_version_are_told_from_none(rows: Rows) -> None:
     assert refusal(q.sources) == "the tables are of another version: python main.py setup"
 
 
-def test_a_database_with_nothing_in_it_says_which_command_fetches_what_was_asked() -> None:
+def test_a_database_with_nothing_in_it_says_which_command_fetches_what_was_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ARTEMIS_API_KEY", "key")
     told = refused(lambda: q.series("sol", "PRICE", "artemis"))
     assert told == "nothing is stored yet of sol PRICE: python main.py backfill artemis --asset sol --metric PRICE"
     assert refused(lambda: q.latest("FEES_24H")).endswith("python main.py pull defillama --metric FEES_24H")

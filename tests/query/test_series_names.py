@@ -1,6 +1,6 @@
 """From what a person calls a series to the one that is meant."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -213,6 +213,22 @@ def test_the_command_that_fetches_a_metric_is_of_the_source_that_was_named() -> 
     names = Names(lambda *_: [], configs)
     with pytest.raises(BadQuestion, match=r"python main\.py backfill defillama --metric TVL"):
         names.many("TVL", None, "defillama")
+
+
+def test_a_command_that_needs_a_missing_key_is_named_only_where_there_is_no_other() -> None:
+    row = asset("x", "TVL PERPS_VOLUME", kind="protocol")
+    names = Names(lambda *_: [], {"artemis": [asset("x", "TVL DAU")], "defillama": [row]}, ["artemis", "defillama"])
+    asked: list[tuple[Callable[[], object], str]] = [
+        (lambda: names.many("TVL"), "python main.py backfill defillama --metric TVL"),
+        (lambda: names.many("DAU"), "python main.py backfill artemis --metric DAU (it needs ARTEMIS_API_KEY)"),
+        (lambda: names.of_asset("x"), "python main.py backfill defillama --asset x"),
+        (lambda: one(names, "x", "TVL"), "python main.py backfill defillama --asset x --metric TVL"),
+        (lambda: one(names, "x", "PERPS_VOLUME"), "--asset x --metric PERPS_VOLUME (it needs DEFILLAMA_API_KEY)"),
+    ]
+    for ask, command in asked:
+        with pytest.raises(BadQuestion) as caught:
+            ask()
+        assert str(caught.value).endswith(command)
 
 
 def test_every_series_is_what_was_asked_for_and_what_the_configs_have() -> None:
