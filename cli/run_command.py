@@ -26,7 +26,7 @@ UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # why a write
 
 
 def main(argv: Sequence[str] | None = None, parser: ArgumentParser | None = None) -> int:
-    """Run one command; returns its exit code: 0, 1 if something failed, 2 for a wrong configuration or usage, 130.
+    """Run one command; returns its exit code, of which docs/commands.md has the table.
 
     Without a `parser` of its own, a script has that of main.py.
     """

@@ -24,10 +24,10 @@ Floats = npt.NDArray[np.float64]
 
 
 class Origin(NamedTuple):
-    """The series of a column, with its smallest, its largest and its last value where they are known."""
+    """The series of a column, with its smallest, its largest and its last value if they are known."""
 
     series: Series
-    limits: str  # as in the attrs of a frame
+    limits: str  # as frames.py writes them into the attrs of a frame; empty if they are not known
 
     def has(self, at: Times, values: Floats) -> bool:
         """Whether these values may all be stored ones; False if some must have been computed."""
@@ -112,7 +112,7 @@ def panels_of(columns: Sequence[Column], *, log: bool) -> list[list[Column]]:
             if 0 < sizes[position] * MOST_APART < largest and not log and len(columns) <= MOST_NAMED:
                 panels.append([])
             panels[-1].append(position)
-    return [[columns[position] for position in sorted(panel)] for panel in panels]
+    return [[columns[position] for position in sorted(panel)] for panel in panels] or [[]]
 
 
 def subject_of(frame: pd.DataFrame, origins: Mapping[str, Origin], *, computed: bool) -> tuple[str, str, str]:

@@ -424,6 +424,11 @@ def test_too_many_lines_are_refused_with_a_way_to_choose() -> None:
     query_data.plot(many[many.max().nlargest(20).index])
 
 
+def test_a_frame_without_columns_has_no_points() -> None:
+    (text,) = query_data.plot(frame(sol=[1.0])[[]]).texts
+    assert text.get_text() == "no points in this window"
+
+
 def test_what_is_no_axes_is_refused() -> None:
     assert "ax is not an Axes" in refusal(lambda: query_data.plot(frame(sol=[1]), ax=pyplot))  # type: ignore[arg-type]
 
