@@ -15,6 +15,7 @@ from db.reader import Reader
 from model.errors import ConfigurationError
 from model.files import atomic_write
 from model.settings import Settings
+from model.text import counted
 from model.values import Series
 from query.csv_and_json import WRITERS, Cells, newest_of_each, side_by_side
 from query.query_session import QuerySession
@@ -44,7 +45,7 @@ def query(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[st
         rows, columns = side_by_side(reader, question), ["asset", "pulled_at", *question.metrics]
         if not every:
             rows, columns = (row[1:] for row in rows), columns[1:]
-        assets = f"{len({each.asset for each in question.series}):,} assets" if every else question.series[0].asset
+        assets = counted(len({each.asset for each in question.series}), "asset") if every else question.series[0].asset
         title = _title(question, assets)
         if form == TABLE:
             unit = unit_of(question.series) if sys.stdout.isatty() and not every else None
@@ -117,7 +118,7 @@ def _write(form: str, out: Path | None, columns: Sequence[str], rows: Iterable[C
         with atomic_write(out) as part, part.open("w", encoding="utf-8", newline="") as file:
             count = WRITERS[form](file, columns, rows)
     where = f" in {out}" if out else ""
-    log_count(f"{title}: {count:,} rows{where}", count)
+    log_count(f"{title}: {counted(count, 'row')}{where}", count)
 
 
 def _check_plot(file: Path, out: Path | None) -> None:

@@ -14,7 +14,7 @@ from datetime import datetime
 from math import floor, isfinite, log10
 
 from cli.terminal_chart import ROWS, chart, sparkline
-from model.text import printable, span
+from model.text import counted, printable, span
 from model.values import midnight
 from query.csv_and_json import Cell, Cells
 
@@ -51,7 +51,7 @@ def show_points(
             if isinstance(row[0], datetime) and isinstance(value, float):
                 times.append(row[0].timestamp())
                 values.append(value)
-    foot = f"{count:,} rows{f', the last {len(last)} shown: {ALL_OF_THEM}' if count > len(last) else ''}"
+    foot = f"{counted(count, 'row')}{f', the last {len(last)} shown: {ALL_OF_THEM}' if count > len(last) else ''}"
     if curves and not small:
         ((times, values),) = curves.values()
         drawn = chart(times, values, screen.columns, unit=chart_unit or "", plain=plain, log=log_scale)
@@ -68,7 +68,7 @@ def show_newest(rows: Sequence[tuple[str, datetime, float | None]], metric: str,
         ["asset", metric, "pulled_at", "age"], [(asset, value, at, span(now - at)) for asset, at, value in shown]
     )
     more = f", the greatest {len(shown)} shown: {ALL_OF_THEM}" if len(rows) > len(shown) else ""
-    _show(title, [], table, f"{len(rows):,} assets{more}", len(rows))
+    _show(title, [], table, f"{counted(len(rows), 'asset')}{more}", len(rows))
 
 
 def log_count(text: str, rows: int) -> None:

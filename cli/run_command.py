@@ -21,7 +21,7 @@ from model.settings import Settings
 log = logging.getLogger(__name__)
 
 ONLY_ANSWERS = ("cli.query:query", "cli.query:latest", "cli.revisions:show_revisions", "cli.sources:show_sources")
-INTERRUPTED = 128 + signal.SIGINT  # as a shell counts it: no command has this exit code for anything else
+INTERRUPTED = 128  # plus the number of the signal, as shells count; no command has these exit codes for anything else
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # why a write to standard output fails
 
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None, parser: ArgumentParser | None = None
         # These signals act as Ctrl-C does: temporary files are removed, and an embedded server is released. The handler
         # is set after the imports, which can lose the exception that it raises; until then there is nothing to tidy up.
         for number in ending_signals():
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, _interrupt)
         exit_code: int = command(parsed, settings, scrubber.scrub)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output has closed it, as `head` does
@@ -54,9 +54,9 @@ def main(argv: Sequence[str] | None = None, parser: ArgumentParser | None = None
     except PipelineError as error:
         _report(scrubber, f"error: {error}")
         return error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         _report(scrubber, "interrupted")
-        return INTERRUPTED
+        return INTERRUPTED + int(error.args[0] if error.args else signal.SIGINT)
     except MemoryError as error:
         _report(scrubber, f"error: there is too little memory: {error}".removesuffix(": "))
         return 1
@@ -70,6 +70,10 @@ def main(argv: Sequence[str] | None = None, parser: ArgumentParser | None = None
     return exit_code
 
 
+def _interrupt(number: int, _frame: object) -> None:
+    raise KeyboardInterrupt(number)
+
+
 def _open_closed_streams() -> None:
     """Put the null device in the place of each standard stream that the caller has closed."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
@@ -80,7 +84,8 @@ def _open_closed_streams() -> None:
 def _report(scrubber: Scrubber, text: str) -> None:
     """Print a line on standard error, as an object where the log has objects."""
     line = scrubber.scrub(text)
-    print(json_line("ERROR", line) if isinstance(scrubber, JsonLines) else line, file=sys.stderr)
+    as_json = isinstance(scrubber, JsonLines)
+    print(json_line("ERROR", line.removeprefix("error: ")) if as_json else line, file=sys.stderr)
 
 
 def _discard_output() -> None:

@@ -136,7 +136,7 @@ def source_problems(health: SourceHealth) -> Iterator[Problem]:
     found = health.freshness
     if stale := found.count(SeriesState.STALE):
         named = ", ".join(f"{each.asset} {each.metric} ({each.newest:%Y-%m-%d})" for each in found.stalest)
-        what = f"{stale:,} series are stale" if stale > 1 else "1 series is stale"
+        what = counted(stale, "series is stale", "series are stale")
         remedy = f"see what is missing: python main.py gaps {health.source}; {SEE_LOG}"
         yield Problem(f"{what}, newest point of the oldest", named, remedy)
     if found.stalled:

@@ -168,9 +168,8 @@ def _fields(raw: str) -> list[str]:
 
 
 def _header(fields: list[str], known: tuple[str, ...]) -> list[str]:
+    _check_separator(fields)
     for field in fields:
-        if ";" in field:
-            raise ConfigurationError("the columns are separated by ';': separate them by commas, in all lines")
         if field not in known:
             raise ConfigurationError(f"unknown column {field!r}: {nearest(field, known)}")
         if fields.count(field) > 1:
@@ -181,10 +180,16 @@ def _header(fields: list[str], known: tuple[str, ...]) -> list[str]:
     return fields
 
 
+def _check_separator(fields: list[str]) -> None:
+    if len(fields) == 1 and ";" in fields[0]:
+        raise ConfigurationError("the columns are separated by ';': separate them by commas, in all lines")
+
+
 def _row(fields: list[str], header: list[str], source: type[BaseSource]) -> Asset:
     if len(fields) > len(header):
         raise ConfigurationError(f"{len(fields)} fields, but the header has {len(header)} columns")
     cells = defaultdict(str, zip(header, fields, strict=False))  # empty fields at the end of a row may be left out
+    _check_separator(fields)
     name, kind, metrics = cells["asset"], cells["kind"], tuple(cells["metrics"].split())
     if not name:
         raise ConfigurationError("the asset is empty")

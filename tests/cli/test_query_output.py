@@ -213,7 +213,7 @@ def test_a_command_that_is_killed_leaves_the_file_as_it_was(
         until(lambda: any(part.stat().st_size for part in tmp_path.glob(".*.part")))
         process.send_signal(number)
         code = process.wait(SECONDS)
-    assert code == (-number if number == signal.SIGKILL else 1)
+    assert code == (-number if number == signal.SIGKILL else 128 + number)
     assert file.read_text() == "what was there"
     if number != signal.SIGKILL:
         assert list(tmp_path.iterdir()) == [file]

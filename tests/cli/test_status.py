@@ -269,7 +269,7 @@ def test_a_watch_repeats_until_a_signal_ends_it_in_one_line(
         read_to("  artemis pull")
         process.send_signal(number)
         _, err = process.communicate(timeout=SECONDS)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert err.splitlines()[1:] == ["interrupted"]
 
 

@@ -144,6 +144,7 @@ def test_a_wrong_header_is_refused(file: Path, content: str, words: str) -> None
         ("lido,Protocol,TVL,,,", "unknown kind 'Protocol': did you mean protocol?"),
         ("lido,protocol,TVL FEES TVL,,,", "lido names TVL twice"),
         ("lido,protocol,,,,", "lido has no metric: name at least one"),
+        ("lido;protocol;TVL", "the columns are separated by ';': separate them by commas, in all lines"),
         ("lido,protocol", "lido has no metric: name at least one"),
         (",protocol,TVL,,,", "the asset is empty"),
         ('" ",protocol,TVL,,,', "the asset is empty"),
