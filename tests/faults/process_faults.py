@@ -30,7 +30,7 @@ def process_faults(seed: int) -> list[Fault]:
 
         return run
 
-    stopped = frozenset({0, 1, -signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT, 130})
+    stopped = frozenset({0, 1, -signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT, 130, 143, 129})
     short = frozenset({0, 1, 2})
     return [
         Fault("process", "KILL", signalled(signal.SIGKILL), frozenset({0, -signal.SIGKILL})),
