@@ -20,7 +20,6 @@ from sources.defillama import DefiLlama
 
 PULL, BACKFILL = Verb.PULL, Verb.BACKFILL
 START = datetime(2024, 1, 1, tzinfo=UTC)
-TODAY = midnight(datetime.now(UTC))
 OWN_TIMES = DefiLlama.own_times()
 
 DONE = RunEnd("success", records=3, calls=2, failed=0, received=4, failure=None)
@@ -28,6 +27,11 @@ DONE = RunEnd("success", records=3, calls=2, failed=0, received=4, failure=None)
 Rows = Callable[..., list[tuple[Any, ...]]]
 Opener = Callable[[Verb], Store]
 Values = Callable[[], dict[tuple[str, str, datetime], float]]
+
+
+def this_midnight() -> datetime:
+    """The UTC midnight at which today began: a test runs on one day, but a run of all tests may see two."""
+    return midnight(datetime.now(UTC))
 
 
 def point(asset: str = "solana", day: float = 0, value: float = 1.0, metric: str = "TVL") -> DataPoint:
@@ -114,4 +118,4 @@ def points_of_series(
 def known_at(session: Connection, as_of: datetime, source: str) -> list[float | None]:
     """The values of DefiLlama's or Artemis's series solana TVL as they were known at an instant."""
     with session.cursor() as cursor:
-        return [value for _, value in points_of_series(cursor, source, "solana", "TVL", START, TODAY, as_of)]
+        return [value for _, value in points_of_series(cursor, source, "solana", "TVL", START, this_midnight(), as_of)]

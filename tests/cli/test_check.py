@@ -16,7 +16,7 @@ from model.values import Answered, DataPoint, Window
 from tests.commands import SECONDS, copy_tree, environment, run_process, start
 from tests.fake_api import FakeApi
 from tests.fake_api.server import ARTEMIS_KEY
-from tests.tables import BACKFILL, TODAY, Rows, as_role
+from tests.tables import BACKFILL, Rows, as_role, this_midnight
 from tests.waiting import until
 
 ARTEMIS = "asset,metrics,id,name,entity\nbtc,PRICE FEES,,Bitcoin,bitcoin\n"
@@ -129,7 +129,7 @@ def test_a_metric_that_the_api_does_not_list_for_an_asset_is_shown_once(
 ) -> None:
     replace(root, "artemis_config.csv", "PRICE FEES", "PRICE FEES EBITDA")
     with closing(Store(database, "artemis", BACKFILL)) as store:
-        store.load([], [Answered("btc", "EBITDA", Window(TODAY - timedelta(days=90), TODAY))])
+        store.load([], [Answered("btc", "EBITDA", Window(this_midnight() - timedelta(days=90), this_midnight()))])
     with FakeApi() as api:
         areas = found(check(root, "artemis --json", database_url, api))
     assert areas["series"] == []
@@ -303,7 +303,7 @@ def test_a_database_that_takes_no_writes_is_shown(root: Path, database_url: str,
 def test_series_that_never_had_a_value_or_have_none_any_more_are_shown(
     root: Path, database: Database, database_url: str
 ) -> None:
-    days = Window(TODAY - timedelta(days=90), TODAY)
+    days = Window(this_midnight() - timedelta(days=90), this_midnight())
     old = [DataPoint("btc", "PRICE", days.start, 1.0)]
     with closing(Store(database, "artemis", BACKFILL)) as store:
         store.load(old, [Answered("btc", metric, days) for metric in ("PRICE", "FEES")])

@@ -16,7 +16,7 @@ from db.setup import Database
 from model.values import DAY
 from tests.commands import ROOT, environment
 from tests.report_pages import EVIL, LONG, SECRET, Page, fill, fresh_url, report, written
-from tests.tables import BACKFILL, PULL, START, TODAY, Opener, Rows, asked, point, points
+from tests.tables import BACKFILL, PULL, START, Opener, Rows, asked, point, points, this_midnight
 
 RUN = "INSERT INTO pulls (source_name, kind, status, finished_at, failure) VALUES"
 EVERY_OTHER_DAY = """
@@ -110,17 +110,17 @@ def test_charts_say_value_unit_dates_and_how_they_were_chosen(page: Page) -> Non
 def test_of_an_open_day_a_chart_has_only_what_exists_live(
     open_store: Opener, database_url: str, tmp_path: Path
 ) -> None:
-    today = (TODAY - START).days
+    today = (this_midnight() - START).days
     open_store(PULL).load([point("a", today + day, 10 + day, metric) for day in (-1, 0) for metric in ("FEES", "MCAP")])
     told = Page(written(database_url, tmp_path / "x.html")).part("Charts", "Coverage by month")
-    assert f"a FEES $9 defillama, {TODAY - DAY:%Y-%m-%d}; 1 point" in told
-    assert f"a MCAP $10 defillama, {TODAY:%Y-%m-%d}; 2 points" in told
+    assert f"a FEES $9 defillama, {this_midnight() - DAY:%Y-%m-%d}; 1 point" in told
+    assert f"a MCAP $10 defillama, {this_midnight():%Y-%m-%d}; 2 points" in told
 
 
 def test_series_that_never_had_a_point_are_named_and_count_in_no_share(
     open_store: Opener, database_url: str, tmp_path: Path
 ) -> None:
-    until = (TODAY - START).days
+    until = (this_midnight() - START).days
     had = points(*range(until), asset="a")
     open_store(BACKFILL).load(had, [asked(0, until, "a"), asked(0, until, "b"), asked(0, until, "c")])
     told = Page(written(database_url, tmp_path / "x.html")).part("Coverage by month", "Largest revisions")

@@ -17,7 +17,7 @@ from db.load import Counts
 from db.setup import Database, ensure_schema
 from db.store import Store
 from model.values import DAY, DataPoint, Target, Verb, Window, midnight
-from tests.tables import BACKFILL, START, TODAY, Rows, known_at, now, point, points_of_series
+from tests.tables import BACKFILL, START, Rows, known_at, now, point, points_of_series, this_midnight
 
 SETTLE = Verb.SETTLE
 MICROSECOND = timedelta(microseconds=1)
@@ -80,8 +80,8 @@ def test_as_of_every_instant_is_what_a_naive_model_knew_then(
             rows(AGE, hours, hours)
     _is_as_the_model_says(history, session, rows)
     for source, table in _states(history, rows)[-1][1].items():  # tomorrow, what is stored of today is known, too
-        assert points_known_at(session, source, TODAY + DAY) == {
-            key: table[key] for key in table if key[2] < TODAY + DAY
+        assert points_known_at(session, source, this_midnight() + DAY) == {
+            key: table[key] for key in table if key[2] < this_midnight() + DAY
         }
 
 
@@ -116,7 +116,9 @@ def load(chance: random.Random, source: str, verb: Verb, store: Store, *, last_d
     """A run of one load of random points, of days up to so many after today."""
     pull_id = store.begin_run()
     points = [
-        DataPoint(chance.choice(ASSETS), chance.choice(METRICS), TODAY + chance.randint(-6, last_day) * DAY, value)
+        DataPoint(
+            chance.choice(ASSETS), chance.choice(METRICS), this_midnight() + chance.randint(-6, last_day) * DAY, value
+        )
         for value in chance.choices((1.0, 2.0, 3.0), k=chance.randint(1, 8))
     ]
     if fails:
@@ -133,7 +135,10 @@ def points_known_at(session: Connection, source: str, as_of: datetime) -> dict[P
             (asset, metric, at): value
             for asset in (*ASSETS, POISON)
             for metric in METRICS
-            for window in (Window(START, TODAY - 2 * DAY), Window(TODAY - 2 * DAY, TODAY + 9 * DAY))
+            for window in (
+                Window(START, this_midnight() - 2 * DAY),
+                Window(this_midnight() - 2 * DAY, this_midnight() + 9 * DAY),
+            )
             for at, value in points_of_series(cursor, source, asset, metric, *window, as_of)
         }
 
@@ -149,7 +154,7 @@ def _states(history: Sequence[Load], rows: Rows) -> list[tuple[datetime, Known]]
         counts = each.counts or Counts()
         assert at is None or each.counts
         if at is None:  # it has failed, or changed nothing, or nothing but open days
-            assert (counts.new, counts.changed <= sum(one.at >= TODAY for one in each.points)) == (0, True)
+            assert (counts.new, counts.changed <= sum(one.at >= this_midnight() for one in each.points)) == (0, True)
         if at or counts.changed:
             states.append((at or latest, each.after(known)))
     assert [at for at, _ in states] == sorted(at for at, _ in states)

@@ -2,7 +2,7 @@
 
 import re
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import psycopg2
 import pytest
@@ -14,7 +14,7 @@ from db.setup import Database, ensure_schema
 from db.store import Store
 from model.values import DAY, Answered, DataPoint, Verb, Window
 from tests.commands import environment, run
-from tests.tables import BACKFILL, PULL, START, TODAY, Opener, Rows, known_at, now, point
+from tests.tables import BACKFILL, PULL, START, Opener, Rows, known_at, now, point, this_midnight
 
 pytestmark = pytest.mark.every_postgres
 
@@ -49,14 +49,14 @@ def test_a_backfill_revises_nothing(open_store: Opener, rows: Rows) -> None:
     assert rows(KEPT) == []
 
 
-@pytest.mark.parametrize(("day", "kept"), [(TODAY - DAY, [1.0, 2.0]), (TODAY, []), (TODAY + DAY, [])])
+@pytest.mark.parametrize(("day", "kept"), [(-1, [1.0, 2.0]), (0, []), (1, [])])
 def test_overwrites_of_the_open_day_are_no_revisions(
-    day: datetime, kept: list[float], open_store: Opener, rows: Rows
+    day: int, kept: list[float], open_store: Opener, rows: Rows
 ) -> None:
     store = open_store(PULL)
     store.begin_run()
     for value in (1.0, 2.0, 2.0, 3.0):
-        store.load([DataPoint("solana", "TVL", day, value)])
+        store.load([DataPoint("solana", "TVL", this_midnight() + day * DAY, value)])
     assert [row[4] for row in rows(KEPT)] == kept
     assert rows("SELECT value FROM metrics") == [(3.0,)]
 
@@ -65,12 +65,17 @@ def test_overwrites_of_the_open_day_are_no_revisions(
 def test_a_clock_that_jumped_back_does_not_open_the_day_again(
     source: str, kept: list[float], open_store: Opener, rows: Rows
 ) -> None:
-    rows("INSERT INTO pulls (source_name, pulled_at, status) VALUES (%s, %s, 'success')", source, TODAY + DAY)
+    rows("INSERT INTO pulls (source_name, pulled_at, status) VALUES (%s, %s, 'success')", source, this_midnight() + DAY)
     store = open_store(PULL)
     store.begin_run()
     for value in (1.0, 2.0):
-        store.load([DataPoint("solana", "TVL", TODAY, value), DataPoint("solana", "TVL", TODAY + DAY, value)])
-    assert [(row[3], row[4]) for row in rows(KEPT)] == [(TODAY.replace(tzinfo=None), value) for value in kept]
+        store.load(
+            [
+                DataPoint("solana", "TVL", this_midnight(), value),
+                DataPoint("solana", "TVL", this_midnight() + DAY, value),
+            ]
+        )
+    assert [(row[3], row[4]) for row in rows(KEPT)] == [(this_midnight().replace(tzinfo=None), value) for value in kept]
 
 
 @pytest.mark.parametrize("ahead", [DAY / 24, DAY, 400 * DAY])

@@ -20,7 +20,7 @@ from pipeline.run import run
 from pipeline.summary import Summary
 from sources.defillama import DefiLlama
 from sources.pace import Pace
-from tests.tables import PULL, TODAY, Rows
+from tests.tables import PULL, Rows, this_midnight
 from tests.wire import Wire, reply
 
 TVL = Target("Ethereum", "CHAIN_TVL", "Ethereum", "chain")
@@ -41,10 +41,10 @@ class Series:
         scope: Scope = Scope.MISSING,
         verb: Verb = Verb.BACKFILL,
         days: int = LONG,
-        end: datetime = TODAY,
+        end: datetime | None = None,
     ) -> Summary:
         """A run whose calls all get this answer."""
-        end = TODAY + DAY if verb is Verb.PULL else end
+        end = end or this_midnight() + (DAY if verb is Verb.PULL else 0 * DAY)
         with Wire(reply(json.dumps(payload).encode())) as wire:
             source = DefiLlama("", wire.url)
             made = make_job(source, verb, [self.target], Window(end - days * DAY, end), scope)
@@ -53,20 +53,21 @@ class Series:
     def missing(self) -> set[int]:
         """The days that a backfill of the long window would request, as days before today."""
         with closing(Store(self.database, "defillama", PULL)) as store:
-            windows = store.missing([self.target], Window(TODAY - LONG * DAY, TODAY)).values()
-        return {TODAY.toordinal() - day for parts in windows for part in parts for day in part.ordinals}
+            windows = store.missing([self.target], Window(this_midnight() - LONG * DAY, this_midnight())).values()
+        return {this_midnight().toordinal() - day for parts in windows for part in parts for day in part.ordinals}
 
     def map(self) -> SeriesMap:
         """What gaps shows."""
         with closing(Store(self.database, "defillama", PULL)) as store:
-            (found,) = store.maps(TODAY, {})
+            (found,) = store.maps(this_midnight(), {})
         return found
 
 
 def history(*ago: int, value: Callable[[int], object] = float, scale: int = 1) -> list[dict[str, Any]]:
     """The history of a chain: a row for each of these days before today."""
     return [
-        {"date": int((TODAY - day * DAY).timestamp()) * scale, "tvl": value(day)} for day in sorted(ago, reverse=True)
+        {"date": int((this_midnight() - day * DAY).timestamp()) * scale, "tvl": value(day)}
+        for day in sorted(ago, reverse=True)
     ]
 
 
@@ -125,10 +126,11 @@ def test_a_point_outside_the_window_that_cannot_be_true_is_of_no_concern(tvl: Se
     assert (summary.status, tvl.missing()) == ("success", set())
 
 
-@pytest.mark.parametrize("nothing", [[], [{"date": int((TODAY - DAY).timestamp()), "tvl": None}]])
+@pytest.mark.parametrize("rows_without_value", [(), (1,)])
 def test_an_answer_without_any_point_takes_nothing_from_a_series_that_has_values(
-    nothing: object, tvl: Series, rows: Rows, another_day: Callable[[], object]
+    rows_without_value: tuple[int, ...], tvl: Series, rows: Rows, another_day: Callable[[], object]
 ) -> None:
+    nothing = history(*rows_without_value, value=lambda _: None)
     tvl.run(history(*all_days()))
     before = tvl.map()
     for _ in range(3):
@@ -179,8 +181,8 @@ def test_a_history_that_begins_late_counts_at_once(tvl: Series) -> None:
 def test_a_long_window_without_a_value_is_believed_before_a_history_and_not_after_it(database: Database) -> None:
     tvl, stable = Series(database, TVL), Series(database, TVL._replace(asset="Tron", id="Tron"))
     tvl.run(history(*all_days(last=5)), days=5)
-    assert tvl.run([], end=TODAY - 5 * DAY).unconfirmed == {("Ethereum", "CHAIN_TVL")}
-    stable.run(history(*all_days(first=30)), days=20, end=TODAY - 20 * DAY)
+    assert tvl.run([], end=this_midnight() - 5 * DAY).unconfirmed == {("Ethereum", "CHAIN_TVL")}
+    stable.run(history(*all_days(first=30)), days=20, end=this_midnight() - 20 * DAY)
     after = stable.run([], days=20)
     assert after.status == "error"
     assert "no value in a long window: 20 days, though" in "".join(after.failures)
@@ -200,7 +202,7 @@ def test_only_a_live_value_without_a_history_answers_for_today(database: Databas
 @pytest.mark.parametrize("metric", ["FEES", "FEES_24H"])
 def test_nothing_for_a_series_that_has_a_live_value_makes_the_call_fail(metric: str, database: Database) -> None:
     with closing(Store(database, "defillama", PULL)) as store:
-        store.load([DataPoint("aave", metric, TODAY, 1.0)], [Answered("aave", metric)])
+        store.load([DataPoint("aave", metric, this_midnight(), 1.0)], [Answered("aave", metric)])
     fees = Series(database, FEES)
     summary = fees.run({"totalDataChart": None})
     assert (summary.status, fees.missing()) == ("error", {*all_days()})
@@ -223,7 +225,7 @@ def test_a_flaw_that_stays_is_shown_as_refused_and_the_run_is_well_again(
         for _ in range(repeats):
             assert (tvl.missing() >= {5, 6}, tvl.run(flawed).status) == (True, "error")
         another_day()
-    assert (tvl.missing(), tvl.map().refused) == (set(), [Window(TODAY - 6 * DAY, TODAY - 4 * DAY)])
+    assert (tvl.missing(), tvl.map().refused) == (set(), [Window(this_midnight() - 6 * DAY, this_midnight() - 4 * DAY)])
     assert tvl.map().reason == "not a number"
     assert tvl.run(flawed).calls == 0  # a backfill no longer requests them
     assert tvl.run(flawed, Scope.FULL).status == "success"  # nor does a run fail that gets them in its window
@@ -259,7 +261,7 @@ def test_a_series_whose_newest_days_are_flawed_for_good_does_not_count_as_unansw
         tvl.run(history(*all_days(), value=lambda day: "n/a" if day < 4 else 1.0))
         answered += [age.answered for age in ages(session.cursor(), "defillama", [TVL[:2]])]
         another_day()
-    assert answered == [(TODAY - ago * DAY).date() for ago in (4, 4, 1)]
+    assert answered == [(this_midnight() - ago * DAY).date() for ago in (4, 4, 1)]
 
 
 def test_only_what_was_refused_is_requested_again(tvl: Series) -> None:
@@ -269,7 +271,7 @@ def test_only_what_was_refused_is_requested_again(tvl: Series) -> None:
 
 def test_years_before_the_first_value_of_a_pull_may_be_empty_and_the_present_may_not(tvl: Series) -> None:
     assert tvl.run([{"name": "Ethereum", "tvl": 1.5}], Scope.FULL, Verb.PULL, days=1).counts.new == 1
-    past = tvl.run([], end=TODAY - 100 * DAY)
+    past = tvl.run([], end=this_midnight() - 100 * DAY)
     assert (past.status, past.exit_code, past.unconfirmed) == ("no_data", 0, {("Ethereum", "CHAIN_TVL")})
     present = tvl.run([])
     assert (present.status, present.exit_code) == ("error", 1)

@@ -15,7 +15,7 @@ from pipeline.run import run
 from sources.artemis import Artemis
 from sources.pace import Pace
 from tests.fake_api import FakeApi
-from tests.tables import TODAY, Rows
+from tests.tables import Rows, this_midnight
 
 UNKNOWN = [Target(f"unknown-{number}", "PRICE", f"unknown-{number}") for number in range(3)]
 SOL = Target("sol", "PRICE", "sol")
@@ -24,7 +24,9 @@ SOL = Target("sol", "PRICE", "sol")
 def job(api: FakeApi, *targets: Target, days: int) -> Job:
     """The backfill of the last days that are not covered yet."""
     source = Artemis("key", f"{api.url}/artemis")
-    return make_job(source, Verb.BACKFILL, targets, Window(TODAY - days * DAY, TODAY), Scope.MISSING)
+    return make_job(
+        source, Verb.BACKFILL, targets, Window(this_midnight() - days * DAY, this_midnight()), Scope.MISSING
+    )
 
 
 @pytest.mark.parametrize("allowed", [0, 1])
@@ -34,7 +36,7 @@ def test_a_run_whose_other_place_is_lost_writes_nothing_more(allowed: int, datab
     def check_place() -> None:
         if len(held) == allowed:
             raise RunRefused("another scheduler is running")
-        held.append(TODAY)
+        held.append(this_midnight())
 
     with FakeApi() as api, pytest.raises(RunRefused, match="another scheduler"):
         run(job(api, SOL, days=30), database, threading.Event(), str, Pace(0.0), check_place=check_place)

@@ -9,7 +9,7 @@ import pytest
 from db.coverage import SeriesMap
 from model.values import DAY
 from query.report.coverage_by_month import Days, days_of_series, month_of, together
-from tests.tables import BACKFILL, OWN_TIMES, PULL, START, TODAY, Opener, Rows, asked, days, points
+from tests.tables import BACKFILL, OWN_TIMES, PULL, START, Opener, Rows, asked, days, points, this_midnight
 
 NOTHING = SeriesMap("a", "TVL", 0, "", [], [], [], [], [])
 BY_MONTH = """
@@ -28,11 +28,11 @@ def test_the_days_that_are_there_by_month_are_those_of_the_table(seed: int, open
             store.load(points(*had, asset=asset), [asked(start - chance.randrange(20), start + 45, asset)])
         open_store(PULL).load(points(*chance.sample(range(700), 20), asset=asset), [])  # beside what was asked for
     rows("DELETE FROM metrics WHERE asset = 'two' AND extract(day FROM pulled_at) IN (1, 2, 17)")
-    maps = open_store(BACKFILL).maps(TODAY, OWN_TIMES)
-    found = together("all", [days_of_series(each, each, TODAY) for each in maps])
+    maps = open_store(BACKFILL).maps(this_midnight(), OWN_TIMES)
+    found = together("all", [days_of_series(each, each, this_midnight()) for each in maps])
     by_month = Counter[int]()
     for asset in ("one", "two", "three"):
-        for year, month, number in rows(BY_MONTH.replace("WHERE", "WHERE asset = %s AND"), asset, TODAY):
+        for year, month, number in rows(BY_MONTH.replace("WHERE", "WHERE asset = %s AND"), asset, this_midnight()):
             by_month[month_of(date(year, month, 1))] += number
     assert {month: each.there for month, each in found.months.items() if each.there} == by_month
     assert found.days.there == by_month.total()
@@ -63,4 +63,4 @@ def test_series_together_are_the_sum_of_each() -> None:
 
 
 def test_a_series_of_which_nothing_is_known_has_no_months() -> None:
-    assert days_of_series(NOTHING, NOTHING, TODAY).months == {}
+    assert days_of_series(NOTHING, NOTHING, this_midnight()).months == {}

@@ -15,7 +15,7 @@ from model.errors import BadQuestion
 from model.values import DAY, Answered, Verb, Window
 from pipeline import health as diagnosis
 from query import query_session as query_session
-from tests.tables import DONE, START, TODAY, Opener, Rows, asked, point, points
+from tests.tables import DONE, START, Opener, Rows, asked, point, points, this_midnight
 
 CONFIGS = {
     "artemis_config.csv": "asset,metrics,name,entity\nsol,PRICE,Solana,solana\n",
@@ -79,7 +79,7 @@ def test_metrics_are_told_with_their_units() -> None:
 def test_coverage_tells_days_that_are_there_from_the_kinds_of_holes() -> None:
     frame = q.coverage(asset="solana")
     assert records(frame, "asset", "metric", "days", "empty", "lost") == [("solana", "TVL", 3, 3, 0)]
-    assert frame["never"].item() == (TODAY - START).days - 6
+    assert frame["never"].item() == (this_midnight() - START).days - 6
     assert frame["asked_from"].item() == START
     assert frame["asked_to"].item() == START + 5 * DAY
     assert records(q.coverage(metric="mcap"), "asset", "days", "asked_from") == [("old", 1, pd.NaT)]
@@ -91,9 +91,11 @@ def test_coverage_says_what_was_lost(rows: Callable[..., object]) -> None:
 
 
 def test_freshness_tells_the_age_of_every_series(open_store: Opener) -> None:
-    yesterday = Window(TODAY - DAY, TODAY)
-    quiet = Answered("ethereum", "TVL", Window(TODAY - 3 * DAY, TODAY))
-    open_store(Verb.BACKFILL).load([point(day=(TODAY - START).days - 1)], [Answered("solana", "TVL", yesterday), quiet])
+    yesterday = Window(this_midnight() - DAY, this_midnight())
+    quiet = Answered("ethereum", "TVL", Window(this_midnight() - 3 * DAY, this_midnight()))
+    open_store(Verb.BACKFILL).load(
+        [point(day=(this_midnight() - START).days - 1)], [Answered("solana", "TVL", yesterday), quiet]
+    )
     frame = q.freshness()
     assert records(frame, "source", "asset", "metric", "state") == [
         ("artemis", "sol", "PRICE", "never seen"),
@@ -106,9 +108,9 @@ def test_freshness_tells_the_age_of_every_series(open_store: Opener) -> None:
         ("defillama", "solana", "TVL", "fresh"),
     ]
     solana = frame.iloc[-1]
-    assert solana["newest"] == TODAY - DAY
-    assert solana["answered"] == TODAY - DAY
-    assert abs(solana["age"] - (datetime.now(UTC) - (TODAY - DAY))) < timedelta(minutes=1)
+    assert solana["newest"] == this_midnight() - DAY
+    assert solana["answered"] == this_midnight() - DAY
+    assert abs(solana["age"] - (datetime.now(UTC) - (this_midnight() - DAY))) < timedelta(minutes=1)
 
 
 def test_pulls_are_the_last_runs_the_newest_first(open_store: Opener) -> None:
