@@ -11,7 +11,7 @@ from db.setup import Database, ensure_schema
 from db.store import Store
 from model.errors import BadPoint, ConfigurationError
 from model.values import DAY, DataPoint, Verb, midnight
-from tests.tables import BACKFILL, DONE, PULL, START, Opener, Rows, Values, grid, point, refusal
+from tests.tables import BACKFILL, PULL, START, Opener, Rows, Values, grid, point, refusal
 
 pytestmark = pytest.mark.every_postgres
 
@@ -216,20 +216,6 @@ def test_a_second_run_of_a_day_finds_nothing_wrong_with_the_clock(
     for _ in range(2):
         open_store(PULL).begin_run()
     assert caplog.messages == []
-
-
-def test_a_run_that_has_doubled_the_table_renews_its_statistics_and_another_does_not(
-    open_store: Opener, rows: Rows
-) -> None:
-    store, pages = open_store(BACKFILL), "SELECT relpages FROM pg_class WHERE oid = 'metrics'::regclass"
-    rows("ALTER TABLE metrics SET (autovacuum_enabled = off)")
-    found = []
-    for days in (100, 210, 220):
-        pull_id = store.begin_run()
-        store.load(grid(20, days))
-        store.end_run(pull_id, DONE)
-        found.append(rows(pages)[0][0])
-    assert 0 < 2 * found[0] <= found[1] == found[2]
 
 
 def test_a_server_that_is_too_old_is_refused_in_one_line(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
