@@ -265,8 +265,8 @@ def plot(
     counted below the axis. The legend names the twenty lines with the largest last values.
 
     Without `ax`, a new figure is made: by pyplot in the main thread, otherwise by matplotlib alone. It has a panel for
-    each unit. For up to twenty lines on a linear scale, it also has panels for lines of different size: no line has
-    values above fifty times those of another one in its panel. The axes of the first panel are returned;
+    each unit. For up to twenty lines on a linear scale, it also has panels for lines of different size, so that in each
+    panel the largest values of two lines differ at most by a factor of fifty. The axes of the first panel are returned;
     `axes.figure.axes` has all. With `ax`, all lines are drawn there, and the legend names different units. Raises
     BadQuestion for data that can't be drawn, ConfigurationError if matplotlib is missing.
     """

@@ -1,5 +1,6 @@
 """The forms of a log line: for a person, for the journal, for a machine."""
 
+import argparse
 import json
 import logging
 import sys
@@ -30,8 +31,13 @@ class JsonLines(Scrubber):
         return json.dumps(line)
 
 
+def formatter_for(arguments: argparse.Namespace) -> type[Scrubber]:
+    """The form of the log lines of a command that may have the option --log-format."""
+    return JsonLines if getattr(arguments, "log_format", "") == "json" else Scrubber
+
+
 def json_line(level: str, message: str) -> str:
-    """The object of a line that does not go through the log."""
+    """A JSON line for a text that does not go through the log."""
     return json.dumps({"level": level, "message": message})
 
 

@@ -52,7 +52,7 @@ def read_database(database: Database, purpose: str, question: Callable[[Any], T]
 def stop_on_signals(as_line: Callable[[str], str] = "\n{}".format) -> Iterator[threading.Event]:
     """An event that the first SIGINT, SIGTERM or SIGHUP sets; the second one ends the process at once.
 
-    `as_line` gives the text that says so its form on standard error; by default a line of its own below a progress bar.
+    `as_line` formats the message for standard error; by default it is a line of its own below a progress bar.
     """
     stop = threading.Event()
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, *ending_signals())}

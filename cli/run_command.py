@@ -13,7 +13,7 @@ from pkgutil import resolve_name
 
 from cli import arguments
 from cli.ending_signals import ending_signals
-from cli.logs import PERSON, JsonLines, json_line, log_to, secrets_of
+from cli.logs import PERSON, JsonLines, formatter_for, json_line, log_to, secrets_of
 from model.errors import PipelineError
 from model.scrub import Scrubber
 from model.settings import Settings
@@ -21,7 +21,7 @@ from model.settings import Settings
 log = logging.getLogger(__name__)
 
 ONLY_ANSWERS = ("cli.query:query", "cli.query:latest", "cli.revisions:show_revisions", "cli.sources:show_sources")
-INTERRUPTED = 128  # plus the number of the signal, as shells count; no command has these exit codes for anything else
+INTERRUPTED = 128  # plus the number of the signal, as shells count
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # why a write to standard output fails
 
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None, parser: ArgumentParser | None = None
     _open_closed_streams()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # so that any text can be printed, as on standard error
-    formatter = JsonLines if getattr(parsed, "log_format", "") == "json" else Scrubber
+    formatter = formatter_for(parsed)
     scrubber = formatter([], PERSON)
     log_to("stderr", scrubber)
     try:
@@ -50,20 +50,20 @@ def main(argv: Sequence[str] | None = None, parser: ArgumentParser | None = None
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output has closed it, as `head` does
         _discard_output()
-        return 0 if parsed.command in ONLY_ANSWERS else 1
+        return 0 if parsed.command in ONLY_ANSWERS and not getattr(parsed, "plot", None) else 1
     except PipelineError as error:
-        _report(scrubber, f"error: {error}")
+        _report(scrubber, str(error))
         return error.exit_code
     except KeyboardInterrupt as error:
-        _report(scrubber, "interrupted")
+        _report(scrubber, "interrupted", prefix="")
         return INTERRUPTED + int(error.args[0] if error.args else signal.SIGINT)
     except MemoryError as error:
-        _report(scrubber, f"error: there is too little memory: {error}".removesuffix(": "))
+        _report(scrubber, f"there is too little memory: {error}".removesuffix(": "))
         return 1
     except Exception as error:
         if isinstance(error, OSError) and error.filename is None and error.errno in UNWRITABLE:
             _discard_output()
-            _report(scrubber, f"error: standard output can't be written: {error.strerror}")
+            _report(scrubber, f"standard output can't be written: {error.strerror}")
         else:
             log.exception("this is a bug: report it with the lines below")
         return 1
@@ -81,11 +81,10 @@ def _open_closed_streams() -> None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - as long as we live
 
 
-def _report(scrubber: Scrubber, text: str) -> None:
-    """Print a line on standard error, as an object where the log has objects."""
+def _report(scrubber: Scrubber, text: str, prefix: str = "error: ") -> None:
+    """Print a line on standard error, as a JSON object if the log consists of them."""
     line = scrubber.scrub(text)
-    as_json = isinstance(scrubber, JsonLines)
-    print(json_line("ERROR", line.removeprefix("error: ")) if as_json else line, file=sys.stderr)
+    print(json_line("ERROR", line) if isinstance(scrubber, JsonLines) else f"{prefix}{line}", file=sys.stderr)
 
 
 def _discard_output() -> None:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 from functools import partial
 
 from cli.jobs import announce, job_of, need_series, warn_of_exposed_keys, with_keys
-from cli.logs import JOURNAL, PERSON, JsonLines, json_line, log_to, secrets_of
+from cli.logs import JOURNAL, PERSON, JsonLines, formatter_for, json_line, log_to, secrets_of
 from cli.process import open_database, stop_on_signals, until_stopped
 from cli.pull_backfill_settle import pace_of
 from cli.run_text import summary_line
@@ -18,7 +18,6 @@ from db.heartbeat import Heartbeat
 from db.lock import SCHEDULER, SessionLock
 from db.setup import Database, ensure_schema
 from model.errors import DatabaseAway, DatabaseLost
-from model.scrub import Scrubber
 from model.settings import Settings
 from model.values import Verb
 from pipeline.due import ScheduledRun
@@ -44,8 +43,7 @@ def run_scheduler(arguments: argparse.Namespace, settings: Settings, scrub: Call
 
     Raises SchedulerRefused where another scheduler is running.
     """
-    as_json = arguments.log_format == "json"
-    formatter = JsonLines if as_json else Scrubber
+    formatter = formatter_for(arguments)
     log_to("stdout", formatter(secrets_of(settings), JOURNAL if "JOURNAL_STREAM" in os.environ else PERSON))
     names = arguments.source or with_keys(SOURCES, settings)
     for name in names:  # checks all sources before anything else
@@ -59,7 +57,7 @@ def run_scheduler(arguments: argparse.Namespace, settings: Settings, scrub: Call
     if arguments.fresh:
         check_confirmation(arguments)
     notify = Notify()
-    signals = stop_on_signals(partial(json_line, "WARNING")) if as_json else stop_on_signals()
+    signals = stop_on_signals(partial(json_line, "WARNING")) if formatter is JsonLines else stop_on_signals()
     with open_database(settings) as database, signals as stop:
         code = until_stopped(stop, lambda: _serve(names, arguments, settings, scrub, database, stop, notify))
         notify.send("STOPPING=1")

@@ -26,7 +26,7 @@ from pipeline.run_health import RunHealth, RunState
 NOTHING_YET = Health(None, SchedulerState.NONE, None)
 WATCH_SECONDS = 5.0
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
-FULL_WIDTH = 99  # columns; with fewer, the facts of a run stand below each other
+LEAST_WIDTH, FULL_WIDTH = 40, 99  # columns; with fewer than the full width, the facts of a run stand below each other
 REASON_LINES = 2
 SEE_LOG = "log: journalctl -u crypto-metrics"
 START_IT = "start it: systemctl start crypto-metrics, or python scheduler.py"
@@ -58,7 +58,8 @@ def show_status(arguments: argparse.Namespace, settings: Settings, scrub: Callab
             indent = None if arguments.watch else 1
             print(json.dumps(found, indent=indent, default=methodcaller("isoformat")), flush=True)
         else:
-            width = min(shutil.get_terminal_size((FULL_WIDTH, 0)).columns, FULL_WIDTH)
+            columns = shutil.get_terminal_size((FULL_WIDTH, 0)).columns
+            width = max(LEAST_WIDTH, min(columns, FULL_WIDTH))
             _print_screen(lines(health, scrub, width), watch=arguments.watch)
         return health.exit_code
 
@@ -147,11 +148,11 @@ def source_problems(health: SourceHealth) -> Iterator[Problem]:
 def lines(health: Health, scrub: Callable[[str], str], width: int) -> Iterator[str]:
     """The screen: the problems first, then each source. Secrets are hidden before a text is wrapped or cut."""
     for line in _lines(health, scrub, width):
-        yield from textwrap.wrap(line, width, subsequent_indent=" " * 4)
+        yield from [line] if width == FULL_WIDTH else textwrap.wrap(line, width, subsequent_indent=" " * 4)
 
 
 def _lines(health: Health, scrub: Callable[[str], str], width: int) -> Iterator[str]:
-    """The lines of the screen; those that only we write may be longer than its width."""
+    """The lines of the screen, not wrapped yet."""
     if problem := scheduler_problem(health):
         yield from _problem_lines("scheduler", problem, width)
     else:

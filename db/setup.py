@@ -72,7 +72,9 @@ class Database:
         try:
             self._parts = parse_dsn(dsn)
         except UnicodeDecodeError:
-            raise ConfigurationError("DATABASE_URL: write a % in the password as %25") from None
+            raise ConfigurationError(
+                "DATABASE_URL: a %-code is not UTF-8: write % itself as %25, and é as %C3%A9"
+            ) from None
         except psycopg2.ProgrammingError:
             raise ConfigurationError(
                 "DATABASE_URL is not a PostgreSQL connection string: write postgresql://user:password@host:5432/database"

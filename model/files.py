@@ -34,5 +34,7 @@ def atomic_write(file: Path) -> Iterator[Path]:
             part.replace(place)
         finally:
             part.unlink(missing_ok=True)
+    except BrokenPipeError:  # of standard output, to which the block writes as well
+        raise
     except OSError as error:
         raise ConfigurationError(f"{file}: can't be written: {error.strerror or error}") from error

@@ -12,7 +12,7 @@ from db import pulls
 from db.coverage import Name
 from db.heartbeat import Heartbeat
 from model.background import start
-from model.errors import ConfigurationError, DatabaseLost, PipelineError, RunRefused
+from model.errors import ConfigurationError, DatabaseLost, RunRefused
 from model.memory import give_memory_back
 from model.values import Verb
 from pipeline.due import ScheduledRun, due, read_history
@@ -159,22 +159,23 @@ class Scheduler:
             log.info("%s: retrying in %.0f s", error, REFUSED_SECONDS)
             self.stop.wait(REFUSED_SECONDS)
         except ConfigurationError as error:
-            log.error("%s: %s", scheduled, error)  # noqa: TRY400 - a person's mistake needs no traceback
-            self._record(scheduled, slot, error)
+            wrong = "; ".join(str(error).splitlines())
+            log.error("%s: %s", scheduled, wrong)  # noqa: TRY400 - a person's mistake needs no traceback
+            self._record(scheduled, slot, wrong)
         except DatabaseLost as error:
             log.warning("%s: %s", scheduled, error)
-            self._record(scheduled, slot, error)  # a database with a full disk can still record the failure
+            self._record(scheduled, slot, str(error))  # a database with a full disk can still record the failure
         except Exception:
             log.exception("%s: this is a bug: report it with the lines below", scheduled)
         finally:
             del self._lanes[scheduled.lane]
             give_memory_back()
 
-    def _record(self, scheduled: ScheduledRun, slot: datetime, error: PipelineError) -> None:
+    def _record(self, scheduled: ScheduledRun, slot: datetime, why: str) -> None:
         """Record a run that could not begin as a failed attempt."""
         try:
             self.check_place()
-            failure = self.scrub(str(error))
+            failure = self.scrub(why)
             kind = scheduled.verb.value
             self.heartbeat.do(lambda cursor: pulls.enter_refused_run(cursor, scheduled.source, kind, slot, failure))
         except (DatabaseLost, ConfigurationError, RunRefused) as lost:

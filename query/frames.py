@@ -167,7 +167,7 @@ def described(made: pd.DataFrame, question: Question, asked: Mapping[str, Any]) 
 def _limits(points: Points, count: int) -> str:
     """The smallest value, the largest value, the last time and the last value of each series, as text.
 
-    pandas keeps attrs through arithmetic; by these, plot_columns.py sees which columns were computed.
+    pandas keeps attrs through arithmetic; plot_columns.py compares a column with these to see whether it was computed.
     """
     texts = []
     for first, end in pairwise(np.searchsorted(points.series, np.arange(count + 1))):

@@ -43,15 +43,20 @@ class Amounts(Formatter):
             place.set_parse_math(False)  # the name of an asset may contain dollar signs
             self._written[place] = text
 
-    def show_message(self, axes: Axes, text: str) -> None:
-        """Write in the middle, instead of ticks, why nothing is drawn; an empty text removes the message."""
+    def show_message(self, axes: Axes, text: str, *, dates: bool) -> None:
+        """Write in the middle why nothing is drawn, in place of the ticks; an empty text removes the message.
+
+        With `dates`, the ticks of the dates stay, since other axes share them.
+        """
         if self._message is not None:
             self._message.remove()
             self._message = None
             axes.tick_params(bottom=True, labelbottom=True, left=True, labelleft=True)
         if text:
             self._message = axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
-            axes.tick_params(which="both", bottom=False, labelbottom=False, left=False, labelleft=False)
+            axes.tick_params(which="both", left=False, labelleft=False)
+            if not dates:
+                axes.tick_params(which="both", bottom=False, labelbottom=False)
 
 
 class LogTicks(LogLocator):

@@ -1,6 +1,6 @@
 """The columns of a frame as a plot needs them: their series, their units and their panels. Loads pandas."""
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain, repeat
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from model.errors import BadQuestion
 from model.values import Series
 from sources import unit_of
 
-MOST_APART = 50  # times that the values of one line may be those of another in the same panel
+MOST_APART = 50  # the factor by which the largest values of two lines in one panel may differ
 MOST_NAMED = 20  # entries of the legend
 MOST_LINES = 500
 NOW = "as known now"
@@ -29,7 +29,7 @@ class Origin(NamedTuple):
     series: Series
     limits: str  # as frames.py writes them into the attrs of a frame; empty if they are not known
 
-    def has(self, at: Times, values: Floats) -> bool:
+    def may_have(self, at: Times, values: Floats) -> bool:
         """Whether these values may all be stored ones; False if some must have been computed."""
         if not self.limits or not values.size:
             return True
@@ -86,18 +86,25 @@ def checked(data: Any) -> pd.DataFrame:
     return made if utc.is_monotonic_increasing else made.sort_index(kind="stable")
 
 
-def columns_of(frame: pd.DataFrame, origins: Mapping[str, Origin], unit: str | None) -> Iterator[Column]:
+def columns_of(frame: pd.DataFrame, unit: str | None) -> Iterator[Column]:
     """The columns of a frame in their order; computed values have no unit, unless the caller names one."""
+    origins, names = _origins(frame.attrs), list(map(str, frame.columns))
     times, values = pd.DatetimeIndex(frame.index), frame.to_numpy()
     own_times = bool((times != times.normalize()).any())  # each column has its own times, and a NaN is no gap
-    for position, name in enumerate(map(str, frame.columns)):
-        finite = np.isfinite(values[:, position])
-        origin = origins.get(name) or origins.get("")
-        computed = origin is not None and not origin.has(times.to_numpy()[finite], values[finite, position])
-        stored_in = frame.attrs.get("unit") or unit_of([origin.series] if origin else [])
-        there = finite | (not own_times)
-        own_unit = unit if unit is not None else "" if computed else stored_in
-        yield Column(name, own_unit, times.to_numpy()[there], values[there, position], computed)
+    finite = np.isfinite(values)
+
+    def is_stored(position: int, possible: Iterable[Origin]) -> bool:
+        there = finite[:, position]
+        return any(origin.may_have(times.to_numpy()[there], values[there, position]) for origin in possible)
+
+    known = {position: origins[name] for position, name in enumerate(names) if name in origins}
+    kept = all(is_stored(position, [origin]) for position, origin in known.items())  # arithmetic changes all of them
+    for position, name in enumerate(names):
+        stored = kept if position in known else not origins or is_stored(position, origins.values())
+        own_unit = frame.attrs.get("unit") or unit_of([known[position].series] if position in known else [])
+        there = finite[:, position] | (not own_times)
+        shown_unit = unit if unit is not None else own_unit if stored else ""
+        yield Column(name, shown_unit, times.to_numpy()[there], values[there, position], computed=not stored)
 
 
 def panels_of(columns: Sequence[Column], *, log: bool) -> list[list[Column]]:
@@ -115,9 +122,9 @@ def panels_of(columns: Sequence[Column], *, log: bool) -> list[list[Column]]:
     return [[columns[position] for position in sorted(panel)] for panel in panels] or [[]]
 
 
-def subject_of(frame: pd.DataFrame, origins: Mapping[str, Origin], *, computed: bool) -> tuple[str, str, str]:
+def subject_of(frame: pd.DataFrame, *, computed: bool) -> tuple[str, str, str]:
     """What all columns of a frame have in common: the asset and metric, the source, and the instant of as_of."""
-    attrs = frame.attrs
+    attrs, origins = frame.attrs, _origins(frame.attrs)
     origin = origins.get(str(frame.columns[0])) if frame.shape[1] == 1 else None
     source, asset, metric = (attrs.get(name) or (origin and getattr(origin.series, name)) for name in Series._fields)
     names = " ".join(str(name) for name in (attrs.get("asked", {}).get("entity") or asset, metric) if name)
@@ -129,11 +136,8 @@ def subject_of(frame: pd.DataFrame, origins: Mapping[str, Origin], *, computed: 
     )
 
 
-def origins_of(attrs: Mapping[Hashable, Any]) -> dict[str, Origin]:
-    """The origins of the columns of a frame of query_data, by their names: asset, metric, or all three.
-
-    If there is only one series, the origin of a column with any other name stands under an empty name.
-    """
+def _origins(attrs: Mapping[Hashable, Any]) -> dict[str, Origin]:
+    """The origins of the columns of a frame of query_data, by the names that these may have: asset, metric, or both."""
     found: dict[str, Origin] = {}
     texts = list(filter(None, attrs.get("series", "").split("; ")))
     limits = chain(attrs.get("limits", "").split("; "), repeat(""))
@@ -141,4 +145,4 @@ def origins_of(attrs: Mapping[Hashable, Any]) -> dict[str, Origin]:
         source, _, rest = text.partition(" ")
         origin = Origin(Series(source, *rest.rsplit(" ", 1)), limit)
         found |= dict.fromkeys((origin.series.metric, origin.series.asset, text), origin)
-    return found | {"": origin} if len(texts) == 1 else found
+    return found

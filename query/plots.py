@@ -19,7 +19,6 @@ from query.plot_columns import (
     Times,
     checked,
     columns_of,
-    origins_of,
     panels_of,
     subject_of,
 )
@@ -74,25 +73,28 @@ def plot(
     values = frame.to_numpy()
     if log and not (ax and ax.lines) and np.isfinite(values).any() and not (values > 0).any():
         raise BadQuestion("no value is above 0, so a log scale shows nothing: leave out log=True")
-    origins = origins_of(frame.attrs)
-    columns = list(columns_of(frame, origins, unit))
-    subject = subject_of(frame, origins, computed=any(each.computed for each in columns))
+    columns = list(columns_of(frame, unit))
+    subject = subject_of(frame, computed=all(each.computed for each in columns))
     panels = [columns] if ax else panels_of(columns, log=log)
     first, *others = [ax] if ax else _new_axes(len(panels))
+    every: list[Drawn] = []
     for axes, lines in zip([first, *others], panels, strict=True):
         amounts = amounts_of(axes)
         drawn: list[Drawn] = amounts.drawn
         _draw(axes, drawn, lines, subject)
-        scale_axes(axes, amounts, _only({each.unit for each in drawn}), log=log)
-        _dot(drawn, log=log)
-        _span(axes, drawn)
+        every += drawn
+        in_log = log and (not others or any((each.values() > 0).any() for each in drawn))
+        scale_axes(axes, amounts, _only({each.unit for each in drawn}), log=in_log)
+        _dot(drawn, log=in_log)
         shared = [_only(set(parts)) for parts in zip(*(each.subject for each in drawn), strict=True)]
         if axes is first:
             amounts.write(axes.title, ", ".join(part for part in shared if part not in ("", NOW)))
-        amounts.write(axes.xaxis.label, _left_out(drawn, log=log))
-        amounts.show_message(axes, "" if any(np.isfinite(each.last) for each in drawn) else NO_POINTS)
+        amounts.write(axes.xaxis.label, _left_out(drawn, log=in_log))
+        message = "" if any(np.isfinite(each.last) for each in drawn) else NO_POINTS
+        amounts.show_message(axes, message, dates=bool(others))
         if len(drawn) > 1 or others:
             _legend(axes, drawn, shared, units=not amounts.unit)
+    _span(first, every)
     if title is not None:
         first.set_title(title)
     return first

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from operator import itemgetter
 
 from db.coverage import StoredSeries
 from model.errors import BadQuestion
@@ -98,13 +99,16 @@ class Names:
     def of_entity(self, entity: str, metrics: Sequence[str]) -> list[Series]:
         """The series of an entity with any of these metrics, in every source; sorted by source and metric.
 
-        The name of an asset stands for its entity, or without one for the assets of this name.
+        An asset's name means its entity. If it has none, it means all assets of that name.
         """
-        folded, wanted = _text(entity, "entity").casefold(), [_text(each, "metric").upper() for each in metrics]
+        entity, wanted = _text(entity, "entity"), [_text(each, "metric").upper() for each in metrics]
+        folded = entity.casefold()
         if not wanted:
             raise BadQuestion("no metric is named: name at least one")
-        meant = {name.casefold() for name in self._entities.values()} & {folded}
-        meant = meant or {name.casefold() for (_, asset), name in self._entities.items() if asset.casefold() == folded}
+        of_assets = [(asset, name.casefold()) for (_, asset), name in self._entities.items()]
+        meant = {folded} & {name for _, name in of_assets}
+        meant = meant or {name for asset, name in of_assets if asset == entity}
+        meant = meant or {name for asset, name in of_assets if asset.casefold() == folded}
         if len(meant) > 1:
             raise BadQuestion(f"{entity!r} may mean several entities: name one of {some(meant)}")
         ours = {key for key, name in self._entities.items() if name.casefold() in meant}
@@ -167,8 +171,8 @@ class Names:
         for name, series in requested.items():
             if any(each.metric == metric for each in series):
                 return BadQuestion(f"{name} has returned no point so far for {metric} of {asset!r}, though requested")
-        if command := self._fetch_command(source, asset, metric):
-            return command
+        if error := self._not_fetched_yet(source, asset, metric):
+            return error
         having = SeriesByName([each.series for each in every if each.points], self._entities).find(asset)
         if having and metric:
             has = "; ".join(
@@ -182,34 +186,33 @@ class Names:
 
     def _unknown_metric(self, metric: str, source: str | None) -> BadQuestion:
         """The error that says why this metric is unknown."""
-        if command := self._fetch_command(source, None, metric):
-            return command
+        if error := self._not_fetched_yet(source, None, metric):
+            return error
         known = {each.metric for each in self._having(source, None)}
         hint = nearest(metric, known, "query_data.metrics()", NEAREST)
         return BadQuestion(f"{_where(source)} no metric {metric!r}: {hint}")
 
-    def _fetch_command(self, source: str | None, asset: str | None, metric: str | None) -> BadQuestion | None:
+    def _not_fetched_yet(self, source: str | None, asset: str | None, metric: str | None) -> BadQuestion | None:
         """The error that names the command for what a config has and the table has not; None if no config has it.
 
         A command that needs a key that is not set is named only where there is no other.
         """
-        folded, found = asset and asset.casefold(), list[tuple[str, str]]()
+        folded, found = asset and asset.casefold(), list[tuple[bool, str]]()
         for name, row in self._rows(source):
             metrics = [metric] if metric else row.metrics
             if folded in (None, row.asset.casefold(), row.entity.casefold()) and set(metrics) <= set(row.metrics):
                 kind = SOURCES[name]
-                live = all(kind.METRICS[each].live_only for each in metrics)
-                words = [f"python main.py {Verb.PULL if live else Verb.BACKFILL} {name}"]
-                words += [f"--asset {row.asset}"] if asset else []
-                words += [f"--metric {metric}"] if metric else []
-                free = not kind.KEY_REQUIRED and any(kind.can_request(each, with_key=False) for each in metrics)
-                words += [] if free or name not in self._keyless else [f"(it needs {kind.KEY_VARIABLE})"]
+                verb = Verb.PULL if all(kind.METRICS[each].live_only for each in metrics) else Verb.BACKFILL
+                requested = [each for each in metrics if verb in kind.METRICS[each].verbs]
+                free = [each for each in requested if kind.can_request(each, with_key=False)]
+                needs_key = name in self._keyless and (kind.KEY_REQUIRED or not free)
                 what = " ".join(filter(None, (asset and row.asset, metric)))
-                found.append((what, " ".join(words)))
-        if not found:
-            return None
-        what, command = min(found, key=lambda each: each[1].endswith(")"))
-        return BadQuestion(f"nothing is stored yet of {what}: {command}")
+                command = [f"nothing is stored yet of {what}: python main.py {verb} {name}"]
+                command += [f"--asset {row.asset}"] if asset else []
+                command += [f"--metric {metric}"] if metric else []
+                command += [f"(it needs {kind.KEY_VARIABLE})"] if needs_key else []
+                found.append((needs_key, " ".join(command)))
+        return BadQuestion(min(found, key=itemgetter(0))[1]) if found else None
 
 
 class SeriesByName:

@@ -28,8 +28,8 @@ def instant(when: "When") -> datetime | None:
         return None if when is None else _utc(when)
     except (ValueError, OverflowError) as error:
         raise BadQuestion(
-            f"{when!r} is not a time: write 2026-11-17, 2026-11-17T09:00, 2026-11, 2026 or 30d (30 days ago), or give "
-            "a date, a datetime, a pandas Timestamp or a np.datetime64"
+            f"{when!r} is not a time: write 2026-11-17, 2026-11-17T09:00, 2026-11 (its first day), 2026 or 30d (the day"
+            " 30 days ago), or give a date, a datetime, a pandas Timestamp or a np.datetime64"
         ) from error
 
 
@@ -64,5 +64,8 @@ def _utc(at: Any) -> datetime:
 def _of_text(text: str) -> datetime:
     if days := re.fullmatch(r"([0-9]+)d", text):
         return midnight(datetime.now(UTC)) - int(days[1]) * DAY
-    year_or_month = re.fullmatch(r"[0-9]{4}(-[0-9]{2})?", text)
-    return datetime.fromisoformat(f"{text}-01-01"[:10] if year_or_month else text)
+    if re.fullmatch("[0-9]{4}", text):
+        return datetime.fromisoformat(f"{text}-01-01")
+    if re.fullmatch("[0-9]{4}-[0-9]{2}", text):
+        return datetime.fromisoformat(f"{text}-01")
+    return datetime.fromisoformat(text)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from model.errors import ConfigurationError
 from model.files import atomic_write
-from model.text import FORMULA_SIGNS, nearest
+from model.text import FORMULA_SIGNS, counted, nearest
 from model.values import MAX_ASSET, Target
 from sources.base import BaseSource
 
@@ -50,7 +50,7 @@ class _Parsed(NamedTuple):
         """The rows; raises one error for all that is wrong, a line for each."""
         lines = list(map(str, self.errors))
         if len(lines) > MOST_ERRORS:
-            lines[MOST_ERRORS:] = [f"and {len(lines) - MOST_ERRORS:,} more lines are wrong"]
+            lines[MOST_ERRORS:] = [f"and {counted(len(lines) - MOST_ERRORS, 'more error')}"]
         if lines:
             raise ConfigurationError("\n".join(lines))
         return self.rows
@@ -99,7 +99,10 @@ def append_rows(path: Path, source: type[BaseSource], rows: Sequence[Asset]) -> 
         before = path.read_bytes()
         end = (re.findall(rb"\r\n|\n|\r", before) or [b"\n"])[-1].decode()
         closed = before.endswith((b"\n", b"\r"))
-        after = before + "".join(f"{line}{end}" if closed else f"{end}{line}" for line in lines).encode()
+        try:
+            after = before + "".join(f"{line}{end}" if closed else f"{end}{line}" for line in lines).encode()
+        except UnicodeEncodeError:
+            raise ConfigurationError(f"{path}: not written, since half a character is in {lines!r}") from None
         if _targets(expected) != _targets(_parse(path, source, after).valid()):
             raise ConfigurationError(f"{path}: not written, since it would be read as other values: {' '.join(lines)}")
         with atomic_write(path) as part:
@@ -139,7 +142,7 @@ def _parse(
         metric, known = next(iter(source.METRICS.items()))
         example = f"NAME,{known.kind},{metric}" if known.kind else f"NAME,{metric}"
         header = ",".join(parsed.header or _columns(source))
-        wrong = "it has no asset" if parsed.header else "it is empty"
+        wrong = "it has no asset" if parsed.header else "it has no header"
         parsed.errors.append(
             ConfigurationError(f"{path}: {wrong}: write rows such as {example} under the header {header}")
         )
@@ -186,18 +189,16 @@ def _check_separator(fields: list[str]) -> None:
 
 
 def _row(fields: list[str], header: list[str], source: type[BaseSource]) -> Asset:
+    _check_separator(fields)
     if len(fields) > len(header):
         raise ConfigurationError(f"{len(fields)} fields, but the header has {len(header)} columns")
     cells = defaultdict(str, zip(header, fields, strict=False))  # empty fields at the end of a row may be left out
-    _check_separator(fields)
     name, kind, metrics = cells["asset"], cells["kind"], tuple(cells["metrics"].split())
     if not name:
         raise ConfigurationError("the asset is empty")
     if len(name) > MAX_ASSET:
         raise ConfigurationError(f"the asset has {len(name)} characters: write at most {MAX_ASSET}")
     identifier = cells["id"] or name
-    if "," in identifier or not identifier.strip("."):
-        raise ConfigurationError(f"id {identifier!r} can't be requested: use no comma, and more than dots")
     if source.KINDS and kind not in source.KINDS:
         raise ConfigurationError(f"unknown kind {kind!r}: {nearest(kind, source.KINDS)}")
     if not metrics:
@@ -206,10 +207,18 @@ def _row(fields: list[str], header: list[str], source: type[BaseSource]) -> Asse
         _check_metric(metric, kind, source)
         if metrics.count(metric) > 1:
             raise ConfigurationError(f"{name} names {metric} twice")
-    pattern, right = source.ID_FORMS.get(kind, (".+", ""))
-    if not re.fullmatch(pattern, identifier):
-        raise ConfigurationError(f"id {identifier!r} is not that of a {kind}: write {right}")
+    _check_id(identifier, kind, source, given=bool(cells["id"]))
     return Asset(name, metrics, identifier, kind, cells["name"], cells["entity"])
+
+
+def _check_id(identifier: str, kind: str, source: type[BaseSource], *, given: bool) -> None:
+    if "," in identifier or not identifier.strip("."):
+        raise ConfigurationError(f"id {identifier!r} can't be requested: use no comma, and more than dots")
+    if kind in source.ID_FORMS:
+        pattern, right = source.ID_FORMS[kind]
+        if not re.fullmatch(pattern, identifier):
+            wrong = f"id {identifier!r} is not that of a {kind}" if given else f"{identifier} needs an id"
+            raise ConfigurationError(f"{wrong}: write {right}")
 
 
 def _check_metric(metric: str, kind: str, source: type[BaseSource]) -> None:

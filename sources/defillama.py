@@ -38,7 +38,7 @@ class DefiLlama(BaseSource):
     ID_FORMS: ClassVar[Mapping[str, tuple[str, str]]] = {  # any other id is answered with an error, or with nothing
         "stablecoin": ("[0-9]+", "its number, such as 1 for Tether"),
         "coin": ("[^:]+:.+", "coingecko:NAME or CHAIN:ADDRESS, such as coingecko:bitcoin"),
-        "pool": ("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "the last part of defillama.com/yields/pool/…"),
+        "pool": ("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", "the last part of defillama.com/yields/pool/…"),
     }
     UNLISTED_KINDS = ("coin",)
     METRICS: ClassVar[Mapping[str, Metric]] = METRICS

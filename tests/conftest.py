@@ -38,7 +38,8 @@ if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH_MEMORY:
 
 def pytest_xdist_auto_num_workers() -> int:
     """A worker for each processor, each with its own servers; three at least, since tests often wait for processes."""
-    return min(max(os.cpu_count() or 1, FEWEST_WORKERS), MOST_WORKERS)
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(max(usable, FEWEST_WORKERS), MOST_WORKERS)
 
 
 def pytest_runtest_setup() -> None:

@@ -127,6 +127,18 @@ def test_a_reader_who_has_seen_enough_ends_the_command_quietly(database_url: str
         assert process.stderr.read() == ""
 
 
+def test_a_reader_who_has_seen_enough_before_the_picture_is_drawn_is_a_failure(
+    database_url: str, rows: Rows, tmp_path: Path
+) -> None:
+    fill(rows, 1, 20_000)
+    line = f"main.py query asset-1 TVL --plot {tmp_path / 'x.png'}"
+    with start(line, env=environment(database_url)) as process:
+        assert process.stdout
+        process.stdout.close()
+        assert (process.wait(SECONDS), process.stderr and process.stderr.read()) == (1, "")
+    assert not (tmp_path / "x.png").exists()
+
+
 def test_a_reader_who_takes_his_time_holds_no_transaction_open(database_url: str, rows: Rows) -> None:
     fill(rows, 1, SOME)
     with start("main.py query asset-1 TVL", env=environment(database_url)) as process:

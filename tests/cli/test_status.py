@@ -202,7 +202,8 @@ def test_on_a_narrow_terminal_the_facts_of_a_run_stand_below_each_other(database
     assert [" ".join(line.split()[:2]) for line in lines[at + 2 : at + 5 : 2]] == ["last success", "last failure"]
     assert lines[at + 3].startswith("    next ")
     narrow, full = " ".join(" ".join(lines).split()), status(database_url).stdout.splitlines()
-    assert all(" ".join(line.split()) in narrow for line in full if " series: " in line or "newest point" in line)
+    assert [" ".join(line.split()) in narrow for line in full if " series: " in line] == [True, True]
+    assert max(map(len, status(database_url, COLUMNS="4").stdout.splitlines())) <= 40
 
 
 @pytest.mark.usefixtures("scheduler")

@@ -30,13 +30,16 @@ def process_faults(seed: int) -> list[Fault]:
 
         return run
 
-    stopped = frozenset({0, 1, -signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT, 130, 143, 129})
+    def stopped(number: signal.Signals) -> frozenset[int]:
+        """A run that was over, that was stopped, or that had not begun; or a process that was still being started."""
+        return frozenset({0, 1, 128 + number, -number})
+
     short = frozenset({0, 1, 2})
     return [
         Fault("process", "KILL", signalled(signal.SIGKILL), frozenset({0, -signal.SIGKILL})),
-        Fault("process", "TERM", signalled(signal.SIGTERM), stopped),
-        Fault("process", "HUP", signalled(signal.SIGHUP), stopped),
-        Fault("process", "INT", signalled(signal.SIGINT), stopped),
+        Fault("process", "TERM", signalled(signal.SIGTERM), stopped(signal.SIGTERM)),
+        Fault("process", "HUP", signalled(signal.SIGHUP), stopped(signal.SIGHUP)),
+        Fault("process", "INT", signalled(signal.SIGINT), stopped(signal.SIGINT)),
         Fault("process", "STOP, then CONT", signalled(signal.SIGSTOP, signal.SIGCONT), DONE_OR_FAILED),
         Fault("process", "two at once", _twice, frozenset({0, 1, 3})),
         Fault("process", "few descriptors", _limited(resource.RLIMIT_NOFILE, 24), short),

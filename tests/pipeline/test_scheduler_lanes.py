@@ -20,11 +20,11 @@ from pipeline.summary import Summary
 from pipeline.systemd import Notify
 from sources.artemis import Artemis
 from tests.schedulers import service_manager
-from tests.tables import Rows, this_midnight
+from tests.tables import START, Rows
 from tests.waiting import until
 
 DUTY = ScheduledRun("artemis", Verb.PULL, Schedule(DAY, timedelta()))
-JOB = make_job(Artemis("key"), Verb.PULL, [Target("sol", "PRICE", "sol")], pull_window(this_midnight(), 7))
+JOB = make_job(Artemis("key"), Verb.PULL, [Target("sol", "PRICE", "sol")], pull_window(START, 7))
 RECORDED = "SELECT status, finished_at IS NOT NULL, failure FROM pulls"
 
 

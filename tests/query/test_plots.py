@@ -249,22 +249,53 @@ def test_lines_of_very_different_size_have_panels_unless_they_are_many_or_on_a_l
     assert len(query_data.plot(many.iloc[:, :-1]).figure.axes) == 4
 
 
+def test_panels_share_their_dates_and_each_has_the_scale_that_its_values_allow() -> None:
+    made = frame(btc=[90_000, 91_000, 92_000, 93_000], new=[NAN, NAN, 0.1, NAN], none=[NAN] * 4)
+    made.index += pd.Timedelta(hours=1)
+    top, bottom = shown(query_data.plot(made)).figure.axes
+    low, high = (num2date(at) for at in top.get_xlim())  # type: ignore[no-untyped-call]
+    assert low.day in (1, 31)
+    assert high.day >= 4
+    assert bottom.get_xlim() == top.get_xlim()
+    empty = frame("", PRICE=[1, 2, 3], DAU=[NAN] * 3, EARNINGS_YIELD=[-1, -2, -3])
+    empty.attrs |= {"asset": "sol", "metric": "", "series": "; ".join(f"artemis sol {column}" for column in empty)}
+    price, dau, yields = query_data.plot(empty, log=True).figure.axes
+    assert [each.get_yscale() for each in (price, dau, yields)] == ["log", "linear", "linear"]
+    assert [text.get_text() for text in dau.texts] == ["no points in this window"]
+    last = query_data.plot(empty[["PRICE", "DAU"]]).figure.axes[-1]
+    assert [text for text in dates(last) if text]
+
+
 def test_computed_values_have_no_unit_and_slices_of_stored_ones_keep_theirs(
     open_store: Opener, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)
     open_store(Verb.BACKFILL).load([point("sol", day, 100.0 + day, "TVL") for day in range(9)])
-    open_store(Verb.BACKFILL).load([point("eth", day, 0.0 + day, "TVL") for day in range(9)])
+    open_store(Verb.BACKFILL).load([point("eth", day, 50.0 + day, "TVL") for day in range(1, 9)])
     stored, panel = query_data.series("sol", "TVL"), query_data.panel("TVL")
     slices = stored, stored[2:5], stored["value"].dropna(), panel["sol"], panel[-3:], stored.rename(columns=str.upper)
     for made in slices:
         axes = query_data.plot(made)
         assert ticks(axes)[0].startswith("$")
         assert not axes.get_title().startswith("computed")
-    for made in (stored.pct_change(), stored[2:5].diff(), panel / panel.shift(), stored - 1):
+    ratio, count = panel["sol"] / panel["eth"], panel.count(axis=1)
+    computed = (
+        stored.pct_change(),
+        stored[2:5].diff(),
+        panel / panel.shift(),
+        stored - 1,
+        panel.fillna(-1),
+        ratio,
+        count,
+    )
+    for made in (*computed, ratio[:-1].rename("sol")):
         axes = query_data.plot(made)
-        assert "$" not in "".join(map(str, ticks(axes)))
+        assert not [text for each in axes.figure.axes for text in ticks(each) if "$" in text]
         assert axes.get_title().startswith("computed from ")
+    mixed = panel.assign(ratio=ratio.to_numpy())
+    (stored_axes, ratio_axes) = query_data.plot(mixed).figure.axes
+    assert (ticks(stored_axes)[0], stored_axes.get_title()) == ("$60", "TVL, defillama")
+    assert "$" not in "".join(ticks(ratio_axes))
     assert query_data.plot(query_data.series("sol", "TVL", end="2001")).get_title() == "sol TVL, defillama"
 
 

@@ -176,12 +176,21 @@ def test_an_entity_is_the_same_thing_in_all_sources() -> None:
     assert refused("solana", ["TVL"], of="of_entity").startswith("no source has TVL of 'solana': it has artemis FEES, ")
 
 
+def refused_by(names: Names, entity: str) -> str:
+    with pytest.raises(BadQuestion) as caught:
+        names.of_entity(entity, ["X"])
+    return str(caught.value)
+
+
 def test_the_name_of_an_asset_stands_for_its_entity() -> None:
     assert NAMES.of_entity("SOL", ["PRICE"]) == NAMES.of_entity("solana", ["PRICE"])
-    assert NAMES.of_entity("OLD", ["TVL"]) == [("gone", "old", "TVL")]  # it has no entity
+    assert NAMES.of_entity("OLD ", ["TVL"]) == [("gone", "old", "TVL")]  # it has no entity
+    exact = {"artemis": [asset("uni", "FEES", "one"), asset("UNI", "FEES", "two")]}
+    assert refused_by(Names(load, exact), "uni").startswith("no source has X of 'uni': it has artemis FEES")
+    assert refused_by(Names(load, exact), "Uni").startswith("'Uni' may mean several entities: name one of one, two")
     of_two = {"artemis": [asset("base", "PRICE", "one")], "defillama": [asset("Base", "PRICE", "two", "coin")]}
-    with pytest.raises(BadQuestion, match="'base' may mean several entities: name one of one, two"):
-        Names(load, of_two).of_entity("base", ["PRICE"])
+    with pytest.raises(BadQuestion, match="'BASE' may mean several entities: name one of one, two"):
+        Names(load, of_two).of_entity("BASE", ["PRICE"])
 
 
 def test_an_asset_of_the_same_name_in_another_source_is_no_part_of_an_entity() -> None:
@@ -216,12 +225,16 @@ def test_the_command_that_fetches_a_metric_is_of_the_source_that_was_named() -> 
 
 
 def test_a_command_that_needs_a_missing_key_is_named_only_where_there_is_no_other() -> None:
-    row = asset("x", "TVL PERPS_VOLUME", kind="protocol")
-    names = Names(lambda *_: [], {"artemis": [asset("x", "TVL DAU")], "defillama": [row]}, ["artemis", "defillama"])
+    rows = [asset("x", "TVL PERPS_VOLUME", kind="protocol"), asset("y (z)", "TVL", kind="protocol")]
+    rows += [asset("live", "PERPS_VOLUME MCAP", kind="protocol")]
+    configs = {"artemis": [asset("x", "TVL DAU"), asset("y (z)", "TVL")], "defillama": rows}
+    names = Names(lambda *_: [], configs, ["artemis", "defillama"])
     asked: list[tuple[Callable[[], object], str]] = [
         (lambda: names.many("TVL"), "python main.py backfill defillama --metric TVL"),
         (lambda: names.many("DAU"), "python main.py backfill artemis --metric DAU (it needs ARTEMIS_API_KEY)"),
         (lambda: names.of_asset("x"), "python main.py backfill defillama --asset x"),
+        (lambda: names.of_asset("y (z)"), "python main.py backfill defillama --asset y (z)"),
+        (lambda: names.of_asset("live"), "backfill defillama --asset live (it needs DEFILLAMA_API_KEY)"),
         (lambda: one(names, "x", "TVL"), "python main.py backfill defillama --asset x --metric TVL"),
         (lambda: one(names, "x", "PERPS_VOLUME"), "--asset x --metric PERPS_VOLUME (it needs DEFILLAMA_API_KEY)"),
     ]

@@ -99,7 +99,7 @@ def test_a_missing_file_and_a_folder_are_refused_by_name(file: Path) -> None:
     "content", ["", "\n\n", "# only\n# comments\n", HEADER, "# c\n" + HEADER + "#lido,protocol,TVL\n", "\ufeff"]
 )
 def test_a_file_without_an_asset_is_refused_with_an_example(file: Path, content: str) -> None:
-    wrong = "it has no asset" if HEADER in content else "it is empty"
+    wrong = "it has no asset" if HEADER in content else "it has no header"
     right = f"write rows such as NAME,protocol,TVL under the header {HEADER.strip()}"
     assert refusal(file, content) == f": {wrong}: {right}"
     right = right.replace("protocol,TVL", "24H_VOLUME").replace("kind,", "")
@@ -161,9 +161,10 @@ def test_a_wrong_header_is_refused(file: Path, content: str, words: str) -> None
         ('"lido,curve",protocol,TVL,,,', "id 'lido,curve' can't be requested"),
         ("lido,protocol,TVL,..,,", "id '..' can't be requested"),
         (".,protocol,TVL,,,", "id '.' can't be requested"),
-        ("lido,pool,APY,,,", "id 'lido' is not that of a pool: write the last part of defillama.com/yields/pool/…"),
+        ("lido,pool,APY,x,,", "id 'x' is not that of a pool: write the last part of defillama.com/yields/pool/…"),
+        ("lido,pool,APY,,,", "lido needs an id: write the last part of defillama.com/yields/pool/…"),
         ("usdt,stablecoin,STABLECOIN_PRICE,usdt,,", "id 'usdt' is not that of a stablecoin: write its number, such"),
-        ("btc,coin,PRICE,,,", "id 'btc' is not that of a coin: write coingecko:NAME or CHAIN:ADDRESS,"),
+        ("btc,coin,PRICE,,,", "btc needs an id: write coingecko:NAME or CHAIN:ADDRESS, such as coingecko:bitcoin"),
         ("btc,coin,PRICE,coingecko:,,", "id 'coingecko:' is not that of a coin"),
         ("uni,protocol,FEES TVL,,,", "uni TVL is in line 3 already: keep one of them"),
         ("UNI,protocol,TVL,,,", "UNI TVL is in line 3 already: keep one of them"),
@@ -180,8 +181,10 @@ def test_all_that_is_wrong_with_a_file_is_said_at_once(file: Path) -> None:
     first, second = refusal(file, content).splitlines()
     assert first == ":2: unknown metric 'TVLL': did you mean TVL?"
     assert second.startswith(f"{file}:4: unknown kind ''")
-    many = refusal(file, HEADER + "a,protocol,TVLL,,,\n" * (MOST_ERRORS + 2)).splitlines()
-    assert (len(many), many[-1]) == (MOST_ERRORS + 1, "and 2 more lines are wrong")
+    for more, last in ((0, f"{file}:21: "), (1, "and 1 more error"), (2, "and 2 more errors")):
+        lines = refusal(file, HEADER + "a,protocol,TVLL,,,\n" * (MOST_ERRORS + more)).splitlines()
+        assert len(lines) == MOST_ERRORS + (more > 0)
+        assert lines[-1].startswith(last)
 
 
 def test_artemis_has_no_kinds_and_says_so(file: Path) -> None:
