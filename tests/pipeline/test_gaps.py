@@ -8,8 +8,9 @@ import pytest
 
 from db.coverage import SeriesMap
 from db.store import Store
-from model.values import DAY, Rhythm, Window
-from pipeline.gaps import without_pauses
+from model.values import DAY, Rhythm, Target, Window
+from pipeline.gaps import SourceGaps, without_pauses
+from sources.defillama import DefiLlama
 from tests.tables import BACKFILL, OWN_TIMES, PULL, START, Opener, Rows, asked, days, points
 
 TODAY = START + 10 * DAY
@@ -62,6 +63,16 @@ def test_empty_days_after_a_first_point_that_was_lost_are_a_gap(open_store: Open
     store.load(points(4, 6), [asked(0, 10)])
     rows("DELETE FROM metrics WHERE pulled_at = '2024-01-05'")
     assert gaps(the_map(store)) == ([], [days(5, 6), days(7, 10)], [days(4, 5)])
+
+
+def test_a_backfill_brings_back_what_the_config_names_and_the_api_has_a_history_of() -> None:
+    lost = [Window(START, START + DAY)]
+    names = [("lido", "TVL"), ("lido", "MCAP"), ("gone", "TVL"), ("lido", "GONE")]
+    targets = {name: Target(*name, name[0], "protocol") for name in names[:2]}
+    maps = [SeriesMap(*name, 9, "", lost, [], [], lost, []) for name in names]
+    found = SourceGaps(DefiLlama, None, targets, maps)
+    assert [found.is_live_only(each) for each in maps] == [False, True, False, False]
+    assert found.lost_for_good() == maps[1:]
 
 
 def test_a_series_of_which_the_api_has_nothing_is_one_gap(open_store: Opener) -> None:
