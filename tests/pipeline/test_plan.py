@@ -7,10 +7,11 @@ import pytest
 from cli.run_text import plan_lines, summary_lines
 from db.load import Counts
 from model.errors import ConfigurationError
-from model.values import Target, Verb, Window
-from pipeline.plan import Scope, backfill_window, choose, make_job, make_plan, pull_window, settle_window
+from model.values import DAY, Target, Verb, Window
+from pipeline.plan import Plan, Scope, backfill_window, choose, make_job, make_plan, pull_window, settle_window
 from pipeline.summary import Summary
 from sources.artemis import Artemis
+from sources.base import EARLIEST
 from sources.config import Asset
 from sources.defillama import DefiLlama
 
@@ -104,6 +105,29 @@ def test_an_impossible_window_is_refused(start: datetime | None, end: datetime |
 def test_a_settle_asks_for_the_last_closed_days() -> None:
     assert settle_window(NOW, 10) == Window(day(2025, 2, 19), TODAY)
     assert settle_window(TODAY, 1) == Window(day(2025, 2, 28), TODAY)
+
+
+def missing(*spans: tuple[int, int]) -> tuple[Plan, list[Window]]:
+    """The plan for series of which each misses one span of days (counted back from today), and these windows."""
+    windows = [Window(TODAY - first * DAY, TODAY - last * DAY) for first, last in spans]
+    targets = [Target(f"a{number}", "PRICE", f"a{number}") for number in range(len(spans))]
+    job = make_job(Artemis("key"), Verb.BACKFILL, targets, Window(FIRST, TODAY), Scope.MISSING)
+    return make_plan(job, {target[:2]: [window] for target, window in zip(targets, windows, strict=True)}), windows
+
+
+def test_three_missing_windows_become_one_where_that_takes_fewer_calls() -> None:
+    plan, windows = missing((90, 80), (70, 60), (50, 40))
+    assert list(plan.windows) == [Window(windows[0].start, windows[2].end)]
+    assert (len(plan.calls), len(plan.series)) == (1, 3)
+    two, windows = missing((90, 80), (70, 60))
+    assert list(two.windows) == windows
+    far, windows = missing((2900, 2890), (70, 60), (50, 40))  # a call has at most 1,000 days, so one window takes three
+    assert list(far.windows) == windows
+
+
+def test_a_settle_may_reach_back_to_the_first_day_of_all() -> None:
+    most = (TODAY - EARLIEST) // DAY
+    assert settle_window(TODAY, most).start == EARLIEST
 
 
 @pytest.mark.parametrize("number", [0, -1, 10**5, 10**12])
