@@ -21,6 +21,7 @@ from model.errors import CallFailed, SourceStopped
 from sources import base, json_body
 from sources.base import UNDATED, Answer
 from sources.http import Client, Stopped
+from sources.pace import Pace
 from tests.wire import DAY, DROP, GOOD, HTML, NOW, Clock, Plain, Reply, Wire, call, client, reply, rows
 
 KEY = "s3cr3t+key/=="
@@ -204,9 +205,11 @@ def test_an_undated_value_is_dated_when_it_was_received() -> None:
     [
         (-48, "the clock of this machine is 48.0 hours ahead of that of plain: correct it"),
         (14, "the clock of this machine is 14.0 hours behind that of plain: correct it"),
+        (-1.1, "the clock of this machine is 1.1 hours ahead of that of plain: correct it"),
+        (1.1, "the clock of this machine is 1.1 hours behind that of plain: correct it"),
     ],
 )
-def test_a_clock_that_is_wrong_stops_the_source_since_it_decides_which_days_are_over(hours: int, error: str) -> None:
+def test_a_clock_that_is_wrong_stops_the_source_since_it_decides_which_days_are_over(hours: float, error: str) -> None:
     with Wire(dated(NOW + timedelta(hours=hours))) as wire:
         one = client(wire.url)
         for _ in range(2):
@@ -253,6 +256,22 @@ def test_a_source_that_stops_ends_the_waits_of_other_threads() -> None:
         one._stop_source("the key is refused")
         thread.join(5)
         assert [(type(error), str(error)) for error in ended] == [(SourceStopped, "the key is refused")]
+
+
+def test_a_client_that_is_closed_ends_the_wait_before_a_retry() -> None:
+    requests: list[int] = []  # how many were sent, at each of the short waits
+    with Wire(reply(b"", 500)) as wire:
+
+        def sleep(_: float) -> None:
+            requests.append(len(wire.starts))
+            if requests[-1] == 4:  # before the fifth try, a client waits for two seconds at least
+                one.close()
+
+        one = Client(Plain(base_url=wire.url), threading.Event(), Pace(0.0), sleep=sleep)
+        with pytest.raises(Stopped):
+            one.answer(call())
+    assert requests.count(3) > 1
+    assert requests.count(4) == 1
 
 
 def running(one: Client) -> tuple[threading.Thread, list[BaseException]]:
