@@ -1,5 +1,6 @@
 """What a run will ask for: series, calls and window, from a config, a verb and a given time."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from db.load import Counts
 from model.errors import ConfigurationError
 from model.values import DAY, Target, Verb, Window
 from pipeline.plan import Plan, Scope, backfill_window, choose, make_job, make_plan, pull_window, settle_window
-from pipeline.summary import Summary
+from pipeline.summary import FAILURES_KEPT, Summary
 from sources.artemis import Artemis
 from sources.base import EARLIEST
 from sources.config import Asset
@@ -193,6 +194,15 @@ def test_the_settle_that_a_backfill_names_reaches_back_from_today_to_its_first_d
     *_, kept = summary_lines(Summary(plan, calls=1, received=3, counts=Counts(kept=3), today=TODAY))
     assert kept == "  kept as stored: 3 values; to adopt the API's values: python main.py settle artemis --days 28"
     assert settle_window(NOW, 28).start == window.start
+
+
+@pytest.mark.parametrize(("different", "last"), [(3, "failure 2"), (FAILURES_KEPT, "failure 19"), (22, "and 2 more")])
+def test_the_row_of_a_run_has_its_failures_up_to_a_number(different: int, last: str) -> None:
+    job = make_job(Artemis(), Verb.PULL, [Target("sol", "PRICE", "sol")], pull_window(NOW, 1))
+    failures = Counter({f"failure {number}": different - number for number in range(different)})
+    text = Summary(make_plan(job), calls=different, failed=different, failures=failures).end(str).failure or ""
+    assert text.split("; ")[-1] == last
+    assert len(text.split("; ")) == min(different, FAILURES_KEPT) + (different > FAILURES_KEPT)
 
 
 def test_a_backfill_of_artemis_starts_at_a_midnight_five_years_ago() -> None:
