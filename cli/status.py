@@ -58,7 +58,7 @@ def show_status(arguments: argparse.Namespace, settings: Settings, scrub: Callab
             indent = None if arguments.watch else 1
             print(json.dumps(found, indent=indent, default=methodcaller("isoformat")), flush=True)
         else:
-            columns = shutil.get_terminal_size((FULL_WIDTH, 0)).columns
+            columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else FULL_WIDTH
             width = max(LEAST_WIDTH, min(columns, FULL_WIDTH))
             _print_screen(lines(health, scrub, width), watch=arguments.watch)
         return health.exit_code

@@ -3,6 +3,7 @@
 import csv
 import logging
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -118,6 +119,28 @@ def run_process(
     with start(line, *words, env=env, cwd=cwd, root=root) as process:
         out, err = process.communicate(timeout=SECONDS)
     return subprocess.CompletedProcess(line, process.returncode, out, err)
+
+
+def on_terminal(
+    url: str, line: str, columns: int = 80, lines: int = 24, more: dict[str, str] | None = None
+) -> list[str]:
+    """The lines that a terminal of this size gets."""
+    ours, theirs = pty.openpty()
+    size = {"TERM": "xterm", "COLUMNS": str(columns), "LINES": str(lines)}
+    words = [sys.executable, str(ROOT / "main.py"), *line.split()]
+    env = environment(url) | size | (more or {})
+    with subprocess.Popen(words, env=env, stdin=theirs, stdout=theirs, stderr=theirs):  # noqa: S603 - ours
+        os.close(theirs)
+        shown = b"".join(iter(lambda: _read(ours), b""))
+    os.close(ours)
+    return shown.decode().replace("\r\n", "\n").splitlines()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # the last process has closed it
+        return b""
 
 
 def start(

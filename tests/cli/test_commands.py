@@ -1,7 +1,5 @@
 """What the commands say and refuse, and what they need to be started."""
 
-import os
-import pty
 import re
 import subprocess
 import sys
@@ -20,6 +18,7 @@ from tests.commands import (
     Rows,
     copy_tree,
     environment,
+    on_terminal,
     run,
     run_process,
     start,
@@ -258,15 +257,10 @@ def test_the_fake_runs_a_command_and_passes_its_exit_code_on(words: str, code: i
 
 
 def test_a_terminal_shows_a_bar_and_a_readable_summary_and_elsewhere_there_is_none(database_url: str) -> None:
-    line = [sys.executable, str(ROOT / "main.py"), "pull", "defillama", "--metric", "REVENUE_24H", "--asset", "aave"]
-    ours, theirs = pty.openpty()
+    line = "pull defillama --metric REVENUE_24H --asset aave"
     with FakeApi(latency=0.1) as api:
-        env = environment(database_url, api, TERM="xterm", COLUMNS="100")
-        with subprocess.Popen(line, env=env, stdin=theirs, stdout=theirs, stderr=theirs):  # noqa: S603 - ours
-            os.close(theirs)
-            shown = "".join(iter(lambda: _read(ours), ""))
-        os.close(ours)
-        done = run("main.py pull defillama --metric REVENUE_24H --asset aave", env=env)
+        shown = "\n".join(on_terminal(database_url, line, columns=100, more=api.environment()))
+        done = run(f"main.py {line}", env=environment(database_url, api))
     assert "defillama pull" in shown
     assert "━━━" in shown
     assert re.search(r"\d+%", shown)
@@ -286,13 +280,6 @@ def test_elsewhere_a_line_now_and_then_says_how_far_a_run_is(
         monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
         show(2, 3, 2000)
     assert caplog.messages == ["artemis pull: 2 of 3 calls, 2,000 points"]
-
-
-def _read(terminal: int) -> str:
-    try:
-        return os.read(terminal, 65536).decode("utf-8", "replace")
-    except OSError:  # the last process has closed it
-        return ""
 
 
 def test_an_output_without_unicode_still_gets_its_lines(empty_url: str) -> None:

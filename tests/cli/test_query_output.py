@@ -2,8 +2,6 @@
 
 import csv
 import json
-import os
-import pty
 import signal
 import subprocess
 import sys
@@ -14,7 +12,7 @@ import pytest
 
 from db.setup import Database
 from db.store import Store
-from tests.commands import ROOT, SECONDS, environment, run, start
+from tests.commands import ROOT, SECONDS, environment, on_terminal, run, start
 from tests.tables import BACKFILL, Rows, point, points
 from tests.waiting import until
 
@@ -51,28 +49,6 @@ def fill(rows: Rows, assets: int, each: int) -> None:
     """Store so many points of so many assets."""
     rows(FILL, assets, each)
     rows(COUNT)
-
-
-def on_terminal(
-    url: str, line: str, columns: int = 80, lines: int = 24, more: dict[str, str] | None = None
-) -> list[str]:
-    """The lines that a terminal of this size gets."""
-    ours, theirs = pty.openpty()
-    size = {"TERM": "xterm", "COLUMNS": str(columns), "LINES": str(lines)}
-    words = [sys.executable, str(ROOT / "main.py"), *line.split()]
-    env = environment(url) | size | (more or {})
-    with subprocess.Popen(words, env=env, stdin=theirs, stdout=theirs, stderr=theirs):  # noqa: S603 - ours
-        os.close(theirs)
-        shown = b"".join(iter(lambda: _read(ours), b""))
-    os.close(ours)
-    return shown.decode().replace("\r\n", "\n").splitlines()
-
-
-def _read(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 65536)
-    except OSError:  # the last process has closed it
-        return b""
 
 
 def test_a_terminal_gets_a_chart_and_the_last_rows_that_fit_it(url: str) -> None:

@@ -23,7 +23,7 @@ from db.setup import Database
 from db.store import Store
 from model.values import Verb
 from sources import SOURCES
-from tests.commands import ROOT, SECONDS, copy_tree, environment, run, run_process, start
+from tests.commands import ROOT, SECONDS, copy_tree, environment, on_terminal, run, run_process, start
 from tests.fake_api import FakeApi
 from tests.tables import Rows, as_role, ask, end, point
 from tests.waiting import until
@@ -194,7 +194,7 @@ def test_a_run_that_fails_is_exit_code_1_with_its_reason_cut_on_the_screen_and_w
 @pytest.mark.usefixtures("scheduler")
 def test_on_a_narrow_terminal_the_facts_of_a_run_stand_below_each_other(database_url: str, rows: Rows) -> None:
     rows(FAILED, f"data/api/PRICE/: HTTP 500 {'x' * 500}")
-    lines = status(database_url, COLUMNS="60").stdout.splitlines()
+    _, *lines = on_terminal(database_url, "status", columns=60)  # the first line is of the log
     assert max(map(len, lines)) <= 60
     at = lines.index("artemis: NEEDS ATTENTION")
     assert lines[at + 1].startswith("  pull, ")
@@ -203,7 +203,7 @@ def test_on_a_narrow_terminal_the_facts_of_a_run_stand_below_each_other(database
     assert lines[at + 3].startswith("    next ")
     narrow, full = " ".join(" ".join(lines).split()), status(database_url).stdout.splitlines()
     assert [" ".join(line.split()) in narrow for line in full if " series: " in line] == [True, True]
-    assert max(map(len, status(database_url, COLUMNS="4").stdout.splitlines())) <= 40
+    assert max(map(len, on_terminal(database_url, "status", columns=4)[1:])) <= 40
 
 
 @pytest.mark.usefixtures("scheduler")
