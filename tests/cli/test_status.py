@@ -23,6 +23,8 @@ from db.setup import Database
 from db.store import Store
 from model.values import Verb
 from sources import SOURCES
+from sources.config import read_targets
+from sources.defillama import DefiLlama
 from tests.commands import ROOT, SECONDS, copy_tree, environment, on_terminal, run, run_process, start
 from tests.fake_api import FakeApi
 from tests.tables import Rows, as_role, ask, end, point
@@ -231,6 +233,18 @@ def test_a_series_that_is_stale_is_shown_with_its_newest_day(database_url: str, 
         "1 series is stale, newest point of the oldest: sol PRICE (2024-01-01); " in found["sources"][0]["problems"][-1]
     )
     assert found["exit_code"] == 1
+
+
+@pytest.mark.usefixtures("scheduler")
+def test_series_that_need_a_missing_key_are_not_expected(database_url: str) -> None:
+    expected = []
+    for key in ("", "key"):
+        found = json.loads(status(database_url, "--json", DEFILLAMA_API_KEY=key).stdout)
+        expected.append(found["sources"][1]["series"]["expected"])
+    configured = read_targets(ROOT / DefiLlama.CONFIG, DefiLlama)
+    need_a_key = [target for target in configured if DefiLlama.METRICS[target.metric].needs_key]
+    assert need_a_key
+    assert expected == [len(configured) - len(need_a_key), len(configured)]
 
 
 @pytest.mark.usefixtures("scheduler")
