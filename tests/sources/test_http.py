@@ -238,6 +238,24 @@ def test_a_machine_that_slept_while_it_waited_for_an_answer_has_no_wrong_clock()
         assert values(client(wire.url, now=lambda: next(times)).answer(call())) == [1.5]
 
 
+def test_good_answers_shorten_the_delay_that_a_429_has_made_longer() -> None:
+    clock = Clock()
+    pace = Pace(0.1, clock=clock, sleep=clock.sleep)
+    with Wire(reply(b"", 429), GOOD) as wire:
+        one = Client(Plain(base_url=wire.url), threading.Event(), pace, clock=clock, sleep=clock.sleep)
+        one.answer(call())
+        assert pace.delay > 0.1
+        for _ in range(50):
+            clock.sleep(600)
+            one.answer(call())
+    assert pace.delay == 0.1
+
+
+def test_an_error_whose_text_is_cut_off_says_so() -> None:
+    with pytest.raises(CallFailed, match=r"HTTP 500: ChunkedEncodingError, .* \(5 tries\)$"):
+        answer(reply(b"no", 500, length=99))
+
+
 def test_a_stop_ends_a_wait_for_the_pace() -> None:
     with Wire(reply(b"", 429, Retry_After="600")) as wire:
         one = Client(Plain(base_url=wire.url), threading.Event())
