@@ -261,8 +261,9 @@ def plot(
     A line is broken at a NaN if all times are midnights, and wherever two points are more than five of its usual steps
     apart. A point without neighbours is a dot. Amounts are shown as 1.5M or 2bn with the unit that `attrs` names.
     Values that were computed from stored ones, such as `pct_change()`, have no unit, and the title says that they were
-    computed; give `unit` (such as "%") and `title` for them. On a log scale, values of 0 or less are left out and
-    counted below the axis. The legend names the twenty lines with the largest last values.
+    computed, as far as the range and the last value of a column show it. Give `unit` (such as "%") and `title` for it.
+    On a log scale, values of 0 or less are left out and counted below the axis. The legend names the twenty lines with
+    the largest last values.
 
     Without `ax`, a new figure is made: by pyplot in the main thread, otherwise by matplotlib alone. It has a panel for
     each unit. For up to twenty lines on a linear scale, it also has panels for lines of different size, so that in each

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
+from shlex import quote
 
 from db.coverage import StoredSeries
 from model.errors import BadQuestion
@@ -208,7 +209,7 @@ class Names:
                 needs_key = name in self._keyless and (kind.KEY_REQUIRED or not free)
                 what = " ".join(filter(None, (asset and row.asset, metric)))
                 command = [f"nothing is stored yet of {what}: python main.py {verb} {name}"]
-                command += [f"--asset {row.asset}"] if asset else []
+                command += [f"--asset {quote(row.asset)}"] if asset else []
                 command += [f"--metric {metric}"] if metric else []
                 command += [f"(it needs {kind.KEY_VARIABLE})"] if needs_key else []
                 found.append((needs_key, " ".join(command)))

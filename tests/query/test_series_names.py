@@ -233,7 +233,7 @@ def test_a_command_that_needs_a_missing_key_is_named_only_where_there_is_no_othe
         (lambda: names.many("TVL"), "python main.py backfill defillama --metric TVL"),
         (lambda: names.many("DAU"), "python main.py backfill artemis --metric DAU (it needs ARTEMIS_API_KEY)"),
         (lambda: names.of_asset("x"), "python main.py backfill defillama --asset x"),
-        (lambda: names.of_asset("y (z)"), "python main.py backfill defillama --asset y (z)"),
+        (lambda: names.of_asset("y (z)"), "python main.py backfill defillama --asset 'y (z)'"),
         (lambda: names.of_asset("live"), "backfill defillama --asset live (it needs DEFILLAMA_API_KEY)"),
         (lambda: one(names, "x", "TVL"), "python main.py backfill defillama --asset x --metric TVL"),
         (lambda: one(names, "x", "PERPS_VOLUME"), "--asset x --metric PERPS_VOLUME (it needs DEFILLAMA_API_KEY)"),
