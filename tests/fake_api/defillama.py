@@ -31,7 +31,7 @@ FLOWS = {
 }
 DEFAULT_DATA_TYPE = dict(reversed(FLOWS))  # the first of each kind
 FILLERS = 40
-UNCONFIGURED = "justlend"  # a real protocol that the config of the project does not have
+UNCONFIGURED = "justlend"  # a real protocol that the config of the project does not have; a user may add it
 PRO_ONLY = {("overview", "derivatives"), ("summary", "derivatives")}
 OLD_CHAIN_NAMES = ("Ethereum", "Binance", "Solana", "Optimism", "xDai", "zkSync Era")
 NEW_CHAIN_NAMES = ("Ethereum", "BSC", "Solana", "OP Mainnet", "Gnosis", "ZKsync Era")
@@ -53,7 +53,7 @@ def protocols(world: World, _args: Sequence[str], _query: Query) -> Answer:
     children = [_filler_row(f"{slug}-v9", slug) for slug in world.universe.ids("parent")]
     others = [_filler_row(f"filler-{number}", None) for number in range(FILLERS)]
     others[0]["deprecated"] = True
-    others.append(_filler_row(UNCONFIGURED, None))
+    others += [_filler_row(UNCONFIGURED, None)] if UNCONFIGURED not in world.universe.ids("protocol") else []
     names = {*world.universe.ids("protocol"), *map(str.lower, world.universe.ids("chain"))}
     tokens = [coin for coin in world.coingecko() if coin not in names]
     holders = [_filler_row(f"holder-{number}", None) | {"gecko_id": coin} for number, coin in enumerate(tokens)]

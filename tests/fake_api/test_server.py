@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from http.client import HTTPConnection, HTTPException, HTTPMessage
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -278,3 +279,12 @@ def test_long_answers_are_zipped_for_those_who_accept_it(api: FakeApi) -> None:
     path = "/llama/api/protocols"
     assert get(api, path, **{"Accept-Encoding": "gzip"})[2]["Content-Encoding"] == "gzip"
     assert get(api, path)[2]["Content-Encoding"] is None
+
+
+def test_a_protocol_that_a_user_adds_to_a_config_is_listed_once(tmp_path: Path) -> None:
+    config = tmp_path / "config.csv"
+    config.write_text("asset,kind,metrics\njustlend,protocol,TVL\n")
+    for universe in ([], [config]):
+        with fake(universe=universe) as api:
+            slugs = [row["slug"] for row in body(api, "/llama/api/protocols")]
+        assert slugs.count("justlend") == 1
