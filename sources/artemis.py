@@ -12,7 +12,7 @@ from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Observation, Re
 HOST = "https://data-svc.artemisxyz.com"
 SYMBOLS_A_CALL = 50  # 250 are documented, but calls for on-chain metrics fail with HTTP 500 above 50 to 75
 POINTS_A_SERIES = 1_000  # the most that the API returns
-POINTS_A_CALL = SYMBOLS_A_CALL * POINTS_A_SERIES  # 2 MB of JSON: memory stays flat with any number of metrics
+MOST_REQUESTED = 1.3  # times the series that targets name: a call requests every metric for every symbol
 QUARTER = 90 * DAY
 QUARTERS_PULLED = 5  # a quarter is reported weeks after its end and restated later, so seven days would miss it
 EQUITY = "eq-"  # prefix of the symbols of equities
@@ -79,6 +79,7 @@ class Artemis(BaseSource):
     name = "artemis"
     REQUEST_DELAY = 0.12  # about 8 a second; no limit is published, users report 2 to 8
     MAX_IN_FLIGHT = 8
+    SERIES_A_CALL = 100  # users report HTTP 500 for larger calls; 4 MB of JSON with 1,000 days
     KEY_VARIABLE = "ARTEMIS_API_KEY"
     KEY_REQUIRED = True
     BASE_URL_VARIABLE = "ARTEMIS_BASE_URL"
@@ -108,12 +109,11 @@ class Artemis(BaseSource):
         quarterly = [target for target in targets if target.metric in QUARTERLY]
         daily = [target for target in targets if target.metric not in QUARTERLY]
         for piece in window.split(POINTS_A_SERIES * DAY):
-            days = -((piece.start - piece.end) // DAY)
-            for together in _pack(daily, days):
+            for together in _pack(daily, self.series_a_call):
                 yield _call(together, piece)
         if verb is not Verb.BACKFILL:
             window = Window(min(window.start, window.end - QUARTERS_PULLED * QUARTER), window.end)
-        for together in _pack(quarterly, -((window.start - window.end) // QUARTER)):
+        for together in _pack(quarterly, self.series_a_call):
             yield _call(together, window)
 
     def request(self, call: Call) -> Request:
@@ -184,28 +184,28 @@ def _call(targets: Sequence[Target], window: Window) -> Call:
     return Call(f"data/api/{quote(metrics, safe=',')}/", tuple(targets), window, tuple(params))
 
 
-def _pack(targets: Sequence[Target], points: int) -> Iterator[list[Target]]:
-    """Group the targets; the targets of a group share one call, which requests every metric for every symbol.
+def _pack(targets: Sequence[Target], most: int) -> Iterator[list[Target]]:
+    """Group the targets; the targets of a group share one call, which requests at most `most` series.
 
-    Symbols with the same metrics share a group, so that few series are requested that no target names.
+    The next symbol joins a group if the call then still requests few series that no target names. So symbols with the
+    same metrics come first to one group.
     """
     wanted: dict[str, dict[str, list[Target]]] = {}
     for target in targets:  # two assets may have the same symbol
         wanted.setdefault(target.id, {}).setdefault(target.metric, []).append(target)
-    most = max(1, POINTS_A_CALL // points)  # series in one call
     group: list[Target] = []
-    symbols: set[str] = set()
-    metrics: set[str] = set()
+    symbols, metrics, named = set[str](), set[str](), 0
     for symbol, series in sorted(wanted.items(), key=lambda item: (sorted(item[1]), item[0])):
-        names = sorted(series)
-        for first in range(0, len(names), most):
-            part = names[first : first + most]
-            size = len(symbols | {symbol}) * len(metrics | set(part))
-            if group and (len(symbols | {symbol}) > SYMBOLS_A_CALL or size > most):
+        every = sorted(series)
+        for names in [every[first : first + most] for first in range(0, len(every), most)]:
+            requested = len(symbols | {symbol}) * len(metrics.union(names))
+            full = len(symbols | {symbol}) > SYMBOLS_A_CALL or requested > most
+            if group and (full or requested > MOST_REQUESTED * (named + len(names))):
                 yield group
-                group, symbols, metrics = [], set(), set()
-            group += [target for name in part for target in series[name]]
+                group, symbols, metrics, named = [], set(), set(), 0
+            group += [target for name in names for target in series[name]]
             symbols.add(symbol)
-            metrics.update(part)
+            metrics.update(names)
+            named += len(names)
     if group:
         yield group

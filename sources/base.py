@@ -12,7 +12,7 @@ from model.schedule import Schedule
 from model.values import DAY, DataPoint, Metric, Rhythm, Target, Verb, Window, midnight
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # neither API has older values: an older date is an error
-MOST_POINTS = 250_000  # of one answer; the largest calls of Artemis get 50,000
+MOST_POINTS = 250_000  # of one answer; the largest calls of Artemis get 100,000
 NO_DAYS = Window(EARLIEST, EARLIEST)  # the window of a call whose answer has no points
 
 
@@ -90,6 +90,7 @@ class BaseSource(ABC):
 
     name: ClassVar[str]
     REQUEST_DELAY: ClassVar[float]  # seconds between the starts of two requests
+    SERIES_A_CALL: ClassVar[int] = 1_000  # the most in one call, where calls have several
     MAX_IN_FLIGHT: ClassVar[int]  # requests under way at once; a latency up to this number × the delay costs no speed
     KEY_VARIABLE: ClassVar[str]
     KEY_REQUIRED: ClassVar[bool]
@@ -105,6 +106,7 @@ class BaseSource(ABC):
 
     def __init__(self, key: str = "", base_url: str = "") -> None:
         self.key, self.base_url = key, base_url.rstrip("/")
+        self.series_a_call = self.SERIES_A_CALL  # fewer where larger calls have failed
 
     @classmethod
     @abstractmethod

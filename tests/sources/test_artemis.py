@@ -5,6 +5,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import ceil, inf, nan
 from pathlib import Path
@@ -14,9 +15,11 @@ import pytest
 import requests
 
 from model.errors import CallFailed
+from model.settings import ROOT
 from model.values import DAY, Target, Verb, Window
 from sources.artemis import METRICS, QUARTERLY, Artemis
 from sources.base import Answer, Call
+from sources.config import read_targets
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "artemis"
 TODAY = datetime(2026, 8, 17, tzinfo=UTC)
@@ -49,7 +52,7 @@ def asked(call: Call) -> tuple[list[str], list[str], dict[str, str]]:
 
 def answer(symbols: Any, *wanted: Target) -> Answer:
     """What the source makes of an answer whose `symbols` are these."""
-    (call,) = calls(Verb.PULL, wanted)
+    call = replace(calls(Verb.PULL, wanted)[0], targets=wanted)
     return Artemis().answer(call, {"data": {"symbols": symbols}}, RECEIVED)
 
 
@@ -115,9 +118,8 @@ def test_a_pull_asks_for_the_last_five_quarters_since_they_are_filed_late_and_re
 @pytest.mark.parametrize(
     ("symbols", "metrics", "length", "expected"),
     [
-        (60, 10, 7, 2), (50, 142, 7, 1), (51, 1, 7, 2), (1, 200, 7, 1), (50, 50, 20, 1), (50, 51, 20, 2),
-        (50, 1, 1000, 1), (51, 1, 1000, 2), (60, 5, 1000, 6), (5, 10, 1000, 1), (1, 120, 1000, 3),
-        (60, 10, 1825, 12 + 10),
+        (10, 10, 7, 1), (11, 10, 7, 2), (50, 2, 7, 1), (51, 1, 7, 2), (1, 100, 7, 1), (1, 101, 7, 2),
+        (50, 2, 1000, 1), (50, 2, 1001, 2), (60, 10, 1825, 12),
     ],
 )  # fmt: skip
 def test_symbols_of_the_same_metrics_are_packed_to_the_limits(
@@ -129,6 +131,19 @@ def test_symbols_of_the_same_metrics_are_packed_to_the_limits(
 def test_symbols_of_the_same_metrics_come_together_so_that_little_is_asked_for_in_vain() -> None:
     wanted = [Target(f"s{n}", ("PRICE", "FEES")[n % 2], f"s{n}") for n in range(100)]
     assert [asked(call)[0] for call in calls(Verb.BACKFILL, wanted, days(1000))] == [["FEES"], ["PRICE"]]
+
+
+def test_calls_are_smaller_where_a_larger_one_has_failed() -> None:
+    source = Artemis("key")
+    source.series_a_call = 30
+    made = list(source.calls(Verb.PULL, targets(20, 3), WEEK))
+    assert [len(call.targets) for call in made] == [30, 30]
+
+
+def test_a_pull_of_the_shipped_config_requests_few_series_that_no_row_names() -> None:
+    wanted = read_targets(ROOT / Artemis.CONFIG, Artemis)
+    requested = sum(len(asked(call)[0]) * len(asked(call)[1]) for call in calls(Verb.PULL, wanted))
+    assert len(wanted) <= requested <= 1.3 * len(wanted)
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -149,7 +164,7 @@ def test_any_mixture_is_asked_for_exactly_once_and_within_the_limits(seed: int) 
         assert points <= 1_000
         assert len(set(symbols)) == len(symbols) <= 50
         assert len(set(metrics)) == len(metrics)
-        assert len(symbols) * len(metrics) * points <= 50_000
+        assert len(symbols) * len(metrics) <= min(100, 1.3 * len(call.targets))
         assert {target.id for target in call.targets} == set(symbols)
         assert {target.metric for target in call.targets} == set(metrics)
         count.update((target, "" if quarterly else params["startDate"]) for target in call.targets)
