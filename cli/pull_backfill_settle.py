@@ -76,7 +76,8 @@ def run_one(job: Job, database: Database, stop: threading.Event, scrub: Callable
 
 def pace_of(source: type[BaseSource], settings: Settings) -> Pace:
     """The pace of a source. All processes of this host that use the same server and key share it."""
-    account = f"{settings.url(source.BASE_URL_VARIABLE)} {settings.key(source.KEY_VARIABLE)}"
+    key = settings.key(source.KEY_VARIABLE)
+    account = f"{settings.url(source.BASE_URL_VARIABLE)} {key}"
     name = f"{source.name}-{hashlib.sha256(account.encode()).hexdigest()[:16]}"
     directory = Path(settings.get(PACE_DIRECTORY) or OWN_PACE_DIRECTORY)
-    return Pace(source.REQUEST_DELAY, next_start=NextStart(directory / name))
+    return Pace(source.delay(with_key=bool(key)), next_start=NextStart(directory / name))

@@ -21,7 +21,8 @@ def window_text(window: Window) -> str:
 
 def plan_lines(plan: Plan) -> Iterator[str]:
     """How many calls a plan has, how long they take, which days they request, and examples of their paths."""
-    job, seconds = plan.job, len(plan.calls) * plan.job.source.REQUEST_DELAY  # the least time, at the source's pace
+    job, source = plan.job, plan.job.source
+    seconds = len(plan.calls) * source.delay(with_key=bool(source.key))  # the least time, at the source's pace
     span = f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
     yield f"{job}: {len(plan.calls):,} calls for {len(plan.series):,} series, at least {span}"
     if others := len(set(job.targets) - plan.series):

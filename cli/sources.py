@@ -14,9 +14,10 @@ def show_sources(arguments: argparse.Namespace, settings: Settings, scrub: Calla
     """Show the metrics of each source, whether its key is set, and how many series its config names."""
     for name, source in SOURCES.items():
         assets = read_config(ROOT / source.CONFIG, source)
-        key = "set" if settings.get(source.KEY_VARIABLE) else "not set"
+        with_key = bool(settings.get(source.KEY_VARIABLE))
+        key = "set" if with_key else "not set"
         need = "needed" if source.KEY_REQUIRED else "for some metrics"
-        print(f"{name}: one request every {source.REQUEST_DELAY} s; {source.KEY_VARIABLE} ({need}): {key}")
+        print(f"{name}: one request every {source.delay(with_key=with_key)} s; {source.KEY_VARIABLE} ({need}): {key}")
         print(f"  scheduled: {'; '.join(f'{verb} {schedule}' for verb, schedule in source.SCHEDULES.items())}")
         print(f"  {source.CONFIG}: {len(assets)} rows, {sum(len(asset.metrics) for asset in assets)} series")
         for group in source.KINDS or ("",):

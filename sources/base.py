@@ -90,6 +90,7 @@ class BaseSource(ABC):
 
     name: ClassVar[str]
     REQUEST_DELAY: ClassVar[float]  # seconds between the starts of two requests
+    DELAY_WITHOUT_KEY: ClassVar[float | None] = None  # the same for requests without a key; None if it is no other
     SERIES_A_CALL: ClassVar[int] = 1_000  # the most in one call, where calls have several
     MAX_IN_FLIGHT: ClassVar[int]  # requests under way at once; a latency up to this number × the delay costs no speed
     KEY_VARIABLE: ClassVar[str]
@@ -127,6 +128,11 @@ class BaseSource(ABC):
     def can_request(cls, metric: str, *, with_key: bool) -> bool:
         """Whether a metric can be requested; a source that always needs a key starts no run without one."""
         return with_key or cls.KEY_REQUIRED or not cls.METRICS[metric].needs_key
+
+    @classmethod
+    def delay(cls, *, with_key: bool) -> float:
+        """Seconds between the starts of two requests."""
+        return cls.REQUEST_DELAY if with_key or cls.DELAY_WITHOUT_KEY is None else cls.DELAY_WITHOUT_KEY
 
     @classmethod
     def missing_key(cls, key: str) -> str:

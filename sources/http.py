@@ -70,7 +70,7 @@ class Client:
         self.source, self.stop = source, stop
         self._session, self._clock, self._now = session, clock, now
         self._sleep_for = sleep or stop.wait
-        self._pace = pace or Pace(source.REQUEST_DELAY, clock=clock)
+        self._pace = pace or Pace(source.delay(with_key=bool(source.key)), clock=clock)
         self._secrets = Secrets([source.key])
         self._local = threading.local()
         self._reading = threading.Lock()  # one answer at a time: the GIL allows no more anyway

@@ -76,7 +76,7 @@ def _identifier_findings(context: CheckContext, name: str, rows: Sequence[Asset]
     listing = fetch_listing(api, client)
     compared = [each for each in compare(listing.assets, rows, source, listing.unsure) if each.rows]
     if one_by_one := sum(api.metrics_call(each.listed) is not None for each in compared):
-        seconds = one_by_one * api.REQUEST_DELAY
+        seconds = one_by_one * api.delay(with_key=bool(api.key))
         log.info("%s: requesting the metrics of %d assets: at least %.0f s", name, one_by_one, seconds)
     completed = with_metrics(api, client, [each.listed for each in compared])
     compared = [each._replace(listed=asset) for each, asset in zip(compared, completed.assets, strict=True)]

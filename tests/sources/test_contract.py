@@ -58,7 +58,8 @@ def all_calls(source: type[BaseSource], **kwargs: str) -> list[Call]:
 def test_the_facts_of_a_source_are_class_attributes_of_the_right_type(source: type[BaseSource]) -> None:
     for fact, kind in FACTS.items():
         assert isinstance(getattr(source, fact, None), kind), f"{source.__name__}.{fact} is missing or no {kind}"
-    assert source.REQUEST_DELAY > 0, "REQUEST_DELAY is the time between two starts in seconds"
+    assert source.delay(with_key=True) == source.REQUEST_DELAY
+    assert 0 < source.REQUEST_DELAY <= source.delay(with_key=False), "the time between two starts in seconds"
     assert source.MAX_IN_FLIGHT >= 1
     assert source.PULL_DAYS >= 1
     for variable in (source.KEY_VARIABLE, source.BASE_URL_VARIABLE):
