@@ -8,11 +8,12 @@ SELECT current_setting('server_version'), current_user,
 
 -- name: denied
 WITH
--- the rights that runs need; nothing deletes rows from pulls or scheduler
+-- the rights that runs need; nothing deletes rows from some tables
 wanted AS (
-    SELECT name, privilege FROM unnest('{pulls,metrics,coverage,refused,loads,revisions,scheduler}'::text[]) AS name,
+    SELECT name, privilege
+    FROM unnest('{pulls,metrics,coverage,refused,loads,revisions,scheduler,api_limits,identities}'::text[]) AS name,
         unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS privilege
-    WHERE privilege <> 'DELETE' OR name NOT IN ('pulls', 'scheduler')
+    WHERE privilege <> 'DELETE' OR name NOT IN ('pulls', 'scheduler', 'api_limits', 'identities')
 ),
 -- the sequences of their ids
 serial AS (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from db import coverage, pulls
+from db import api_limits, coverage, pulls
 from db.load import Counts, Load
 from db.session import KeptSession
 from db.setup import Database
@@ -62,6 +62,14 @@ class Store:
     def maps(self, today: datetime, own_times: Mapping[str, timedelta]) -> list[coverage.SeriesMap]:
         """A map of the days before `today` for each series ever requested: see `db.coverage.series_maps`."""
         return self._do(lambda cursor: coverage.series_maps(cursor, self._source, today, own_times))
+
+    def api_limits(self) -> dict[str, api_limits.ApiLimit]:
+        """The limits of the API that earlier runs have found, by name."""
+        return self._do(lambda cursor: api_limits.api_limits(cursor, self._source))
+
+    def set_api_limit(self, name: str, value: float) -> None:
+        """Remember a limit that this run has found."""
+        self._do(lambda cursor: api_limits.set_api_limit(cursor, self._source, name, value))
 
     def begin_run(self, live_only: Collection[str] = (), slot: datetime | None = None) -> int:
         """Enter the run into pulls, where it counts as an error until it ends; returns its pull_id.

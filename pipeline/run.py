@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from datetime import UTC, datetime
 
 from db.coverage import Name
 from db.lock import SessionLock, place_of_run
@@ -13,6 +14,7 @@ from db.store import Store
 from model.errors import CallFailed, DatabaseLost, RunRefused, SourceStopped
 from model.values import Answered, DataPoint, Refused, Verb, midnight
 from pipeline.acceptance import Judgement, judge
+from pipeline.api_limits import REQUEST_DELAY, SERIES_A_CALL, keep_to, largest_answered
 from pipeline.plan import Job, Plan, plan_in
 from pipeline.summary import Summary
 from sources.base import Answer
@@ -60,8 +62,14 @@ def run(
         pull_id = store.begin_run([name for name, metric in source.METRICS.items() if metric.live_only], job.slot)
         summary = Summary(Plan(job, {}))
         try:
+            keep_to(store.api_limits(), source, pace, datetime.now(UTC))
+            delay = pace.delay
             summary.plan = plan_in(store, job)
             _fetch_and_store(summary, Client(source, stop, pace), store, show)
+            if pace.delay != delay:
+                store.set_api_limit(REQUEST_DELAY, pace.delay)
+            if largest := largest_answered(summary.split, summary.answered):
+                store.set_api_limit(SERIES_A_CALL, largest)
         except (DatabaseLost, RunRefused):
             raise  # the end of the run cannot be recorded, or must not be
         except Exception as error:
@@ -86,7 +94,7 @@ def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show)
     with Fetch(client, calls, client.source.answer) as outcomes, show(str(job), total) as update:
         for outcome in outcomes:
             if outcome is not None:
-                total += outcome.pieces
+                total += len(outcome.pieces)
                 summary.calls += 1
                 if outcome.answer:
                     points = _points_to_store(outcome.answer, job)
@@ -114,6 +122,7 @@ def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show)
 
 def _count_answer(answer: Answer, points: Sequence[DataPoint], judged: Judgement, summary: Summary) -> None:
     """Count an answer, its points, and what was refused of it: then the call counts as failed."""
+    summary.answered.add(answer.call)
     summary.today = midnight(answer.received)
     summary.received += len(points)
     summary.nulls += answer.nulls
@@ -130,7 +139,8 @@ def _count_answer(answer: Answer, points: Sequence[DataPoint], judged: Judgement
 def _count_failure(outcome: Outcome[Answer], summary: Summary) -> None:
     """Count a call without an answer; raises an error that is not about the API."""
     if outcome.pieces:
-        log.info("%s: retrying as %d smaller calls", outcome.error, outcome.pieces)
+        summary.split.append(outcome.pieces)
+        log.info("%s: retrying as %d smaller calls", outcome.error, len(outcome.pieces))
     elif isinstance(outcome.error, (CallFailed, SourceStopped)):
         names = [(target.asset, target.metric) for target in outcome.call.targets]
         level = logging.ERROR if isinstance(outcome.error, SourceStopped) else logging.WARNING

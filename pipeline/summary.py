@@ -1,7 +1,7 @@
 """The figures of a run."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,6 +10,7 @@ from db.load import Counts
 from db.pulls import STOPPED, RunEnd
 from model.values import Target
 from pipeline.plan import Plan
+from sources.base import Call
 
 FAILURES_SHOWN = 5  # distinct messages in a summary
 FAILURES_KEPT = 20  # distinct messages in pulls.failure
@@ -23,6 +24,8 @@ class Summary:
     calls: int = 0  # that were answered or given up
     failed: int = 0  # of these
     not_made: int = 0  # because the run was stopped
+    answered: set[Call] = field(default_factory=set)
+    split: list[Sequence[Call]] = field(default_factory=list)  # the smaller calls that replaced each failed call
     counts: Counts = field(default_factory=Counts)
     received: int = 0  # points in the window
     nulls: int = 0

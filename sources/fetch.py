@@ -4,7 +4,7 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,7 +30,7 @@ class Outcome(Generic[T]):
     call: Call
     answer: T | None = None
     error: BaseException | None = None
-    pieces: int = 0  # the smaller calls that replace it
+    pieces: Sequence[Call] = ()  # the smaller calls that replace it
 
 
 class Fetch(Generic[T]):
@@ -122,7 +122,7 @@ class Fetch(Generic[T]):
                 self._todo.extendleft(reversed(pieces))  # next in line: answers of good halves show that the API is up
                 self._open += len(pieces)
                 self._change.notify_all()
-            self._hand_over(Outcome(call, error=error, pieces=len(pieces)))
+            self._hand_over(Outcome(call, error=error, pieces=pieces))
         except Stopped:
             return
         except BaseException as error:  # noqa: BLE001 (SourceStopped or a bug: the caller decides what to do)

@@ -130,13 +130,13 @@ def test_a_bad_symbol_in_a_batch_costs_only_itself(bad: tuple[str, ...]) -> None
 def test_a_batch_that_is_refused_for_good_is_not_halved() -> None:
     with FakeApi(broken={".": "400"}) as api:
         outcomes = fetched(artemis(api), batch())
-    assert [(outcome.pieces, type(outcome.error)) for outcome in outcomes] == [(0, CallFailed)] * len(batch())
+    assert [(list(outcome.pieces), type(outcome.error)) for outcome in outcomes] == [([], CallFailed)] * len(batch())
 
 
 def test_pieces_are_counted_so_that_the_caller_knows_how_many_calls_there_are() -> None:
     with FakeApi(bad_symbols=("coin-7",), shipped=False) as api:
         outcomes = fetched(artemis(api), batch())
-    assert len(outcomes) == 1 + sum(outcome.pieces for outcome in outcomes)
+    assert len(outcomes) == 1 + sum(len(outcome.pieces) for outcome in outcomes)
 
 
 def test_many_batches_with_a_bad_symbol_each_do_not_make_the_api_look_down() -> None:
