@@ -200,7 +200,10 @@ def assets(source: str | None = None, metric: str | None = None) -> pd.DataFrame
 
 
 def metrics(source: str | None = None, asset: str | None = None) -> pd.DataFrame:
-    """The metrics that have points of this asset, or of any: units where known, numbers of assets and points."""
+    """The metrics that have points of this asset, or of any: units where known, numbers of assets and points.
+
+    `note` says if the API has deprecated a metric or changed its definition.
+    """
     return overview_frames.metrics(_session.names().every(source, asset))
 
 

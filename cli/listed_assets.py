@@ -73,17 +73,21 @@ def compare(
 def row_to_add(
     found: Comparison, rows: Sequence[Asset], metrics: Collection[str], source: type[BaseSource]
 ) -> Asset | None:
-    """The row that the config lacks for an asset, with these metrics, or all if none are named; None if it has them.
+    """The row that the config lacks for an asset, with these metrics; None if it has them.
 
-    Its name is the one in the config, or one that no other row of the kind has. Raises ConfigurationError for a
-    metric that the API does not list for the asset.
+    If none are named, the row has all that are not deprecated. Its name is the one in the config, or one that no other
+    row of the kind has. Raises ConfigurationError for a metric that the API does not list for the asset.
     """
     asset, listed = found.listed, found.listed.metrics or frozenset()
     for metric in metrics:
         if metric not in listed:
             hint = nearest(metric, listed, f"python main.py discover {source.name} {asset.id}")
             raise ConfigurationError(f"{source.name} lists no {metric} for {found.asset}: {hint}")
-    wanted = [metric for metric in source.METRICS if metric in found.missing and (not metrics or metric in metrics)]
+    wanted = [
+        metric
+        for metric, known in source.METRICS.items()
+        if metric in found.missing and (metric in metrics if metrics else not known.deprecation)
+    ]
     if not wanted:
         return None
     if found.rows:

@@ -29,4 +29,7 @@ def show_sources(arguments: argparse.Namespace, settings: Settings, scrub: Calla
             for how, metrics in alike.items():
                 print(f"  {f'{group}, ' if group else ''}{how}:")
                 print(textwrap.fill(" ".join(metrics), 110, initial_indent=" " * 4, subsequent_indent=" " * 4))
+        for metric, known in sorted(source.METRICS.items()):
+            if known.note:
+                print(f"  {metric}: {known.note}")
     return 0

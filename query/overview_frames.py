@@ -19,7 +19,7 @@ from pipeline.gaps import in_rhythm
 from pipeline.health import diagnose
 from query.frames import TIME, any_table, table
 from query.series_names import NOT_ASKED_FOR, Configs
-from sources import SOURCES, unit_of
+from sources import SOURCES, note_of, unit_of
 from sources.config import Asset
 
 SERIES = dict.fromkeys(("source", "asset", "metric"), object)
@@ -49,10 +49,14 @@ def assets(every: Iterable[StoredSeries], configs: Configs) -> pd.DataFrame:
 
 
 def metrics(every: Iterable[StoredSeries]) -> pd.DataFrame:
-    """Each metric that has points: its unit, its numbers of assets and points."""
+    """Each metric that has points: its unit, its numbers of assets and points, and what its reader must know."""
     grouped = _with_points(every).groupby(["source", "metric"])["points"].agg(["size", "sum"])
-    rows = [(*key, unit_of([(key[0], "", key[1])]), *numbers) for key, *numbers in grouped.itertuples(name=None)]
-    return table(rows, {"source": object, "metric": object, "unit": object, "assets": int, "points": int})
+    rows = [
+        (source, metric, unit_of([(source, "", metric)]), *numbers, note_of(source, metric))
+        for (source, metric), *numbers in grouped.itertuples(name=None)
+    ]
+    columns = {"source": object, "metric": object, "unit": object, "assets": int, "points": int, "note": object}
+    return table(rows, columns)
 
 
 def coverage(reader: Reader, every: Sequence[StoredSeries], configs: Configs) -> pd.DataFrame:

@@ -15,6 +15,12 @@ def metric_of(source: str, metric: str) -> Metric | None:
     return SOURCES[source].METRICS.get(metric) if source in SOURCES else None
 
 
+def note_of(source: str, metric: str) -> str:
+    """What a reader of its values must know; empty for most metrics."""
+    known = metric_of(source, metric)
+    return known.note if known else ""
+
+
 def unit_of(series: Iterable[tuple[str, str, str]]) -> str:
     """The common unit of these series (source, asset, metric); empty if their units differ or are not known."""
     units = {known.unit if (known := metric_of(source, metric)) else "" for source, _, metric in series}

@@ -63,12 +63,31 @@ FUNDAMENTALS = """
 """  # for equities, dated at the end of a fiscal quarter; the API rejects a finer granularity
 
 # A metric has a unit here only if the documentation names it: fundamentals may be in another currency.
-IN_USD = ("PRICE", "MC", "FDMC", "FEES", "REVENUE", "TVL", "24H_VOLUME", "DEX_VOLUMES", "STABLECOIN_MC")
+IN_USD = (
+    "PRICE", "MC", "FDMC", "FEES", "REVENUE", "TVL", "24H_VOLUME", "DEX_VOLUMES", "CHAIN_SPOT_VOLUME", "STABLECOIN_MC",
+)  # fmt: skip
 UNITS = dict.fromkeys(IN_USD, "USD") | {"EARNINGS_YIELD": "%"}
+
+# Since when a metric is deprecated, and what replaces it, by the API's own list (data-reference/metric-migration).
+DEPRECATED = {
+    "DEX_VOLUMES": ("August 2025", "CHAIN_SPOT_VOLUME"),
+    "ARTEMIS_STABLECOIN_DAU": ("July 2026", ""),
+    "ARTEMIS_STABLECOIN_TRANSFER_VOLUME": ("July 2026", ""),
+    "P2P_STABLECOIN_DAU": ("July 2026", ""),
+    "P2P_STABLECOIN_TRANSFER_VOLUME": ("July 2026", ""),
+}
+CHANGED = {"STABLECOIN_TRANSFER_VOLUME": "the gross volume since July 2026, and another quantity before"}
 
 QUARTERLY = frozenset(FUNDAMENTALS.split())
 METRICS = {
-    name: Metric("", frozenset(Verb), unit=UNITS.get(name, ""))
+    name: Metric(
+        "",
+        frozenset(Verb),
+        unit=UNITS.get(name, ""),
+        deprecated_since=DEPRECATED.get(name, ("", ""))[0],
+        replaced_by=DEPRECATED.get(name, ("", ""))[1],
+        definition_changed=CHANGED.get(name, ""),
+    )
     for name in sorted({*DAILY.split(), *EQUITY_VALUATION.split(), *QUARTERLY})
 }
 

@@ -35,6 +35,7 @@ def check_configs(context: CheckContext) -> Area:
             where, _, what = error.removeprefix(f"{ROOT}/").partition(": ")
             findings.append(Finding(Severity.ERROR, where, what))
         findings += twice_findings(file, rows)
+        findings += deprecated_findings(SOURCES[name], rows)
         counts.append(f"{file} ({counted(len(rows), 'row')}, {sum(len(row.metrics) for row in rows):,} series)")
     return Area(", ".join(counts), findings)
 
@@ -51,6 +52,18 @@ def twice_findings(file: str, rows: Sequence[Asset]) -> Iterator[Finding]:
             assets = dict.fromkeys(asset for each in twice.values() for asset in each)
             what = f"{identifier} is requested under {len(assets)} names, {few(assets)}: {few(twice)}"
             yield Finding(Severity.WARNING, file, what, "keep one of them, or correct an id")
+
+
+def deprecated_findings(source: type[BaseSource], rows: Iterable[Asset]) -> Iterator[Finding]:
+    """Metrics of a config that the API has deprecated, with the assets that have them."""
+    assets: dict[str, list[str]] = {}
+    for row in rows:
+        for metric in row.metrics:
+            assets.setdefault(metric, []).append(row.asset)
+    for metric, names in assets.items():
+        if deprecation := source.METRICS[metric].deprecation:
+            what = f"{metric} of {few(names)} is {deprecation}"
+            yield Finding(Severity.WARNING, source.CONFIG, what, "change these rows; the stored values stay")
 
 
 def check_identifiers(context: CheckContext) -> Area:

@@ -10,7 +10,6 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 
 from cli import progress_bar as progress
 from cli.progress_bar import progress_bar
-from sources import SOURCES
 from tests.commands import (
     DAY,
     ROOT,
@@ -141,17 +140,6 @@ def test_with_a_key_defillama_takes_more_calls_a_second() -> None:
 def test_a_dry_run_of_one_call_shows_it() -> None:
     done = run("main.py pull defillama --asset ethereum --dry-run", env=environment(UNUSED))
     assert "  coins/prices/current/coingecko:ethereum\n" in done.stdout
-
-
-def test_sources_lists_every_metric_with_its_runs_and_whether_the_keys_are_set() -> None:
-    done = run("main.py sources", env=environment(UNUSED, DEFILLAMA_API_KEY="secret-pro-key"))
-    assert (done.returncode, done.stderr) == (0, "")
-    words = done.stdout.split()
-    for kind in SOURCES.values():
-        assert set(kind.METRICS) <= set(words)
-    assert "ARTEMIS_API_KEY (needed): set" in done.stdout
-    assert "  protocol, backfill, settle; with the key:\n    PERPS_VOLUME\n" in done.stdout
-    assert "secret-pro-key" not in done.stdout
 
 
 def test_output_that_nobody_reads_on_is_no_error() -> None:

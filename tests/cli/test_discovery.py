@@ -211,6 +211,12 @@ def test_an_asset_may_be_called_as_one_of_another_kind() -> None:
     assert made.asset == "pendle"
 
 
+def test_a_deprecated_metric_is_added_only_by_its_name() -> None:
+    found = Comparison(ListedAsset("sol", "sol", "", "Solana", "sol", frozenset({"PRICE", "DEX_VOLUMES"})))
+    made = [row_to_add(found, [], metrics, Artemis) for metrics in ([], ["DEX_VOLUMES"])]
+    assert [each and each.metrics for each in made] == [("PRICE",), ("DEX_VOLUMES",)]
+
+
 def test_a_source_without_kinds_has_rows_without_one() -> None:
     found = Comparison(ListedAsset("sol", "sol", "", "Solana", "sol", frozenset({"PRICE", "DAU"})))
     assert row_to_add(found, [], (), Artemis) == Asset("sol", ("DAU", "PRICE"), "sol", "", "Solana", "")

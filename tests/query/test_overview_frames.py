@@ -72,6 +72,7 @@ def test_metrics_are_told_with_their_units() -> None:
         ("defillama", "TVL", "USD", 2, 4),
     ]
     assert q.metrics(asset="Solana")["metric"].tolist() == ["TVL"]
+    assert q.metrics()["note"].tolist() == ["", ""]
     with pytest.raises(BadQuestion, match=r"there is no asset 'solan': did you mean solana"):
         q.metrics(asset="solan")
 
