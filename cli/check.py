@@ -12,6 +12,7 @@ from cli.checks.area import Area, CheckContext, Finding, Severity, need_attentio
 from cli.checks.configs_and_identifiers import check_configs, check_identifiers
 from cli.checks.database_and_series import check_database, check_series
 from cli.checks.environment_and_keys import check_environment, check_keys
+from cli.confirm import confirm_assets
 from cli.jobs import names_of
 from model.errors import PipelineError
 from model.scrub import scrubbed
@@ -34,6 +35,8 @@ SEVERITY_WIDTH = max(map(len, Severity)) + 2
 
 def check(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Check every area; returns 1 if anything needs attention."""
+    if arguments.confirm:
+        confirm_assets(names_of(arguments.source), arguments.confirm, settings)
     areas = {}
     with ExitStack() as exit_stack:
         context = CheckContext(settings, names_of(arguments.source), exit_stack)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from db import api_limits, coverage, pulls
+from db import api_limits, coverage, identities, pulls
+from db.identities import Identity
 from db.load import Counts, Load
 from db.session import KeptSession
 from db.setup import Database
@@ -70,6 +71,15 @@ class Store:
     def set_api_limit(self, name: str, value: float) -> None:
         """Remember a limit that this run has found."""
         self._do(lambda cursor: api_limits.set_api_limit(cursor, self._source, name, value))
+
+    def identities(self) -> list[Identity]:
+        """Which assets the API means by the identifiers of config rows, as far as earlier runs have seen."""
+        return self._do(lambda cursor: identities.identities(cursor, self._source))
+
+    def set_identities(self, rows: Sequence[Identity]) -> None:
+        """Remember what this run has seen."""
+        if rows:
+            self._do(lambda cursor: identities.set_identities(cursor, self._source, rows))
 
     def begin_run(self, live_only: Collection[str] = (), slot: datetime | None = None) -> int:
         """Enter the run into pulls, where it counts as an error until it ends; returns its pull_id.

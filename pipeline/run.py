@@ -15,6 +15,7 @@ from model.errors import CallFailed, DatabaseLost, RunRefused, SourceStopped
 from model.values import Answered, DataPoint, Refused, Verb, midnight
 from pipeline.acceptance import Judgement, judge
 from pipeline.api_limits import REQUEST_DELAY, SERIES_A_CALL, keep_to, largest_answered
+from pipeline.identities import without_changed_identities
 from pipeline.plan import Job, Plan, plan_in
 from pipeline.summary import Summary
 from sources.base import Answer
@@ -64,8 +65,9 @@ def run(
         try:
             keep_to(store.api_limits(), source, pace, datetime.now(UTC))
             delay = pace.delay
-            summary.plan = plan_in(store, job)
-            _fetch_and_store(summary, Client(source, stop, pace), store, show)
+            client = Client(source, stop, pace)
+            summary.plan = plan_in(store, without_changed_identities(job, client, store, summary))
+            _fetch_and_store(summary, client, store, show)
             if pace.delay != delay:
                 store.set_api_limit(REQUEST_DELAY, pace.delay)
             if largest := largest_answered(summary.split, summary.answered):
@@ -90,7 +92,7 @@ def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show)
     answered: list[Answered] = []
     refused: list[Refused] = []
     loaded = time.monotonic()
-    total = len(calls)
+    total = summary.calls + len(calls)
     with Fetch(client, calls, client.source.answer) as outcomes, show(str(job), total) as update:
         for outcome in outcomes:
             if outcome is not None:

@@ -165,7 +165,12 @@ class Artemis(BaseSource):
         """Every asset that has a symbol; calls for data name the symbol."""
         for row in as_list(payload["assets"]):
             if symbol := row["symbol"]:
-                yield ListedAsset(symbol, symbol.lower(), "", row["title"] or "", symbol, None)
+                identity = row["artemis_id"] or ""
+                yield ListedAsset(symbol, symbol.lower(), "", row["title"] or "", symbol, None, identity=identity)
+
+    def identity_calls(self, verb: Verb) -> Iterator[Call]:
+        """The catalogue, since Artemis gives a symbol to another asset now and then, such as MATIC."""
+        return self.listing_calls()
 
     def metrics_call(self, asset: ListedAsset) -> Call | None:
         """The call that lists the metrics of one symbol."""

@@ -83,6 +83,7 @@ class ListedAsset(NamedTuple):
     symbol: str
     metrics: frozenset[str] | None  # from the source's METRICS; None where one call for each asset lists them
     dead: str = ""  # why the API no longer updates it; empty if it does
+    identity: str = ""  # what the API calls the asset for good, if it may give the identifier to another one
 
 
 class BaseSource(ABC):
@@ -160,6 +161,10 @@ class BaseSource(ABC):
 
     def read_listing(self, call: Call, payload: Any) -> Iterator[ListedAsset]:
         """The assets in such an answer; pure, raises as `read` does. Several answers may list one asset."""
+        return iter(())
+
+    def identity_calls(self, verb: Verb) -> Iterator[Call]:
+        """The listing calls that a run of this verb makes to see whether identifiers still mean the same assets."""
         return iter(())
 
     def metrics_call(self, asset: ListedAsset) -> Call | None:

@@ -93,6 +93,10 @@ class DefiLlama(BaseSource):
         """What the call's bulk answer reads."""
         yield from call.endpoint.read(payload)
 
+    def identity_calls(self, verb: Verb) -> Iterator[Call]:
+        """The list of protocols, with a number for each slug: daily, since the answer has 8 MB."""
+        return (each for each in self.listing_calls() if verb is not Verb.PULL and each.endpoint.metric == "TVL")
+
     @classmethod
     def canonical_id(cls, kind: str, identifier: str) -> str:
         """The present name of a chain that was renamed; any other identifier as it is. Case does not matter."""

@@ -29,7 +29,9 @@ def _read_protocols(payload: Any) -> Iterator[ListedAsset]:
     for row in as_list(payload):
         metrics = {"TVL"} if row.get("mcap") is None else {"TVL", "MCAP"}
         symbol = _symbol(row["symbol"])
-        yield ListedAsset(row["slug"], row["slug"], "protocol", row["name"], symbol, frozenset(metrics), _dead(row))
+        yield ListedAsset(
+            row["slug"], row["slug"], "protocol", row["name"], symbol, frozenset(metrics), _dead(row), str(row["id"])
+        )
         yield from _parent(row, frozenset({"TVL"}))
         yield from _coin(row, symbol)
 

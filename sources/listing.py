@@ -32,7 +32,7 @@ def fetch_listing(source: BaseSource, client: Client) -> Listing:
     Raises SourceStopped if the API refuses the key or is down.
     """
     calls = list(source.listing_calls())
-    answers, failed = _read_all(client, calls, lambda *given: list(source.read_listing(*given)))
+    answers, failed = read_all(client, calls, lambda *given: list(source.read_listing(*given)))
     listed = [asset for call in calls for asset in answers.get(call, ())]
     unsure = {kind for call in failed for kind in call.listed_kinds}
     return Listing(with_unique_names(united(listed)), failed, frozenset(unsure))
@@ -44,9 +44,29 @@ def with_metrics(source: BaseSource, client: Client, assets: Sequence[ListedAsse
     If such a call fails, the metrics stay None. Raises SourceStopped as `fetch_listing` does.
     """
     calls = {asset: call for asset in assets if asset.metrics is None and (call := source.metrics_call(asset))}
-    answers, failed = _read_all(client, calls.values(), source.read_metrics)
+    answers, failed = read_all(client, calls.values(), source.read_metrics)
     completed = (asset._replace(metrics=answers.get(calls[asset])) if asset in calls else asset for asset in assets)
     return Listing(tuple(completed), failed, frozenset(asset.kind for asset, call in calls.items() if call in failed))
+
+
+def read_all(
+    client: Client, calls: Iterable[Call], read: Callable[[Call, Any], T]
+) -> tuple[dict[Call, T], dict[Call, str]]:
+    """What was read from each answered call, and why the others failed; raises SourceStopped as `fetch_listing`."""
+    answers: dict[Call, T] = {}
+    failed: dict[Call, str] = {}
+
+    def keep(call: Call, payload: Any, _: datetime) -> None:
+        with wrong_shape_fails(call):
+            answers[call] = read(call, payload)
+
+    with Fetch(client, dict.fromkeys(calls), keep) as outcomes:
+        for outcome in filter(None, outcomes):
+            if isinstance(outcome.error, CallFailed):
+                failed[outcome.call] = str(outcome.error)
+            elif outcome.error:
+                raise outcome.error
+    return answers, failed
 
 
 def united(assets: Iterable[ListedAsset]) -> list[ListedAsset]:
@@ -61,6 +81,7 @@ def united(assets: Iterable[ListedAsset]) -> list[ListedAsset]:
             symbol=one_line(known.symbol or asset.symbol),
             metrics=None if known.metrics is None or asset.metrics is None else known.metrics | asset.metrics,
             dead=one_line(known.dead or asset.dead),
+            identity=one_line(known.identity or asset.identity),
         )
     return list(found.values())
 
@@ -86,23 +107,3 @@ def free_name(asset: ListedAsset, taken: Collection[str]) -> str:
 def one_line(text: str) -> str:
     """A text from an answer as one printable line."""
     return " ".join(printable(text).split())
-
-
-def _read_all(
-    client: Client, calls: Iterable[Call], read: Callable[[Call, Any], T]
-) -> tuple[dict[Call, T], dict[Call, str]]:
-    """What was read from each answered call, and why the others failed."""
-    answers: dict[Call, T] = {}
-    failed: dict[Call, str] = {}
-
-    def keep(call: Call, payload: Any, _: datetime) -> None:
-        with wrong_shape_fails(call):
-            answers[call] = read(call, payload)
-
-    with Fetch(client, dict.fromkeys(calls), keep) as outcomes:
-        for outcome in filter(None, outcomes):
-            if isinstance(outcome.error, CallFailed):
-                failed[outcome.call] = str(outcome.error)
-            elif outcome.error:
-                raise outcome.error
-    return answers, failed

@@ -11,6 +11,7 @@ from db.setup import Rights, has_schema, has_tables, rights
 from model.settings import EMBEDDED_DIRECTORY
 from model.values import Rhythm, Target, Verb
 from pipeline.freshness import QUARTER_REPORTED_AFTER
+from pipeline.identities import changed_text, remedy_text
 from sources import SOURCES
 from sources.base import BaseSource
 
@@ -72,7 +73,12 @@ def check_series(context: CheckContext) -> Area:
 def series_findings(
     source: type[BaseSource], records: SourceRecords, explained: Collection[Name] = ()
 ) -> Iterator[Finding]:
-    """Series that were never requested, never had a value, or have ended, except those in `explained`."""
+    """Series that were never requested, never had a value, or have ended, except those in `explained`; and rows by
+    whose identifiers the API now means another asset.
+    """
+    for each in records.changed:
+        where = f"{source.name} {each.asset}"
+        yield Finding(Severity.ERROR, where, changed_text(each), remedy_text(source, each))
     by_name = {(target.asset, target.metric): target for target in records.targets}
     never: list[Target] = []
     empty: dict[str, list[str]] = {}
