@@ -51,9 +51,9 @@ def summary_line(summary: Summary) -> str:
 def summary_lines(summary: Summary) -> Iterator[str]:
     """What a run did, and what to do about it, for a person."""
     yield _figures(summary)
+    yield from _failures(summary)
     if not summary.plan.calls:
         return
-    yield from _failures(summary)
     if summary.status == "error":
         rest = "what was received is stored; run the command again for the rest"
         yield f"  {rest if summary.received else 'nothing was received; run the command again'}"

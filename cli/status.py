@@ -22,6 +22,7 @@ from model.values import DAY
 from pipeline.freshness import Freshness, SeriesState
 from pipeline.health import Health, SchedulerState, SourceHealth, diagnose
 from pipeline.run_health import RunHealth, RunState
+from pipeline.usage import usage_text
 
 NOTHING_YET = Health(None, SchedulerState.NONE, None)
 WATCH_SECONDS = 5.0
@@ -172,6 +173,8 @@ def _lines(health: Health, scrub: Callable[[str], str], width: int) -> Iterator[
             yield from _run_lines(health, run, scrub, width)
         yield from _freshness_lines(health, each.freshness)
         yield f"  last 24 h: {each.calls:,} requests, {each.failed_calls:,} failed"
+        if left := each.calls_left:
+            yield f"  {usage_text(round(left.value), each.calls_a_month)} (as of {moment(left.found_at)})"
 
 
 def _problem_lines(where: str, problem: Problem, width: int) -> Iterator[str]:
@@ -237,6 +240,9 @@ def as_json(health: Health) -> dict[str, Any]:
                 "series": _freshness_as_json(health, each.freshness),
                 "requests": each.calls,
                 "failed_requests": each.failed_calls,
+                "calls_left": each.calls_left and round(each.calls_left.value),
+                "calls_left_at": each.calls_left and each.calls_left.found_at,
+                "calls_needed_a_month": each.calls_a_month or None,
             }
             for each in health.sources
         ],

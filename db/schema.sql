@@ -75,7 +75,7 @@ CREATE TABLE IF NOT EXISTS refused (
 -- What runs have found out about the limits of an API.
 CREATE TABLE IF NOT EXISTS api_limits (
     source VARCHAR(100) NOT NULL,
-    name VARCHAR(50) NOT NULL,              -- 'request_delay' in seconds, 'series_a_call'
+    name VARCHAR(50) NOT NULL,              -- 'request_delay' in seconds, 'series_a_call', 'calls_left' in the month
     value DOUBLE PRECISION NOT NULL,
     found_at TIMESTAMP NOT NULL,
     PRIMARY KEY (source, name)

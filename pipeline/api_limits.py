@@ -7,7 +7,7 @@ from db.api_limits import ApiLimit
 from sources.base import BaseSource, Call
 from sources.pace import Pace
 
-REQUEST_DELAY, SERIES_A_CALL = "request_delay", "series_a_call"  # the names in the table
+REQUEST_DELAY, SERIES_A_CALL, CALLS_LEFT = "request_delay", "series_a_call", "calls_left"  # the names in the table
 HALF_FORGOTTEN = timedelta(days=7)
 FEWEST_SERIES = 10  # a smaller call that fails says nothing about the size of calls
 

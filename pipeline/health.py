@@ -6,15 +6,18 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from db.api_limits import ApiLimit, api_limits
 from db.heartbeat import Beat, last_beat
 from db.lock import SCHEDULER, Sessions, is_held, place_of_run, sessions
 from db.points import ages
 from db.pulls import calls_of_last_day, last_runs
 from model.settings import ROOT, Settings
 from model.values import Target
+from pipeline.api_limits import CALLS_LEFT
 from pipeline.due import ScheduledRun, read_history
 from pipeline.freshness import Freshness, freshness
 from pipeline.run_health import RunHealth, health_of_runs
+from pipeline.usage import calls_a_month
 from sources import SOURCES
 from sources.base import BaseSource
 from sources.config import read_targets, valid_targets
@@ -47,6 +50,8 @@ class SourceHealth:
     freshness: Freshness
     calls: int  # in the last 24 hours
     failed_calls: int  # of these
+    calls_left: ApiLimit | None = None  # of the key in this month, if the API has said it
+    calls_a_month: int = 0  # that the config needs, if it has
     config_errors: tuple[str, ...] = ()  # what is wrong with lines of its config, which are left out here
     missing_key: str = ""  # the variable of the key that it needs, and that is not set
 
@@ -127,7 +132,9 @@ def _source_health(
     series = ages(cursor, name, [(each.asset, each.metric) for each in targets])
     fresh = freshness(source, targets, series, now, runs, since)
     calls = calls_of_last_day(cursor, name)
-    return SourceHealth(name, tuple(runs), fresh, *calls, config_errors=tuple(errors), missing_key=missing_key)
+    left = api_limits(cursor, name).get(CALLS_LEFT)
+    needed = calls_a_month(source(settings.key(source.KEY_VARIABLE)), targets, now) if left else 0
+    return SourceHealth(name, tuple(runs), fresh, *calls, left, needed, tuple(errors), missing_key)
 
 
 def _requestable(targets: Iterable[Target], settings: Settings, source: type[BaseSource]) -> list[Target]:

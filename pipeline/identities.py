@@ -12,8 +12,8 @@ from model.errors import SourceStopped
 from pipeline.plan import Job
 from pipeline.summary import Summary
 from sources.base import BaseSource, ListedAsset
+from sources.fetch import read_all
 from sources.http import Client
-from sources.listing import read_all
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,11 @@ from db.store import Store
 from model.errors import CallFailed, DatabaseLost, RunRefused, SourceStopped
 from model.values import Answered, DataPoint, Refused, Verb, midnight
 from pipeline.acceptance import Judgement, judge
-from pipeline.api_limits import REQUEST_DELAY, SERIES_A_CALL, keep_to, largest_answered
+from pipeline.api_limits import CALLS_LEFT, REQUEST_DELAY, SERIES_A_CALL, keep_to, largest_answered
 from pipeline.identities import without_changed_identities
 from pipeline.plan import Job, Plan, plan_in
 from pipeline.summary import Summary
+from pipeline.usage import calls_left
 from sources.base import Answer
 from sources.fetch import Fetch, Outcome
 from sources.http import Client
@@ -68,10 +69,7 @@ def run(
             client = Client(source, stop, pace)
             summary.plan = plan_in(store, without_changed_identities(job, client, store, summary))
             _fetch_and_store(summary, client, store, show)
-            if pace.delay != delay:
-                store.set_api_limit(REQUEST_DELAY, pace.delay)
-            if largest := largest_answered(summary.split, summary.answered):
-                store.set_api_limit(SERIES_A_CALL, largest)
+            _remember_limits(summary, client, store, pace.delay if pace.delay != delay else None)
         except (DatabaseLost, RunRefused):
             raise  # the end of the run cannot be recorded, or must not be
         except Exception as error:
@@ -81,6 +79,19 @@ def run(
         summary.seconds = time.monotonic() - began
         store.end_run(pull_id, summary.end(scrub))
     return summary
+
+
+def _remember_limits(summary: Summary, client: Client, store: Store, delay: float | None) -> None:
+    """Store which limits of the API the run has found; `delay` is None if the pace has not changed."""
+    job = summary.plan.job
+    found = {
+        REQUEST_DELAY: delay,
+        SERIES_A_CALL: largest_answered(summary.split, summary.answered),
+        CALLS_LEFT: None if job.verb is Verb.PULL else calls_left(job.source, client),  # asked daily
+    }
+    for name, value in found.items():
+        if value is not None:
+            store.set_api_limit(name, value)
 
 
 def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show) -> None:

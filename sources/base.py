@@ -167,6 +167,14 @@ class BaseSource(ABC):
         """The listing calls that a run of this verb makes to see whether identifiers still mean the same assets."""
         return iter(())
 
+    def usage_call(self) -> Call | None:
+        """The call that says how many calls the key has left in this month; None where it has no such limit."""
+        return None
+
+    def read_usage(self, payload: Any) -> int:
+        """The number in such an answer; raises as `read` does."""
+        raise NotImplementedError
+
     def metrics_call(self, asset: ListedAsset) -> Call | None:
         """The call that lists the metrics of one asset; None where the listing has them."""
         return None

@@ -19,6 +19,7 @@ FREE_HOSTS = {  # by family; the paths of a family are the same on the Pro host
     "yields": "https://yields.llama.fi",
 }
 PRO_HOST = "https://pro-api.llama.fi"
+USAGE = "usage"  # its path has the key at its end
 COINS_A_CALL = 50  # keeps the URL of a price call under 3,000 characters
 PRICES = (PRICE_NOW, PRICE_HISTORY)  # one call gets the prices of several coins
 POINTS_A_CHART = 500  # the most coins × days in one answer of /chart
@@ -70,6 +71,8 @@ class DefiLlama(BaseSource):
 
     def request(self, call: Call) -> Request:
         """The Pro host takes the key in the path; without a key, each family has its own free host."""
+        if call.path == USAGE:
+            return Request(f"{self.base_url or PRO_HOST}/{USAGE}/{quote(self.key, safe='')}", {}, {})
         family, path = call.path.split("/", 1)
         host = FREE_HOSTS[family]
         if self.base_url or self.key:
@@ -92,6 +95,14 @@ class DefiLlama(BaseSource):
     def read_listing(self, call: Call, payload: Any) -> Iterator[ListedAsset]:
         """What the call's bulk answer reads."""
         yield from call.endpoint.read(payload)
+
+    def usage_call(self) -> Call | None:
+        """The calls of a key are counted by month: one million in the plan of $300."""
+        return Call(USAGE, (), NO_DAYS) if self.key else None
+
+    def read_usage(self, payload: Any) -> int:
+        """What is left until the 1st of the next month."""
+        return int(payload["creditsLeft"])
 
     def identity_calls(self, verb: Verb) -> Iterator[Call]:
         """The list of protocols, with a number for each slug: daily, since the answer has 8 MB."""

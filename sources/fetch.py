@@ -13,7 +13,7 @@ from typing import Any, Generic, Self, TypeVar
 from model.background import start
 from model.errors import CallFailed
 from model.text import counted
-from sources.base import Call
+from sources.base import Call, wrong_shape_fails
 from sources.http import Client, Stopped
 
 log = logging.getLogger(__name__)
@@ -133,3 +133,23 @@ class Fetch(Generic[T]):
             with suppress(queue.Full):
                 self._outcomes.put(outcome, timeout=POLL)
                 return
+
+
+def read_all(
+    client: Client, calls: Iterable[Call], read: Callable[[Call, Any], T]
+) -> tuple[dict[Call, T], dict[Call, str]]:
+    """What was read from each answered call, and why the others failed; raises SourceStopped."""
+    answers: dict[Call, T] = {}
+    failed: dict[Call, str] = {}
+
+    def keep(call: Call, payload: Any, _: datetime) -> None:
+        with wrong_shape_fails(call):
+            answers[call] = read(call, payload)
+
+    with Fetch(client, dict.fromkeys(calls), keep) as outcomes:
+        for outcome in filter(None, outcomes):
+            if isinstance(outcome.error, CallFailed):
+                failed[outcome.call] = str(outcome.error)
+            elif outcome.error:
+                raise outcome.error
+    return answers, failed

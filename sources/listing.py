@@ -2,19 +2,14 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, TypeVar
 
-from model.errors import CallFailed
 from model.text import printable
 from model.values import MAX_ASSET
-from sources.base import BaseSource, Call, ListedAsset, wrong_shape_fails
-from sources.fetch import Fetch
+from sources.base import BaseSource, Call, ListedAsset
+from sources.fetch import read_all
 from sources.http import Client
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +42,6 @@ def with_metrics(source: BaseSource, client: Client, assets: Sequence[ListedAsse
     answers, failed = read_all(client, calls.values(), source.read_metrics)
     completed = (asset._replace(metrics=answers.get(calls[asset])) if asset in calls else asset for asset in assets)
     return Listing(tuple(completed), failed, frozenset(asset.kind for asset, call in calls.items() if call in failed))
-
-
-def read_all(
-    client: Client, calls: Iterable[Call], read: Callable[[Call, Any], T]
-) -> tuple[dict[Call, T], dict[Call, str]]:
-    """What was read from each answered call, and why the others failed; raises SourceStopped as `fetch_listing`."""
-    answers: dict[Call, T] = {}
-    failed: dict[Call, str] = {}
-
-    def keep(call: Call, payload: Any, _: datetime) -> None:
-        with wrong_shape_fails(call):
-            answers[call] = read(call, payload)
-
-    with Fetch(client, dict.fromkeys(calls), keep) as outcomes:
-        for outcome in filter(None, outcomes):
-            if isinstance(outcome.error, CallFailed):
-                failed[outcome.call] = str(outcome.error)
-            elif outcome.error:
-                raise outcome.error
-    return answers, failed
 
 
 def united(assets: Iterable[ListedAsset]) -> list[ListedAsset]:

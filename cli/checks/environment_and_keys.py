@@ -4,6 +4,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from http import HTTPStatus
 from pathlib import Path
@@ -15,6 +16,8 @@ from cli.jobs import api_of
 from cli.pull_backfill_settle import pace_of
 from model.errors import CallFailed, ConfigurationError, SourceStopped
 from model.settings import DATABASE_URL, OWN_PACE_DIRECTORY, PACE_DIRECTORY, ROOT, Settings
+from model.values import DAY, midnight
+from pipeline.usage import DAYS_A_MONTH, calls_a_month, calls_left, usage_text
 from sources import SOURCES
 from sources.base import BaseSource
 from sources.config import Asset
@@ -101,7 +104,18 @@ def check_keys(context: CheckContext) -> Area:
             findings.append(finding)
         else:
             context.clients[name] = api, client
+            findings += usage_findings(api, calls_left(api, client), context.configs[name][0], datetime.now(UTC))
     return Area(", ".join(called), findings) if called else Area("no API has a usable key", None)
+
+
+def usage_findings(api: BaseSource, left: int | None, rows: Iterable[Asset], now: datetime) -> Iterator[Finding]:
+    """How many calls the key has left this month, and whether they are enough for the rest of it."""
+    if left is not None:
+        needed = calls_a_month(api, [target for row in rows for target in row.targets()], now)
+        next_month = (midnight(now).replace(day=1) + 32 * DAY).replace(day=1)
+        enough = left >= needed * (next_month - now) / (DAYS_A_MONTH * DAY)
+        remedy = "" if enough else f"remove rows from {api.CONFIG}: the provider charges for further calls"
+        yield Finding(Severity.NOTE if enough else Severity.WARNING, api.name, usage_text(left, needed), remedy)
 
 
 def _failed_probe(api: BaseSource, client: Client) -> Finding | None:
