@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tests.fake_api import llama_families, truth
 from tests.fake_api.answer import Answer, array, dumps, ok, ok_text, plain
+from tests.fake_api.llama_charts import asked, by_chain_and_version, by_name
 from tests.fake_api.world import World, unknown
 
 Query = Mapping[str, str]
@@ -111,8 +112,7 @@ def overview(world: World, args: Sequence[str], query: Query) -> Answer:
     if chain is not None and unknown(chain):
         return plain(500, "Internal server error")
     asset, whole = (chain, f"CHAIN_{metric}") if chain else ("every protocol", metric)
-    points = [] if query.get("excludeTotalDataChart") == "true" else world.history("defillama", asset, whole)
-    breakdown = [] if query.get("excludeTotalDataChartBreakdown") == "true" else points
+    points = [] if asked(query, "excludeTotalDataChart") else world.history("defillama", asset, whole)
     listed = world.universe.ids("protocol")
     rows = [_overview_row(world, slug, metric, number) for number, slug in enumerate(listed)]
     rows += [_overview_row(world, f"filler-{number}", metric, number) for number in range(FILLERS)]
@@ -120,7 +120,8 @@ def overview(world: World, args: Sequence[str], query: Query) -> Answer:
         _overview_row(world, f"{parent}-v9", metric, number) | {"parentProtocol": f"parent#{parent}"}
         for number, parent in enumerate(world.universe.ids("parent"))
     ]
-    parts = array([f'[{at},{{"Protocol {at % 7}":{amount}}}]' for at, amount in breakdown])
+    names = {str(row["slug"]): str(row["displayName"]) for row in rows}
+    parts = "[]" if asked(query, "excludeTotalDataChartBreakdown") else by_name(world, names, metric, chain)
     tail = {
         "breakdown24h": None,
         "breakdown30d": None,
@@ -141,17 +142,13 @@ def summary(world: World, args: Sequence[str], query: Query) -> Answer:
     if unknown(slug):
         missing = f"{kind.capitalize()} for {slug} not found"
         return plain(400, f"{missing}, please visit /overview/{kind} to see available protocols")
-    may_exclude = kind != "fees"  # /summary/fees takes only dataType
-    excluded = may_exclude and query.get("excludeTotalDataChart") == "true"
-    points = [] if excluded else world.history("defillama", slug, metric)
-    no_parts = may_exclude and query.get("excludeTotalDataChartBreakdown") == "true"
-    chain, name = _chain(slug, NEW_CHAIN_NAMES), slug.title()
-    parts = array([f'[{at},{{"{chain}":{{"{name}":{n}}}}}]' for at, n in ([] if no_parts else points)])
+    points = world.history("defillama", slug, metric)
+    versions = [f"{slug.title()} V1", f"{slug.title()} V2"]
+    parts = by_chain_and_version(points, NEW_CHAIN_NAMES[:2], versions)
+    parts = "[]" if asked(query, "excludeTotalDataChartBreakdown") else parts
+    chart = "[]" if asked(query, "excludeTotalDataChart") else _chart_text(points)
     head = _protocol_head(slug, slug in world.universe.ids("parent")) | _totals(world, slug, metric)
-    return ok_text(
-        f'{dumps(head)[:-1]},"totalDataChart":{_chart_text(points)},"totalDataChartBreakdown":{parts},'
-        '"change_1d":7.47}'
-    )
+    return ok_text(f'{dumps(head)[:-1]},"totalDataChart":{chart},"totalDataChartBreakdown":{parts},"change_1d":7.47}}')
 
 
 def inflows(world: World, args: Sequence[str], _query: Query) -> Answer:

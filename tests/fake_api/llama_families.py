@@ -7,6 +7,7 @@ from functools import cache
 
 from tests.fake_api import truth
 from tests.fake_api.answer import Answer, array, dumps, error, html, ok, ok_text, plain
+from tests.fake_api.llama_charts import asked
 from tests.fake_api.world import EPOCH, UUID, World, iso, unknown
 
 Query = Mapping[str, str]
@@ -26,7 +27,7 @@ UNKNOWN_POOL = "00000000-"  # a uuid that starts so is well formed, but unknown
 
 def stablecoins(world: World, _args: Sequence[str], query: Query) -> Answer:
     """GET /stablecoins/stablecoins[?includePrices=true]: prices are floats, ints, texts or nulls."""
-    prices = query.get("includePrices") == "true"
+    prices = asked(query, "includePrices")
     rows = [_stablecoin_row(world, number, prices) for number in world.universe.ids("stablecoin")]
     rows += [_stablecoin_row(world, number, prices) | {"symbol": "OLD", **flags} for number, flags in ENDED.items()]
     return ok({"peggedAssets": rows, "chains": [_chain_row(world, name) for name in world.universe.ids("chain")]})

@@ -1,73 +1,14 @@
 """The fake answers in the shapes of the real APIs, and its data is what tests.fake_api.truth says."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from http.client import HTTPConnection, HTTPException, HTTPMessage
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.fake_api import FakeApi, truth
-
-NOW = datetime(2025, 12, 19, 10, 0, 30, tzinfo=UTC)
-TODAY = NOW.date()
-MIDNIGHT = int(datetime(2025, 12, 19, tzinfo=UTC).timestamp())
-POOL = "747c1d2a-c668-4682-b9f9-296708a3dd90"
-DEFILLAMA_CONFIG = f"""# what the bulk answers list
-asset,metrics,id,name,entity,kind
-aave-v3,TVL FEES,,Aave V3,protocol,
-uniswap,TVL,parent#uniswap,Uniswap,,
-dead-pool,TVL,,,protocol,
-Ethereum,CHAIN_TVL CHAIN_FEES,,,,
-DeadChain,CHAIN_STABLECOIN_SUPPLY,,,,
-1,STABLECOIN_SUPPLY,,,,
-100,STABLECOIN_SUPPLY,,,,
-weth,PRICE,coingecko:weth,,,
-best-pool,APY,{POOL},,,
-"""
-
-
-@contextmanager
-def fake(**options: Any) -> Iterator[FakeApi]:
-    with FakeApi(**{"now": lambda: NOW, "shipped": False, **options}) as api:
-        yield api
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeApi]:
-    folder = tmp_path_factory.mktemp("universe")
-    (folder / "defillama_config.csv").write_text(DEFILLAMA_CONFIG)
-    (folder / "artemis_config.csv").write_text("asset,metrics\nsol,PRICE FEES\neq-nvda,PRICE\n")
-    with fake(universe=sorted(folder.iterdir())) as served:
-        yield served
-
-
-def get(api: FakeApi, path: str, **headers: str) -> tuple[int, bytes, HTTPMessage]:
-    host = api.url.removeprefix("http://")
-    connection = HTTPConnection(host, timeout=5)
-    try:
-        connection.request("GET", path, headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read(), answer.headers
-    finally:
-        connection.close()
-
-
-def body(api: FakeApi, path: str) -> Any:
-    status, text, _ = get(api, path)
-    assert status == 200, text
-    return json.loads(text)
-
-
-def day_of(seconds: int) -> date:
-    return datetime.fromtimestamp(seconds, UTC).date()
-
-
-def closed(asset: str, metric: str, source: str = "defillama") -> dict[date, float]:
-    return dict(truth.history(source, asset, metric, date(2019, 1, 1), TODAY))
+from tests.fake_api.client import MIDNIGHT, NOW, POOL, TODAY, body, closed, day_of, fake, get
 
 
 def test_a_protocols_chains_stand_before_its_own_history_which_ends_with_a_now_point(api: FakeApi) -> None:
