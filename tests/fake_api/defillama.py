@@ -6,7 +6,7 @@
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 
-from tests.fake_api import llama_families, truth
+from tests.fake_api import llama_families, llama_pro, truth
 from tests.fake_api.answer import Answer, array, dumps, ok, ok_text, plain
 from tests.fake_api.llama_charts import asked, by_chain_and_version, by_name
 from tests.fake_api.world import World, unknown
@@ -33,7 +33,7 @@ FLOWS = {
 DEFAULT_DATA_TYPE = dict(reversed(FLOWS))  # the first of each kind
 FILLERS = 40
 UNCONFIGURED = "justlend"  # a real protocol that the config of the project does not have; a user may add it
-PRO_ONLY = {("overview", "derivatives"), ("summary", "derivatives")}
+PRO_ONLY = {("overview", "derivatives"), ("summary", "derivatives"), ("v2", "chart")}
 OLD_CHAIN_NAMES = ("Ethereum", "Binance", "Solana", "Optimism", "xDai", "zkSync Era")
 NEW_CHAIN_NAMES = ("Ethereum", "BSC", "Solana", "OP Mainnet", "Gnosis", "ZKsync Era")
 
@@ -91,7 +91,9 @@ def tvl(world: World, args: Sequence[str], _query: Query) -> Answer:
 
 
 def version_2(world: World, args: Sequence[str], _query: Query) -> Answer:
-    """GET /api/v2/chains and /api/v2/historicalChainTvl[/{chain}]."""
+    """GET /api/v2/chains, /api/v2/historicalChainTvl[/{chain}] and /api/v2/chart/… (Pro)."""
+    if args[:1] == ["chart"]:
+        return llama_pro.tvl_chart(world, args[1:])
     if list(args) == ["chains"]:
         return ok([_chain_row(world, name) for name in world.universe.ids("chain")] + [_filler_chain()])
     if not args or args[0] != "historicalChainTvl":

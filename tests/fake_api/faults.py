@@ -50,6 +50,7 @@ class Options:
     restated: int = 0
     artemis_key: tuple[str, ...] | str | None = None  # None accepts any key, or none
     defillama_key: tuple[str, ...] | str | None = None  # None accepts any key
+    credits_left: int = 1_000_000  # of a key of DefiLlama, this month
     key_status: int = 401  # DefiLlama's answer to another key: 401 or 403
     universe: tuple[Path, ...] | list[Path] = ()  # config files besides the shipped ones
     shipped: bool = True  # whether the repository's own config files belong to the universe

@@ -8,6 +8,7 @@ from functools import cache
 from tests.fake_api import truth
 from tests.fake_api.answer import Answer, array, dumps, error, html, ok, ok_text, plain
 from tests.fake_api.llama_charts import asked
+from tests.fake_api.stablecoin_rows import Supply, chart_rows, token_rows
 from tests.fake_api.world import EPOCH, UUID, World, iso, unknown
 
 Query = Mapping[str, str]
@@ -22,6 +23,7 @@ ENDED: dict[str, dict[str, object]] = {  # stablecoins of one symbol, by their n
     "9002": {"deprecated": True, "deadFrom": "2022-06-23"},
     "9003": {"delisted": True},
 }
+USD_OF = {"peggedUSD": 0.9998, "peggedEUR": 1.08}  # the market price of a unit
 UNKNOWN_POOL = "00000000-"  # a uuid that starts so is well formed, but unknown
 
 
@@ -47,11 +49,17 @@ def stablecoin_charts(world: World, args: Sequence[str], query: Query) -> Answer
     if number is not None:
         if unknown(number):
             return Answer(200, b"")
-        return ok_text(_chart_text(world.history("defillama", number, "STABLECOIN_SUPPLY"), _peg(number), world))
+        peg, points = _peg(number), world.history("defillama", number, "STABLECOIN_SUPPLY")
+        return ok(chart_rows([(at, {peg: units or 0}, {peg: _usd(units, peg)}) for at, units in points]))
     points = world.history("defillama", chain, "CHAIN_STABLECOIN_SUPPLY")
+    rows = [
+        (at, {"peggedUSD": _units(usd), "peggedJPY": 23_981_760}, {"peggedUSD": usd, "peggedJPY": 149_886})
+        for at, usd in points
+    ]
     if truth.last_day("defillama", chain, "CHAIN_STABLECOIN_SUPPLY") is not None:
-        points.append((world.midnight(), 0))  # the moving zero row of a dead chain
-    return ok_text(_chart_text(points, "peggedUSD", world))
+        nothing: Supply = {"peggedUSD": 0, "peggedJPY": 0}
+        return ok(chart_rows([*rows, (world.midnight(), nothing, nothing)]))  # the moving zero row of a dead chain
+    return ok(chart_rows(rows))
 
 
 def stablecoin(world: World, args: Sequence[str], _query: Query) -> Answer:
@@ -61,26 +69,42 @@ def stablecoin(world: World, args: Sequence[str], _query: Query) -> Answer:
         return plain(404, "Invalid request")
     peg, points = _peg(number), world.history("defillama", number, "STABLECOIN_SUPPLY")
     inner = [(at, int((amount or 0) * 0.7)) for at, amount in points]
-    head = dumps({"id": number, "name": f"Stablecoin {number}", "symbol": f"SC{number}", "pegType": peg, "price": None})
-    return ok_text(
-        f'{head[:-1]},"chainBalances":{{"Ethereum":{{"tokens":{_tokens_text(inner, peg)}}}}},'
-        f'"tokens":{_tokens_text(points, peg)}}}'
+    head = {"id": number, "name": f"Stablecoin {number}", "symbol": f"SC{number}", "pegType": peg}
+    return ok(
+        head
+        | {
+            "chainBalances": {
+                "Ethereum": {"tokens": token_rows(inner, peg)},
+                "Terra": {"tokens": [{"date": points[-1][0], "circulating": 0, "minted": 0, "unreleased": 0}]},
+            },
+            "currentChainBalances": {"Ethereum": {peg: inner[-1][1]}},
+            "price": _stablecoin_price(world, number),
+            "tokens": token_rows(points, peg),
+        }
     )
 
 
 def prices(world: World, args: Sequence[str], _query: Query) -> Answer:
-    """GET /coins/prices/current|first/{coins}: keys echo the request, unknown coins are silently absent."""
-    if len(args) < 2 or args[0] not in {"current", "first"}:
-        return plain(404, "404 page not found\n")
-    found: dict[str, dict[str, object]] = {}
-    for coin in _known_coins(args[1]):
-        if args[0] == "current":
-            price, at = world.live("defillama", coin, "PRICE"), world.now() - 40
-        else:
-            day = truth.first_day("defillama", coin, "PRICE").toordinal()
-            price, at = world.value("defillama", coin, "PRICE", day), observed(coin, (day - EPOCH) * 86400)
+    """GET /coins/prices/current|first/{coins} and /coins/prices/historical/{timestamp}/{coins}.
+
+    Keys echo the request, unknown coins are silently absent.
+    """
+    match list(args):
+        case ["current", coins]:
+            seen = {coin: (world.live("defillama", coin, "PRICE"), world.now() - 40) for coin in _known_coins(coins)}
+        case ["historical", moment, coins] if moment.isdigit():
+            seen = {coin: _price(world, coin, int(moment)) for coin in _known_coins(coins)}
+        case ["first", coins]:
+            days = {coin: truth.first_day("defillama", coin, "PRICE") for coin in _known_coins(coins)}
+            seen = {coin: _price(world, coin, (day.toordinal() - EPOCH) * 86400) for coin, day in days.items()}
+        case _:
+            return plain(404, "404 page not found\n")
+    found = {}
+    for coin, (price, at) in seen.items():
         head = _coin_head(coin)
-        found[coin] = {"price": price, "timestamp": at} | (head if args[0] == "current" else {"symbol": head["symbol"]})
+        if price is not None:
+            head = {"symbol": head["symbol"]} if args[0] == "first" else head
+            found[coin] = {"price": price, "timestamp": at} | head
     return ok({"coins": found})
 
 
@@ -99,8 +123,8 @@ def coin_chart(world: World, args: Sequence[str], query: Query) -> Answer:
     grid = [at for at in range(first, first + span * step, step) if at <= now]
     found = {}
     for coin in _known_coins(args[0]):
-        days = [(at, world.value("defillama", coin, "PRICE", EPOCH + at // 86400)) for at in grid]
-        points = [{"timestamp": observed(coin, at), "price": price} for at, price in days if price is not None]
+        seen = [_price(world, coin, at) for at in grid]
+        points = [{"timestamp": at, "price": price} for price, at in seen if price is not None]
         if points:
             found[coin] = _coin_head(coin) | {"prices": points}
     return ok({"coins": found})
@@ -138,15 +162,28 @@ def _stablecoin_row(world: World, number: str, prices: bool) -> dict[str, object
         "symbol": f"SC{number}",
         "gecko_id": None,
     }
-    supply = {_peg(number): world.live("defillama", number, "STABLECOIN_SUPPLY")}
+    peg = _peg(number)
     row |= {
-        "pegType": _peg(number),
-        "circulating": supply,
-        "circulatingPrevDay": {_peg(number): 1},
+        "pegType": peg,
+        "circulating": {peg: _usd(world.live("defillama", number, "STABLECOIN_SUPPLY"), peg)},
+        "circulatingPrevDay": {peg: 1},
         "chains": [],
     }
+    return row | ({"price": _stablecoin_price(world, number)} if prices else {})
+
+
+def _usd(units: truth.Number | None, peg: str) -> int:
+    """The value of a supply: /stablecoins calls it `circulating`, under the name of the peg."""
+    return round((units or 0) * USD_OF[peg])
+
+
+def _units(usd: truth.Number | None) -> int:
+    return round((usd or 0) / USD_OF["peggedUSD"])
+
+
+def _stablecoin_price(world: World, number: str) -> truth.Number | str | None:
     price = world.live("defillama", number, "STABLECOIN_PRICE")
-    return row | ({"price": str(price) if truth.price_form(number) == "text" else price} if prices else {})
+    return str(price) if truth.price_form(number) == "text" else price
 
 
 def _chain_row(world: World, name: str) -> dict[str, object]:
@@ -154,27 +191,15 @@ def _chain_row(world: World, name: str) -> dict[str, object]:
     return {"gecko_id": None, "totalCirculatingUSD": supply, "tokenSymbol": None, "name": name}
 
 
-def _chart_text(points: Sequence[tuple[int, truth.Number | None]], peg: str, world: World) -> str:
-    """Rows of stablecoincharts: our number is the peg units of a coin, and the USD value of a chain."""
-    midnight = world.midnight()
-    rows = [
-        f'{{"date":"{at}","totalCirculating":{{"{peg}":{amount}}},"totalCirculatingUSD":{{"{peg}":{amount},'
-        f'"peggedJPY":{0 if amount == 0 else 149886}}},"totalMintedUSD":{{"{peg}":0}}}}'
-        if at == midnight
-        else f'{{"date":"{at}","totalCirculating":{{"{peg}":{amount}}},"totalCirculatingUSD":{{"{peg}":{amount}}}}}'
-        for at, amount in points
-    ]
-    return array(rows)
-
-
-def _tokens_text(points: Sequence[tuple[int, truth.Number | None]], peg: str) -> str:
-    rows = [f'{{"date":{at},"circulating":{{"{peg}":{amount}}},"minted":{{"{peg}":0}}}}' for at, amount in points]
-    return array(rows)
-
-
 def _known_coins(coins: str) -> list[str]:
     """Coins are 'coingecko:ethereum' or 'chain:0x…'; unknown if either part is."""
     return [coin for coin in coins.split(",") if ":" in coin and not any(map(unknown, coin.split(":")))]
+
+
+def _price(world: World, coin: str, at: int) -> tuple[truth.Number | None, int]:
+    """The price that was observed near a moment, and when; None where there is none, or not yet."""
+    known = at <= world.now()
+    return world.value("defillama", coin, "PRICE", EPOCH + at // 86400) if known else None, observed(coin, at)
 
 
 def _coin_head(coin: str) -> dict[str, object]:

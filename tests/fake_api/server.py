@@ -132,7 +132,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         segments = [unquote(part) for part in parts.path.split("/") if part]
         pairs = parse_qsl(parts.query, keep_blank_values=True)
-        key = segments.pop(1) if _has_llama_key(segments) else None
+        place = _place_of_llama_key(segments)
+        key = segments.pop(place) if place else None
         shown = urlencode([pair for pair in pairs if pair[0].lower() != "apikey"], safe=",:")
         request = api.register("/" + "/".join(segments), shown)
         refusal = api.limit.refusal()
@@ -162,6 +163,8 @@ class _Handler(BaseHTTPRequestHandler):
             return plain(404, "404 page not found\n")
         if key is not None and not api.accepts("defillama", key):
             return plain(api.options.key_status, "Invalid API key")
+        if key is not None and segments == ["llama", "usage"]:
+            return ok({"creditsLeft": api.options.credits_left})
         return defillama.answer(api.world, segments[1:], query, key)
 
     def _finish(self, request: Request, answer: Answer) -> None:
@@ -203,6 +206,11 @@ class _Handler(BaseHTTPRequestHandler):
         """The log is FakeApi.requests; stderr stays quiet."""
 
 
-def _has_llama_key(segments: list[str]) -> bool:
-    """Whether /llama/KEY/family/… has its key."""
-    return len(segments) > 1 and segments[0] == "llama" and segments[1] not in defillama.FAMILIES
+def _place_of_llama_key(segments: list[str]) -> int:
+    """Where the key stands in /llama/KEY/family/… or /llama/usage/KEY; 0 if there is none."""
+    match segments:
+        case ["llama", "usage", _]:
+            return 2
+        case ["llama", first, *_] if first not in (*defillama.FAMILIES, "usage"):
+            return 1
+    return 0

@@ -69,17 +69,6 @@ def test_a_dead_chains_stablecoins_end_with_a_zero_row_of_today(api: FakeApi) ->
     assert supply == closed("DeadChain", "CHAIN_STABLECOIN_SUPPLY")
 
 
-def test_a_stablecoins_supply_is_keyed_by_its_peg(api: FakeApi) -> None:
-    listed = {row["id"]: row for row in body(api, "/llama/stablecoins/stablecoins?includePrices=true")["peggedAssets"]}
-    assert listed["100"]["circulating"] == {"peggedEUR": truth.live("defillama", "100", "STABLECOIN_SUPPLY", TODAY)}
-    payload = body(api, "/llama/stablecoins/stablecoin/1")
-    assert list(payload).index("chainBalances") < list(payload).index("tokens")
-    supply = {day_of(row["date"]): row["circulating"]["peggedUSD"] for row in payload["tokens"]}
-    charts = body(api, "/llama/stablecoins/stablecoincharts/all?stablecoin=1")
-    assert supply == {day_of(int(row["date"])): row["totalCirculating"]["peggedUSD"] for row in charts}
-    assert closed("1", "STABLECOIN_SUPPLY").items() <= supply.items()
-
-
 def test_a_coins_prices_are_observed_near_the_grid(api: FakeApi) -> None:
     start = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp())
     coins = body(api, f"/llama/coins/chart/coingecko:WETH,coingecko:unknown?start={start}&span=250")["coins"]
