@@ -13,6 +13,8 @@ from sources.defillama_answers import Reader
 Params = tuple[tuple[str, str], ...]
 
 PARENT = "parent#"  # the prefix of the API's own identifiers of parent protocols: "parent#uniswap"
+# An overview has its breakdown by protocol, a summary by chain and version: many times the size of what is read here.
+# The server obeys both flags on both paths (api2/routes/dimensions.ts), though the docs list them for some types only.
 NO_CHART = (("excludeTotalDataChart", "true"), ("excludeTotalDataChartBreakdown", "true"))
 CHART = (("excludeTotalDataChart", "false"), ("excludeTotalDataChartBreakdown", "true"))
 
@@ -71,8 +73,8 @@ LEVELS = (  # live value and history under one name
         live_of_parent=Endpoint("api/tvl/{id}", answers.read_number)),
     Served("protocol", "MCAP", _PROTOCOLS, None),
     Served("protocol", "OPEN_INTEREST", Endpoint("api/overview/open-interest", answers.read_overview, NO_CHART),
-        Endpoint("api/summary/open-interest/{id}", answers.read_chart),
-        live_of_parent=Endpoint("api/summary/open-interest/{id}", answers.read_total24h)),
+        Endpoint("api/summary/open-interest/{id}", answers.read_chart, CHART),
+        live_of_parent=Endpoint("api/summary/open-interest/{id}", answers.read_total24h, NO_CHART)),
     Served("protocol", "INFLOW", _INFLOWS, None, pro=True),
     Served("protocol", "OUTFLOW", _INFLOWS, None, pro=True),
     Served("chain", "CHAIN_TVL", Endpoint("api/v2/chains", answers.read_chains),
@@ -108,16 +110,14 @@ FLOWS = (
 def _served_flows() -> Iterator[Served]:
     for flow in FLOWS:
         data_type = ("dataType", flow.data_type)
-        overview, of_parent = f"api/overview/{flow.path_type}", None
-        if flow.kind == "protocol":
-            summary = f"api/summary/{flow.path_type}/{{id}}"
-            history = Endpoint(summary, answers.read_chart, (data_type,))
-            live = Endpoint(overview, answers.read_overview, (*NO_CHART, data_type))
-            of_parent = Endpoint(summary, answers.read_total24h, (data_type,))
-        else:
-            history = Endpoint(f"{overview}/{{id}}", answers.read_chart, (*CHART, data_type))
-            live = Endpoint(f"{overview}/{{id}}", answers.read_total24h, (*NO_CHART, data_type))
+        overview = f"api/overview/{flow.path_type}"
+        of_protocol = flow.kind == "protocol"
+        own = f"api/summary/{flow.path_type}/{{id}}" if of_protocol else f"{overview}/{{id}}"
+        history = Endpoint(own, answers.read_chart, (*CHART, data_type))
+        total = Endpoint(own, answers.read_total24h, (*NO_CHART, data_type))
+        of_all = Endpoint(overview, answers.read_overview, (*NO_CHART, data_type))
         yield Served(flow.kind, flow.metric, None, history, flow.pro)
+        live, of_parent = (of_all, total) if of_protocol else (total, None)
         yield Served(flow.kind, f"{flow.metric}_24H", live, None, flow.pro, of_parent)
 
 
