@@ -14,6 +14,9 @@ Reader = Callable[[Call, Any], Iterator[Observation]]
 Value = Callable[[str, Any], object]  # from a metric and a row, or from a metric and the whole answer
 
 SECONDS_A_DAY = 86_400
+# Amounts of stablecoins by peg. Of all rows of a history but the last, the server removes zeros and then what is empty
+# (peggedassets-server, cron-task/index.ts, removeEmptyItems), so a row without one of these has no value for that day.
+PEGGED, PEGGED_USD = "totalCirculating", "totalCirculatingUSD"
 POOL_FIELD = {"APY": "apy", "POOL_TVL": "tvlUsd"}  # percent; USD
 RENAMED_CHAINS = {  # the old name in lower case, which some answers still have: the present name
     "binance": "BSC",
@@ -105,12 +108,12 @@ def _flow(metric: str, payload: Any) -> object:
 
 def _pegged_usd(_: str, row: Any) -> object:
     """The USD-pegged part. The API gives one number for each peg but no total; this pipeline sums nothing."""
-    return row["totalCirculatingUSD"].get("peggedUSD")
+    return row.get(PEGGED_USD, {}).get("peggedUSD")
 
 
 def _only_peg(_: str, row: Any) -> object:
     """The supply of one stablecoin in units of its own peg; a row has one peg or none."""
-    (supply,) = row["totalCirculating"].values() or [None]
+    (supply,) = row.get(PEGGED, {}).values() or [None]
     return supply
 
 
@@ -128,7 +131,7 @@ def _without_moving_zero(payload: Any) -> list[Any]:
     rows = as_list(payload)
     if len(rows) < 2 or int(rows[-1]["date"]) - int(rows[-2]["date"]) <= SECONDS_A_DAY:
         return rows
-    amounts = [*rows[-1]["totalCirculating"].values(), *rows[-1]["totalCirculatingUSD"].values()]
+    amounts = [amount for name in (PEGGED, PEGGED_USD) for amount in rows[-1].get(name, {}).values()]
     return rows if any(amounts) else rows[:-1]
 
 

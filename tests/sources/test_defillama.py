@@ -375,6 +375,24 @@ def test_a_stablecoins_supply_is_in_units_of_its_own_peg(verb: Verb) -> None:
     assert (dated(got), got.nulls) == ([("08-15 00:00:00", 100), ("08-17 00:00:00", 101.5)], 1)
 
 
+def test_a_row_from_which_the_server_removed_a_zero_costs_its_own_day_and_not_the_series() -> None:
+    body = saved("stablecoincharts_coin")
+    body[0] = {"date": body[0]["date"], "totalUnreleased": {"peggedEUR": 5}}
+    got = answer(body, BACKFILL, "STABLECOIN_SUPPLY", "50")
+    assert (dated(got), got.nulls, got.refused) == ([("08-17 00:00:00", 101.5)], 2, [])
+    body = saved("stablecoincharts_dead_chain")
+    del body[2]["totalCirculatingUSD"]
+    got = answer(body, BACKFILL, "CHAIN_STABLECOIN_SUPPLY", "Terra")
+    assert ([value for _, value in dated(got)], got.nulls, got.refused) == ([0], 2, [])
+
+
+def test_a_history_of_which_no_row_has_a_supply_is_all_nulls() -> None:
+    body = [{"date": row["date"], "totalUnreleased": {"peggedEUR": 5}} for row in saved("stablecoincharts_coin")]
+    for metric in ("STABLECOIN_SUPPLY", "CHAIN_STABLECOIN_SUPPLY"):
+        got = answer(body, BACKFILL, metric, "50")
+        assert (got.points, got.nulls, got.refused) == ([], len(body), [])
+
+
 def test_a_coin_with_two_pegs_in_one_row_is_loud_because_nothing_is_summed() -> None:
     body = saved("stablecoincharts_coin")
     body[0]["totalCirculating"]["peggedUSD"] = 1
