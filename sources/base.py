@@ -25,7 +25,7 @@ class Call:
     window: Window  # the days whose points the answer may contain
     params: tuple[tuple[str, str], ...] = ()
     endpoint: Any = None  # the source's own description of how to request and read
-    extract: str = ""  # the one key to read from a large JSON object; the rest is skipped while it streams
+    extract: tuple[str, ...] = ()  # what to read of a large JSON object, such as ("tvl", "raw.tvl"): see JsonBody.read
     dated: bool = True  # whether the answer covers each day of the window; otherwise it is about now only
     listed_kinds: frozenset[str] = frozenset({""})  # the kinds of the assets in the answer to a listing call
 

@@ -118,8 +118,8 @@ def _only_peg(_: str, row: Any) -> object:
 
 
 def _without_now(payload: Any) -> list[Any]:
-    """The rows, without a last row that is not dated midnight: it is the value of now, and the next answer lacks it."""
-    rows = as_list(payload)
+    """The TVL of a protocol, without a last row that is not dated midnight: it is of now, and the next lacks it."""
+    rows = as_list(payload["tvl"])
     return rows[:-1] if rows and rows[-1]["date"] % SECONDS_A_DAY else rows
 
 

@@ -26,7 +26,7 @@ class Endpoint:
     path: str
     read: Reader
     params: Params = ()
-    extract: str = ""
+    extract: tuple[str, ...] = ()
 
     def render(self, identifier: str, window: Window) -> tuple[str, Params]:
         """Path and parameters for one asset, or for several coins with a comma between their identifiers."""
@@ -69,7 +69,7 @@ _INFLOWS = Endpoint("api/inflows/{id}/{midnight}", answers.read_inflows)
 _POOL = Endpoint("yields/chart/{id}", answers.read_pool_history)
 
 LEVELS = (  # live value and history under one name
-    Served("protocol", "TVL", _PROTOCOLS, Endpoint("api/protocol/{id}", answers.read_tvl_history, extract="tvl"),
+    Served("protocol", "TVL", _PROTOCOLS, Endpoint("api/protocol/{id}", answers.read_tvl_history, extract=("tvl",)),
         live_of_parent=Endpoint("api/tvl/{id}", answers.read_number)),
     Served("protocol", "MCAP", _PROTOCOLS, None),
     Served("protocol", "OPEN_INTEREST", Endpoint("api/overview/open-interest", answers.read_overview, NO_CHART),

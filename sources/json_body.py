@@ -3,7 +3,7 @@
 import json
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any, ClassVar, Self
@@ -17,6 +17,7 @@ LARGEST_TOGETHER = 2**30  # bytes of all bodies of this process at a time
 IN_MEMORY = 4 * 2**20  # bytes before a body goes to a temporary file
 LONGEST_TEXT = 2**20  # bytes
 PIECE = 2**16  # bytes
+LONGEST_PATH = 3  # keys
 
 MOST_MEMORY = 450 * 2**20  # bytes that the values of one body may take
 SMALL = 14 * 2**20  # bytes of a body whose values can't take more; no JSON takes more than 32 times its size
@@ -57,30 +58,27 @@ class JsonBody:
             raise TooLarge(f"the bodies that arrive at once are larger than {LARGEST_TOGETHER >> 20} MB")
         self._file.write(piece)
 
-    def read(self, key: str = "") -> Any:
-        """The JSON, or the value of one key of its outermost object, None where the key is missing.
+    def read(self, paths: Sequence[str] = ()) -> Any:
+        """The JSON. With paths, of a large object only the values at these, each in its place; the rest is skipped.
 
-        With a key all other values are skipped, so that a body may be much larger. Raises TooLarge; TryFailed for a
-        body that is cut off or is not JSON.
+        A path is the keys from the outermost object on, with dots between them. Raises TooLarge; TryFailed for a body
+        that is cut off or is not JSON.
         """
         if not self._size:
             raise TryFailed("HTTP 200 with an empty body")
         try:
-            if key:
+            if paths:
                 try:
-                    return self._value_of(key)
+                    return self._values_at(paths)
                 except ijson.JSONError:  # also raised for NaN, which only Python reads, and for long integers
                     if not self._fits():
-                        return self._value_of(key, long_integers=True)
+                        return self._values_at(paths, long_integers=True)
             elif not self._fits():
                 raise TooLarge(f"the values of the body may take more than {MOST_MEMORY >> 20} MB of memory")
             self._file.seek(0)
-            payload = json.load(self._file)
+            return json.load(self._file)
         except (ijson.JSONError, ValueError, RecursionError) as error:
             raise TryFailed(f"HTTP 200, but the body is cut off or is not JSON: {error}") from error
-        if not key:
-            return payload
-        return payload.get(key) if isinstance(payload, dict) else None
 
     def _count(self, size: int) -> None:
         with self._counting:
@@ -114,22 +112,40 @@ class JsonBody:
             found.clear()
         parser.close()
 
-    def _value_of(self, key: str, *, long_integers: bool = False) -> Any:
-        """The value of a key; of that value alone the memory is counted."""
+    def _values_at(self, paths: Sequence[str], *, long_integers: bool = False) -> dict[str, Any]:
+        """The values at the paths; of these alone the memory is counted. Nothing is read after the last of them."""
+        wanted = {tuple(path.split(".")) for path in paths}
+        unseen = {path[0] for path in wanted}
+        found: dict[str, Any] = {}
+        keys: list[str] = []  # of the objects that are open
+        builder: Any = None
         depth = memory = 0
-        inside = False
-        builder = ijson.ObjectBuilder()
         for event, value in self._events(long_integers=long_integers):
             depth += (event in {"start_map", "start_array"}) - (event in {"end_map", "end_array"})
             if depth > DEEPEST:
                 raise TooLarge("the lists and objects of the body lie too deep within each other")
-            if inside:
+            if builder is not None:
                 builder.event(event, float(value) if isinstance(value, Decimal) else value)
                 memory += COST_OF_AN_EVENT
                 if memory > MOST_MEMORY:
-                    raise TooLarge(f"the values of {key!r} may take more than {MOST_MEMORY >> 20} MB of memory")
-                if depth == 1:
-                    return builder.value
-            elif event == "map_key" and depth == 1:
-                inside = value == key
-        return None
+                    raise TooLarge(
+                        f"the values of {', '.join(paths)} may take more than {MOST_MEMORY >> 20} MB of memory"
+                    )
+                if depth == len(keys):
+                    _put(found, keys, builder.value)
+                    builder = None
+            elif event == "map_key" and depth <= LONGEST_PATH:
+                if depth == 1 and not unseen:
+                    break
+                del keys[depth - 1 :]
+                if len(keys) == depth - 1:  # else there is a list between this object and the outermost one
+                    keys.append(value)
+                    builder = ijson.ObjectBuilder() if tuple(keys) in wanted else None
+                    unseen.discard(keys[0])
+        return found
+
+
+def _put(found: dict[str, Any], keys: Sequence[str], value: Any) -> None:
+    for key in keys[:-1]:
+        found = found.setdefault(key, {})
+    found[keys[-1]] = value

@@ -83,7 +83,7 @@ class Plain(BaseSource):
 
     def read(self, call: Call, payload: Any) -> Iterator[Observation]:
         """The rows for the first target."""
-        for date, value in payload:
+        for date, value in payload["rows"] if call.extract else payload:
             yield Observation(call.targets[0], date, value)
 
 
@@ -210,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: `starts` and `headers` are the log."""
 
 
-def call(path: str = "path", extract: str = "") -> Call:
+def call(path: str = "path", *extract: str) -> Call:
     """A call of the plain source."""
     return Call(path, (TARGET,), WINDOW, extract=extract)
 

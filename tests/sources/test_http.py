@@ -31,7 +31,7 @@ FORMS = (KEY, quote(KEY, safe=""))
 def answer(*replies: Reply, extract: str = "") -> Answer:
     """The answer of one call that gets these replies."""
     with Wire(*replies) as wire:
-        return client(wire.url).answer(call(extract=extract))
+        return client(wire.url).answer(call("path", *([extract] if extract else [])))
 
 
 def values(found: Answer) -> list[float]:

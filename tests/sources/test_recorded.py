@@ -91,8 +91,7 @@ def read(name: str, verb: Verb, metrics: str, ids: Iterable[str], received: date
         for metric in metrics.split()
     ]
     (call,) = source.calls(verb, targets, window)
-    payload = body(name)
-    return source.answer(call, payload.get(call.extract) if call.extract else payload, received)
+    return source.answer(call, body(name), received)
 
 
 def listed(payload: Any) -> list[str]:
