@@ -67,7 +67,10 @@ def run(
             keep_to(store.api_limits(), source, pace, datetime.now(UTC))
             delay = pace.delay
             client = Client(source, stop, pace)
-            summary.plan = plan_in(store, without_changed_identities(job, client, store, summary))
+            summary.plan = plan_in(store, job)
+            if summary.plan.calls:
+                kept = without_changed_identities(job, client, store, summary)
+                summary.plan = summary.plan if kept == job else plan_in(store, kept)
             _fetch_and_store(summary, client, store, show)
             _remember_limits(summary, client, store, pace.delay if pace.delay != delay else None)
         except (DatabaseLost, RunRefused):

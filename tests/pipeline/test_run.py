@@ -1,5 +1,6 @@
 """One run in this process: what it must hold before it writes, and which answers it believes."""
 
+import json
 import threading
 from contextlib import closing
 from datetime import datetime
@@ -16,6 +17,7 @@ from sources.artemis import Artemis
 from sources.pace import Pace
 from tests.fake_api import FakeApi
 from tests.tables import Rows, this_midnight
+from tests.wire import Wire, reply
 
 UNKNOWN = [Target(f"unknown-{number}", "PRICE", f"unknown-{number}") for number in range(3)]
 SOL = Target("sol", "PRICE", "sol")
@@ -83,7 +85,40 @@ def test_a_series_without_a_value_is_requested_on_two_days_and_makes_no_run_fail
 ) -> None:
     with FakeApi() as api:
         made = job(api, SOL, *UNKNOWN, days=30)
-        for calls, unconfirmed in ((1, len(UNKNOWN)), (1, 0), (0, 0)):
+        for calls, unconfirmed in ((2, len(UNKNOWN)), (2, 0), (0, 0)):
             summary = run(made, database, threading.Event(), str, Pace(0.0))
             assert (summary.calls, len(summary.unconfirmed), summary.exit_code) == (calls, unconfirmed, 0)
             rows("UPDATE refused SET last_on = last_on - 1 RETURNING 1")
+
+
+def test_a_pull_counts_what_is_null_and_what_is_refused_and_keeps_the_last_value_of_a_day(
+    database: Database, rows: Rows
+) -> None:
+    yesterday = f"{this_midnight() - DAY:%Y-%m-%d}"
+    points = [
+        {"date": f"{yesterday}T23:00:00Z", "val": 3}, {"date": f"{yesterday}T01:00:00Z", "val": 1},
+        *({"date": yesterday, "val": None} for _ in range(2)), {"date": yesterday, "val": "much"},
+    ]  # fmt: skip
+    data = {"data": {"symbols": {"sol": {"PRICE": points}}}}
+    window = Window(this_midnight() - DAY, this_midnight() + DAY)
+    with Wire(reply(b'{"assets": []}'), reply(json.dumps(data).encode())) as wire:
+        made = make_job(Artemis("key", wire.url), Verb.PULL, [SOL], window)
+        summary = run(made, database, threading.Event(), str, Pace(0.0))
+    assert (summary.nulls, dict(summary.refused)) == (2, {"'much' in place of a number": 1})
+    assert rows("SELECT value FROM metrics") == [(3.0,)]
+
+
+def test_a_stopped_run_says_of_no_series_that_it_has_no_data(database: Database) -> None:
+    stop = threading.Event()
+    stop.set()
+    with FakeApi() as api:
+        summary = run(job(api, SOL, days=30), database, stop, str, Pace(0.0))
+    assert (summary.not_made, summary.without_data) == (1, [])
+
+
+def test_each_message_is_counted_as_often_as_it_came(database: Database) -> None:
+    targets = [Target(f"coin-{number}", "PRICE", f"coin-{number}") for number in range(120)]
+    with FakeApi(broken={"data/api": "404"}) as api:
+        summary = run(job(api, *targets, days=2_000), database, threading.Event(), str, Pace(0.0))
+    assert summary.failures.total() == summary.failed == 6
+    assert min(summary.failures.values()) == 1
