@@ -83,12 +83,12 @@ def test_only_names_of_the_wanted_kind_are_suggested(api: FakeApi) -> None:
 
 
 def test_one_asset_is_added_and_then_is_there(api: FakeApi, defillama: Path) -> None:
-    line = "defillama pendle --kind protocol --metric FEES --metric TVL --add --config"
+    line = "defillama aave-v3 --kind protocol --metric FEES --metric TVL --add --config"
     done = discover(api, line, defillama)
-    assert (done.returncode, done.stdout) == (0, f"{defillama.name}: added pendle,protocol,TVL FEES,,Pendle,\n")
-    assert defillama.read_text() == f"{DEFILLAMA}pendle,protocol,TVL FEES,,Pendle,\n"
+    assert (done.returncode, done.stdout) == (0, f"{defillama.name}: added aave-v3,protocol,TVL FEES,,Aave V3,\n")
+    assert defillama.read_text() == f"{DEFILLAMA}aave-v3,protocol,TVL FEES,,Aave V3,\n"
     again = discover(api, line, defillama)
-    assert (again.returncode, again.stdout) == (0, f"{defillama.name}: nothing to add, it has FEES TVL of pendle\n")
+    assert (again.returncode, again.stdout) == (0, f"{defillama.name}: nothing to add, it has FEES TVL of aave-v3\n")
 
 
 def test_to_a_configured_asset_the_rest_of_its_metrics_is_added(api: FakeApi, artemis: Path) -> None:
