@@ -20,7 +20,7 @@ POINTS = 2_000_000
 UNITS_IN_A_MB = 1024 if sys.platform == "linux" else 1024**2  # of ru_maxrss: KB on Linux, bytes on macOS
 LIMIT_MB = 200
 METRICS = {
-    "artemis": "PRICE MC FDMC FEES REVENUE DAU TXNS TVL DEX_VOLUMES STABLECOIN_SUPPLY",
+    "artemis": "PRICE MC FDMC FEES REVENUE DAU TXNS TVL CHAIN_SPOT_VOLUME STABLECOIN_SUPPLY",
     "defillama": "TVL FEES REVENUE DEX_VOLUME",
 }
 

@@ -127,7 +127,7 @@ class Tally:
 
 def artemis(symbols: int, equities: int, days: int, kills: int) -> Form:
     """Ten metrics of each symbol, and five of each equity, three of them quarterly."""
-    metrics = "PRICE MC FDMC FEES REVENUE DAU TXNS TVL DEX_VOLUMES STABLECOIN_SUPPLY"
+    metrics = "PRICE MC FDMC FEES REVENUE DAU TXNS TVL CHAIN_SPOT_VOLUME STABLECOIN_SUPPLY"
     rows = [f"coin-{number},{metrics}" for number in range(symbols)]
     rows += [f"eq-{number},PRICE MC TOTAL_REVENUE EBITDA BASIC_EPS" for number in range(equities)]
     return Form("artemis", "\n".join(["asset,metrics", *rows, ""]), today() - days * DAY, kills)

@@ -66,10 +66,15 @@ _KNOWN = {  # so that what a newcomer sees looks like the real thing
         "eq-aapl": 260.0, "eq-nvda": 180.0, "eq-coin": 320.0,
     },
     "CHAIN_TVL": {
-        "ethereum": 75e9, "solana": 9e9, "bsc": 8e9, "bitcoin": 7e9, "tron": 5e9, "base": 4.5e9, "arbitrum": 3e9,
-        "avalanche": 1.5e9, "polygon": 1.2e9, "op mainnet": 4e8,
+        **dict.fromkeys(("eth", "ethereum"), 75e9),
+        **dict.fromkeys(("sol", "solana"), 9e9),
+        **dict.fromkeys(("bnb", "bsc"), 8e9),
+        **dict.fromkeys(("trx", "tron"), 5e9),
+        **dict.fromkeys(("arb", "arbitrum"), 3e9),
+        **dict.fromkeys(("avax", "avalanche"), 1.5e9),
+        "bitcoin": 7e9, "base": 4.5e9, "polygon": 1.2e9, "sui": 6e8, "op mainnet": 4e8,
     },
-    "TVL": {"aave": 35e9, "lido": 30e9, "uniswap": 5e9, "curve-dex": 2.3e9, "pendle": 5e9, "eth": 75e9, "sol": 9e9},
+    "TVL": {"aave": 35e9, "lido": 30e9, "uniswap": 5e9, "curve-dex": 2.3e9, "pendle": 5e9},
     "STABLECOIN_SUPPLY": {"1": 180e9, "2": 75e9, "5": 5e9},  # usdt, usdc, dai
 }  # fmt: skip
 _CALM, _LIVELY = 0.02, 0.2  # the noise of a level and of a flow, as a share of its swing
