@@ -13,6 +13,7 @@ Query = Mapping[str, str]
 
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
 MOST_SYMBOLS, MOST_POINTS = 50, 1000
+TEXT_ONE_IN = 20  # days on which all numbers of a symbol are texts
 GRANULARITIES = ("DAY", "WEEK", "MONTH", "QUARTER", "YEAR")
 NOT_AVAILABLE = "Metric not available for asset."
 NO_METRIC = "Metric not found."
@@ -31,11 +32,16 @@ COMMON_METRICS = (
 )
 
 
-def answer(world: World, path: Sequence[str], query: Query, bad_symbols: frozenset[str]) -> Answer:
+def answer(
+    world: World, path: Sequence[str], query: Query, bad_symbols: frozenset[str], most_series: int | None
+) -> Answer:
     """Answer a path below /artemis; whose key it is has been looked at before."""
     match list(path):
         case ["data", "api", metrics]:
-            return data(world, metrics.split(","), query, bad_symbols)
+            names = metrics.split(",")
+            if most_series is not None and len(_symbols(query)) * len(names) > most_series:
+                return plain(500, "Internal Server Error")
+            return data(world, names, query, bad_symbols)
         case ["asset", "symbols"]:
             return ok({"assets": [_asset(symbol) for symbol in world.universe.ids("symbol")]})
         case ["supported-metrics"]:
@@ -45,7 +51,7 @@ def answer(world: World, path: Sequence[str], query: Query, bad_symbols: frozens
 
 def data(world: World, metrics: Sequence[str], query: Query, bad_symbols: frozenset[str]) -> Answer:
     """Lists of {date, val} for a closed range of dates, or the latest numbers without dates."""
-    symbols = [symbol.strip().lower() for symbol in query.get("symbols", "").split(",") if symbol.strip()]
+    symbols = _symbols(query)
     if len(symbols) > MOST_SYMBOLS or bad_symbols.intersection(symbols):
         return plain(500, "Internal Server Error")
     granularity = query.get("granularity", "DAY").upper()
@@ -69,6 +75,10 @@ def data(world: World, metrics: Sequence[str], query: Query, bad_symbols: frozen
             kept = [f"{dumps(name)}:{text}" for name, text in texts if not _left_out(symbol, name, text)]
             found.append(f"{dumps(symbol)}:{{{','.join(kept)}}}")
     return ok_text(f'{{"data":{{"symbols":{{{",".join(found)}}}}}}}')
+
+
+def _symbols(query: Query) -> list[str]:
+    return [symbol.strip().lower() for symbol in query.get("symbols", "").split(",") if symbol.strip()]
 
 
 def _window(world: World, query: Query) -> tuple[int, int] | None:
@@ -99,8 +109,15 @@ def _series(
         rows.append((today, world.live("artemis", symbol, name)))
     if granularity != "DAY" and name not in truth.FUNDAMENTALS:
         rows = [row for row in rows if _opens(date.fromordinal(row[0]), granularity)]
-    points = [f'{{"date":"{iso(day)}","val":{"null" if amount is None else amount}}}' for day, amount in rows[:limit]]
+    points = [f'{{"date":"{iso(day)}","val":{_val(symbol, day, amount)}}}' for day, amount in rows[:limit]]
     return array(points)
+
+
+def _val(symbol: str, day: int, amount: truth.Number | None) -> str:
+    """JSON: a number, null, or a number as a text."""
+    if amount is None:
+        return "null"
+    return f'"{amount}"' if (day + zlib.crc32(symbol.encode())) % TEXT_ONE_IN == 0 else str(amount)
 
 
 def _opens(day: date, granularity: str) -> bool:

@@ -158,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
             if not all(api.accepts("artemis", key) for key in shown):
                 return error(401, {"error": "Invalid API key"})
             bad = frozenset(symbol.lower() for symbol in api.options.bad_symbols)
-            return artemis.answer(api.world, segments[1:], query, bad)
+            return artemis.answer(api.world, segments[1:], query, bad, api.options.most_series)
         if segments[:1] != ["llama"]:
             return plain(404, "404 page not found\n")
         if key is not None and not api.accepts("defillama", key):

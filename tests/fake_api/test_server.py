@@ -116,16 +116,18 @@ def test_defillama_words_its_errors_so(api: FakeApi, line: str) -> None:
     assert get(api, f"/llama/{path}")[:2] == (int(status), words.encode())
 
 
-def test_artemis_answers_a_closed_range_with_numbers_nulls_and_a_partial_today(api: FakeApi) -> None:
+def test_artemis_answers_a_closed_range_with_numbers_texts_nulls_and_a_partial_today(api: FakeApi) -> None:
     path = "/artemis/data/api/fees/?symbols=SOL,unknown&startDate=2024-01-01&endDate=2025-12-19"
     symbols = body(api, path)["data"]["symbols"]
     assert list(symbols) == ["sol"]
     *rows, today = symbols["sol"]["fees"]
-    numbers = {date.fromisoformat(row["date"]): row["val"] for row in rows if row["val"] is not None}
+    numbers = {date.fromisoformat(row["date"]): float(row["val"]) for row in rows if row["val"] is not None}
     wanted = truth.history("artemis", "sol", "FEES", date(2024, 1, 1), TODAY)
     assert numbers == dict(wanted)
     assert len(numbers) < len(rows)
-    assert today == {"date": "2025-12-19", "val": truth.live("artemis", "sol", "FEES", TODAY)}
+    assert {type(row["val"]) for row in rows} == {float, str, type(None)}
+    live = truth.live("artemis", "sol", "FEES", TODAY)
+    assert (today["date"], float(today["val"])) == ("2025-12-19", live)
 
 
 def test_artemis_stops_at_a_thousand_points_and_fails_above_fifty_symbols(api: FakeApi) -> None:
@@ -133,6 +135,13 @@ def test_artemis_stops_at_a_thousand_points_and_fails_above_fifty_symbols(api: F
     assert len(rows["data"]["symbols"]["sol"]["PRICE"]) == 1000
     symbols = ",".join(f"s{number}" for number in range(51))
     assert get(api, f"/artemis/data/api/PRICE?symbols={symbols}&startDate=2025-01-01")[0] == 500
+
+
+def test_artemis_fails_above_a_number_of_series_where_an_option_says_so() -> None:
+    with fake(most_series=6) as api:
+        path = "/artemis/data/api/PRICE,FEES,DAU?startDate=2025-01-01&symbols="
+        assert get(api, f"{path}sol,eth")[0] == 200
+        assert get(api, f"{path}sol,eth,btc")[:2] == (500, b"Internal Server Error")
 
 
 def test_artemis_says_in_words_that_a_symbol_lacks_a_metric(api: FakeApi) -> None:
@@ -152,7 +161,9 @@ def test_artemis_gives_fundamentals_only_by_quarter(api: FakeApi) -> None:
     rows = body(api, f"{path}&granularity=QUARTER")["data"]["symbols"]["eq-nvda"][name]
     assert 6 <= len(rows) <= 8
     wanted = truth.history("artemis", "eq-nvda", name, date(2023, 1, 1), date(2025, 1, 1))
-    assert {date.fromisoformat(row["date"]): row["val"] for row in rows if row["val"] is not None} == dict(wanted)
+    assert {date.fromisoformat(row["date"]): float(row["val"]) for row in rows if row["val"] is not None} == dict(
+        wanted
+    )
 
 
 def test_keys_are_checked_and_never_logged() -> None:
