@@ -102,6 +102,7 @@ class BaseSource(ABC):
     ID_FORMS: ClassVar[Mapping[str, tuple[str, str]]] = {}  # by kind: a regular expression, and what to write
     UNLISTED_KINDS: ClassVar[tuple[str, ...]] = ()  # kinds of which an asset can have values though no list names it
     METRICS: ClassVar[Mapping[str, Metric]]
+    REMOVED: ClassVar[Mapping[str, str]] = {}  # metrics of earlier versions, each with the reason
     PULL_DAYS: ClassVar[int] = 7  # trailing days that a pull requests of dated answers, today included
     SETTLE_DAYS: ClassVar[int] = 10  # closed days that a settle requests again by default
     SCHEDULES: ClassVar[Mapping[Verb, Schedule]]  # of two runs due at once, the scheduler starts the first named here

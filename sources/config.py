@@ -225,6 +225,10 @@ def _check_metric(metric: str, kind: str, source: type[BaseSource]) -> None:
     fitting = {name for name, known in source.METRICS.items() if kind == known.kind}
     if parts := re.findall("[^,;]+", metric)[1:]:
         raise ConfigurationError(f"unknown metric {metric!r}: separate metrics by spaces, as before {parts[0]}")
+    if metric in source.REMOVED:
+        raise ConfigurationError(
+            f"metric {metric} was removed, since {source.REMOVED[metric]}: take it out of this line"
+        )
     if metric not in fitting:
         wrong = f"unknown metric {metric!r}"
         if metric in source.METRICS:

@@ -10,7 +10,7 @@ from model.values import DAY, Metric, Target, Verb, Window
 from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Observation, Request, halves
 from sources.defillama_answers import RENAMED_CHAINS
 from sources.defillama_listings import BULK_ANSWERS
-from sources.defillama_metrics import METRICS, PRICE_HISTORY, PRICE_NOW, SERVED, Endpoint, Params, endpoint_of
+from sources.defillama_metrics import METRICS, PRICE_HISTORY, PRICE_NOW, REMOVED, SERVED, Endpoint, Params, endpoint_of
 
 FREE_HOSTS = {  # by family; the paths of a family are the same on the Pro host
     "api": "https://api.llama.fi",
@@ -44,6 +44,7 @@ class DefiLlama(BaseSource):
     }
     UNLISTED_KINDS = ("coin",)
     METRICS: ClassVar[Mapping[str, Metric]] = METRICS
+    REMOVED: ClassVar[Mapping[str, str]] = REMOVED
     SCHEDULES: ClassVar[Mapping[Verb, Schedule]] = {
         Verb.PULL: hourly(5),
         Verb.SETTLE: daily(4, 35),  # the point of a midnight can be missing until three hours after it
@@ -60,7 +61,7 @@ class DefiLlama(BaseSource):
         shared: dict[tuple[Endpoint, str, Params], list[Target]] = {}
         for target in targets:
             endpoint = endpoint_of(target, verb)
-            path, params = endpoint.render("" if target.kind == "coin" else target.id, window)
+            path, params = endpoint.render("" if target.kind == "coin" else target.id)
             shared.setdefault((endpoint, path, params), []).append(target)
         for (endpoint, path, params), together in shared.items():
             if endpoint in PRICES:
@@ -89,7 +90,7 @@ class DefiLlama(BaseSource):
         for answer in BULK_ANSWERS:
             served = SERVED[answer.metric]
             if served.live and (self.key or not served.pro):
-                path, params = served.live.render("", NO_DAYS)
+                path, params = served.live.render("")
                 yield Call(path, (), NO_DAYS, params, answer, listed_kinds=answer.kinds)
 
     def read_listing(self, call: Call, payload: Any) -> Iterator[ListedAsset]:
@@ -136,5 +137,5 @@ def _price_calls(endpoint: Endpoint, targets: Sequence[Target], window: Window) 
         for first in range(0, len(coins), size):
             names = coins[first : first + size]
             together = tuple(target for name in names for target in targets_of[name])
-            path, _ = endpoint.render(",".join(names), piece)
+            path, _ = endpoint.render(",".join(names))
             yield Call(path, together, piece, params, endpoint, dated=endpoint is PRICE_HISTORY)

@@ -100,12 +100,6 @@ def _total24h(_: str, payload: Any) -> object:
     return payload.get("total24h")
 
 
-def _flow(metric: str, payload: Any) -> object:
-    """Only `outflows` is documented; an inflow is stored where the API reports one."""
-    outflow, inflow = payload["outflows"], payload.get("inflows")
-    return outflow if metric == "OUTFLOW" else inflow
-
-
 def _pegged_usd(_: str, row: Any) -> object:
     """The USD-pegged part. The API gives one number for each peg but no total; this pipeline sums nothing."""
     return row.get(PEGGED_USD, {}).get("peggedUSD")
@@ -149,7 +143,6 @@ read_stablecoins = _many("id", lambda _, row: row["price"], lambda payload: payl
 read_pools = _many("pool", lambda metric, row: row[POOL_FIELD[metric]], lambda payload: payload["data"])
 read_number = _one(_number)
 read_total24h = _one(_total24h)
-read_inflows = _one(_flow)
 read_tvl_history = _history("date", lambda _, row: row["totalLiquidityUSD"], _without_now)
 read_chain_tvl_history = _history("date", lambda _, row: row["tvl"])
 read_stablecoin_chain_history = _history("date", _pegged_usd, _without_moving_zero)

@@ -1,6 +1,6 @@
 """The lists of DefiLlama: the bulk answers of its live metrics, read as lists of assets.
 
-No list names INFLOW, OUTFLOW, or a coin that is not the token of a protocol, chain or stablecoin.
+No list names a coin that is not the token of a protocol, chain or stablecoin.
 """
 
 import re

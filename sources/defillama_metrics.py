@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import NamedTuple
 from urllib.parse import quote
 
-from model.values import DAY, Metric, Target, Verb, Window, midnight
+from model.values import DAY, Metric, Target, Verb
 from sources import defillama_answers as answers
 from sources.defillama_answers import Reader
 
@@ -28,12 +28,11 @@ class Endpoint:
     params: Params = ()
     extract: tuple[str, ...] = ()
 
-    def render(self, identifier: str, window: Window) -> tuple[str, Params]:
+    def render(self, identifier: str) -> tuple[str, Params]:
         """Path and parameters for one asset, or for several coins with a comma between their identifiers."""
         quoted = quote(identifier.removeprefix(PARENT), safe=":,")
-        today = f"{midnight(window.end - DAY).timestamp():.0f}"  # the midnight at which the day of the pull began
         params = tuple((name, value.format(id=identifier)) for name, value in self.params)
-        return self.path.format(id=quoted, midnight=today), params
+        return self.path.format(id=quoted), params
 
 
 class Served(NamedTuple):
@@ -65,7 +64,6 @@ _POOLS = Endpoint("yields/pools", answers.read_pools)
 PRICE_NOW = Endpoint("coins/prices/current/{id}", answers.read_prices)
 PRICE_HISTORY = Endpoint("coins/chart/{id}", answers.read_prices)
 _STABLECOIN = Endpoint("stablecoins/stablecoincharts/all", answers.read_stablecoin_supply, (("stablecoin", "{id}"),))
-_INFLOWS = Endpoint("api/inflows/{id}/{midnight}", answers.read_inflows)
 _POOL = Endpoint("yields/chart/{id}", answers.read_pool_history)
 
 LEVELS = (  # live value and history under one name
@@ -75,8 +73,6 @@ LEVELS = (  # live value and history under one name
     Served("protocol", "OPEN_INTEREST", Endpoint("api/overview/open-interest", answers.read_overview, NO_CHART),
         Endpoint("api/summary/open-interest/{id}", answers.read_chart, CHART),
         live_of_parent=Endpoint("api/summary/open-interest/{id}", answers.read_total24h, NO_CHART)),
-    Served("protocol", "INFLOW", _INFLOWS, None, pro=True),
-    Served("protocol", "OUTFLOW", _INFLOWS, None, pro=True),
     Served("chain", "CHAIN_TVL", Endpoint("api/v2/chains", answers.read_chains),
         Endpoint("api/v2/historicalChainTvl/{id}", answers.read_chain_tvl_history)),
     Served("chain", "CHAIN_STABLECOIN_SUPPLY", Endpoint("stablecoins/stablecoinchains", answers.read_stablecoin_chains),
@@ -121,6 +117,10 @@ def _served_flows() -> Iterator[Served]:
         yield Served(flow.kind, f"{flow.metric}_24H", live, None, flow.pro, of_parent)
 
 
+REMOVED: Mapping[str, str] = {  # of an earlier version, and why
+    "INFLOW": "the API has no such value",
+    "OUTFLOW": "the API has no value for a whole day, only the net change of token amounts up to now, of either sign",
+}
 SERVED: Mapping[str, Served] = {served.metric: served for served in (*LEVELS, *_served_flows())}
 METRICS: Mapping[str, Metric] = {
     served.metric: Metric(

@@ -39,7 +39,7 @@ POOL = "747c1d2a-c668-4682-b9f9-296708a3dd90"
 DEFILLAMA = f"""asset,kind,metrics,id
 # every kind and every metric; a parent, a dead protocol, a dead chain, a coin of the euro, two pools
 aave-v3,protocol,{" ".join(f"{name} {name}_24H" for name in sorted(FLOWS))}
-aave-v3,protocol,TVL MCAP OPEN_INTEREST INFLOW OUTFLOW
+aave-v3,protocol,TVL MCAP OPEN_INTEREST
 uniswap,protocol,TVL FEES FEES_24H OPEN_INTEREST,parent#uniswap
 dead-pool,protocol,TVL MCAP FEES FEES_24H
 Ethereum,chain,CHAIN_TVL CHAIN_STABLECOIN_SUPPLY CHAIN_FEES CHAIN_FEES_24H CHAIN_REVENUE CHAIN_REVENUE_24H
@@ -259,7 +259,7 @@ def _trailing(source: str, one: Series, first: date, day: date, restated: int) -
 
 def _live(one: Series, day: date, restated: int) -> Iterator[tuple[datetime, float]]:
     plain = one.metric.removeprefix("CHAIN_")
-    if plain in FLOWS or plain == "INFLOW":  # an inflow is never reported by this API
+    if plain in FLOWS:
         return
     if plain == "STABLECOIN_SUPPLY" and plain == one.metric:
         yield from _trailing("defillama", one, day - 6 * DAY, day, restated)
@@ -273,7 +273,7 @@ def _live(one: Series, day: date, restated: int) -> Iterator[tuple[datetime, flo
 
 
 def _history(one: Series, start: date, end: date) -> Iterator[tuple[datetime, float]]:
-    if one.metric in truth.LIVE_ONLY or one.metric == "INFLOW" or one.metric.endswith("_24H"):
+    if one.metric in truth.LIVE_ONLY or one.metric.endswith("_24H"):
         return
     for day, value in truth.history("defillama", one.id, one.metric, start, end):
         at = (day.toordinal() - EPOCH) * 86400

@@ -195,7 +195,7 @@ def test_an_asset_that_has_ended_is_shown_with_what_the_api_says() -> None:
 
 def test_metrics_that_are_not_listed_are_shown_where_lists_have_them() -> None:
     other = offer("other", "TVL MCAP FEES")
-    (found,) = findings_of(offer("one"), row("one", "TVL MCAP INFLOW"), other)
+    (found,) = findings_of(offer("one"), row("one", "TVL MCAP HOLDERS_REVENUE"), other)
     assert "warning defillama one: the API does not list MCAP for it" in found
     assert findings_of(offer("one"), row("one", "MCAP"), other, unsure="protocol") == []
     assert findings_of(offer("one", None), row("one", "MCAP"), other) == []

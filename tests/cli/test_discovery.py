@@ -64,14 +64,14 @@ def test_the_nearest_names_are_suggested() -> None:
 def test_the_rows_of_a_config_belong_to_an_offer_by_kind_and_identifier_not_by_name() -> None:
     rows = [
         replace(ROW, id="PENDLE", metrics=("TVL",)),
-        replace(ROW, asset="mine", metrics=("FEES", "OUTFLOW")),
+        replace(ROW, asset="mine", metrics=("FEES", "HOLDERS_REVENUE")),
         replace(ROW, kind="coin", metrics=("PRICE",)),
         replace(ROW, asset="coin-of-pendle", kind="coin", id="coingecko:pendle", metrics=("PRICE",)),
     ]
     pendle, coin, lido = compare([PENDLE, COIN, LIDO], rows, DefiLlama)
     assert pendle.rows == tuple(rows[:2])
-    assert (pendle.configured, pendle.missing) == (["TVL", "FEES", "OUTFLOW"], ["FEES_24H", "MCAP"])
-    assert pendle.unlisted == ["OUTFLOW"]
+    assert (pendle.configured, pendle.missing) == (["TVL", "FEES", "HOLDERS_REVENUE"], ["FEES_24H", "MCAP"])
+    assert pendle.unlisted == ["HOLDERS_REVENUE"]
     assert (coin.asset, coin.missing) == ("coin-of-pendle", [])
     assert (lido.asset, lido.configured, lido.missing) == ("lido", [], ["TVL"])
 
@@ -97,11 +97,11 @@ def test_metrics_that_are_not_known_are_neither_missing_nor_unlisted() -> None:
 
 def test_each_offer_is_shown_with_its_metrics_by_whether_they_are_configured() -> None:
     dead = COIN._replace(dead="delisted", symbol="")
-    rows = [replace(ROW, metrics=("TVL", "OUTFLOW"))]
+    rows = [replace(ROW, metrics=("TVL", "HOLDERS_REVENUE"))]
     assert list(lines(compare([PENDLE, dead], rows, DefiLlama))) == [
         "pendle  protocol  pendle            Pendle",
         "    configured: TVL",
-        "    configured, but not listed: OUTFLOW",
+        "    configured, but not listed: HOLDERS_REVENUE",
         "    to add: FEES FEES_24H MCAP",
         "pendle  coin      coingecko:pendle  [delisted]",
         "    to add: PRICE",

@@ -44,10 +44,10 @@ from tests.fake_api.server import ARTEMIS_KEY
 from tests.waiting import until
 
 DEFILLAMA = """asset,kind,metrics,id
-aave-v3,protocol,FEES FEES_24H INFLOW,
+aave-v3,protocol,FEES FEES_24H PERPS_VOLUME_24H,
 weth,coin,PRICE,coingecko:weth
 """
-WITHOUT_KEY = DEFILLAMA.replace(" INFLOW", "")  # which no backfill asks for without a key
+WITHOUT_KEY = DEFILLAMA.replace(" PERPS_VOLUME_24H", "")  # which no backfill asks for without a key
 ARTEMIS = "asset,metrics\nsol,PRICE FEES\n"
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 TABLES = "SELECT * FROM metrics ORDER BY id", "TABLE coverage ORDER BY 1, 2, 3", "TABLE loads", "TABLE revisions"

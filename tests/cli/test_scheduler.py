@@ -176,7 +176,9 @@ def test_a_mistake_is_one_clear_line_with_nothing_asked_or_written(
     if ".csv" in said:
         home.configure("defillama", WRONG)
     if "none of these" in said:  # what needs a key, and what exists only live
-        home.configure("defillama", f"asset,kind,metrics\naave-v3,protocol,{'FEES_24H' if line else 'INFLOW'}\n")
+        home.configure(
+            "defillama", f"asset,kind,metrics\naave-v3,protocol,{'FEES_24H' if line else 'PERPS_VOLUME_24H'}\n"
+        )
     with home.api() as api, Running(home, environment(database_url, api, **keys), line) as scheduler:
         assert scheduler.process.wait(30) == 2
         assert api.requests == []

@@ -43,7 +43,7 @@ def answer(world: World, path: Sequence[str], query: Query, key: str | None) -> 
     route = ROUTES.get((path[0], path[1])) if len(path) > 1 else None
     if route is None:
         return plain(404, "404 page not found\n")
-    if key is None and ((path[1], *path[2:3]) in PRO_ONLY or path[1] == "inflows"):
+    if key is None and (path[1], *path[2:3]) in PRO_ONLY:
         return plain(402, PAID)
     return route(world, path[2:], query)
 
@@ -151,17 +151,6 @@ def summary(world: World, args: Sequence[str], query: Query) -> Answer:
     chart = "[]" if asked(query, "excludeTotalDataChart") else _chart_text(points)
     head = _protocol_head(slug, slug in world.universe.ids("parent")) | _totals(world, slug, metric)
     return ok_text(f'{dumps(head)[:-1]},"totalDataChart":{chart},"totalDataChartBreakdown":{parts},"change_1d":7.47}}')
-
-
-def inflows(world: World, args: Sequence[str], _query: Query) -> Answer:
-    """GET /api/inflows/{slug}/{timestamp} (Pro): only outflows, as documented."""
-    if len(args) < 2 or unknown(args[0]) or not args[1].isdigit():
-        return plain(400, "Protocol not found")
-    day = 719163 + int(args[1]) // 86400
-    old = {"date": args[1], "tvl": {"WETH": 1000.5}}
-    current = {"date": str(world.now()), "tvl": {"WETH": 990}}
-    outflows = world.value("defillama", args[0], "OUTFLOW", day)
-    return ok({"outflows": 0 if outflows is None else outflows, "oldTokens": old, "currentTokens": current})
 
 
 def _protocol_row(world: World, slug: str, number: int) -> dict[str, object]:
@@ -291,6 +280,5 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("api", "v2"): version_2,
     ("api", "overview"): overview,
     ("api", "summary"): summary,
-    ("api", "inflows"): inflows,
     **llama_families.ROUTES,
 }

@@ -26,7 +26,7 @@ FUNDAMENTALS = frozenset(
         "DILUTED_EPS",
     }
 )
-LIVE_ONLY = frozenset({"MCAP", "STABLECOIN_PRICE", "OUTFLOW"})  # and every name that ends in _24H
+LIVE_ONLY = frozenset({"MCAP", "STABLECOIN_PRICE"})  # and every name that ends in _24H
 
 MISSING_ONE_IN, ZERO_ONE_IN, NULL_ONE_IN = 100, 50, 200
 FIRST_DAYS = (date(2019, 1, 1).toordinal(), date(2022, 1, 1).toordinal())

@@ -193,5 +193,5 @@ def test_a_series_whose_key_is_missing_is_not_asked_for(
     for module in (query_session, diagnosis):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     (tmp_path / "artemis_config.csv").write_text(CONFIGS["artemis_config.csv"])
-    (tmp_path / "defillama_config.csv").write_text("asset,kind,metrics\naave,protocol,INFLOW\n")
+    (tmp_path / "defillama_config.csv").write_text("asset,kind,metrics\naave,protocol,PERPS_VOLUME_24H\n")
     assert q.freshness("defillama", "aave")["state"].tolist() == [state]

@@ -83,6 +83,14 @@ def test_what_editors_and_spreadsheets_make_of_a_file_reads_the_same(file: Path,
     assert read(file, content) == [Asset("lido", ("TVL", "MCAP"), "lido", "protocol", "Lido", "lido")]
 
 
+@pytest.mark.parametrize("metric", DefiLlama.REMOVED)
+def test_a_metric_of_an_earlier_version_is_refused_with_the_reason_and_what_to_do(file: Path, metric: str) -> None:
+    said = refusal(file, f"{HEADER}lido,protocol,TVL {metric}\n")
+    reason = DefiLlama.REMOVED[metric]
+    assert said == f":2: metric {metric} was removed, since {reason}: take it out of this line"
+    assert metric not in DEFILLAMA_METRICS
+
+
 def test_a_quoted_field_may_hold_a_comma_and_quotes(file: Path) -> None:
     (asset,) = read(file, HEADER + '"a,b",protocol,TVL,ab,"Say ""hi"", Lido",\n')
     assert (asset.asset, asset.name) == ("a,b", 'Say "hi", Lido')
@@ -225,7 +233,7 @@ def test_an_id_of_odd_characters_is_quoted_so_that_the_api_gets_just_that(file: 
                 assert not parts.fragment
                 assert parts.path.count("/") == call.path.count("/") + (2 if made.name == "defillama" else 1)
                 asked.update(target.metric for target in call.targets if identifier in words)
-    one_by_one = {"FEES", "TVL", "CHAIN_TVL", "CHAIN_FEES_24H", "STABLECOIN_SUPPLY", "PRICE", "APY", "OUTFLOW"}
+    one_by_one = {"FEES", "TVL", "CHAIN_TVL", "CHAIN_FEES_24H", "STABLECOIN_SUPPLY", "PRICE", "APY"}
     assert one_by_one <= asked
 
 

@@ -39,7 +39,6 @@ URLS = (  # kind of run, metrics that share the URL, id, family, path and query
     (PULL, "OPEN_INTEREST", "gmx-v2-perps", "api", f"/overview/open-interest?{NO_CHART}"),
     (PULL, "OPEN_INTEREST", "parent#gmx", "api", f"/summary/open-interest/gmx?{NO_CHART}"),
     (BACKFILL, "OPEN_INTEREST", "gmx-v2-perps", "api", f"/summary/open-interest/gmx-v2-perps?{CHART}"),
-    (PULL, "INFLOW OUTFLOW", "aave-v3", "api", "/inflows/aave-v3/1786924800"),
     (PULL, "FEES_24H", "lido", "api", f"/overview/fees?{NO_CHART}&dataType=dailyFees"),
     (PULL, "FEES_24H", "parent#uniswap", "api", f"/summary/fees/uniswap?{NO_CHART}&dataType=dailyFees"),
     (BACKFILL, "FEES", "lido", "api", f"/summary/fees/lido?{CHART}&dataType=dailyFees"),
@@ -301,14 +300,6 @@ def test_a_chain_has_a_chart_and_a_total_and_a_total_that_is_missing_or_null_is_
     for changed in ({**body, "total24h": None}, {k: v for k, v in body.items() if k != "total24h"}):
         got = answer(changed, PULL, "CHAIN_FEES_24H", "OP Mainnet")
         assert (got.points, got.nulls) == ([], 1)
-
-
-def test_only_the_flow_that_the_api_reports_is_stored() -> None:
-    got = answer(saved("inflows"), PULL, "INFLOW OUTFLOW", "aave-v3")
-    assert live(got) == {("aave-v3", "OUTFLOW"): -1500.5}
-    assert got.nulls == 1
-    both = answer({"outflows": 0, "inflows": 2}, PULL, "INFLOW OUTFLOW", "aave-v3")
-    assert live(both) == {("aave-v3", "OUTFLOW"): 0, ("aave-v3", "INFLOW"): 2}
 
 
 @pytest.mark.parametrize("name", ["OP Mainnet", "Optimism", "optimism", "op mainnet"])
