@@ -67,7 +67,7 @@ class DefiLlama(BaseSource):
             if endpoint in PRICES:
                 yield from _price_calls(endpoint, together, window)
                 continue
-            dated = all(endpoint is SERVED[target.metric].history for target in together)
+            dated = endpoint.dated or verb is not Verb.PULL
             yield Call(path, tuple(together), window, params, endpoint, endpoint.extract, dated)
 
     def request(self, call: Call) -> Request:

@@ -105,10 +105,14 @@ def _pegged_usd(_: str, row: Any) -> object:
     return row.get(PEGGED_USD, {}).get("peggedUSD")
 
 
-def _only_peg(_: str, row: Any) -> object:
-    """The supply of one stablecoin in units of its own peg; a row has one peg or none."""
-    (supply,) = row.get(PEGGED, {}).values() or [None]
-    return supply
+def _only_peg(name: str) -> Value:
+    """The supply of one stablecoin in units of its own peg; a row has one peg or none, or a bare 0 for no record."""
+
+    def value(_: str, row: Any) -> object:
+        (supply,) = (row.get(name) or {}).values() or [None]
+        return supply
+
+    return value
 
 
 def _without_now(payload: Any) -> list[Any]:
@@ -146,5 +150,6 @@ read_total24h = _one(_total24h)
 read_tvl_history = _history("date", lambda _, row: row["totalLiquidityUSD"], _without_now)
 read_chain_tvl_history = _history("date", lambda _, row: row["tvl"])
 read_stablecoin_chain_history = _history("date", _pegged_usd, _without_moving_zero)
-read_stablecoin_supply = _history("date", _only_peg, _without_moving_zero)
+read_stablecoin_chart = _history("date", _only_peg(PEGGED), _without_moving_zero)
+read_stablecoin = _history("date", _only_peg("circulating"), lambda payload: payload["tokens"])
 read_pool_history = _history("timestamp", lambda metric, row: row[POOL_FIELD[metric]], lambda payload: payload["data"])

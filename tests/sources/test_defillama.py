@@ -77,7 +77,7 @@ URLS = (  # kind of run, metrics that share the URL, id, family, path and query
     (PULL, "CHAIN_PERPS_VOLUME_24H", "Base", "api", f"/overview/derivatives/Base?{NO_CHART}&dataType=dailyVolume"),
     (BACKFILL, "CHAIN_PERPS_VOLUME", "Base", "api", f"/overview/derivatives/Base?{CHART}&dataType=dailyVolume"),
     (PULL, "STABLECOIN_SUPPLY", "2", "stablecoins", "/stablecoincharts/all?stablecoin=2"),
-    (BACKFILL, "STABLECOIN_SUPPLY", "2", "stablecoins", "/stablecoincharts/all?stablecoin=2"),
+    (BACKFILL, "STABLECOIN_SUPPLY", "2", "stablecoins", "/stablecoin/2"),
     (PULL, "STABLECOIN_PRICE", "2", "stablecoins", "/stablecoins?includePrices=true"),
     (PULL, "PRICE", WETH, "coins", f"/prices/current/{WETH}"),
     (BACKFILL, "PRICE", WETH, "coins", f"/chart/{WETH}?start=1785542400&span=16&period=1d"),
@@ -345,7 +345,7 @@ def test_the_moving_zero_row_of_a_dead_chain_is_dropped_and_its_genuine_zeros_ar
     body = saved("stablecoincharts_dead_chain")
     got = answer(body, BACKFILL, "CHAIN_STABLECOIN_SUPPLY", "Terra")
     assert ([value for _, value in dated(got)], got.nulls) == ([0, 9.5], 1)
-    got = answer(body, BACKFILL, "STABLECOIN_SUPPLY", "3")
+    got = answer(body, PULL, "STABLECOIN_SUPPLY", "3")
     assert [value for _, value in dated(got)] == [0, 20, 10]
 
 
@@ -360,16 +360,25 @@ def test_a_last_row_of_zero_that_follows_at_once_and_one_that_is_not_zero_are_ke
     assert answer([], BACKFILL, "CHAIN_STABLECOIN_SUPPLY", "Terra").points == []
 
 
-@pytest.mark.parametrize("verb", Verb)
-def test_a_stablecoins_supply_is_in_units_of_its_own_peg(verb: Verb) -> None:
-    got = answer(saved("stablecoincharts_coin"), verb, "STABLECOIN_SUPPLY", "50")
+def test_a_stablecoins_supply_is_in_units_of_its_own_peg() -> None:
+    got = answer(saved("stablecoincharts_coin"), PULL, "STABLECOIN_SUPPLY", "50")
     assert (dated(got), got.nulls) == ([("08-15 00:00:00", 100), ("08-17 00:00:00", 101.5)], 1)
+    assert got.call.dated
+
+
+def test_the_history_of_a_stablecoin_is_that_of_all_chains_and_lacks_the_days_without_a_supply() -> None:
+    body = saved("stablecoin")
+    got = answer(body, BACKFILL, "STABLECOIN_SUPPLY", "50")
+    assert dated(got) == [("08-14 00:00:00", 100), ("08-16 00:00:00", 101), ("08-17 00:00:00", 101.5)]
+    assert (got.nulls, got.refused) == (1, [])
+    body["tokens"][-1]["circulating"] = 0  # in place of an object where the record of the last day has no supply
+    assert answer(body, BACKFILL, "STABLECOIN_SUPPLY", "50").nulls == 2
 
 
 def test_a_row_from_which_the_server_removed_a_zero_costs_its_own_day_and_not_the_series() -> None:
     body = saved("stablecoincharts_coin")
     body[0] = {"date": body[0]["date"], "totalUnreleased": {"peggedEUR": 5}}
-    got = answer(body, BACKFILL, "STABLECOIN_SUPPLY", "50")
+    got = answer(body, PULL, "STABLECOIN_SUPPLY", "50")
     assert (dated(got), got.nulls, got.refused) == ([("08-17 00:00:00", 101.5)], 2, [])
     body = saved("stablecoincharts_dead_chain")
     del body[2]["totalCirculatingUSD"]
@@ -379,16 +388,17 @@ def test_a_row_from_which_the_server_removed_a_zero_costs_its_own_day_and_not_th
 
 def test_a_history_of_which_no_row_has_a_supply_is_all_nulls() -> None:
     body = [{"date": row["date"], "totalUnreleased": {"peggedEUR": 5}} for row in saved("stablecoincharts_coin")]
-    for metric in ("STABLECOIN_SUPPLY", "CHAIN_STABLECOIN_SUPPLY"):
-        got = answer(body, BACKFILL, metric, "50")
+    for verb, metric in ((PULL, "STABLECOIN_SUPPLY"), (BACKFILL, "CHAIN_STABLECOIN_SUPPLY")):
+        got = answer(body, verb, metric, "50")
         assert (got.points, got.nulls, got.refused) == ([], len(body), [])
 
 
 def test_a_coin_with_two_pegs_in_one_row_is_loud_because_nothing_is_summed() -> None:
-    body = saved("stablecoincharts_coin")
-    body[0]["totalCirculating"]["peggedUSD"] = 1
-    with pytest.raises(CallFailed, match=r"stablecoin=50.*another shape"):
-        answer(body, BACKFILL, "STABLECOIN_SUPPLY", "50")
+    body, chart = saved("stablecoin"), saved("stablecoincharts_coin")
+    body["tokens"][0]["circulating"]["peggedUSD"] = chart[0]["totalCirculating"]["peggedUSD"] = 1
+    for verb, payload in ((BACKFILL, body), (PULL, chart)):
+        with pytest.raises(CallFailed, match=r"stablecoin.*50.*another shape"):
+            answer(payload, verb, "STABLECOIN_SUPPLY", "50")
 
 
 def test_the_price_of_a_stablecoin_may_be_a_float_an_int_or_a_text_and_null_is_no_data() -> None:

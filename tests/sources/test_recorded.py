@@ -237,7 +237,7 @@ def test_an_api_restates_closed_days_long_afterwards_so_a_settle_has_something_t
 
 def test_a_supply_of_many_pegs_is_refused_because_nothing_is_summed() -> None:
     with pytest.raises(CallFailed, match="too many values to unpack"):
-        read(f"{D}/stablecoincharts_all@2026-08-17", BACKFILL, "STABLECOIN_SUPPLY", ["1"], moment("2026-08-17"))
+        read(f"{D}/stablecoincharts_all@2026-08-17", PULL, "STABLECOIN_SUPPLY", ["1"], moment("2026-08-17"))
 
 
 def test_the_list_of_stablecoins_says_circulating_in_usd_so_the_supply_comes_from_the_chart() -> None:
