@@ -64,7 +64,8 @@ FUNDAMENTALS = """
 
 # A metric has a unit here only if the documentation names it: fundamentals may be in another currency.
 IN_USD = (
-    "PRICE", "MC", "FDMC", "FEES", "REVENUE", "TVL", "24H_VOLUME", "DEX_VOLUMES", "CHAIN_SPOT_VOLUME", "STABLECOIN_MC",
+    "PRICE", "MC", "FDMC", "FEES", "REVENUE", "TVL", "24H_VOLUME", "DEX_VOLUMES", "CHAIN_SPOT_VOLUME", "CHAIN_TVL",
+    "STABLECOIN_MC",
 )  # fmt: skip
 UNITS = dict.fromkeys(IN_USD, "USD") | {"EARNINGS_YIELD": "%"}
 
