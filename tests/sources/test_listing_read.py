@@ -53,7 +53,8 @@ def metrics(offers: list[ListedAsset], kind: str) -> dict[str, set[str]]:
 
 
 def protocol(**changes: Any) -> dict[str, Any]:
-    return {"slug": "lido", "name": "Lido", "symbol": "LDO", "gecko_id": None, "tvl": 1.5, "mcap": 2} | changes
+    row = {"id": "182", "slug": "lido", "name": "Lido", "symbol": "LDO", "gecko_id": None, "tvl": 1.5, "mcap": 2}
+    return row | changes
 
 
 def stablecoin(**changes: Any) -> dict[str, Any]:
@@ -63,6 +64,10 @@ def stablecoin(**changes: Any) -> dict[str, Any]:
 def test_a_protocol_has_a_tvl_and_a_market_cap_where_the_row_has_one() -> None:
     found = read("api/protocols", [protocol(), protocol(slug="x", mcap=None), protocol(slug="y", mcap=0)])
     assert metrics(found, "protocol") == {"lido": {"TVL", "MCAP"}, "x": {"TVL"}, "y": {"TVL", "MCAP"}}
+
+
+def test_a_protocol_has_the_number_that_the_api_gives_it_for_good() -> None:
+    assert [each.identity for each in read("api/protocols", [protocol()])] == ["182"]
 
 
 def test_a_row_without_mcap_at_all_is_a_protocol_without_one() -> None:
@@ -178,8 +183,8 @@ def test_the_catalogue_of_artemis_is_read_by_symbol() -> None:
     ]
     (call,) = Artemis(KEY).listing_calls()
     assert list(Artemis().read_listing(call, {"assets": rows})) == [
-        ListedAsset("BTC", "btc", "", "Bitcoin", "BTC", None),
-        ListedAsset("x", "x", "", "", "x", None),
+        ListedAsset("BTC", "btc", "", "Bitcoin", "BTC", None, identity="bitcoin"),
+        ListedAsset("x", "x", "", "", "x", None, identity="nameless"),
     ]
 
 
