@@ -24,6 +24,7 @@ ENDED: dict[str, dict[str, object]] = {  # stablecoins of one symbol, by their n
     "9003": {"delisted": True},
 }
 USD_OF = {"peggedUSD": 0.9998, "peggedEUR": 1.08}  # the market price of a unit
+PRICED_SINCE = 1_640_995_200  # 2022; before, some days have no price
 UNKNOWN_POOL = "00000000-"  # a uuid that starts so is well formed, but unknown
 
 
@@ -50,10 +51,10 @@ def stablecoin_charts(world: World, args: Sequence[str], query: Query) -> Answer
         if unknown(number):
             return Answer(200, b"")
         peg, points = _peg(number), world.history("defillama", number, "STABLECOIN_SUPPLY")
-        return ok(chart_rows([(at, {peg: units or 0}, {peg: _usd(units, peg)}) for at, units in points]))
+        return ok(chart_rows([(at, {peg: units}, {peg: _usd(units, peg) * _priced(at)}) for at, units in points]))
     points = world.history("defillama", chain, "CHAIN_STABLECOIN_SUPPLY")
     rows = [
-        (at, {"peggedUSD": _units(usd), "peggedJPY": 23_981_760}, {"peggedUSD": usd, "peggedJPY": 149_886})
+        (at, {"peggedUSD": _units(usd), "peggedJPY": 23_981_760}, {"peggedUSD": usd, "peggedJPY": _yen(at)})
         for at, usd in points
     ]
     if truth.last_day("defillama", chain, "CHAIN_STABLECOIN_SUPPLY") is not None:
@@ -177,8 +178,18 @@ def _usd(units: truth.Number | None, peg: str) -> int:
     return round((units or 0) * USD_OF[peg])
 
 
-def _units(usd: truth.Number | None) -> int:
-    return round((usd or 0) / USD_OF["peggedUSD"])
+def _units(usd: truth.Number | None) -> int | None:
+    return None if usd is None else round(usd / USD_OF["peggedUSD"])
+
+
+def _yen(at: int) -> int:
+    """The value in USD of a few coins of another peg, which some days lack."""
+    return 149_886 if at // 86400 % 3 else 0
+
+
+def _priced(at: int) -> bool:
+    """Whether the API knows the price of this day; without one, the value of the coins in USD is zero."""
+    return at >= PRICED_SINCE or at // 86400 % 3 > 0
 
 
 def _stablecoin_price(world: World, number: str) -> truth.Number | str | None:

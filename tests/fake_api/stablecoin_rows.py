@@ -12,19 +12,41 @@ Row = dict[str, object]
 
 
 def chart_rows(points: Sequence[tuple[int, Supply, Supply]]) -> list[Row]:
-    """Rows of /stablecoincharts, from a time, the units of each peg and their value in USD."""
-    nothing: Row = {"totalUnreleased": {"peggedUSD": 0}, "totalMintedUSD": {"peggedUSD": 0}}
-    rows = [
-        {"date": str(at), "totalCirculating": units, "totalCirculatingUSD": usd, **nothing} for at, units, usd in points
+    """Rows of /stablecoincharts, from a time, the units of each peg and their value in USD.
+
+    Where units are None, nothing circulates yet, but something is unreleased.
+    """
+    rows: list[Row] = [
+        {
+            "date": str(at),
+            "totalCirculating": units,
+            "totalUnreleased": _unreleased(None in units.values(), "peggedUSD"),
+            "totalCirculatingUSD": usd,
+            "totalMintedUSD": {"peggedUSD": 0},
+        }
+        for at, units, usd in points
     ]
     return _without_zeros(rows)
 
 
 def token_rows(points: Sequence[tuple[int, Number | None]], peg: str) -> list[Row]:
-    """Rows of /stablecoin, from a time and the supply: `bridgedTo` has more than the peg."""
-    minted = {"minted": {peg: 7}, "unreleased": 0}
-    bridged = {"bridgedTo": {peg: 5, "bridges": {"wormhole": {"Ethereum": {"amount": 5}}}}}
-    return _without_zeros([{"date": at, "circulating": {peg: amount}, **minted, **bridged} for at, amount in points])
+    """Rows of /stablecoin, from a time and the supply, if any: `bridgedTo` has more than the peg."""
+    bridged = {peg: 5, "bridges": {"wormhole": {"Ethereum": {"amount": 5}}}}
+    rows: list[Row] = [
+        {
+            "date": at,
+            "circulating": {peg: amount},
+            "minted": {peg: 7},
+            "unreleased": _unreleased(amount is None, peg),
+            "bridgedTo": bridged,
+        }
+        for at, amount in points
+    ]
+    return _without_zeros(rows)
+
+
+def _unreleased(all_of_it: bool, peg: str) -> dict[str, int]:
+    return {peg: 1_000_000 if all_of_it else 0}
 
 
 def _without_zeros(rows: list[Row]) -> list[Row]:

@@ -16,36 +16,21 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cache
 
 FUNDAMENTALS = frozenset(
-    {
-        "TOTAL_REVENUE",
-        "NET_INCOME",
-        "EBITDA",
-        "OPERATING_INCOME",
-        "FREE_CASH_FLOW",
-        "BASIC_EPS",
-        "DILUTED_EPS",
-    }
+    {"TOTAL_REVENUE", "NET_INCOME", "EBITDA", "OPERATING_INCOME", "FREE_CASH_FLOW", "BASIC_EPS", "DILUTED_EPS"}
 )
 LIVE_ONLY = frozenset({"MCAP", "STABLECOIN_PRICE"})  # and every name that ends in _24H
+STABLECOIN_SUPPLIES = frozenset({"STABLECOIN_SUPPLY", "CHAIN_STABLECOIN_SUPPLY"})
 
 MISSING_ONE_IN, ZERO_ONE_IN, NULL_ONE_IN = 100, 50, 200
+UNRELEASED_DAYS, UNRELEASED_ONE_IN = 300, 15  # first days of a supply, on some of which nothing circulates
 FIRST_DAYS = (date(2019, 1, 1).toordinal(), date(2022, 1, 1).toordinal())
 ALIVE = date.max.toordinal()
 DEAD_PROTOCOL, DEAD_CHAIN = date(2023, 1, 1).toordinal(), date(2023, 6, 14).toordinal()
 EVERY_DAY, WEEKDAYS, FISCAL_QUARTERS = "every day", "weekdays", "fiscal quarters"
 
 _FLOW_WORDS = (
-    "FEES",
-    "REVENUE",
-    "VOLUME",
-    "FLOW",
-    "TXNS",
-    "DAU",
-    "USERS",
-    "BURNS",
-    "MINTS",
-    "EMISSIONS",
-    "LIQUIDATION",
+    *("FEES", "REVENUE", "VOLUME", "FLOW", "TXNS", "DAU", "USERS"),
+    *("BURNS", "MINTS", "EMISSIONS", "LIQUIDATION"),
 )
 _RATIO_WORDS = ("RATIO", "DIVIDE", "AVG_", "MEDIAN_", "_EPS", "MARGIN")
 _COUNT_WORDS = ("TXNS", "DAU", "USERS", "FOLLOWERS", "CONTRACTS")
@@ -96,6 +81,7 @@ class Series:
     flow: bool
     live_only: bool
     null_one_in: int
+    nulls_end: int
     days: str
     fiscal: int
 
@@ -112,6 +98,8 @@ def series(source: str, asset: str, metric: str) -> Series:
         form = price_form(asset)
         null_one_in = 1 if form == "null" else 0
         swing, digits = (0.0, None) if form == "int" else (swing, digits)
+    first = FIRST_DAYS[0] + gap_seed % (FIRST_DAYS[1] - FIRST_DAYS[0] + 1)
+    unreleased = source == "defillama" and metric in STABLECOIN_SUPPLIES
     equity = source == "artemis" and asset.startswith("eq-")
     return Series(
         seed=seed,
@@ -119,11 +107,12 @@ def series(source: str, asset: str, metric: str) -> Series:
         base=base,
         swing=swing,
         digits=digits,
-        first=FIRST_DAYS[0] + gap_seed % (FIRST_DAYS[1] - FIRST_DAYS[0] + 1),
+        first=first,
         last=_last(source, asset, metric),
         flow=is_flow(metric),
         live_only=metric in LIVE_ONLY or metric.endswith("_24H"),
-        null_one_in=null_one_in,
+        null_one_in=UNRELEASED_ONE_IN if unreleased else null_one_in,
+        nulls_end=first + UNRELEASED_DAYS if unreleased else ALIVE,
         days=FISCAL_QUARTERS if metric in FUNDAMENTALS else WEEKDAYS if equity and metric == "PRICE" else EVERY_DAY,
         fiscal=_hash(asset) % len(_FISCAL),
     )
@@ -243,7 +232,7 @@ def live_amount(one: Series, number: int, restated: int, today: int) -> Number |
 def _amount(one: Series, number: int, restated: int, today: int) -> Number | None:
     """Base times a slow wave of four years times noise; whole numbers are ints."""
     mixed = _mix(number, one.seed)
-    if one.null_one_in and mixed // 5000 % one.null_one_in == 0:
+    if one.null_one_in and number < one.nulls_end and mixed // 5000 % one.null_one_in == 0:
         return None
     if one.flow and mixed // 100 % ZERO_ONE_IN == 3:
         amount = 0.0
