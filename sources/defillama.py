@@ -10,7 +10,17 @@ from model.values import DAY, Metric, Target, Verb, Window
 from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Observation, Request, halves
 from sources.defillama_answers import RENAMED_CHAINS
 from sources.defillama_listings import BULK_ANSWERS
-from sources.defillama_metrics import METRICS, PRICE_HISTORY, PRICE_NOW, REMOVED, SERVED, Endpoint, Params, endpoint_of
+from sources.defillama_metrics import (
+    EVERYTHING,
+    METRICS,
+    PRICE_HISTORY,
+    PRICE_NOW,
+    REMOVED,
+    SERVED,
+    Endpoint,
+    Params,
+    endpoint_of,
+)
 
 FREE_HOSTS = {  # by family; the paths of a family are the same on the Pro host
     "api": "https://api.llama.fi",
@@ -36,11 +46,12 @@ class DefiLlama(BaseSource):
     KEY_REQUIRED = False
     BASE_URL_VARIABLE = "DEFILLAMA_BASE_URL"
     CONFIG = "defillama_config.csv"
-    KINDS = ("protocol", "chain", "stablecoin", "coin", "pool")
+    KINDS = ("protocol", "chain", "stablecoin", "coin", "pool", "total")
     ID_FORMS: ClassVar[Mapping[str, tuple[str, str]]] = {  # any other id is answered with an error, or with nothing
         "stablecoin": ("[0-9]+", "its number, such as 1 for Tether"),
         "coin": ("[^:]+:.+", "coingecko:NAME or CHAIN:ADDRESS, such as coingecko:bitcoin"),
         "pool": ("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", "the last part of defillama.com/yields/pool/…"),
+        "total": (EVERYTHING, f"{EVERYTHING}, which means all of DeFi"),
     }
     UNLISTED_KINDS = ("coin",)
     METRICS: ClassVar[Mapping[str, Metric]] = METRICS

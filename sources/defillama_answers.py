@@ -6,6 +6,7 @@ Facts about the answers come from the provider's public documentation and server
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from sources.base import UNDATED, Call, Observation, as_list
@@ -17,7 +18,7 @@ SECONDS_A_DAY = 86_400
 # Amounts of stablecoins by peg. Of all rows of a history but the last, the server removes zeros and then what is empty
 # (peggedassets-server, cron-task/index.ts, removeEmptyItems), so a row without one of these has no value for that day.
 PEGGED, PEGGED_USD = "totalCirculating", "totalCirculatingUSD"
-POOL_FIELD = {"APY": "apy", "POOL_TVL": "tvlUsd"}  # percent; USD
+POOL_FIELD = {"APY": "apy", "APY_BASE": "apyBase", "APY_REWARD": "apyReward", "POOL_TVL": "tvlUsd"}  # percent; USD
 RENAMED_CHAINS = {  # the old name in lower case, which some answers still have: the present name
     "binance": "BSC",
     "optimism": "OP Mainnet",
@@ -87,6 +88,14 @@ def read_chart(call: Call, payload: Any) -> Iterator[Observation]:
             yield Observation(target, date, value)
 
 
+def read_overview(call: Call, payload: Any) -> Iterator[Observation]:
+    """The totals of the last 24 hours of many protocols, and that of all together."""
+    together = tuple(target for target in call.targets if target.kind == "total")
+    single = tuple(target for target in call.targets if target.kind != "total")
+    yield from _read_overview_rows(replace(call, targets=single), payload)
+    yield from read_total24h(replace(call, targets=together), payload)
+
+
 def _number(_: str, payload: Any) -> object:
     if type(payload) not in (int, float):  # a bool is an int, too
         raise TypeError(f"{type(payload).__name__} in place of a number")
@@ -94,7 +103,7 @@ def _number(_: str, payload: Any) -> object:
 
 
 def _total24h(_: str, payload: Any) -> object:
-    """The sum of the last 24 hours of a chain or parent; the key may be missing if there is no such sum."""
+    """The sum of the last 24 hours of a chain, a parent or all; the key may be missing if there is no such sum."""
     if not {"total24h", "totalDataChart"} & payload.keys():
         raise KeyError("total24h")  # the answer is neither an overview nor a summary
     return payload.get("total24h")
@@ -140,7 +149,7 @@ def _chain(name: str) -> str:
 # Values are in USD unless noted. A protocol without a token may lack `mcap`, one without values of the last 24 hours
 # lacks `total24h`. /stablecoins lists supplies too, but since 2026 in USD under the name of the peg: another quantity.
 read_protocols = _many("slug", lambda metric, row: row["tvl"] if metric == "TVL" else row.get("mcap"))
-read_overview = _many("slug", lambda _, row: row.get("total24h"), lambda payload: payload["protocols"])
+_read_overview_rows = _many("slug", lambda _, row: row.get("total24h"), lambda payload: payload["protocols"])
 read_chains = _many("name", lambda _, row: row["tvl"], same=_chain)
 read_stablecoin_chains = _many("name", _pegged_usd, same=_chain)
 read_stablecoins = _many("id", lambda _, row: row["price"], lambda payload: payload["peggedAssets"])

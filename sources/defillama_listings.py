@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from sources.base import ListedAsset, as_list
-from sources.defillama_answers import RENAMED_CHAINS
-from sources.defillama_metrics import FLOWS, PARENT
+from sources.defillama_answers import POOL_FIELD, RENAMED_CHAINS
+from sources.defillama_metrics import EVERYTHING, FLOWS, PARENT, Flow
 
 COINGECKO = "coingecko:"
 NO_SYMBOL = "-"
@@ -36,11 +36,13 @@ def _read_protocols(payload: Any) -> Iterator[ListedAsset]:
         yield from _coin(row, symbol)
 
 
-def _read_overview(payload: Any, of_protocols: frozenset[str], of_chains: frozenset[str]) -> Iterator[ListedAsset]:
-    """The protocols and chains that have a flow. In the row of a protocol that never had it, all totals are missing.
+def _read_overview(
+    payload: Any, of_protocols: frozenset[str], of_chains: frozenset[str], of_all: frozenset[str]
+) -> Iterator[ListedAsset]:
+    """The protocols and chains that have a flow, and all together.
 
-    If a protocol did not report for a day, only `total24h` is missing. For a parent, the API adds up its children, so
-    a parent has the flow if a child has it.
+    In the row of a protocol that never had it, all totals are missing. If a protocol did not report for a day, only
+    `total24h` is missing. For a parent, the API adds up its children, so a parent has the flow if a child has it.
     """
     for row in as_list(payload["protocols"]):
         if any(name.startswith("total") and row[name] is not None for name in row):
@@ -48,6 +50,8 @@ def _read_overview(payload: Any, of_protocols: frozenset[str], of_chains: frozen
             yield from _parent(row, of_protocols)
     for name in as_list(payload["allChains"]) if of_chains else []:
         yield _chain(name, "", of_chains)
+    if of_all:
+        yield _everything(of_all)
 
 
 def _read_chains(payload: Any) -> Iterator[ListedAsset]:
@@ -55,12 +59,14 @@ def _read_chains(payload: Any) -> Iterator[ListedAsset]:
         symbol = _symbol(row["tokenSymbol"])
         yield _chain(row["name"], symbol, frozenset({"CHAIN_TVL"}))
         yield from _coin(row, symbol)
+    yield _everything(frozenset({"TOTAL_TVL"}))
 
 
 def _read_stablecoin_chains(payload: Any) -> Iterator[ListedAsset]:
     for row in as_list(payload):
         if row["totalCirculatingUSD"].get("peggedUSD") is not None:
             yield _chain(row["name"], "", frozenset({"CHAIN_STABLECOIN_SUPPLY"}))
+    yield _everything(frozenset({"TOTAL_STABLECOIN_SUPPLY"}))
 
 
 def _read_stablecoins(payload: Any) -> Iterator[ListedAsset]:
@@ -76,7 +82,8 @@ def _read_pools(payload: Any) -> Iterator[ListedAsset]:
     for row in as_list(payload["data"]):
         project, symbol, chain = row["project"], row["symbol"], row["chain"]
         asset, name = _slug(f"{project}-{symbol}-{chain}"), f"{project} {symbol} on {chain}"
-        yield ListedAsset(row["pool"], asset, "pool", name, symbol, frozenset({"APY", "POOL_TVL"}))
+        parts = {metric for metric in ("APY_BASE", "APY_REWARD") if row.get(POOL_FIELD[metric]) is not None}
+        yield ListedAsset(row["pool"], asset, "pool", name, symbol, frozenset({"APY", "POOL_TVL", *parts}))
 
 
 def _parent(row: Any, metrics: frozenset[str]) -> Iterator[ListedAsset]:
@@ -97,6 +104,10 @@ def _chain(name: str, symbol: str, metrics: frozenset[str]) -> ListedAsset:
     return ListedAsset(name, _slug(name), "chain", name, symbol, metrics)
 
 
+def _everything(metrics: frozenset[str]) -> ListedAsset:
+    return ListedAsset(EVERYTHING, EVERYTHING, "total", "All of DeFi", "", metrics)
+
+
 def _symbol(symbol: str | None) -> str:
     return "" if symbol is None or symbol == NO_SYMBOL else symbol.strip()
 
@@ -112,26 +123,34 @@ def _slug(text: str) -> str:
 
 
 def _overviews() -> Iterator[BulkAnswer]:
-    """One bulk answer for each flow of protocols, which also lists the chains with the same flow; and open interest."""
+    """One bulk answer for each flow of protocols, and open interest.
+
+    An overview lists the chains with any flow of its type, whatever the data type (getOverviewProcess of the server).
+    """
     for flow in FLOWS:
         if flow.kind == "protocol":
-            same = {each.metric for each in FLOWS if each.kind == "chain" and each[2:4] == flow[2:4]}
-            read = partial(_read_overview, of_protocols=_both({flow.metric}), of_chains=_both(same))
-            kinds = frozenset({"protocol", "chain"} if same else {"protocol"})
-            yield BulkAnswer(f"{flow.metric}_24H", read, kinds)
-    read = partial(_read_overview, of_protocols=frozenset({"OPEN_INTEREST"}), of_chains=frozenset())
+            of_chains, of_all = (_same_type(flow, kind) for kind in ("chain", "total"))
+            read = partial(_read_overview, of_protocols=_both({flow.metric}), of_chains=of_chains, of_all=of_all)
+            kinds = {"protocol", *(["chain"] if of_chains else []), *(["total"] if of_all else [])}
+            yield BulkAnswer(f"{flow.metric}_24H", read, frozenset(kinds))
+    nothing = frozenset[str]()
+    read = partial(_read_overview, of_protocols=frozenset({"OPEN_INTEREST"}), of_chains=nothing, of_all=nothing)
     yield BulkAnswer("OPEN_INTEREST", read, frozenset({"protocol"}))
 
 
+def _same_type(flow: Flow, kind: str) -> frozenset[str]:
+    return _both({each.metric for each in FLOWS if (each.kind, each.path_type) == (kind, flow.path_type)})
+
+
 def _both(metrics: set[str]) -> frozenset[str]:
-    """The names of a flow's history and of its live value."""
+    """The names of flows, and of their live values."""
     return frozenset(metrics | {f"{metric}_24H" for metric in metrics})
 
 
 BULK_ANSWERS = (  # the first is short and needs no key: it serves as the probe
-    BulkAnswer("CHAIN_TVL", _read_chains, frozenset({"chain", "coin"})),
+    BulkAnswer("CHAIN_TVL", _read_chains, frozenset({"chain", "coin", "total"})),
     BulkAnswer("TVL", _read_protocols, frozenset({"protocol", "coin"})),
-    BulkAnswer("CHAIN_STABLECOIN_SUPPLY", _read_stablecoin_chains, frozenset({"chain"})),
+    BulkAnswer("CHAIN_STABLECOIN_SUPPLY", _read_stablecoin_chains, frozenset({"chain", "total"})),
     BulkAnswer("STABLECOIN_PRICE", _read_stablecoins, frozenset({"stablecoin", "coin"})),
     *_overviews(),
     BulkAnswer("APY", _read_pools, frozenset({"pool"})),

@@ -13,6 +13,7 @@ from sources.defillama_answers import Reader
 Params = tuple[tuple[str, str], ...]
 
 PARENT = "parent#"  # the prefix of the API's own identifiers of parent protocols: "parent#uniswap"
+EVERYTHING = "defi"  # what the one asset of kind total is called here, since the API has no name for it
 # An overview has its breakdown by protocol, a summary by chain and version: many times the size of what is read here.
 # The server obeys both flags on both paths (api2/routes/dimensions.ts), though the docs list them for some types only.
 NO_CHART = (("excludeTotalDataChart", "true"), ("excludeTotalDataChartBreakdown", "true"))
@@ -74,6 +75,8 @@ _STABLECOIN_NOW = Endpoint(
 )
 _STABLECOIN = Endpoint("stablecoins/stablecoin/{id}", answers.read_stablecoin, extract=("tokens",))
 _POOL = Endpoint("yields/chart/{id}", answers.read_pool_history)
+_TOTAL_TVL = Endpoint("api/v2/historicalChainTvl", answers.read_chain_tvl_history, dated=True)
+_TOTAL_STABLECOINS = Endpoint("stablecoins/stablecoincharts/all", answers.read_stablecoin_chain_history, dated=True)
 
 LEVELS = (  # live value and history under one name
     Served("protocol", "TVL", _PROTOCOLS, Endpoint("api/protocol/{id}", answers.read_tvl_history, extract=("tvl",)),
@@ -92,13 +95,20 @@ LEVELS = (  # live value and history under one name
     Served("coin", "PRICE", PRICE_NOW, PRICE_HISTORY, own_times=True,
         shift=DAY / 2),  # observed up to hours before or after the midnight that was requested
     Served("pool", "APY", _POOLS, _POOL, own_times=True, unit="%"),  # as the next: the time of a day's last record
+    Served("pool", "APY_BASE", _POOLS, _POOL, own_times=True, unit="%"),
+    Served("pool", "APY_REWARD", _POOLS, _POOL, own_times=True, unit="%"),
     Served("pool", "POOL_TVL", _POOLS, _POOL, own_times=True),
+    Served("total", "TOTAL_TVL", _TOTAL_TVL, _TOTAL_TVL),
+    Served("total", "TOTAL_STABLECOIN_SUPPLY", _TOTAL_STABLECOINS, _TOTAL_STABLECOINS),
 )  # fmt: skip
 
-FLOWS = (
+FLOWS = (  # the data types of fees that the docs lack are in the server source: adaptors/data/types.ts
     Flow("protocol", "FEES", "fees", "dailyFees"),
     Flow("protocol", "REVENUE", "fees", "dailyRevenue"),
     Flow("protocol", "HOLDERS_REVENUE", "fees", "dailyHoldersRevenue"),
+    Flow("protocol", "PROTOCOL_REVENUE", "fees", "dailyProtocolRevenue"),
+    Flow("protocol", "SUPPLY_SIDE_REVENUE", "fees", "dailySupplySideRevenue"),
+    Flow("protocol", "USER_FEES", "fees", "dailyUserFees"),
     Flow("protocol", "DEX_VOLUME", "dexs", "dailyVolume"),
     Flow("protocol", "AGGREGATOR_VOLUME", "aggregators", "dailyVolume"),  # served, though undocumented
     Flow("protocol", "OPTIONS_PREMIUM_VOLUME", "options", "dailyPremiumVolume"),
@@ -106,23 +116,28 @@ FLOWS = (
     Flow("protocol", "PERPS_VOLUME", "derivatives", "dailyVolume", pro=True),
     Flow("chain", "CHAIN_FEES", "fees", "dailyFees"),
     Flow("chain", "CHAIN_REVENUE", "fees", "dailyRevenue"),
+    Flow("chain", "CHAIN_APP_FEES", "fees", "dailyAppFees"),  # without those of the chain itself; not of a protocol
+    Flow("chain", "CHAIN_APP_REVENUE", "fees", "dailyAppRevenue"),
     Flow("chain", "CHAIN_DEX_VOLUME", "dexs", "dailyVolume"),
     Flow("chain", "CHAIN_OPTIONS_PREMIUM_VOLUME", "options", "dailyPremiumVolume"),
     Flow("chain", "CHAIN_PERPS_VOLUME", "derivatives", "dailyVolume", pro=True),
+    Flow("total", "TOTAL_FEES", "fees", "dailyFees"),
+    Flow("total", "TOTAL_REVENUE", "fees", "dailyRevenue"),
+    Flow("total", "TOTAL_DEX_VOLUME", "dexs", "dailyVolume"),
 )
 
 
 def _served_flows() -> Iterator[Served]:
     for flow in FLOWS:
         data_type = ("dataType", flow.data_type)
-        overview = f"api/overview/{flow.path_type}"
-        of_protocol = flow.kind == "protocol"
-        own = f"api/summary/{flow.path_type}/{{id}}" if of_protocol else f"{overview}/{{id}}"
-        history = Endpoint(own, answers.read_chart, (*CHART, data_type))
-        total = Endpoint(own, answers.read_total24h, (*NO_CHART, data_type))
-        of_all = Endpoint(overview, answers.read_overview, (*NO_CHART, data_type))
+        overview, summary = (f"api/{path}/{flow.path_type}" for path in ("overview", "summary"))
+        of_one = {"protocol": f"{summary}/{{id}}", "chain": f"{overview}/{{id}}", "total": overview}[flow.kind]
+        history = Endpoint(of_one, answers.read_chart, (*CHART, data_type))
+        total = Endpoint(of_one, answers.read_total24h, (*NO_CHART, data_type))
+        of_all = Endpoint(overview, answers.read_overview, (*NO_CHART, data_type))  # protocols, and their total
+        live = total if flow.kind == "chain" else of_all
+        of_parent = total if flow.kind == "protocol" else None
         yield Served(flow.kind, flow.metric, None, history, flow.pro)
-        live, of_parent = (of_all, total) if of_protocol else (total, None)
         yield Served(flow.kind, f"{flow.metric}_24H", live, None, flow.pro, of_parent)
 
 

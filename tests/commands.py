@@ -29,12 +29,17 @@ FLOWS = {
     "FEES",
     "REVENUE",
     "HOLDERS_REVENUE",
+    "PROTOCOL_REVENUE",
+    "SUPPLY_SIDE_REVENUE",
+    "USER_FEES",
     "DEX_VOLUME",
     "AGGREGATOR_VOLUME",
     "OPTIONS_PREMIUM_VOLUME",
     "OPTIONS_NOTIONAL_VOLUME",
     "PERPS_VOLUME",
 }
+TOTALS = {"FEES", "REVENUE", "DEX_VOLUME"}
+DATED = {"STABLECOIN_SUPPLY", "TOTAL_TVL", "TOTAL_STABLECOIN_SUPPLY"}  # whose live values are rows with dates
 POOL = "747c1d2a-c668-4682-b9f9-296708a3dd90"
 DEFILLAMA = f"""asset,kind,metrics,id
 # every kind and every metric; a parent, a dead protocol, a dead chain, a coin of the euro, two pools
@@ -45,13 +50,15 @@ dead-pool,protocol,TVL MCAP FEES FEES_24H
 Ethereum,chain,CHAIN_TVL CHAIN_STABLECOIN_SUPPLY CHAIN_FEES CHAIN_FEES_24H CHAIN_REVENUE CHAIN_REVENUE_24H
 Ethereum,chain,CHAIN_DEX_VOLUME CHAIN_DEX_VOLUME_24H CHAIN_PERPS_VOLUME CHAIN_PERPS_VOLUME_24H
 Ethereum,chain,CHAIN_OPTIONS_PREMIUM_VOLUME CHAIN_OPTIONS_PREMIUM_VOLUME_24H
+Ethereum,chain,CHAIN_APP_FEES CHAIN_APP_FEES_24H CHAIN_APP_REVENUE CHAIN_APP_REVENUE_24H
 DeadChain,chain,CHAIN_TVL CHAIN_STABLECOIN_SUPPLY
 tether,stablecoin,STABLECOIN_SUPPLY STABLECOIN_PRICE,1
 euro-coin,stablecoin,STABLECOIN_SUPPLY STABLECOIN_PRICE,100
 weth,coin,PRICE,coingecko:weth
 wrapped-steth,coin,PRICE,Ethereum:0x7f39C581F595B53c5cb19bD0b3f8dA6c935E2Ca0
-aave-weth,pool,APY POOL_TVL,{POOL}
+aave-weth,pool,APY APY_BASE APY_REWARD POOL_TVL,{POOL}
 lido-eth,pool,POOL_TVL APY,11111111-c668-4682-b9f9-296708a3dd90
+defi,total,TOTAL_TVL TOTAL_STABLECOIN_SUPPLY {" ".join(f"TOTAL_{name} TOTAL_{name}_24H" for name in sorted(TOTALS))}
 """
 ARTEMIS = """asset,metrics,id
 sol,PRICE FEES DAU TVL STABLECOIN_SUPPLY
@@ -258,10 +265,10 @@ def _trailing(source: str, one: Series, first: date, day: date, restated: int) -
 
 
 def _live(one: Series, day: date, restated: int) -> Iterator[tuple[datetime, float]]:
-    plain = one.metric.removeprefix("CHAIN_")
-    if plain in FLOWS:
+    plain = one.metric.removeprefix("CHAIN_").removeprefix("TOTAL_")
+    if plain.removeprefix("APP_") in FLOWS:
         return
-    if plain == "STABLECOIN_SUPPLY" and plain == one.metric:
+    if one.metric in DATED:
         yield from _trailing("defillama", one, day - 6 * DAY, day, restated)
         return
     in_bulk = plain == one.metric and not one.id.startswith("parent#")
@@ -279,7 +286,7 @@ def _history(one: Series, start: date, end: date) -> Iterator[tuple[datetime, fl
         at = (day.toordinal() - EPOCH) * 86400
         if one.metric == "PRICE":
             yield midnight(day) + timedelta(seconds=observed(one.id, at) - at), value
-        elif one.metric in {"APY", "POOL_TVL"}:
+        elif one.metric in {*truth.APYS, "POOL_TVL"}:
             seconds, milliseconds = recorded(one.id, at)
             yield midnight(day) + timedelta(seconds=seconds - at, milliseconds=milliseconds), value
         else:

@@ -91,7 +91,7 @@ def test_without_a_key_the_metrics_that_need_one_are_left_out_with_one_warning(
         done = run("main.py pull defillama --asset aave-v3 --metric MCAP --config", config, *words, env=env)
     assert done.returncode == 0, done.stderr
     assert {metric for _, metric, _ in stored(rows, "defillama")} == {"MCAP"}
-    warning = "defillama: 3 series are skipped: they need DEFILLAMA_API_KEY, which is not set"
+    warning = "defillama: 1 series are skipped: they need DEFILLAMA_API_KEY, which is not set"
     assert re.findall(r"WARNING (.*)", done.stderr) == [warning]
 
 
@@ -121,8 +121,10 @@ def test_a_pull_that_gets_nothing_says_no_data(tmp_path: Path, database_url: str
 
 def _entities(chains: int) -> tuple[str, int]:
     """A config of 258 protocols and some chains with every live flow metric, and the calls that it must need."""
-    flows = [name for name in METRICS if name.endswith("_24H") and not name.startswith("CHAIN_")]
-    of_chains = [name for name in METRICS if name.endswith("_24H") and name.startswith("CHAIN_")]
+    flows, of_chains = (
+        [name for name, metric in METRICS.items() if metric.kind == kind and name.endswith("_24H")]
+        for kind in ("protocol", "chain")
+    )
     lines = [f"protocol-{number},protocol,{' '.join(flows)}" for number in range(258)]
     lines += [f"Chain {number},chain,{' '.join(of_chains)}" for number in range(chains)]
     return "\n".join(["asset,kind,metrics", *lines, ""]), len(flows) + chains * len(of_chains)

@@ -23,6 +23,8 @@ FLOWS = {
     ("fees", "dailySupplySideRevenue"): "SUPPLY_SIDE_REVENUE",
     ("fees", "dailyProtocolRevenue"): "PROTOCOL_REVENUE",
     ("fees", "dailyUserFees"): "USER_FEES",
+    ("fees", "dailyAppFees"): "APP_FEES",
+    ("fees", "dailyAppRevenue"): "APP_REVENUE",
     ("dexs", "dailyVolume"): "DEX_VOLUME",
     ("aggregators", "dailyVolume"): "AGGREGATOR_VOLUME",
     ("options", "dailyNotionalVolume"): "OPTIONS_NOTIONAL_VOLUME",
@@ -31,6 +33,7 @@ FLOWS = {
     ("open-interest", "openInterestAtEnd"): "OPEN_INTEREST",
 }
 DEFAULT_DATA_TYPE = dict(reversed(FLOWS))  # the first of each kind
+EVERYTHING_TVL = ("defi", "TOTAL_TVL")
 FILLERS = 40
 UNCONFIGURED = "justlend"  # a real protocol that the config of the project does not have; a user may add it
 PRO_ONLY = {("overview", "derivatives"), ("summary", "derivatives"), ("v2", "chart")}
@@ -98,10 +101,10 @@ def version_2(world: World, args: Sequence[str], _query: Query) -> Answer:
         return ok([_chain_row(world, name) for name in world.universe.ids("chain")] + [_filler_chain()])
     if not args or args[0] != "historicalChainTvl":
         return plain(404, "404 page not found\n")
-    name = args[1] if len(args) > 1 else "all chains"
+    name, metric = (args[1], "CHAIN_TVL") if len(args) > 1 else EVERYTHING_TVL
     if unknown(name):
         return plain(400, f"There is no chain with that name: {name}")
-    points = world.history("defillama", name, "CHAIN_TVL")
+    points = world.history("defillama", name, metric)
     return ok_text(array([f'{{"date":{at},"tvl":{amount}}}' for at, amount in points]))
 
 
@@ -113,7 +116,7 @@ def overview(world: World, args: Sequence[str], query: Query) -> Answer:
         return plain(500, "Internal Error")
     if chain is not None and unknown(chain):
         return plain(500, "Internal server error")
-    asset, whole = (chain, f"CHAIN_{metric}") if chain else ("every protocol", metric)
+    asset, whole = (chain, f"CHAIN_{metric}") if chain else ("defi", f"TOTAL_{metric}")
     points = [] if asked(query, "excludeTotalDataChart") else world.history("defillama", asset, whole)
     listed = world.universe.ids("protocol")
     rows = [_overview_row(world, slug, metric, number) for number, slug in enumerate(listed)]

@@ -18,6 +18,7 @@ PERIOD = re.compile(r"(\d+)([mhdwM])")
 PERIOD_SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 604800, "M": 2592000}
 MOST_POINTS = 500
 FILLER_POOLS = 2000
+POOL_METRICS = ("POOL_TVL", "APY", "APY_BASE", "APY_REWARD")  # in this order below
 ENDED: dict[str, dict[str, object]] = {  # stablecoins of one symbol, by their numbers, and what the API says of them
     "9001": {"deadFrom": "2023-02-01"},
     "9002": {"deprecated": True, "deadFrom": "2022-06-23"},
@@ -52,7 +53,9 @@ def stablecoin_charts(world: World, args: Sequence[str], query: Query) -> Answer
             return Answer(200, b"")
         peg, points = _peg(number), world.history("defillama", number, "STABLECOIN_SUPPLY")
         return ok(chart_rows([(at, {peg: units}, {peg: _usd(units, peg) * _priced(at)}) for at, units in points]))
-    points = world.history("defillama", chain, "CHAIN_STABLECOIN_SUPPLY")
+    everything = chain == "all"
+    name = ("defi", "TOTAL_STABLECOIN_SUPPLY") if everything else (chain, "CHAIN_STABLECOIN_SUPPLY")
+    points = world.history("defillama", *name)
     rows = [
         (at, {"peggedUSD": _units(usd), "peggedJPY": 23_981_760}, {"peggedUSD": usd, "peggedJPY": _yen(at)})
         for at, usd in points
@@ -133,7 +136,7 @@ def coin_chart(world: World, args: Sequence[str], query: Query) -> Answer:
 
 def pools(world: World, _args: Sequence[str], _query: Query) -> Answer:
     """GET /yields/pools: the known pools among 2,000 others."""
-    rows = [_pool_row(pool, *(world.live("defillama", pool, name) for name in ("POOL_TVL", "APY")))
+    rows = [_pool_row(pool, *(world.live("defillama", pool, name) for name in POOL_METRICS))
             for pool in world.universe.ids("pool")]  # fmt: skip
     known = dumps(rows)[1:-1]
     return ok_text(f'{{"status":"success","data":{array([known, _filler_pools()] if rows else [_filler_pools()])}}}')
@@ -146,9 +149,9 @@ def pool_chart(world: World, args: Sequence[str], _query: Query) -> Answer:
         return error(400, "invalid configID!")
     if pool.startswith(UNKNOWN_POOL):
         return ok({"status": "success", "data": []})
-    apys = dict(world.closed("defillama", pool, "APY"))
-    rows = [_yield_text(*recorded(pool, at), tvl, apys[at]) for at, tvl in world.closed("defillama", pool, "POOL_TVL")]
-    live = [world.live("defillama", pool, name) for name in ("POOL_TVL", "APY")]
+    days = zip(*(world.closed("defillama", pool, name) for name in POOL_METRICS), strict=True)
+    rows = [_yield_text(*recorded(pool, day[0][0]), *(amount for _, amount in day)) for day in days]
+    live = [world.live("defillama", pool, name) for name in POOL_METRICS]
     return ok_text(f'{{"status":"success","data":{array([*rows, _yield_text(world.now(), 399, *live)])}}}')
 
 
@@ -230,23 +233,27 @@ def recorded(pool: str, midnight: int) -> tuple[int, int]:
     return at, midnight // 86400 % 997
 
 
-def _pool_row(pool: str, tvl: truth.Number | None, apy: truth.Number | None) -> dict[str, object]:
+def _pool_row(
+    pool: str, tvl: truth.Number | None, apy: truth.Number | None, base: truth.Number | None,
+    reward: truth.Number | None,
+) -> dict[str, object]:  # fmt: skip
     row: dict[str, object] = {"chain": "Ethereum", "project": "aave-v3", "symbol": "WETH", "tvlUsd": tvl}
-    return row | {"apyBase": apy, "apyReward": None, "apy": apy, "pool": pool, "predictions": None}
+    return row | {"apyBase": base, "apyReward": reward, "apy": apy, "pool": pool, "predictions": None}
 
 
 @cache
 def _filler_pools() -> str:
     names = [f"{number:08x}-ffff-4fff-8fff-{number:012x}" for number in range(1, FILLER_POOLS + 1)]
-    return dumps([_pool_row(name, 10000 + number, 0.5) for number, name in enumerate(names)])[1:-1]
+    return dumps([_pool_row(name, 10000 + number, 0.5, 0.5, None) for number, name in enumerate(names)])[1:-1]
 
 
-def _yield_text(at: int, milliseconds: int, tvl: truth.Number | None, apy: truth.Number | None) -> str:
-    rate, day, second = "null" if apy is None else apy, iso(EPOCH + at // 86400), at % 86400
+def _yield_text(at: int, milliseconds: int, tvl: truth.Number | None, *rates: truth.Number | None) -> str:
+    apy, base, reward = ("null" if rate is None else rate for rate in rates)
+    day, second = iso(EPOCH + at // 86400), at % 86400
     clock = f"{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}.{milliseconds:03d}"
     return (
-        f'{{"timestamp":"{day}T{clock}Z","tvlUsd":{tvl},"apy":{rate},"apyBase":{rate},'
-        '"apyReward":null,"il7d":null,"apyBase7d":null}'
+        f'{{"timestamp":"{day}T{clock}Z","tvlUsd":{tvl},"apy":{apy},"apyBase":{base},'
+        f'"apyReward":{reward},"il7d":null,"apyBase7d":null}}'
     )
 
 

@@ -18,8 +18,9 @@ from functools import cache
 FUNDAMENTALS = frozenset(
     {"TOTAL_REVENUE", "NET_INCOME", "EBITDA", "OPERATING_INCOME", "FREE_CASH_FLOW", "BASIC_EPS", "DILUTED_EPS"}
 )
+APYS = frozenset({"APY", "APY_BASE", "APY_REWARD"})
 LIVE_ONLY = frozenset({"MCAP", "STABLECOIN_PRICE"})  # and every name that ends in _24H
-STABLECOIN_SUPPLIES = frozenset({"STABLECOIN_SUPPLY", "CHAIN_STABLECOIN_SUPPLY"})
+STABLECOIN_SUPPLIES = frozenset({"STABLECOIN_SUPPLY", "CHAIN_STABLECOIN_SUPPLY", "TOTAL_STABLECOIN_SUPPLY"})
 
 MISSING_ONE_IN, ZERO_ONE_IN, NULL_ONE_IN = 100, 50, 200
 UNRELEASED_DAYS, UNRELEASED_ONE_IN = 300, 15  # first days of a supply, on some of which nothing circulates
@@ -91,9 +92,9 @@ def series(source: str, asset: str, metric: str) -> Series:
     """The series of this name; every (asset, metric) has one."""
     asset, metric = asset.removeprefix("parent#").lower(), metric.upper()
     seed = _hash(source, asset, metric)
-    gap_seed = _hash(source, asset, "POOL_TVL") if metric == "APY" else seed  # one row holds both
+    gap_seed = _hash(source, asset, "POOL_TVL") if metric in APYS else seed  # one row holds all
     base, swing, digits = _size(source, asset, metric, seed)
-    null_one_in = NULL_ONE_IN if source == "artemis" or metric == "APY" else 0
+    null_one_in = NULL_ONE_IN if source == "artemis" or metric in APYS else 0
     if metric == "STABLECOIN_PRICE":
         form = price_form(asset)
         null_one_in = 1 if form == "null" else 0
@@ -113,9 +114,15 @@ def series(source: str, asset: str, metric: str) -> Series:
         live_only=metric in LIVE_ONLY or metric.endswith("_24H"),
         null_one_in=UNRELEASED_ONE_IN if unreleased else null_one_in,
         nulls_end=first + UNRELEASED_DAYS if unreleased else ALIVE,
-        days=FISCAL_QUARTERS if metric in FUNDAMENTALS else WEEKDAYS if equity and metric == "PRICE" else EVERY_DAY,
+        days=_days(source, metric, equity=equity),
         fiscal=_hash(asset) % len(_FISCAL),
     )
+
+
+def _days(source: str, metric: str, *, equity: bool) -> str:
+    if source == "artemis" and metric in FUNDAMENTALS:
+        return FISCAL_QUARTERS
+    return WEEKDAYS if equity and metric == "PRICE" else EVERY_DAY
 
 
 def value(
@@ -255,7 +262,7 @@ def _size(source: str, asset: str, metric: str, seed: int) -> tuple[float, float
         return _between(2, 6, seed), 0.8, None
     if metric == "PRICE":
         low, high = -1.5, 2.5
-    elif metric == "APY" or "YIELD" in metric or any(word in metric for word in _RATIO_WORDS):
+    elif metric in APYS or "YIELD" in metric or any(word in metric for word in _RATIO_WORDS):
         low, high = -0.5, 1.5
     else:
         low, high = (3.0, 8.0) if is_flow(metric) else (5.0, 10.0)

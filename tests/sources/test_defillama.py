@@ -47,6 +47,12 @@ URLS = (  # kind of run, metrics that share the URL, id, family, path and query
     (BACKFILL, "REVENUE", "lido", "api", f"/summary/fees/lido?{CHART}&dataType=dailyRevenue"),
     (PULL, "HOLDERS_REVENUE_24H", "lido", "api", f"/overview/fees?{NO_CHART}&dataType=dailyHoldersRevenue"),
     (BACKFILL, "HOLDERS_REVENUE", "lido", "api", f"/summary/fees/lido?{CHART}&dataType=dailyHoldersRevenue"),
+    (PULL, "PROTOCOL_REVENUE_24H", "lido", "api", f"/overview/fees?{NO_CHART}&dataType=dailyProtocolRevenue"),
+    (BACKFILL, "PROTOCOL_REVENUE", "lido", "api", f"/summary/fees/lido?{CHART}&dataType=dailyProtocolRevenue"),
+    (PULL, "SUPPLY_SIDE_REVENUE_24H", "lido", "api", f"/overview/fees?{NO_CHART}&dataType=dailySupplySideRevenue"),
+    (BACKFILL, "SUPPLY_SIDE_REVENUE", "lido", "api", f"/summary/fees/lido?{CHART}&dataType=dailySupplySideRevenue"),
+    (PULL, "USER_FEES_24H", "lido", "api", f"/overview/fees?{NO_CHART}&dataType=dailyUserFees"),
+    (BACKFILL, "USER_FEES", "lido", "api", f"/summary/fees/lido?{CHART}&dataType=dailyUserFees"),
     (PULL, "DEX_VOLUME_24H", "curve-dex", "api", f"/overview/dexs?{NO_CHART}&dataType=dailyVolume"),
     (BACKFILL, "DEX_VOLUME", "curve-dex", "api", f"/summary/dexs/curve-dex?{CHART}&dataType=dailyVolume"),
     (PULL, "AGGREGATOR_VOLUME_24H", "1inch", "api", f"/overview/aggregators?{NO_CHART}&dataType=dailyVolume"),
@@ -69,6 +75,10 @@ URLS = (  # kind of run, metrics that share the URL, id, family, path and query
     (BACKFILL, "CHAIN_FEES", "OP Mainnet", "api", f"/overview/fees/OP%20Mainnet?{CHART}&dataType=dailyFees"),
     (PULL, "CHAIN_REVENUE_24H", "Sui", "api", f"/overview/fees/Sui?{NO_CHART}&dataType=dailyRevenue"),
     (BACKFILL, "CHAIN_REVENUE", "Sui", "api", f"/overview/fees/Sui?{CHART}&dataType=dailyRevenue"),
+    (PULL, "CHAIN_APP_FEES_24H", "Sui", "api", f"/overview/fees/Sui?{NO_CHART}&dataType=dailyAppFees"),
+    (BACKFILL, "CHAIN_APP_FEES", "Sui", "api", f"/overview/fees/Sui?{CHART}&dataType=dailyAppFees"),
+    (PULL, "CHAIN_APP_REVENUE_24H", "Sui", "api", f"/overview/fees/Sui?{NO_CHART}&dataType=dailyAppRevenue"),
+    (BACKFILL, "CHAIN_APP_REVENUE", "Sui", "api", f"/overview/fees/Sui?{CHART}&dataType=dailyAppRevenue"),
     (PULL, "CHAIN_DEX_VOLUME_24H", "re.al", "api", f"/overview/dexs/re.al?{NO_CHART}&dataType=dailyVolume"),
     (BACKFILL, "CHAIN_DEX_VOLUME", "re.al", "api", f"/overview/dexs/re.al?{CHART}&dataType=dailyVolume"),
     (PULL, "CHAIN_OPTIONS_PREMIUM_VOLUME_24H", "Base", "api",
@@ -82,8 +92,18 @@ URLS = (  # kind of run, metrics that share the URL, id, family, path and query
     (PULL, "STABLECOIN_PRICE", "2", "stablecoins", "/stablecoins?includePrices=true"),
     (PULL, "PRICE", WETH, "coins", f"/prices/current/{WETH}"),
     (BACKFILL, "PRICE", WETH, "coins", f"/chart/{WETH}?start=1785542400&span=16&period=1d"),
-    (PULL, "APY POOL_TVL", POOL, "yields", "/pools"),
-    (BACKFILL, "APY POOL_TVL", POOL, "yields", f"/chart/{POOL}"),
+    (PULL, "APY APY_BASE APY_REWARD POOL_TVL", POOL, "yields", "/pools"),
+    (BACKFILL, "APY APY_BASE APY_REWARD POOL_TVL", POOL, "yields", f"/chart/{POOL}"),
+    (PULL, "TOTAL_TVL", "defi", "api", "/v2/historicalChainTvl"),
+    (BACKFILL, "TOTAL_TVL", "defi", "api", "/v2/historicalChainTvl"),
+    (PULL, "TOTAL_STABLECOIN_SUPPLY", "defi", "stablecoins", "/stablecoincharts/all"),
+    (BACKFILL, "TOTAL_STABLECOIN_SUPPLY", "defi", "stablecoins", "/stablecoincharts/all"),
+    (PULL, "TOTAL_FEES_24H", "defi", "api", f"/overview/fees?{NO_CHART}&dataType=dailyFees"),
+    (BACKFILL, "TOTAL_FEES", "defi", "api", f"/overview/fees?{CHART}&dataType=dailyFees"),
+    (PULL, "TOTAL_REVENUE_24H", "defi", "api", f"/overview/fees?{NO_CHART}&dataType=dailyRevenue"),
+    (BACKFILL, "TOTAL_REVENUE", "defi", "api", f"/overview/fees?{CHART}&dataType=dailyRevenue"),
+    (PULL, "TOTAL_DEX_VOLUME_24H", "defi", "api", f"/overview/dexs?{NO_CHART}&dataType=dailyVolume"),
+    (BACKFILL, "TOTAL_DEX_VOLUME", "defi", "api", f"/overview/dexs?{CHART}&dataType=dailyVolume"),
 )  # fmt: skip
 
 
@@ -141,7 +161,7 @@ def test_each_call_has_the_documented_url_at_each_host(
     assert url(DefiLlama("key", "http://localhost:1/x/"), call) == f"http://localhost:1/x/key/{family}{rest}"
 
 
-@pytest.mark.parametrize(("key", "expected"), [("", 11 + 4 * 103), ("key", 12 + 5 * 103)])
+@pytest.mark.parametrize(("key", "expected"), [("", 14 + 6 * 103), ("key", 15 + 7 * 103)])
 def test_361_entities_need_the_bulk_answers_and_one_call_for_each_chain_and_flow(key: str, expected: int) -> None:
     if ENTITIES.exists():
         with ENTITIES.open(encoding="utf-8") as file:
@@ -303,6 +323,25 @@ def test_a_chain_has_a_chart_and_a_total_and_a_total_that_is_missing_or_null_is_
         assert (got.points, got.nulls) == ([], 1)
 
 
+def test_the_total_of_all_protocols_comes_from_the_answer_with_their_own_totals() -> None:
+    (call,) = calls(PULL, [target("TOTAL_FEES_24H", "defi"), target("FEES_24H", "aave-v3")])
+    got = DefiLlama().answer(call, saved("overview"), RECEIVED)
+    assert live(got) == {("aave-v3", "FEES_24H"): 500, ("defi", "TOTAL_FEES_24H"): 501}
+    body = {name: value for name, value in saved("overview").items() if name != "total24h"}
+    assert live(DefiLlama().answer(call, body, RECEIVED)) == {("aave-v3", "FEES_24H"): 500}
+
+
+def test_totals_of_levels_are_dated_rows_in_a_pull_too() -> None:
+    for name, metric, days in (
+        ("historical_chain_tvl", "TOTAL_TVL", [5, 0, 7.25]),
+        ("stablecoincharts_dead_chain", "TOTAL_STABLECOIN_SUPPLY", [0, 9.5]),
+    ):
+        for verb in Verb:
+            got = answer(saved(name), verb, metric, "defi")
+            assert [value for _, value in dated(got)] == days
+            assert got.call.dated
+
+
 @pytest.mark.parametrize("name", ["OP Mainnet", "Optimism", "optimism", "op mainnet"])
 def test_a_chain_is_found_by_its_old_and_its_present_name_in_any_case(name: str) -> None:
     assert live(answer(saved("chains"), PULL, "CHAIN_TVL", name)) == {(name, "CHAIN_TVL"): 300}
@@ -423,6 +462,8 @@ def test_pools_give_both_series_and_an_unknown_pool_nothing() -> None:
     got = answer(saved("pools"), PULL, "APY POOL_TVL", POOL, "00000000-0000-4000-8000-000000000001", "unknown")
     assert list(live(got).values()) == [2.5, 31e9, 0]
     assert got.nulls == 1
+    got = answer(saved("pools"), PULL, "APY_BASE APY_REWARD", POOL)
+    assert (live(got), got.nulls) == ({(POOL, "APY_BASE"): 2.5}, 1)
 
 
 def test_a_pools_history_keeps_its_timestamps_to_the_millisecond() -> None:

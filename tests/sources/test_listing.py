@@ -136,10 +136,10 @@ def test_a_list_without_an_answer_costs_only_what_it_tells() -> None:
         found = fetch(source("defillama", api, key=""))
     assert [call.path for call in found.failed] == ["api/overview/fees", "yields/pools"]
     assert "HTTP 400: Fault 400" in next(iter(found.failed.values()))
-    assert found.unsure == {"protocol", "chain", "pool"}
+    assert found.unsure == {"protocol", "chain", "total", "pool"}
     offered = {metric for one in found.assets for metric in one.metrics or ()}
     assert {"FEES", "CHAIN_FEES", "PRICE"} <= offered
-    assert not {"REVENUE", "REVENUE_24H", "CHAIN_REVENUE", "APY"} & offered
+    assert not {"REVENUE", "REVENUE_24H", "APY"} & offered
 
 
 @pytest.mark.parametrize("name", SOURCES)

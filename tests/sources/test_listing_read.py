@@ -123,13 +123,14 @@ def test_a_parent_has_each_flow_that_a_child_has() -> None:
     assert metrics(found, "protocol") == {name: {"DEX_VOLUME", "DEX_VOLUME_24H"} for name in ("a-v2", "parent#a")}
 
 
-def test_the_chains_of_an_overview_have_its_flow_under_their_present_names() -> None:
+def test_the_chains_of_an_overview_have_the_flows_of_its_type_under_their_present_names() -> None:
     payload = {"protocols": [], "allChains": ["Ethereum", "Optimism", "Binance"]}
     found = read("api/overview/fees", payload, dataType="dailyRevenue")
-    assert metrics(found, "chain") == {
-        name: {"CHAIN_REVENUE", "CHAIN_REVENUE_24H"} for name in ("Ethereum", "OP Mainnet", "BSC")
-    }
-    assert [one.asset for one in found] == ["ethereum", "op-mainnet", "bsc"]
+    names = ("CHAIN_FEES", "CHAIN_REVENUE", "CHAIN_APP_FEES", "CHAIN_APP_REVENUE")
+    flows = {name for flow in names for name in (flow, f"{flow}_24H")}
+    assert metrics(found, "chain") == dict.fromkeys(("Ethereum", "OP Mainnet", "BSC"), flows)
+    assert [one.asset for one in found] == ["ethereum", "op-mainnet", "bsc", "defi"]
+    assert found[-1].metrics == frozenset({"TOTAL_FEES", "TOTAL_FEES_24H", "TOTAL_REVENUE", "TOTAL_REVENUE_24H"})
 
 
 def test_an_overview_without_a_metric_of_chains_offers_none() -> None:
@@ -164,8 +165,8 @@ def test_a_stablecoin_is_called_by_its_symbol_and_has_a_price_where_the_row_has_
 def test_a_pool_is_called_by_project_symbol_and_chain() -> None:
     (first, *_) = read("yields/pools", body("pools"))
     pool = "747c1d2a-c668-4682-b9f9-296708a3dd90"
-    both = frozenset({"APY", "POOL_TVL"})
-    assert first == ListedAsset(pool, "lido-steth-ethereum", "pool", "lido STETH on Ethereum", "STETH", both)
+    known = frozenset({"APY", "APY_BASE", "POOL_TVL"})
+    assert first == ListedAsset(pool, "lido-steth-ethereum", "pool", "lido STETH on Ethereum", "STETH", known)
 
 
 @pytest.mark.parametrize("call", list(DefiLlama(KEY).listing_calls()), ids=str)
