@@ -75,7 +75,7 @@ def remedy_text(source: type[BaseSource], identity: Identity) -> str:
 
 def _listed(job: Job, client: Client, summary: Summary) -> Sequence[ListedAsset]:
     """What the API lists; a call without an answer is counted as failed, and changes no identity."""
-    calls = list(job.source.identity_calls(job.verb)) if job.targets else []
+    calls = list(job.source.identity_calls(job.verb, {target.kind for target in job.targets}))
     try:
         answers, failed = read_all(client, calls, lambda *given: list(job.source.read_listing(*given)))
     except SourceStopped as error:

@@ -1,6 +1,6 @@
 """Artemis: which calls to make, and how to read their answers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -65,7 +65,7 @@ FUNDAMENTALS = """
 # A metric has a unit here only if the documentation names it: fundamentals may be in another currency.
 IN_USD = (
     "PRICE", "MC", "FDMC", "FEES", "REVENUE", "TVL", "24H_VOLUME", "DEX_VOLUMES", "CHAIN_SPOT_VOLUME", "CHAIN_TVL",
-    "STABLECOIN_MC",
+    "STABLECOIN_MC", "LENDING_DEPOSITS", "LENDING_LOANS",
 )  # fmt: skip
 UNITS = dict.fromkeys(IN_USD, "USD") | {"EARNINGS_YIELD": "%"}
 
@@ -169,7 +169,7 @@ class Artemis(BaseSource):
                 identity = row["artemis_id"] or ""
                 yield ListedAsset(symbol, symbol.lower(), "", row["title"] or "", symbol, None, identity=identity)
 
-    def identity_calls(self, verb: Verb) -> Iterator[Call]:
+    def identity_calls(self, verb: Verb, kinds: Collection[str]) -> Iterator[Call]:
         """The catalogue, since Artemis gives a symbol to another asset now and then, such as MATIC."""
         return self.listing_calls()
 

@@ -1,7 +1,7 @@
 """The base class of all sources: a source says which calls to make, and how to read an answer."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -164,8 +164,8 @@ class BaseSource(ABC):
         """The assets in such an answer; pure, raises as `read` does. Several answers may list one asset."""
         return iter(())
 
-    def identity_calls(self, verb: Verb) -> Iterator[Call]:
-        """The listing calls that a run of this verb makes to see whether identifiers still mean the same assets."""
+    def identity_calls(self, verb: Verb, kinds: Collection[str]) -> Iterator[Call]:
+        """The listing calls that show whether identifiers of these kinds still mean the same assets, for such a run."""
         return iter(())
 
     def usage_call(self) -> Call | None:

@@ -1,6 +1,6 @@
 """DefiLlama: which calls to make. defillama_metrics.py has its endpoints; defillama_answers.py reads the answers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -116,9 +116,10 @@ class DefiLlama(BaseSource):
         """What is left until the 1st of the next month."""
         return int(payload["creditsLeft"])
 
-    def identity_calls(self, verb: Verb) -> Iterator[Call]:
-        """The list of protocols, with a number for each slug: daily, since the answer has 8 MB."""
-        return (each for each in self.listing_calls() if verb is not Verb.PULL and each.endpoint.metric == "TVL")
+    def identity_calls(self, verb: Verb, kinds: Collection[str]) -> Iterator[Call]:
+        """The list of protocols, with a number for each slug: not in hourly pulls, since the answer has 8 MB."""
+        if verb is not Verb.PULL and "protocol" in kinds:
+            yield from (call for call in self.listing_calls() if call.endpoint.metric == "TVL")
 
     @classmethod
     def canonical_id(cls, kind: str, identifier: str) -> str:

@@ -87,9 +87,11 @@ def _read_pools(payload: Any) -> Iterator[ListedAsset]:
 
 
 def _parent(row: Any, metrics: frozenset[str]) -> Iterator[ListedAsset]:
+    """The parent of a protocol, by the slug that endpoints take: Derive has the slug derive and the id parent#lyra."""
     parent = row.get("parentProtocol") or ""
     if parent.startswith(PARENT):
-        yield ListedAsset(parent, parent.removeprefix(PARENT), "protocol", "", "", metrics)
+        slug = row.get("parentProtocolSlug") or parent.removeprefix(PARENT)  # an overview has no slug
+        yield ListedAsset(f"{PARENT}{slug}", slug, "protocol", "", "", metrics, identity=parent)
 
 
 def _coin(row: Any, symbol: str) -> Iterator[ListedAsset]:

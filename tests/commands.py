@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 from tests.fake_api import FakeApi, truth
 from tests.fake_api.llama_families import observed, recorded
-from tests.fake_api.server import ARTEMIS_KEY
+from tests.fake_api.server import ARTEMIS_KEY, Request
 from tests.fake_api.world import EPOCH
 
 ROOT = Path(__file__).parent.parent
@@ -169,6 +169,11 @@ def start(
 def copy_tree(to: Path) -> None:
     """The repository as it is, without what stands in .gitignore or belongs to git."""
     shutil.copytree(ROOT, to, ignore=shutil.ignore_patterns(".*"))
+
+
+def for_points(requests: Iterable[Request]) -> list[Request]:
+    """The requests for points, without those that show what identifiers mean, or how many calls are left."""
+    return [each for each in requests if not each.path.endswith(("/asset/symbols", "/api/protocols", "/usage"))]
 
 
 def write(folder: Path, config: str) -> Path:

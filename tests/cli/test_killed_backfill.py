@@ -28,6 +28,7 @@ from tests.commands import (
     defillama_backfill,
     differences,
     environment,
+    for_points,
     run,
     run_process,
     series,
@@ -187,7 +188,7 @@ def _kill_and_restart(
         code = process.returncode
         until(lambda: not rows(OURS))  # the server may still be committing
         after = _covered(form, rows)
-        tally.count(api.requests[first:], before, after, form, killed=killed)
+        tally.count(for_points(api.requests[first:]), before, after, form, killed=killed)
         before = after
         if killed:
             delays.pop()

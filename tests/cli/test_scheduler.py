@@ -114,9 +114,9 @@ def test_sigterm_in_a_backfill_stores_and_records_what_was_fetched(home: Home, d
     [(status, failed, failure, calls)] = rows(
         "SELECT status, failed_calls, failure, calls FROM pulls WHERE kind = 'backfill' AND finished_at IS NOT NULL"
     )
-    assert (status, failed, failure) == ("error", 0, f"stopped before the last {40 - int(str(calls))} calls")
+    assert (status, failed, failure) == ("error", 0, f"stopped before the last {41 - int(str(calls))} calls")
     [said] = scheduler.said("defillama backfill: ")
-    assert f"stopped: {40 - int(str(calls))} calls were not made" in said
+    assert f"stopped: {41 - int(str(calls))} calls were not made" in said
     assert rows("SELECT FROM pulls WHERE finished_at IS NULL") == []
 
 
@@ -211,7 +211,7 @@ def test_a_source_whose_api_fails_stops_no_other_and_is_in_pulls_and_in_the_log(
     assert [(status, failed, "HTTP 404" in str(failure)) for status, failed, failure in failures] == [
         ("error", True, True)
     ] * 2
-    assert len(scheduler.said("WARNING artemis pull: 1 calls, 1 failed; ")) == 1
+    assert len(scheduler.said("WARNING artemis pull: 2 calls, 2 failed; ")) == 1
     assert "HTTP 404" in scheduler.said("WARNING artemis pull: ")[0]
 
 

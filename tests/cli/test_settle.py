@@ -18,6 +18,7 @@ from tests.commands import (
     defillama_backfill,
     differences,
     environment,
+    for_points,
     midnight,
     run,
     series,
@@ -53,14 +54,14 @@ class Runs:
     def __init__(self, folder: Path, url: str, config: str) -> None:
         self.file, self.url = write(folder, config), url
         self.source = self.file.stem
-        self.requests: list[tuple[str, dict[str, str]]] = []  # of the last command: path and query
+        self.requests: list[tuple[str, dict[str, str]]] = []  # of the last command, for points: path and query
 
     def __call__(self, verb: str, words: str = "", restated: int = 0, code: int = 0) -> str:
         """Run a command; what it prints."""
         with FakeApi(universe=[self.file], shipped=False, restated=restated) as api:
             env = environment(self.url, api, **KEY)
             done = run(f"main.py {verb} {self.source} {words} --config", self.file, env=env)
-            queries = [(request.path, parse_qs(request.query)) for request in api.requests]
+            queries = [(request.path, parse_qs(request.query)) for request in for_points(api.requests)]
             self.requests = [(path, {name: texts[0] for name, texts in query.items()}) for path, query in queries]
         assert done.returncode == code, done.stderr
         return done.stdout + done.stderr if code else done.stdout

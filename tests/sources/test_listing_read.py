@@ -76,6 +76,12 @@ def test_a_row_without_mcap_at_all_is_a_protocol_without_one() -> None:
     assert metrics(read("api/protocols", [row]), "protocol") == {"lido": {"TVL"}}
 
 
+def test_a_parent_that_was_renamed_has_its_present_slug_and_its_old_identity() -> None:
+    row = protocol(slug="derive-v2", parentProtocol="parent#lyra", parentProtocolSlug="derive")
+    parent = by_id(read("api/protocols", [row]), "protocol")["parent#derive"]
+    assert (parent.asset, parent.identity) == ("derive", "parent#lyra")
+
+
 def test_a_parent_which_has_no_row_is_known_from_its_children() -> None:
     rows = [protocol(slug=f"aave-v{number}", parentProtocol="parent#aave") for number in (2, 3)]
     parent = by_id(united(read("api/protocols", rows)), "protocol")["parent#aave"]
