@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from model.schedule import Schedule, daily, hourly
-from model.values import DAY, Metric, Target, Verb, Window
+from model.values import DAY, Metric, Rhythm, Target, Verb, Window
 from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Observation, Request, halves
 from sources.defillama_answers import RENAMED_CHAINS
 from sources.defillama_listings import BULK_ANSWERS
@@ -25,6 +25,7 @@ from sources.defillama_metrics import (
 FREE_HOSTS = {  # by family; the paths of a family are the same on the Pro host
     "api": "https://api.llama.fi",
     "coins": "https://coins.llama.fi",
+    "etfs": "https://etfs.llama.fi",
     "stablecoins": "https://stablecoins.llama.fi",
     "yields": "https://yields.llama.fi",
 }
@@ -67,11 +68,16 @@ class DefiLlama(BaseSource):
         """28 April 2013: the oldest values of the API are prices of Bitcoin in that month."""
         return datetime(2013, 4, 28, tzinfo=UTC)
 
+    @classmethod
+    def rhythm(cls, target: Target) -> Rhythm:
+        """The funds are traded on weekdays."""
+        return Rhythm.WEEKDAYS if target.metric == "ETF_FLOW" else Rhythm.DAILY
+
     def calls(self, verb: Verb, targets: Sequence[Target], window: Window) -> Iterator[Call]:
         """One call for each distinct path: targets whose values are in the same answer share it."""
         shared: dict[tuple[Endpoint, str, Params], list[Target]] = {}
         for target in targets:
-            endpoint = endpoint_of(target, verb)
+            endpoint = endpoint_of(target, verb, with_key=bool(self.key))
             path, params = endpoint.render("" if target.kind == "coin" else target.id)
             shared.setdefault((endpoint, path, params), []).append(target)
         for (endpoint, path, params), together in shared.items():

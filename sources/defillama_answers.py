@@ -9,12 +9,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from model.values import Target
 from sources.base import UNDATED, Call, Observation, as_list
 
 Reader = Callable[[Call, Any], Iterator[Observation]]
 Value = Callable[[str, Any], object]  # from a metric and a row, or from a metric and the whole answer
 
 SECONDS_A_DAY = 86_400
+COINGECKO = "coingecko:"
+PART_OF_TVL = {"BORROWED": "borrowed", "STAKING": "staking"}  # beside the chains; TVL has neither in it
+TVL_PATHS = ("tvl", *(f"chainTvls.{part}.tvl" for part in PART_OF_TVL.values()))
 # Amounts of stablecoins by peg. Of all rows of a history but the last, the server removes zeros and then what is empty
 # (peggedassets-server, cron-task/index.ts, removeEmptyItems), so a row without one of these has no value for that day.
 PEGGED, PEGGED_USD = "totalCirculating", "totalCirculatingUSD"
@@ -96,6 +100,40 @@ def read_overview(call: Call, payload: Any) -> Iterator[Observation]:
     yield from read_total24h(replace(call, targets=together), payload)
 
 
+def read_protocol(call: Call, payload: Any) -> Iterator[Observation]:
+    """The history of a protocol's TVL, and of what is borrowed from it or staked, which only some protocols have."""
+    own = payload["tvl"]
+    for target in call.targets:
+        part = PART_OF_TVL.get(target.metric)
+        rows = payload.get("chainTvls", {}).get(part, {"tvl": []})["tvl"] if part else own
+        for row in _without_now(rows, "date"):
+            yield Observation(target, row["date"], row["totalLiquidityUSD"])
+
+
+def read_pairs(call: Call, payload: Any) -> Iterator[Observation]:
+    """A history as pairs of date and value."""
+    for target in call.targets:
+        for date, value in _without_now(payload, 0):
+            yield Observation(target, date, value)
+
+
+def read_etf_flows(call: Call, payload: Any) -> Iterator[Observation]:
+    """The net flow into the exchange-traded funds of several coins, which have their names at CoinGecko."""
+    targets_of: dict[str, list[Target]] = defaultdict(list)
+    for target in call.targets:
+        targets_of[target.id.casefold()].append(target)
+    for row in as_list(payload):
+        for target in targets_of[f"{COINGECKO}{row['gecko_id']}"]:
+            yield Observation(target, row["day"], row["total_flow_usd"])
+
+
+def _protocol(metric: str, row: Any) -> object:
+    """A live value of a protocol. One without a token may lack `mcap`."""
+    if part := PART_OF_TVL.get(metric):
+        return row.get("chainTvls", {}).get(part)
+    return row["tvl"] if metric == "TVL" else row.get("mcap")
+
+
 def _number(_: str, payload: Any) -> object:
     if type(payload) not in (int, float):  # a bool is an int, too
         raise TypeError(f"{type(payload).__name__} in place of a number")
@@ -124,10 +162,10 @@ def _only_peg(name: str) -> Value:
     return value
 
 
-def _without_now(payload: Any) -> list[Any]:
-    """The TVL of a protocol, without a last row that is not dated midnight: it is of now, and the next lacks it."""
-    rows = as_list(payload["tvl"])
-    return rows[:-1] if rows and rows[-1]["date"] % SECONDS_A_DAY else rows
+def _without_now(payload: Any, time: Any) -> list[Any]:
+    """The rows, without a last row that is not dated midnight: it is the value of now, and the next answer lacks it."""
+    rows = as_list(payload)
+    return rows[:-1] if rows and rows[-1][time] % SECONDS_A_DAY else rows
 
 
 def _without_moving_zero(payload: Any) -> list[Any]:
@@ -146,9 +184,9 @@ def _chain(name: str) -> str:
     return RENAMED_CHAINS.get(name.casefold(), name).casefold()
 
 
-# Values are in USD unless noted. A protocol without a token may lack `mcap`, one without values of the last 24 hours
-# lacks `total24h`. /stablecoins lists supplies too, but since 2026 in USD under the name of the peg: another quantity.
-read_protocols = _many("slug", lambda metric, row: row["tvl"] if metric == "TVL" else row.get("mcap"))
+# Values are in USD unless noted. A protocol without values of the last 24 hours lacks `total24h`. /stablecoins lists
+# supplies too, but since 2026 in USD under the name of the peg: another quantity.
+read_protocols = _many("slug", _protocol)
 _read_overview_rows = _many("slug", lambda _, row: row.get("total24h"), lambda payload: payload["protocols"])
 read_chains = _many("name", lambda _, row: row["tvl"], same=_chain)
 read_stablecoin_chains = _many("name", _pegged_usd, same=_chain)
@@ -156,7 +194,6 @@ read_stablecoins = _many("id", lambda _, row: row["price"], lambda payload: payl
 read_pools = _many("pool", lambda metric, row: row[POOL_FIELD[metric]], lambda payload: payload["data"])
 read_number = _one(_number)
 read_total24h = _one(_total24h)
-read_tvl_history = _history("date", lambda _, row: row["totalLiquidityUSD"], _without_now)
 read_chain_tvl_history = _history("date", lambda _, row: row["tvl"])
 read_stablecoin_chain_history = _history("date", _pegged_usd, _without_moving_zero)
 read_stablecoin_chart = _history("date", _only_peg(PEGGED), _without_moving_zero)

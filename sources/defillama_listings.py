@@ -1,6 +1,6 @@
 """The lists of DefiLlama: the bulk answers of its live metrics, read as lists of assets.
 
-No list names a coin that is not the token of a protocol, chain or stablecoin.
+No list names treasuries, or a coin that is not the token of a protocol, chain or stablecoin.
 """
 
 import re
@@ -9,10 +9,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from sources.base import ListedAsset, as_list
-from sources.defillama_answers import POOL_FIELD, RENAMED_CHAINS
+from sources.defillama_answers import COINGECKO, PART_OF_TVL, POOL_FIELD, RENAMED_CHAINS
 from sources.defillama_metrics import EVERYTHING, FLOWS, PARENT, Flow
 
-COINGECKO = "coingecko:"
 NO_SYMBOL = "-"
 
 
@@ -28,6 +27,7 @@ def _read_protocols(payload: Any) -> Iterator[ListedAsset]:
     """Protocols, their tokens, and their parents, which have no row of their own."""
     for row in as_list(payload):
         metrics = {"TVL"} if row.get("mcap") is None else {"TVL", "MCAP"}
+        metrics |= {metric for metric, part in PART_OF_TVL.items() if part in row.get("chainTvls", {})}
         symbol = _symbol(row["symbol"])
         yield ListedAsset(
             row["slug"], row["slug"], "protocol", row["name"], symbol, frozenset(metrics), _dead(row), str(row["id"])
@@ -84,6 +84,11 @@ def _read_pools(payload: Any) -> Iterator[ListedAsset]:
         asset, name = _slug(f"{project}-{symbol}-{chain}"), f"{project} {symbol} on {chain}"
         parts = {metric for metric in ("APY_BASE", "APY_REWARD") if row.get(POOL_FIELD[metric]) is not None}
         yield ListedAsset(row["pool"], asset, "pool", name, symbol, frozenset({"APY", "POOL_TVL", *parts}))
+
+
+def _read_etf_flows(payload: Any) -> Iterator[ListedAsset]:
+    for coin in dict.fromkeys(row["gecko_id"] for row in as_list(payload)):
+        yield ListedAsset(f"{COINGECKO}{coin}", coin, "coin", "", "", frozenset({"ETF_FLOW"}))
 
 
 def _parent(row: Any, metrics: frozenset[str]) -> Iterator[ListedAsset]:
@@ -156,4 +161,5 @@ BULK_ANSWERS = (  # the first is short and needs no key: it serves as the probe
     BulkAnswer("STABLECOIN_PRICE", _read_stablecoins, frozenset({"stablecoin", "coin"})),
     *_overviews(),
     BulkAnswer("APY", _read_pools, frozenset({"pool"})),
+    BulkAnswer("ETF_FLOW", _read_etf_flows, frozenset({"coin"})),
 )

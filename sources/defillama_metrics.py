@@ -49,7 +49,7 @@ class Served(NamedTuple):
     own_times: bool = False
     shift: timedelta = timedelta()
     unit: str = "USD"
-    with_key: Endpoint | None = None  # a leaner endpoint of the history, where there is a key
+    history_with_key: Endpoint | None = None  # leaner than `history`
 
 
 class Flow(NamedTuple):
@@ -62,7 +62,17 @@ class Flow(NamedTuple):
     pro: bool = False
 
 
+def _pro_chart(of: str, key: str = "") -> Endpoint:
+    """The history of one protocol as pairs: less than 100 kB. It needs a key."""
+    params = (("key", key),) if key else ()
+    return Endpoint(f"api/v2/chart/{of}/protocol/{{id}}", answers.read_pairs, params, dated=True)
+
+
 _PROTOCOLS = Endpoint("api/protocols", answers.read_protocols)
+_PROTOCOL = Endpoint("api/protocol/{id}", answers.read_protocol, extract=answers.TVL_PATHS)  # up to 70 MB
+_TREASURY = _pro_chart("treasury")
+_OWN_TOKENS = _pro_chart("treasury", "OwnTokens")
+_ETF_FLOWS = Endpoint("etfs/flows", answers.read_etf_flows, dated=True)
 _POOLS = Endpoint("yields/pools", answers.read_pools)
 PRICE_NOW = Endpoint("coins/prices/current/{id}", answers.read_prices)
 PRICE_HISTORY = Endpoint("coins/chart/{id}", answers.read_prices)
@@ -79,8 +89,12 @@ _TOTAL_TVL = Endpoint("api/v2/historicalChainTvl", answers.read_chain_tvl_histor
 _TOTAL_STABLECOINS = Endpoint("stablecoins/stablecoincharts/all", answers.read_stablecoin_chain_history, dated=True)
 
 LEVELS = (  # live value and history under one name
-    Served("protocol", "TVL", _PROTOCOLS, Endpoint("api/protocol/{id}", answers.read_tvl_history, extract=("tvl",)),
-        live_of_parent=Endpoint("api/tvl/{id}", answers.read_number)),
+    Served("protocol", "TVL", _PROTOCOLS, _PROTOCOL, live_of_parent=Endpoint("api/tvl/{id}", answers.read_number),
+        history_with_key=_pro_chart("tvl")),
+    Served("protocol", "BORROWED", _PROTOCOLS, _PROTOCOL, history_with_key=_pro_chart("tvl", "borrowed")),
+    Served("protocol", "STAKING", _PROTOCOLS, _PROTOCOL, history_with_key=_pro_chart("tvl", "staking")),
+    Served("protocol", "TREASURY", _TREASURY, _TREASURY, pro=True),
+    Served("protocol", "TREASURY_OWN_TOKENS", _OWN_TOKENS, _OWN_TOKENS, pro=True),
     Served("protocol", "MCAP", _PROTOCOLS, None),
     Served("protocol", "OPEN_INTEREST", Endpoint("api/overview/open-interest", answers.read_overview, NO_CHART),
         Endpoint("api/summary/open-interest/{id}", answers.read_chart, CHART),
@@ -94,6 +108,7 @@ LEVELS = (  # live value and history under one name
         Endpoint("stablecoins/stablecoins", answers.read_stablecoins, (("includePrices", "true"),)), None),
     Served("coin", "PRICE", PRICE_NOW, PRICE_HISTORY, own_times=True,
         shift=DAY / 2),  # observed up to hours before or after the midnight that was requested
+    Served("coin", "ETF_FLOW", _ETF_FLOWS, _ETF_FLOWS, pro=True),
     Served("pool", "APY", _POOLS, _POOL, own_times=True, unit="%"),  # as the next: the time of a day's last record
     Served("pool", "APY_BASE", _POOLS, _POOL, own_times=True, unit="%"),
     Served("pool", "APY_REWARD", _POOLS, _POOL, own_times=True, unit="%"),
@@ -161,12 +176,13 @@ METRICS: Mapping[str, Metric] = {
 }
 
 
-def endpoint_of(target: Target, verb: Verb) -> Endpoint:
+def endpoint_of(target: Target, verb: Verb, *, with_key: bool) -> Endpoint:
     """The endpoint for a series in a run of this verb; raises KeyError if the metric has none."""
     served = SERVED[target.metric]
     if verb is Verb.PULL and served.live_of_parent and target.id.startswith(PARENT):
         return served.live_of_parent
-    endpoint = served.live if verb is Verb.PULL else served.history
+    history = (with_key and served.history_with_key) or served.history
+    endpoint = served.live if verb is Verb.PULL else history
     if endpoint is None:
         raise KeyError(f"{target.metric} has no endpoint for a {verb}")
     return endpoint

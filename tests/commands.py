@@ -39,12 +39,14 @@ FLOWS = {
     "PERPS_VOLUME",
 }
 TOTALS = {"FEES", "REVENUE", "DEX_VOLUME"}
-DATED = {"STABLECOIN_SUPPLY", "TOTAL_TVL", "TOTAL_STABLECOIN_SUPPLY"}  # whose live values are rows with dates
+DATED = {  # whose live values are rows with dates
+    "STABLECOIN_SUPPLY", "TOTAL_TVL", "TOTAL_STABLECOIN_SUPPLY", "TREASURY", "TREASURY_OWN_TOKENS", "ETF_FLOW",
+}  # fmt: skip
 POOL = "747c1d2a-c668-4682-b9f9-296708a3dd90"
 DEFILLAMA = f"""asset,kind,metrics,id
 # every kind and every metric; a parent, a dead protocol, a dead chain, a coin of the euro, two pools
 aave-v3,protocol,{" ".join(f"{name} {name}_24H" for name in sorted(FLOWS))}
-aave-v3,protocol,TVL MCAP OPEN_INTEREST
+aave-v3,protocol,TVL MCAP OPEN_INTEREST BORROWED STAKING TREASURY TREASURY_OWN_TOKENS
 uniswap,protocol,TVL FEES FEES_24H OPEN_INTEREST,parent#uniswap
 dead-pool,protocol,TVL MCAP FEES FEES_24H
 Ethereum,chain,CHAIN_TVL CHAIN_STABLECOIN_SUPPLY CHAIN_FEES CHAIN_FEES_24H CHAIN_REVENUE CHAIN_REVENUE_24H
@@ -54,7 +56,7 @@ Ethereum,chain,CHAIN_APP_FEES CHAIN_APP_FEES_24H CHAIN_APP_REVENUE CHAIN_APP_REV
 DeadChain,chain,CHAIN_TVL CHAIN_STABLECOIN_SUPPLY
 tether,stablecoin,STABLECOIN_SUPPLY STABLECOIN_PRICE,1
 euro-coin,stablecoin,STABLECOIN_SUPPLY STABLECOIN_PRICE,100
-weth,coin,PRICE,coingecko:weth
+weth,coin,PRICE ETF_FLOW,coingecko:weth
 wrapped-steth,coin,PRICE,Ethereum:0x7f39C581F595B53c5cb19bD0b3f8dA6c935E2Ca0
 aave-weth,pool,APY APY_BASE APY_REWARD POOL_TVL,{POOL}
 lido-eth,pool,POOL_TVL APY,11111111-c668-4682-b9f9-296708a3dd90

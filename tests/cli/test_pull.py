@@ -91,7 +91,7 @@ def test_without_a_key_the_metrics_that_need_one_are_left_out_with_one_warning(
         done = run("main.py pull defillama --asset aave-v3 --metric MCAP --config", config, *words, env=env)
     assert done.returncode == 0, done.stderr
     assert {metric for _, metric, _ in stored(rows, "defillama")} == {"MCAP"}
-    warning = "defillama: 1 series are skipped: they need DEFILLAMA_API_KEY, which is not set"
+    warning = "defillama: 3 series are skipped: they need DEFILLAMA_API_KEY, which is not set"
     assert re.findall(r"WARNING (.*)", done.stderr) == [warning]
 
 

@@ -14,7 +14,7 @@ from tests.fake_api.world import World, unknown
 Query = Mapping[str, str]
 Route = Callable[[World, Sequence[str], Query], Answer]
 
-FAMILIES = ("api", "coins", "stablecoins", "yields")
+FAMILIES = ("api", "coins", "etfs", "stablecoins", "yields")
 PAID = "Upgrade to the paid API plan at https://defillama.com/subscription"
 FLOWS = {
     ("fees", "dailyFees"): "FEES",
@@ -34,9 +34,10 @@ FLOWS = {
 }
 DEFAULT_DATA_TYPE = dict(reversed(FLOWS))  # the first of each kind
 EVERYTHING_TVL = ("defi", "TOTAL_TVL")
+PARTS = ("staking", "borrowed")  # of a protocol, beside its chains
 FILLERS = 40
 UNCONFIGURED = "justlend"  # a real protocol that the config of the project does not have; a user may add it
-PRO_ONLY = {("overview", "derivatives"), ("summary", "derivatives"), ("v2", "chart")}
+PRO_ONLY = {("overview", "derivatives"), ("summary", "derivatives"), ("v2", "chart"), ("flows",)}
 OLD_CHAIN_NAMES = ("Ethereum", "Binance", "Solana", "Optimism", "xDai", "zkSync Era")
 NEW_CHAIN_NAMES = ("Ethereum", "BSC", "Solana", "OP Mainnet", "Gnosis", "ZKsync Era")
 
@@ -69,19 +70,19 @@ def protocol(world: World, args: Sequence[str], _query: Query) -> Answer:
     slug = args[0] if args else "unknown"
     if unknown(slug):
         return plain(400, "Protocol not found")
-    points = world.closed("defillama", slug, "TVL", with_today=True)
+    points = llama_pro.up_to_now(world, slug, "TVL")
     now = world.live("defillama", slug, "TVL") or 0
-    if truth.last_day("defillama", slug, "TVL") is None:
-        points.append((world.now(), now))
     chain = _chain(slug, OLD_CHAIN_NAMES)
     own = _tvl_text(points)
     inner = _tvl_text([(at, int((amount or 0) * 0.6)) for at, amount in points])
+    histories = {part: _tvl_text(llama_pro.up_to_now(world, slug, part.upper())) for part in PARTS}
+    parts = "".join(f',"{part}":{{"tvl":{text},"tokens":[]}}' for part, text in histories.items())
     tokens = dumps([{"date": at, "tokens": {"WETH": (amount or 0) / 3000}} for at, amount in points[-100:]])
     current = dumps({chain: int(now * 0.6), f"{chain}-staking": int(now * 0.2), "staking": int(now * 0.2)})
     head = dumps(_protocol_head(slug, slug in world.universe.ids("parent")))
     return ok_text(
         f'{head[:-1]},"currentChainTvls":{current},"chainTvls":{{"{chain}":{{"tvl":{inner},"tokensInUsd":[],'
-        f'"tokens":{tokens}}},"staking":{{"tvl":{inner},"tokensInUsd":[],"tokens":[]}}}},"tokens":{tokens},'
+        f'"tokens":{tokens}}}{parts}}},"tokens":{tokens},'
         f'"tokensInUsd":[],"tvl":{own},"raises":[],"hallmarks":[[1667865600,"FTX collapse"]],"mcap":null}}'
     )
 
@@ -93,12 +94,12 @@ def tvl(world: World, args: Sequence[str], _query: Query) -> Answer:
     return ok(world.live("defillama", args[0], "TVL"))
 
 
-def version_2(world: World, args: Sequence[str], _query: Query) -> Answer:
+def version_2(world: World, args: Sequence[str], query: Query) -> Answer:
     """GET /api/v2/chains, /api/v2/historicalChainTvl[/{chain}] and /api/v2/chart/… (Pro)."""
-    if args[:1] == ["chart"]:
-        return llama_pro.tvl_chart(world, args[1:])
     if list(args) == ["chains"]:
         return ok([_chain_row(world, name) for name in world.universe.ids("chain")] + [_filler_chain()])
+    if args[:1] == ["chart"]:
+        return llama_pro.protocol_chart(world, args[1:], query)
     if not args or args[0] != "historicalChainTvl":
         return plain(404, "404 page not found\n")
     name, metric = (args[1], "CHAIN_TVL") if len(args) > 1 else EVERYTHING_TVL
@@ -166,6 +167,7 @@ def _protocol_row(world: World, slug: str, number: int) -> dict[str, object]:
         "id": str(number + 1),
         "tvl": world.live("defillama", slug, "TVL"),
         "mcap": world.live("defillama", slug, "MCAP"),
+        "chainTvls": {part: world.live("defillama", slug, part.upper()) for part in PARTS},
         "change_7d": None if number % 7 == 0 else 1.25,
     }
 
@@ -284,4 +286,5 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("api", "overview"): overview,
     ("api", "summary"): summary,
     **llama_families.ROUTES,
+    **llama_pro.ROUTES,
 }

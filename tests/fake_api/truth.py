@@ -122,7 +122,7 @@ def series(source: str, asset: str, metric: str) -> Series:
 def _days(source: str, metric: str, *, equity: bool) -> str:
     if source == "artemis" and metric in FUNDAMENTALS:
         return FISCAL_QUARTERS
-    return WEEKDAYS if equity and metric == "PRICE" else EVERY_DAY
+    return WEEKDAYS if (equity and metric == "PRICE") or metric == "ETF_FLOW" else EVERY_DAY
 
 
 def value(

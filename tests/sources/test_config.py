@@ -146,7 +146,7 @@ def test_a_wrong_header_is_refused(file: Path, content: str, words: str) -> None
         ("lido,protocol,XYZZY,,,", "unknown metric 'XYZZY': see python main.py sources"),
         ("usdc,stablecoin,XYZZY,,,", "unknown metric 'XYZZY': known: STABLECOIN_PRICE, STABLECOIN_SUPPLY"),
         ("Sui,chain,FEES,,,", "metric FEES is one of kind protocol, not of chain: did you mean CHAIN_FEES?"),
-        ("btc,coin,TVL,,,", "metric TVL is one of kind protocol, not of coin: known: PRICE"),
+        ("btc,coin,TVL,,,", "metric TVL is one of kind protocol, not of coin: known: ETF_FLOW, PRICE"),
         ("lido,protocl,TVL,,,", "unknown kind 'protocl': did you mean protocol?"),
         ("lido,,TVL,,,", "unknown kind '': known: chain, coin, pool, protocol, stablecoin"),
         ("lido,Protocol,TVL,,,", "unknown kind 'Protocol': did you mean protocol?"),

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from model.errors import CallFailed
-from model.values import DAY, Target, Verb, Window
+from model.values import DAY, Rhythm, Target, Verb, Window
 from pipeline.plan import make_job, make_plan
 from sources.base import Answer, Call
 from sources.defillama import DefiLlama
@@ -25,17 +25,21 @@ PULLED = Window(TODAY - 6 * DAY, TODAY + DAY)
 CLOSED = Window(TODAY - 16 * DAY, TODAY)
 POOL = "747c1d2a-c668-4682-b9f9-296708a3dd90"
 WETH = "ethereum:0xC02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2"
-FREE_HOSTS = {family: f"https://{family}.llama.fi" for family in ("api", "coins", "stablecoins", "yields")}
+FREE_HOSTS = {family: f"https://{family}.llama.fi" for family in ("api", "coins", "etfs", "stablecoins", "yields")}
 PULL, BACKFILL = Verb.PULL, Verb.BACKFILL
 NO_CHART = "excludeTotalDataChart=true&excludeTotalDataChartBreakdown=true"
 CHART = "excludeTotalDataChart=false&excludeTotalDataChartBreakdown=true"
 
 URLS = (  # kind of run, metrics that share the URL, id, family, path and query
-    (PULL, "TVL MCAP", "aave-v3", "api", "/protocols"),
+    (PULL, "TVL MCAP BORROWED STAKING", "aave-v3", "api", "/protocols"),
     (PULL, "TVL", "parent#uniswap", "api", "/tvl/uniswap"),
-    (BACKFILL, "TVL", "aave-v3", "api", "/protocol/aave-v3"),
+    (BACKFILL, "TVL BORROWED STAKING", "aave-v3", "api", "/protocol/aave-v3"),
     (BACKFILL, "TVL", "parent#uniswap", "api", "/protocol/uniswap"),
     (BACKFILL, "TVL", "synthetix-v1+v2", "api", "/protocol/synthetix-v1%2Bv2"),
+    (PULL, "TREASURY", "parent#aave", "api", "/v2/chart/treasury/protocol/aave"),
+    (BACKFILL, "TREASURY", "parent#aave", "api", "/v2/chart/treasury/protocol/aave"),
+    (PULL, "TREASURY_OWN_TOKENS", "lido", "api", "/v2/chart/treasury/protocol/lido?key=OwnTokens"),
+    (BACKFILL, "TREASURY_OWN_TOKENS", "lido", "api", "/v2/chart/treasury/protocol/lido?key=OwnTokens"),
     (PULL, "OPEN_INTEREST", "gmx-v2-perps", "api", f"/overview/open-interest?{NO_CHART}"),
     (PULL, "OPEN_INTEREST", "parent#gmx", "api", f"/summary/open-interest/gmx?{NO_CHART}"),
     (BACKFILL, "OPEN_INTEREST", "gmx-v2-perps", "api", f"/summary/open-interest/gmx-v2-perps?{CHART}"),
@@ -92,6 +96,8 @@ URLS = (  # kind of run, metrics that share the URL, id, family, path and query
     (PULL, "STABLECOIN_PRICE", "2", "stablecoins", "/stablecoins?includePrices=true"),
     (PULL, "PRICE", WETH, "coins", f"/prices/current/{WETH}"),
     (BACKFILL, "PRICE", WETH, "coins", f"/chart/{WETH}?start=1785542400&span=16&period=1d"),
+    (PULL, "ETF_FLOW", "coingecko:bitcoin", "etfs", "/flows"),
+    (BACKFILL, "ETF_FLOW", "coingecko:bitcoin", "etfs", "/flows"),
     (PULL, "APY APY_BASE APY_REWARD POOL_TVL", POOL, "yields", "/pools"),
     (BACKFILL, "APY APY_BASE APY_REWARD POOL_TVL", POOL, "yields", f"/chart/{POOL}"),
     (PULL, "TOTAL_TVL", "defi", "api", "/v2/historicalChainTvl"),
@@ -191,6 +197,20 @@ def test_a_parent_costs_a_call_for_each_live_value_because_no_bulk_answer_has_it
     ]  # fmt: skip
 
 
+def test_with_a_key_the_history_of_a_protocol_is_a_small_chart_in_place_of_a_body_of_many_megabytes() -> None:
+    targets = [target(metric, "parent#aave") for metric in ("TVL", "BORROWED", "STAKING")]
+    for verb in (BACKFILL, Verb.SETTLE):
+        made = list(DefiLlama("key").calls(verb, targets, CLOSED))
+        chart = "https://pro-api.llama.fi/key/api/v2/chart/tvl/protocol/aave"
+        keys = ("", "?key=borrowed", "?key=staking")
+        assert [url(DefiLlama("key"), call) for call in made] == [f"{chart}{key}" for key in keys]
+        points = DefiLlama("key").answer(made[1], saved("pairs"), RECEIVED)
+        assert {(point.asset, point.metric) for point in points.points} == {("parent#aave", "BORROWED")}
+        assert dated(points) == [("08-15 00:00:00", 5), ("08-16 00:00:00", 0), ("08-17 00:00:00", 7.25)]
+    pulled = [DefiLlama(key).calls(PULL, targets[:1], PULLED) for key in ("", "key")]
+    assert [[call.path for call in made] for made in pulled] == [["api/tvl/aave"]] * 2
+
+
 def test_the_two_series_of_a_pool_share_its_one_history() -> None:
     assert [len(call.targets) for call in calls(BACKFILL, [target("APY", POOL), target("POOL_TVL", POOL)])] == [2]
 
@@ -281,6 +301,18 @@ def test_the_now_point_at_the_end_of_a_protocols_history_is_dropped_and_zeros_ar
         ("08-16 00:00:00", 98.25),
         ("08-17 00:00:00", 100),
     ]
+
+
+def test_what_is_borrowed_and_staked_is_in_the_body_of_the_tvl_for_those_protocols_that_have_it() -> None:
+    body = saved("protocol")
+    rows = [{"date": row["date"], "totalLiquidityUSD": row["totalLiquidityUSD"] / 2} for row in body["tvl"]]
+    body["chainTvls"]["staking"] = {"tvl": rows, "tokens": [], "tokensInUsd": []}
+    got = answer(body, BACKFILL, "TVL BORROWED STAKING", "small")
+    values = {name: [point.value for point in got.points if point.metric == name] for name in ("TVL", "STAKING")}
+    assert values == {"TVL": [0, 0, 98.25, 100], "STAKING": [0, 0, 49.125, 50]}
+    assert (len(got.points), got.nulls, got.refused) == (8, 0, [])
+    got = answer(saved("protocols"), PULL, "BORROWED STAKING", "aave-v3", "lido")
+    assert (live(got), got.nulls) == ({("aave-v3", "BORROWED"): 9e9}, 3)
 
 
 def test_a_history_that_ends_at_midnight_keeps_its_last_point() -> None:
@@ -450,6 +482,15 @@ def test_the_price_of_a_stablecoin_may_be_a_float_an_int_or_a_text_and_null_is_n
 def test_current_prices_are_dated_when_they_were_seen_and_unknown_coins_are_left_out() -> None:
     got = answer(saved("prices_current"), PULL, "PRICE", "coingecko:bitcoin", WETH, "coingecko:nosuch")
     assert (dated(got), got.nulls) == ([("08-17 10:02:03", 65000)], 1)
+
+
+def test_flows_of_etfs_are_of_the_coin_that_the_row_names_and_can_be_negative() -> None:
+    for verb in Verb:
+        got = answer(saved("etf_flows"), verb, "ETF_FLOW", "coingecko:bitcoin", WETH)
+        assert dated(got) == [("08-14 00:00:00", 655300000), ("08-17 00:00:00", -68700000.5)]
+        assert (got.refused, got.call.dated) == ([], True)
+    (flow, tvl) = target("ETF_FLOW", "coingecko:bitcoin"), target("TVL", "lido")
+    assert (DefiLlama.rhythm(flow), DefiLlama.rhythm(tvl)) == (Rhythm.WEEKDAYS, Rhythm.DAILY)
 
 
 @pytest.mark.parametrize("verb", Verb)
