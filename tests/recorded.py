@@ -3,6 +3,7 @@
 python -m tests.recorded           pulls and backfills them into a database of its own and prints what was stored
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -102,6 +103,7 @@ ARTEMIS_CONFIGS = {  # a config for each recorded answer, as the real API would 
 }
 
 
+CHART = "/api/v2/chart/tvl/protocol/"
 NEXT_DAY = {  # the answers of a day later, where there are any
     "/api/protocol/drift-trade": (LLAMA + "protocol-drift-trade@2025-12-19-e89c2a5.json", 200),
     "/stablecoins/stablecoincharts/all": (LLAMA + "stablecoincharts_all@2026-08-18.json", 200),
@@ -116,8 +118,12 @@ class _Handler(BaseHTTPRequestHandler):
         path = "/" + url.path.split("/", 2)[2] if url.path.startswith("/KEY/") else url.path
         if path.startswith("/data/api/"):
             path = f"/data/api/ {parse_qs(url.query)['symbols'][0]}"
-        file, status = self.answers.get(path, ("", 404))
+        chart = path.startswith(CHART)  # none is recorded: the history of the same protocol, as pairs
+        file, status = self.answers.get(path.replace(CHART, "/api/protocol/"), ("", 404))
         body = (RECORDED / file).read_bytes() if file else b"not recorded"
+        if chart and status == 200:
+            rows = json.loads(body)["tvl"]
+            body = json.dumps([[row["date"], row["totalLiquidityUSD"]] for row in rows]).encode()
         kind = {".json": "application/json", ".html": "text/html"}.get(Path(file).suffix, "text/plain")
         self.send_response(status)
         self.send_header("Content-Type", kind)
