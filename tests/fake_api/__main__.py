@@ -71,7 +71,8 @@ def _add_trouble(group: argparse._ArgumentGroup) -> None:
         help="such paths always fail; repeatable",
     )
     add("--bad-symbols", type=words, default=(), metavar="A,B", help="Artemis symbols whose batch answers 500")
-    add("--most-series", type=int, metavar="N", help="Artemis answers 500 to a call for more (symbols × metrics)")
+    most = "Artemis answers 500 to a call for more, symbols × metrics (default 100)"
+    add("--most-series", type=int, default=100, metavar="N", help=most)
     add("--credits-left", type=int, default=1_000_000, metavar="N", help="calls that a key of DefiLlama has left")
     add("--key-status", type=int, choices=(401, 403), default=401, help="DefiLlama's answer to another key")
 

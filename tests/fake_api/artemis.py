@@ -32,14 +32,12 @@ COMMON_METRICS = (
 )
 
 
-def answer(
-    world: World, path: Sequence[str], query: Query, bad_symbols: frozenset[str], most_series: int | None
-) -> Answer:
+def answer(world: World, path: Sequence[str], query: Query, bad_symbols: frozenset[str], most_series: int) -> Answer:
     """Answer a path below /artemis; whose key it is has been looked at before."""
     match list(path):
         case ["data", "api", metrics]:
             names = metrics.split(",")
-            if most_series is not None and len(_symbols(query)) * len(names) > most_series:
+            if len(_symbols(query)) * len(names) > most_series:
                 return plain(500, "Internal Server Error")
             return data(world, names, query, bad_symbols)
         case ["asset", "symbols"]:

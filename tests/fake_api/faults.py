@@ -47,7 +47,7 @@ class Options:
     hang: float = 30.0  # seconds until a hanging request is dropped
     broken: Mapping[str, str] = field(default_factory=dict)
     bad_symbols: tuple[str, ...] = ()
-    most_series: int | None = None  # of Artemis in one call, symbols × metrics; a larger call answers 500
+    most_series: int = 100  # of Artemis in one call, symbols × metrics; a larger call answers 500
     restated: int = 0
     artemis_key: tuple[str, ...] | str | None = None  # None accepts any key, or none
     defillama_key: tuple[str, ...] | str | None = None  # None accepts any key
