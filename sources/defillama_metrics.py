@@ -49,7 +49,7 @@ class Served(NamedTuple):
     own_times: bool = False
     shift: timedelta = timedelta()
     unit: str = "USD"
-    history_with_key: Endpoint | None = None  # leaner than `history`
+    history_with_key: Endpoint | None = None  # leaner than `history`; whether parents have it is not known
 
 
 class Flow(NamedTuple):
@@ -178,11 +178,12 @@ METRICS: Mapping[str, Metric] = {
 
 def endpoint_of(target: Target, verb: Verb, *, with_key: bool) -> Endpoint:
     """The endpoint for a series in a run of this verb; raises KeyError if the metric has none."""
-    served = SERVED[target.metric]
-    if verb is Verb.PULL and served.live_of_parent and target.id.startswith(PARENT):
+    served, is_parent = SERVED[target.metric], target.id.startswith(PARENT)
+    if verb is Verb.PULL and served.live_of_parent and is_parent:
         return served.live_of_parent
-    history = (with_key and served.history_with_key) or served.history
-    endpoint = served.live if verb is Verb.PULL else history
+    if verb is not Verb.PULL and served.history_with_key and with_key and not is_parent:
+        return served.history_with_key
+    endpoint = served.live if verb is Verb.PULL else served.history
     if endpoint is None:
         raise KeyError(f"{target.metric} has no endpoint for a {verb}")
     return endpoint

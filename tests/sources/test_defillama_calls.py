@@ -75,17 +75,23 @@ def test_a_parent_costs_a_call_for_each_live_value_because_no_bulk_answer_has_it
 
 
 def test_with_a_key_the_history_of_a_protocol_is_a_small_chart_in_place_of_a_body_of_many_megabytes() -> None:
-    targets = [target(metric, "parent#aave") for metric in ("TVL", "BORROWED", "STAKING")]
+    targets = [target(metric, "aave-v3") for metric in ("TVL", "BORROWED", "STAKING")]
     for verb in (BACKFILL, Verb.SETTLE):
         made = list(DefiLlama("key").calls(verb, targets, CLOSED))
-        chart = "https://pro-api.llama.fi/key/api/v2/chart/tvl/protocol/aave"
+        chart = "https://pro-api.llama.fi/key/api/v2/chart/tvl/protocol/aave-v3"
         keys = ("", "?key=borrowed", "?key=staking")
         assert [url(DefiLlama("key"), call) for call in made] == [f"{chart}{key}" for key in keys]
         points = DefiLlama("key").answer(made[1], saved("pairs"), RECEIVED)
-        assert {(point.asset, point.metric) for point in points.points} == {("parent#aave", "BORROWED")}
+        assert {(point.asset, point.metric) for point in points.points} == {("aave-v3", "BORROWED")}
         assert dated(points) == [("08-15 00:00:00", 5), ("08-16 00:00:00", 0), ("08-17 00:00:00", 7.25)]
-    pulled = [DefiLlama(key).calls(PULL, targets[:1], PULLED) for key in ("", "key")]
-    assert [[call.path for call in made] for made in pulled] == [["api/tvl/aave"]] * 2
+    pulled = [DefiLlama(key).calls(PULL, targets, PULLED) for key in ("", "key")]
+    assert [[call.path for call in made] for made in pulled] == [["api/protocols"]] * 2
+
+
+def test_whether_parents_have_that_chart_is_not_known_so_a_key_changes_no_call_for_them() -> None:
+    targets = [target(metric, "parent#aave") for metric in ("TVL", "BORROWED", "STAKING")]
+    made = DefiLlama("key").calls(BACKFILL, targets, CLOSED)
+    assert [call.path for call in made] == ["api/protocol/aave"]
 
 
 def test_the_two_series_of_a_pool_share_its_one_history() -> None:
