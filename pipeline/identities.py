@@ -14,6 +14,7 @@ from pipeline.summary import Summary
 from sources.base import BaseSource, ListedAsset
 from sources.fetch import read_all
 from sources.http import Client
+from sources.listing import one_line
 
 log = logging.getLogger(__name__)
 
@@ -29,15 +30,16 @@ def without_changed_identities(job: Job, client: Client, store: Store, summary: 
     listed: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for asset in _listed(job, client, summary):
         if asset.identity:
-            listed[asset.kind, source.canonical_id(asset.kind, asset.id)][asset.identity] = asset.name
+            identity = one_line(asset.identity)
+            listed[asset.kind, source.canonical_id(asset.kind, asset.id)][identity] = one_line(asset.name)
     now = [
         compared(known.get((kind, name)), Identity(kind, name, api_id, "", ""), listed[kind, api_id])
         for (kind, name), api_id in rows.items()
     ]
     store.set_identities([each for each in now if each and each != known.get((each.kind, each.asset))])
     changed = {(each.kind, each.asset): each for each in now if each and each.other_identity}
-    for identity in changed.values():
-        message = f"{source.name} {identity.asset}: {changed_text(identity)}: {remedy_text(type(source), identity)}"
+    for each in changed.values():
+        message = f"{source.name} {each.asset}: {changed_text(each)}: {remedy_text(type(source), each)}"
         log.error("%s", message)
         summary.failures[message] += 1
     return replace(job, targets=tuple(each for each in job.targets if (each.kind, each.asset) not in changed))
@@ -61,10 +63,14 @@ def compared(known: Identity | None, row: Identity, listed: Mapping[str, str]) -
 
 def changed_text(identity: Identity) -> str:
     """Which other asset the API means now."""
-    return (
-        f"the API now means {identity.other_title} ({identity.other_identity}) by {identity.api_id}, "
-        f"before {identity.title} ({identity.identity}): nothing is stored for it"
+    now, before = (
+        f"{title} ({lasting})" if title else lasting
+        for title, lasting in (
+            (identity.other_title, identity.other_identity),
+            (identity.title, identity.identity),
+        )
     )
+    return f"the API now means {now} by {identity.api_id}; before, it meant {before}: nothing is stored for it"
 
 
 def remedy_text(source: type[BaseSource], identity: Identity) -> str:

@@ -166,7 +166,7 @@ class Artemis(BaseSource):
         """Every asset that has a symbol; calls for data name the symbol."""
         for row in as_list(payload["assets"]):
             if symbol := row["symbol"]:
-                identity = row["artemis_id"] or ""
+                identity = str(row["artemis_id"] or "")
                 yield ListedAsset(symbol, symbol.lower(), "", row["title"] or "", symbol, None, identity=identity)
 
     def identity_calls(self, verb: Verb, kinds: Collection[str]) -> Iterator[Call]:

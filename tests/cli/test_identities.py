@@ -53,7 +53,7 @@ def test_a_symbol_that_means_another_asset_stores_nothing_until_it_is_confirmed(
         for _ in range(2):
             done = pull(config, api, database_url)
             assert done.returncode == 1
-            assert "matic: the API now means Polygon (id-Polygon) by matic, before MATIC (id-matic)" in done.stdout
+            assert "matic: the API now means Polygon (id-Polygon) by matic; before, it meant MATIC" in done.stdout
             assert "python main.py check artemis --confirm matic" in done.stdout
             assert rows(VALUES) == [("sol",)]
         [(failure,)] = rows("SELECT failure FROM pulls ORDER BY pull_id DESC LIMIT 1")
@@ -122,7 +122,7 @@ def test_check_shows_a_changed_asset_also_without_a_request(database_url: str, r
     done = check("", database_url)
     assert done.returncode == 1
     assert "artemis sol" in done.stdout
-    assert "the API now means Sol X (id-x) by sol, before SOL (id-sol)" in " ".join(done.stdout.split())
+    assert "the API now means Sol X (id-x) by sol; before, it meant SOL (id-sol)" in " ".join(done.stdout.split())
 
 
 def test_only_what_has_changed_can_be_confirmed(database_url: str, rows: Rows) -> None:
@@ -153,3 +153,12 @@ def test_a_backfill_of_defillama_sees_a_slug_that_means_another_protocol(
         done = run("main.py pull defillama --config", config, env=environment(database_url, api))
         assert done.returncode == 1  # a pull reads no list, but knows what the last backfill saw
         assert "defillama lido: the API now means " in done.stdout
+
+
+def test_a_title_that_moves_a_cursor_or_has_half_a_character_is_stored_as_plain_text(
+    config: Path, database_url: str, rows: Rows, repoint: Callable[[str], None]
+) -> None:
+    with FakeApi(universe=[config]) as api:
+        repoint("Bad\x00\x1b[2J\ud800 title")
+        assert pull(config, api, database_url).returncode == 0
+    assert rows(MEANT)[0][3] == "Bad [2J title"
