@@ -1,7 +1,8 @@
 """Random input for all that reads what others send or write: each ends in points, or in an error of our own.
 
-The suite tries a few hundred inputs, always the same. `-m long` tries a million of each kind, other ones in each run,
-which takes hours; FUZZED=20000 makes it so many.
+The suite tries a few thousand inputs, always the same. `-m long` tries a million of each kind, other ones in each run,
+which takes hours; FUZZED=20000 makes it so many. Drawing an input takes far longer than reading it, so each that is drawn
+is also read with changes by a plain random generator.
 """
 
 import json
@@ -9,7 +10,7 @@ import math
 import os
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import islice
@@ -36,11 +37,12 @@ NOW = datetime(2026, 8, 17, 10, tzinfo=UTC)
 LATEST = midnight(NOW) + 2 * DAY
 KEPT = 3  # items of each list of an answer, so that a change often hits what is read
 
-few = settings(max_examples=300, derandomize=True, database=None, deadline=None)
+VARIANTS = 20  # inputs of each that is drawn
+few = settings(max_examples=100, derandomize=True, database=None, deadline=None)
 many = settings(
-    max_examples=int(os.environ.get("FUZZED", 1_000_000)),
+    max_examples=int(os.environ.get("FUZZED", 1_000_000)) // VARIANTS,
     database=None,
-    deadline=timedelta(seconds=1),
+    deadline=VARIANTS * timedelta(seconds=1),
     suppress_health_check=list(HealthCheck),
 )
 
@@ -126,23 +128,38 @@ def changed(value: Any, chance: random.Random, replacement: Any) -> Any:
     return copy
 
 
-@st.composite
-def changed_bodies(draw: st.DrawFn) -> tuple[Body, bytes]:
-    """A body, and its text with up to three values changed and, in one of four, a few bytes as well."""
-    body = draw(st.sampled_from(bodies()))
-    chance, value = draw(st.randoms(use_true_random=False)), body.json
-    for replacement in draw(st.lists(junk, min_size=1, max_size=3)):
-        value = changed(value, chance, replacement)
-    text = json.dumps(value).encode()
-    if draw(st.integers(0, 3)) == 0:
-        begin = draw(st.integers(0, len(text)))
-        text = text[:begin] + draw(st.binary(max_size=8)) + text[begin + draw(st.integers(0, 8)) :]
-    return body, text
+randoms = st.integers(0, 2**64).map(random.Random)
 
 
-@fuzzed(drawn=changed_bodies())
-def test_whatever_an_answer_has_it_becomes_possible_points_or_a_failed_call(drawn: tuple[Body, bytes]) -> None:
-    (source, call, _), text = drawn
+def changed_texts(body: Body, replacements: Sequence[Any], chance: random.Random) -> Iterator[bytes]:
+    """The text of a body with up to three values changed and, in one of four, a few bytes as well."""
+    for _ in range(VARIANTS):
+        value = body.json
+        for _ in range(chance.randint(1, 3)):
+            value = changed(value, chance, chance.choice(replacements))
+        text = json.dumps(value).encode()
+        yield spoiled(text, chance) if chance.random() < 0.25 else text
+
+
+def spoiled(text: bytes, chance: random.Random) -> bytes:
+    """The text with a few bytes in place of others."""
+    begin = chance.randint(0, len(text))
+    piece = chance.choice([chance.randbytes(chance.randint(0, 8)), b",", b'"', b"\n", b"\r", b" ", b"\0", b"=1", b"-"])
+    return text[:begin] + piece + text[begin + chance.randint(0, 8) :]
+
+
+@fuzzed(
+    body=st.deferred(lambda: st.sampled_from(bodies())), junk=st.lists(junk, min_size=1, max_size=3), chance=randoms
+)
+def test_whatever_an_answer_has_it_becomes_possible_points_or_a_failed_call(
+    body: Body, junk: list[Any], chance: random.Random
+) -> None:
+    for text in changed_texts(body, junk, chance):
+        _read(body, text)
+
+
+def _read(drawn: Body, text: bytes) -> None:
+    source, call, _ = drawn
     try:
         with JsonBody() as body:
             body.write(text)
@@ -174,9 +191,15 @@ def test_without_a_change_each_answer_has_points_or_assets(source: str) -> None:
         assert answer.points if answer else list(made.read_listing(call, read)), call
 
 
-@fuzzed(value=scalars, other=junk)
-def test_a_time_is_possible_or_refused(value: Any, other: Any) -> None:
-    for each in (value, other):
+def with_variants(value: Any, chance: random.Random) -> list[Any]:
+    """The value, and as many texts that are like it as make VARIANTS."""
+    text = str(value).encode("utf-8", "replace")
+    return [value, *(spoiled(text, chance).decode("utf-8", "replace") for _ in range(VARIANTS - 1))]
+
+
+@fuzzed(value=scalars, other=junk, chance=randoms)
+def test_a_time_is_possible_or_refused(value: Any, other: Any, chance: random.Random) -> None:
+    for each in (other, *with_variants(value, chance)):
         try:
             at = _time(each, LATEST)
         except BadPoint:
@@ -185,9 +208,9 @@ def test_a_time_is_possible_or_refused(value: Any, other: Any) -> None:
         assert at.utcoffset() == timedelta()
 
 
-@fuzzed(value=scalars, other=junk)
-def test_a_number_is_a_number_or_refused(value: Any, other: Any) -> None:
-    for each in (value, other):
+@fuzzed(value=scalars, other=junk, chance=randoms)
+def test_a_number_is_a_number_or_refused(value: Any, other: Any, chance: random.Random) -> None:
+    for each in (other, *with_variants(value, chance)):
         try:
             number = _number(each)
         except BadPoint:
@@ -197,27 +220,30 @@ def test_a_number_is_a_number_or_refused(value: Any, other: Any) -> None:
         assert not isinstance(each, bool)
 
 
-@fuzzed(text=st.one_of(texts, st.datetimes().map(lambda at: at.strftime("%a, %d %b %Y %H:%M:%S GMT")), st.text()))
-def test_a_retry_after_is_a_time_to_wait_or_nothing(text: str) -> None:
-    seconds = retry_after({"Retry-After": text}, NOW)
-    assert seconds is None or seconds >= 0
+http_dates = st.datetimes().map(lambda at: at.strftime("%a, %d %b %Y %H:%M:%S GMT"))
 
 
-@st.composite
-def changed_configs(draw: st.DrawFn) -> tuple[type[BaseSource], bytes]:
-    """The first lines of a config that the project has, with some pieces replaced."""
-    source = draw(st.sampled_from(list(SOURCES.values())))
-    text = b"".join((ROOT / source.CONFIG).read_bytes().splitlines(keepends=True)[:12])
-    for _ in range(draw(st.integers(1, 3))):
-        begin = draw(st.integers(0, len(text)))
-        piece = draw(st.one_of(st.binary(max_size=6), st.sampled_from([b",", b'"', b"\n", b"\r", b" ", b"\0", b"=1"])))
-        text = text[:begin] + piece + text[begin + draw(st.integers(0, 6)) :]
-    return source, text
+@fuzzed(text=st.one_of(texts, http_dates, st.text()), chance=randoms)
+def test_a_retry_after_is_a_time_to_wait_or_nothing(text: str, chance: random.Random) -> None:
+    for each in with_variants(text, chance):
+        seconds = retry_after({"Retry-After": each}, NOW)
+        assert seconds is None or seconds >= 0
 
 
-@fuzzed(drawn=changed_configs())
-def test_a_config_becomes_valid_rows_or_is_refused_with_its_place(drawn: tuple[type[BaseSource], bytes]) -> None:
-    source, text = drawn
+@fuzzed(source=st.sampled_from(list(SOURCES.values())), piece=st.binary(max_size=6), chance=randoms)
+def test_a_config_becomes_valid_rows_or_is_refused_with_its_place(
+    source: type[BaseSource], piece: bytes, chance: random.Random
+) -> None:
+    start = b"".join((ROOT / source.CONFIG).read_bytes().splitlines(keepends=True)[:12])
+    for _ in range(VARIANTS):
+        begin = chance.randint(0, len(start))
+        text = start[:begin] + piece + start[begin + chance.randint(0, 6) :]
+        for _ in range(chance.randint(0, 2)):
+            text = spoiled(text, chance)
+        _read_config(source, text)
+
+
+def _read_config(source: type[BaseSource], text: bytes) -> None:
     with NamedTemporaryFile() as file:
         file.write(text)
         file.flush()
