@@ -1,8 +1,8 @@
 """Random input for all that reads what others send or write: each ends in points, or in an error of our own.
 
 The suite tries a few thousand inputs, always the same. `-m long` tries a million of each kind, other ones in each run,
-which takes hours; FUZZED=20000 makes it so many. Drawing an input takes far longer than reading it, so each that is drawn
-is also read with changes by a plain random generator.
+which takes an hour; FUZZED=20000 makes it so many. Drawing an input takes far longer than reading it, so a plain random
+generator makes more of each that is drawn.
 """
 
 import json
@@ -148,13 +148,15 @@ def spoiled(text: bytes, chance: random.Random) -> bytes:
     return text[:begin] + piece + text[begin + chance.randint(0, 8) :]
 
 
-@fuzzed(
-    body=st.deferred(lambda: st.sampled_from(bodies())), junk=st.lists(junk, min_size=1, max_size=3), chance=randoms
-)
+some_body = st.deferred(lambda: st.sampled_from(bodies()))
+replacements = st.lists(junk, min_size=1, max_size=3)
+
+
+@fuzzed(body=some_body, instead=replacements, chance=randoms)
 def test_whatever_an_answer_has_it_becomes_possible_points_or_a_failed_call(
-    body: Body, junk: list[Any], chance: random.Random
+    body: Body, instead: list[Any], chance: random.Random
 ) -> None:
-    for text in changed_texts(body, junk, chance):
+    for text in changed_texts(body, instead, chance):
         _read(body, text)
 
 
