@@ -44,7 +44,17 @@ sys.exit(main(["status", "--watch", *sys.argv[1:]]))
 """
 REPORT = {"at", "exit_code", "scheduler", "sources"}
 OF_SCHEDULER = {"alive", "state", "problem", "host", "pid", "sources", "started_at", "beaten_at", "doing"}
-OF_SOURCE = {"source", "problems", "runs", "series", "requests", "failed_requests"}
+OF_SOURCE = {
+    "source",
+    "problems",
+    "runs",
+    "series",
+    "requests",
+    "failed_requests",
+    "calls_left",
+    "calls_left_at",
+    "calls_needed_a_month",
+}
 OF_RUN = {
     *("verb", "schedule", "state", "last_success", "last_failure", "failure"),
     *("failures_in_a_row", "failing_since", "running_since", "next"),
