@@ -70,7 +70,7 @@ class Answer:
     received: datetime
     points: list[DataPoint] = field(default_factory=list)
     refused: list[RefusedPoint] = field(default_factory=list)
-    nulls: int = 0
+    nulls: int = 0  # in the window of the call
 
 
 class ListedAsset(NamedTuple):
@@ -205,7 +205,7 @@ class BaseSource(ABC):
                 if number >= MOST_POINTS:
                     raise CallFailed(f"{call}: the answer has more than {MOST_POINTS:,} points")
                 if value is None:
-                    answer.nulls += 1
+                    answer.nulls += at is UNDATED or _is_within(at, call.window)
                     continue
                 time = None
                 try:
@@ -252,6 +252,14 @@ def _number(value: object) -> float:
         return float(value)
     except (ValueError, OverflowError) as error:
         raise BadPoint(f"{str(value)[:40]!r} in place of a number") from error
+
+
+def _is_within(at: object, window: Window) -> bool:
+    """Whether a time is in a window; a time that can't be true is in none."""
+    try:
+        return window.start <= _time(at, window.end)
+    except BadPoint:
+        return False
 
 
 def _time(value: object, latest: datetime) -> datetime:

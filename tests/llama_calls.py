@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from model.values import DAY, Target, Verb, Window
-from sources.base import Answer, Call
+from sources.base import EARLIEST, Answer, Call
 from sources.defillama import DefiLlama
 from sources.defillama_metrics import METRICS
 
@@ -113,9 +114,9 @@ def calls(verb: Verb, targets: Sequence[Target], window: Window | None = None) -
 
 
 def answer(payload: Any, verb: Verb, metrics: str, *ids: str) -> Answer:
-    """What the source makes of the payload as the answer for these series, which share one call."""
+    """What the source makes of the payload as the answer for these series, which share one call, on all days."""
     (call,) = calls(verb, [target(metric, identifier) for metric in metrics.split() for identifier in ids])
-    return DefiLlama().answer(call, payload, RECEIVED)
+    return DefiLlama().answer(replace(call, window=Window(EARLIEST, PULLED.end)), payload, RECEIVED)
 
 
 def saved(name: str) -> Any:

@@ -343,3 +343,10 @@ def test_a_name_that_does_not_fit_its_column_is_left_out_and_counted() -> None:
     got = answer({"sol": {"PRICE": [{"date": "2026-08-16", "val": 1}]}}, Target("s" * 101, "PRICE", "sol"))
     assert got.points == []
     assert len(got.refused) == 1
+
+
+def test_a_null_outside_the_window_is_not_counted() -> None:
+    wanted = targets(["sol"], ["PRICE"])
+    dates = ["2026-08-10", "2026-08-11", "2026-08-17", "2026-08-18", "no date"]
+    got = answer({"sol": {"PRICE": [{"date": date, "val": None} for date in dates]}}, *wanted)
+    assert (got.nulls, got.refused) == (2, [])
