@@ -2,11 +2,13 @@
 
 import json
 import threading
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime
 
 import pytest
 
+from db.lock import SessionLock, place_of_run
 from db.reader import Reader
 from db.setup import Database
 from model.errors import ConfigurationError, RunRefused
@@ -122,3 +124,72 @@ def test_each_message_is_counted_as_often_as_it_came(database: Database) -> None
         summary = run(job(api, *targets, days=2_000), database, threading.Event(), str, Pace(0.0))
     assert summary.failures.total() == summary.failed == 6
     assert min(summary.failures.values()) == 1
+
+
+def test_progress_ends_with_all_calls_and_all_points(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sources.http.MAX_TRIES", 1)
+    seen: list[tuple[int, int, int]] = []
+    titles: list[tuple[str, int]] = []
+
+    @contextmanager
+    def show(title: str, total: int) -> Iterator[Callable[[int, int, int], None]]:
+        titles.append((title, total))
+        yield lambda *numbers: seen.append(numbers)
+
+    coins = [Target(f"coin-{number}", "PRICE", f"coin-{number}") for number in range(30)]
+    with FakeApi(most_series=20) as api:
+        summary = run(job(api, *coins, days=5), database, threading.Event(), str, Pace(0.0), show=show)
+    assert titles == [("artemis backfill", 2)]
+    assert seen[-1] == (summary.calls, summary.calls, summary.received) == (4, 4, summary.counts.new)
+    assert 0 < summary.seconds < 60
+
+
+def test_each_point_is_loaded_once_in_however_many_loads(
+    database: Database, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.run.BATCH_POINTS", 1)
+    with FakeApi() as api:
+        summary = run(job(api, SOL, days=3_000), database, threading.Event(), str, Pace(0.0))
+    assert rows("SELECT count(*) FROM metrics") == [(summary.counts.new,)] == [(summary.received,)]
+    assert summary.counts.unchanged == 0
+    assert rows("SELECT count(*) > 1 FROM loads") == [(True,)]
+
+
+def test_a_backfill_stores_only_the_days_that_it_requested(database: Database, rows: Rows) -> None:
+    days = [f"{this_midnight() - number * DAY:%Y-%m-%d}" for number in range(6)]
+    data = {"data": {"symbols": {"sol": {"PRICE": [{"date": day, "val": 1} for day in days]}}}}
+    window = Window(this_midnight() - 4 * DAY, this_midnight() - DAY)
+    with Wire(reply(b'{"assets": []}'), reply(json.dumps(data).encode())) as wire:
+        made = make_job(Artemis("key", wire.url), Verb.BACKFILL, [SOL], window, Scope.MISSING)
+        summary = run(made, database, threading.Event(), str, Pace(0.0))
+    assert summary.received == 3
+    assert rows("SELECT pulled_at::date::text FROM metrics ORDER BY 1") == [(days[4],), (days[3],), (days[2],)]
+
+
+def test_a_run_whose_own_place_is_lost_writes_nothing_more(database: Database, rows: Rows) -> None:
+    place = place_of_run("artemis", Verb.BACKFILL)
+    taken: list[SessionLock] = []
+
+    def lose() -> None:
+        if not taken and rows("SELECT FROM pulls"):
+            rows(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+            )
+            taken.append(SessionLock(database, place))
+
+    with FakeApi() as api, pytest.raises(RunRefused, match="another backfill artemis"):
+        run(job(api, SOL, days=30), database, threading.Event(), str, Pace(0.0), check_place=lose)
+    taken[0].close()
+    assert rows("SELECT FROM metrics") == []
+
+
+def test_a_bug_in_a_reader_ends_the_run_and_is_recorded(
+    database: Database, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Artemis, "read", broken)
+    with FakeApi() as api, pytest.raises(RuntimeError, match="a bug"):
+        run(job(api, SOL, days=30), database, threading.Event(), str, Pace(0.0))
+    assert rows("SELECT status, failure FROM pulls") == [("error", "RuntimeError: a bug")]
