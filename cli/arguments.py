@@ -135,7 +135,7 @@ def _add_stored(add: Add) -> None:
     check = add("check", "cli.check:check", "check keys, configs, database and APIs, and say what a person must do")
     _add_source(check, optional=True)
     check.add_argument("--offline", action="store_true", help="send no request to an API")
-    confirm = "before that, accept the other asset that the API now means by this row; may be repeated"
+    confirm = "first accept that the API now means another asset by this row; may be repeated"
     check.add_argument("--confirm", action="append", default=[], metavar="ASSET", help=confirm)
     for command in (status, check):
         command.add_argument("--json", action="store_true", help=JSON_HELP)

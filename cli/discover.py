@@ -103,7 +103,8 @@ def _add(
         raise CallFailed(f"nothing is added: the metrics of {found.asset} could not be fetched: try again later")
     row = row_to_add(found, rows, metrics, source)
     if row is None:
-        return f"{config.name}: nothing to add, it has {' '.join(metrics) or 'all listed metrics'} of {found.asset}"
+        had = " ".join(metrics) or "all listed metrics that are not deprecated"
+        return f"{config.name}: nothing to add, it has {had} of {found.asset}"
     (line,) = append_rows(config, source, [row])
     dead = f"\n  but the API says: {found.listed.dead}" if found.listed.dead else ""
     return f"{config.name}: added {line}{dead}"

@@ -119,8 +119,8 @@ def announce(job: Job) -> None:
     """Log how many series a job leaves out, and why; and which of its metrics are deprecated."""
     name, key = job.source.name, job.source.KEY_VARIABLE
     for metric in dict.fromkeys(target.metric for target in job.targets):
-        if deprecation := job.source.METRICS[metric].deprecation:
-            log.warning("%s: %s is %s; the stored values stay", name, metric, deprecation)
+        if deprecated := job.source.METRICS[metric].deprecated:
+            log.warning("%s: %s is %s; the stored values stay", name, metric, deprecated)
     if job.without_key:
         log.warning("%s: %d series are skipped: they need %s, which is not set", name, job.without_key, key)
     if job.left_out:

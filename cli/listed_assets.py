@@ -86,7 +86,7 @@ def row_to_add(
     wanted = [
         metric
         for metric, known in source.METRICS.items()
-        if metric in found.missing and (metric in metrics if metrics else not known.deprecation)
+        if metric in found.missing and (metric in metrics if metrics else not known.deprecated)
     ]
     if not wanted:
         return None

@@ -1,7 +1,6 @@
 """The commands that store values: pull, backfill, settle; and their option --dry-run."""
 
 import argparse
-import hashlib
 import logging
 import sys
 import threading
@@ -76,8 +75,6 @@ def run_one(job: Job, database: Database, stop: threading.Event, scrub: Callable
 
 def pace_of(source: type[BaseSource], settings: Settings) -> Pace:
     """The pace of a source. All processes of this host that use the same server and key share it."""
-    key = settings.key(source.KEY_VARIABLE)
-    account = f"{settings.url(source.BASE_URL_VARIABLE)} {key}"
-    name = f"{source.name}-{hashlib.sha256(account.encode()).hexdigest()[:16]}"
+    api = source(settings.key(source.KEY_VARIABLE), settings.url(source.BASE_URL_VARIABLE))
     directory = Path(settings.get(PACE_DIRECTORY) or OWN_PACE_DIRECTORY)
-    return Pace(source.delay(with_key=bool(key)), next_start=NextStart(directory / name))
+    return Pace(api.delay(with_key=bool(api.key)), next_start=NextStart(directory / api.account))

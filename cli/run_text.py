@@ -79,7 +79,7 @@ def summary_lines(summary: Summary) -> Iterator[str]:
 def _figures(summary: Summary) -> str:
     job, counts = summary.plan.job, summary.counts
     if not summary.plan.calls:
-        none = f"a {job.verb} can request no series of its config"
+        none = "each series is left out" if summary.warnings else f"a {job.verb} can request no series of its config"
         why = f"all {_not_needed(job, len(job.targets))}" if job.targets else none
         return f"{job}: nothing to request: {why}; {summary.seconds:.1f} s"
     kept = f", {counts.kept:,} stored with another value" if counts.kept else ""
@@ -93,6 +93,7 @@ def _figures(summary: Summary) -> str:
 
 
 def _failures(summary: Summary) -> Iterator[str]:
+    yield from (f"  needs attention: {message}" for message in summary.warnings)
     for message, number in summary.failures.most_common(FAILURES_SHOWN):
         yield f"  failed{f' {number:,} times' if number > 1 else ''}: {message}"
     if len(summary.failures) > FAILURES_SHOWN:

@@ -21,6 +21,7 @@ from model.text import counted, moment, printable, span
 from model.values import DAY
 from pipeline.freshness import Freshness, SeriesState
 from pipeline.health import Health, SchedulerState, SourceHealth, diagnose
+from pipeline.identities import changed_text, remedy_text
 from pipeline.run_health import RunHealth, RunState
 from pipeline.usage import usage_text
 
@@ -121,6 +122,8 @@ def source_problems(health: SourceHealth) -> Iterator[Problem]:
     if errors := health.config_errors:
         what = f"{counted(len(errors), 'line')} of its config can't be used"
         yield Problem(what, errors[0], "correct the config; python main.py check shows all that is wrong with it")
+    for each in health.changed:
+        yield Problem(f"{each.asset}: {changed_text(each)}", "", remedy_text(health.source, each))
     for run in health.runs:
         verb, last = run.scheduled.verb, run.last
         manual_run = f"run it manually: python main.py {verb} {health.source}; {SEE_LOG}"
@@ -174,7 +177,7 @@ def _lines(health: Health, scrub: Callable[[str], str], width: int) -> Iterator[
         yield from _freshness_lines(health, each.freshness)
         yield f"  last 24 h: {each.calls:,} requests, {each.failed_calls:,} failed"
         if left := each.calls_left:
-            yield f"  {usage_text(round(left.value), each.calls_a_month)} (as of {moment(left.found_at)})"
+            yield f"  {usage_text(round(left.value), each.calls_a_month)} (as of {moment(left.at)})"
 
 
 def _problem_lines(where: str, problem: Problem, width: int) -> Iterator[str]:
@@ -241,7 +244,7 @@ def as_json(health: Health) -> dict[str, Any]:
                 "requests": each.calls,
                 "failed_requests": each.failed_calls,
                 "calls_left": each.calls_left and round(each.calls_left.value),
-                "calls_left_at": each.calls_left and each.calls_left.found_at,
+                "calls_left_at": each.calls_left and each.calls_left.at,
                 "calls_needed_a_month": each.calls_a_month or None,
             }
             for each in health.sources

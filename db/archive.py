@@ -61,9 +61,10 @@ def save(database: Database, source: str, refetched: Sequence[Target], window: W
 
 
 def clear(database: Database, source: str) -> int:
-    """Delete all rows of a source except those in pulls, and record that there; returns the number of deleted points.
+    """Delete the points of a source and what is known of them, and record that in pulls.
 
-    Raises ConfigurationError if the tables can't be written, DatabaseLost if the database goes away.
+    Returns the number of deleted points. Raises ConfigurationError if the tables can't be written, DatabaseLost if the
+    database goes away.
     """
     with session_for(database, f"clear {source}") as session:
         with session, session.cursor() as cursor:

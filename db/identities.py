@@ -13,11 +13,21 @@ class Identity(NamedTuple):
 
     kind: str  # of the row, "" where the source has no kinds
     asset: str
-    api_id: str  # the identifier in the request, in lower case
-    identity: str  # what the API calls the asset for good
+    canonical_id: str  # the identifier of the row: see BaseSource.canonical_id
+    lasting_id: str  # what the API calls the asset for good
     title: str
-    other_identity: str | None = None
+    other_lasting_id: str | None = None
     other_title: str | None = None
+
+    @property
+    def before(self) -> str:
+        """The asset that the row stands for."""
+        return _named(self.title, self.lasting_id)
+
+    @property
+    def now(self) -> str:
+        """The other asset that the API means now."""
+        return _named(self.other_title, self.other_lasting_id)
 
 
 def identities(cursor: Any, source: str) -> list[Identity]:
@@ -27,10 +37,14 @@ def identities(cursor: Any, source: str) -> list[Identity]:
 
 def set_identities(cursor: Any, source: str, rows: Iterable[Identity]) -> None:
     """Enter these identities in place of what was known of their rows."""
-    names = "kinds assets api_ids identities titles other_identities other_titles"
+    names = "kinds assets canonical_ids lasting_ids titles other_lasting_ids other_titles"
     cursor.execute(SQL["set_identities"], {"source": source, **arrays(names, rows)})
 
 
 def confirm(cursor: Any, source: str, asset: str) -> list[Identity]:
     """Take the other asset that the API means now as the right one; returns the rows that had one."""
     return list(map(Identity._make, fetch(cursor, SQL["confirm"], {"source": source, "asset": asset})))
+
+
+def _named(title: str | None, lasting_id: str | None) -> str:
+    return f"{title} ({lasting_id})" if title else str(lasting_id)

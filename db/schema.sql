@@ -74,11 +74,11 @@ CREATE TABLE IF NOT EXISTS refused (
 
 -- What runs have found out about the limits of an API.
 CREATE TABLE IF NOT EXISTS api_limits (
-    source VARCHAR(100) NOT NULL,
+    account VARCHAR(150) NOT NULL,          -- the source, and a hash of server and key
     name VARCHAR(50) NOT NULL,              -- 'request_delay' in seconds, 'series_a_call', 'calls_left' in the month
     value DOUBLE PRECISION NOT NULL,
     found_at TIMESTAMP NOT NULL,
-    PRIMARY KEY (source, name)
+    PRIMARY KEY (account, name)
 );
 
 -- Which asset the API means by the identifier of a config row. If it means another one, runs leave the row out until the
@@ -87,12 +87,12 @@ CREATE TABLE IF NOT EXISTS identities (
     source VARCHAR(100) NOT NULL,
     kind VARCHAR(100) NOT NULL,             -- of the row; '' where the source has no kinds
     asset VARCHAR(100) NOT NULL,
-    api_id TEXT NOT NULL,                   -- the identifier in the request, in lower case
-    identity TEXT NOT NULL,                 -- what the API calls the asset for good: at Artemis the artemis_id
+    canonical_id TEXT NOT NULL,             -- the identifier of the row, in lower case
+    lasting_id TEXT NOT NULL,               -- what the API calls the asset for good: at Artemis the artemis_id
     title TEXT NOT NULL,
-    other_identity TEXT,                    -- of the other asset that the API means now
+    other_lasting_id TEXT,                  -- of the other asset that the API means now
     other_title TEXT,
-    PRIMARY KEY (source, kind, asset)
+    PRIMARY KEY (source, kind, asset, canonical_id)
 );
 
 -- When rows were inserted into metrics. The loads of one source take turns, so each load has its own range of ids.

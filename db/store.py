@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from db import api_limits, coverage, identities, pulls
+from db.api_limits import Found, Limit
 from db.identities import Identity
 from db.load import Counts, Load
 from db.session import KeptSession
@@ -64,13 +65,14 @@ class Store:
         """A map of the days before `today` for each series ever requested: see `db.coverage.series_maps`."""
         return self._do(lambda cursor: coverage.series_maps(cursor, self._source, today, own_times))
 
-    def api_limits(self) -> dict[str, api_limits.ApiLimit]:
-        """The limits of the API that earlier runs have found, by name."""
-        return self._do(lambda cursor: api_limits.api_limits(cursor, self._source))
+    def api_limits(self, account: str) -> dict[Limit, Found]:
+        """The limits of an account that earlier runs have found."""
+        return self._do(lambda cursor: api_limits.api_limits(cursor, account))
 
-    def set_api_limit(self, name: str, value: float) -> None:
-        """Remember a limit that this run has found."""
-        self._do(lambda cursor: api_limits.set_api_limit(cursor, self._source, name, value))
+    def set_api_limits(self, account: str, values: Mapping[Limit, float]) -> None:
+        """Remember limits that this run has found."""
+        if values:
+            self._do(lambda cursor: api_limits.set_api_limits(cursor, account, values))
 
     def identities(self) -> list[Identity]:
         """Which assets the API means by the identifiers of config rows, as far as earlier runs have seen."""

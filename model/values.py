@@ -68,6 +68,21 @@ class Window(NamedTuple):
         return [Window(start, min(start + length, self.end)) for start in starts]
 
 
+class Deprecation(NamedTuple):
+    """That an API has deprecated a metric."""
+
+    since: str  # a month, such as "August 2025"
+    replaced_by: str = ""  # the metric that the API has in its place, if any
+
+    def __str__(self) -> str:
+        return f"deprecated since {self.since}: {self.remedy}"
+
+    @property
+    def remedy(self) -> str:
+        """What to do with a config that names it."""
+        return f"use {self.replaced_by} in its place" if self.replaced_by else "nothing replaces it, so remove it"
+
+
 class Metric(NamedTuple):
     """One metric of a source: for which kind of assets, in which runs, and how its history is dated."""
 
@@ -79,8 +94,7 @@ class Metric(NamedTuple):
     shift: timedelta = timedelta()  # added to the time of a point before its date is taken as its day
     live_name: str = ""  # the metric with the live value of the same quantity, if that has another name
     unit: str = ""  # for the axis of a chart; empty for a plain number, or where the API does not say
-    deprecated_since: str = ""  # a month, such as "August 2025"; the API may stop serving it
-    replaced_by: str = ""  # of a deprecated metric: the one that the API has in its place, if any
+    deprecated: Deprecation | None = None  # the API may stop serving it
     definition_changed: str = ""  # when and how its meaning has changed, so that older values can't be compared
 
     def day_of(self, at: datetime) -> date:
@@ -88,17 +102,9 @@ class Metric(NamedTuple):
         return (at + self.shift).date()
 
     @property
-    def deprecation(self) -> str:
-        """Since when it is deprecated, and what to use in its place; empty for other metrics."""
-        if not self.deprecated_since:
-            return ""
-        remedy = f"use {self.replaced_by} in its place" if self.replaced_by else "nothing replaces it"
-        return f"deprecated since {self.deprecated_since}: {remedy}"
-
-    @property
     def note(self) -> str:
         """What a reader of its values must know, in one line; empty for most metrics."""
-        return "; ".join(filter(None, (self.deprecation, self.definition_changed)))
+        return "; ".join(str(part) for part in (self.deprecated, self.definition_changed) if part)
 
     @property
     def live_only(self) -> bool:

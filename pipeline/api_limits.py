@@ -1,37 +1,45 @@
 """The limits of an API that a run finds: later runs keep to them, and forget them slowly, since an API may grow."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from db.api_limits import ApiLimit
+from db.api_limits import Found, Limit
 from sources.base import BaseSource, Call
 from sources.pace import Pace
 
-REQUEST_DELAY, SERIES_A_CALL, CALLS_LEFT = "request_delay", "series_a_call", "calls_left"  # the names in the table
-HALF_FORGOTTEN = timedelta(days=7)
+HALF_OF_A_DELAY = timedelta(days=1)  # in which half of it is forgotten, bit by bit
+HALF_OF_A_SIZE = timedelta(days=7)  # the same at once, so that a size is kept until then
 FEWEST_SERIES = 10  # a smaller call that fails says nothing about the size of calls
 
 
-def keep_to(found: Mapping[str, ApiLimit], source: BaseSource, pace: Pace, now: datetime) -> None:
+def keep_to(found: Mapping[Limit, Found], source: BaseSource, pace: Pace, now: datetime) -> None:
     """Let a run keep to the limits that were found before `now`."""
-    if REQUEST_DELAY in found:
-        pace.resume(remembered(found[REQUEST_DELAY], source.delay(with_key=bool(source.key)), now))
-    if SERIES_A_CALL in found:
-        series = remembered(found[SERIES_A_CALL], source.SERIES_A_CALL, now)
-        source.series_a_call = min(source.SERIES_A_CALL, round(series))
+    if delay := found.get(Limit.REQUEST_DELAY):
+        halvings = max(0.0, (now - delay.at) / HALF_OF_A_DELAY)
+        pace.resume(remembered(delay.value, source.delay(with_key=bool(source.key)), halvings))
+    if source.SERIES_A_CALL and (size := found.get(Limit.SERIES_A_CALL)):
+        halvings = max(0, (now - size.at) // HALF_OF_A_SIZE)
+        source.series_a_call = round(remembered(size.value, source.SERIES_A_CALL, halvings))
 
 
-def remembered(limit: ApiLimit, usual: float, now: datetime) -> float:
-    """The limit, halfway closer to the usual value after each HALF_FORGOTTEN."""
-    times = max(0, (now - limit.found_at) // HALF_FORGOTTEN)
-    return float(usual + (limit.value - usual) * 0.5**times)
+def remembered(found: float, usual: float, halvings: float) -> float:
+    """A limit that comes halfway closer to the usual value with each halving."""
+    return float(usual + (found - usual) * 0.5**halvings)
 
 
-def largest_answered(split: Iterable[Sequence[Call]], answered: set[Call]) -> int | None:
-    """The series in the largest call that the API answers, if larger ones failed; else None.
+def size_limit(split: Iterable[Sequence[Call]], answered: Collection[Call]) -> int | None:
+    """The most series in a call, if larger ones failed because of their size; else None.
 
-    `split` has the smaller calls that replaced each failed one. If the API did not answer all of these, the call did
-    not fail because of its size.
+    `split` has the smaller calls that replaced each failed one. The size was not the reason if the API did not answer
+    all of these, or if it answered another call for these metrics that was as large.
     """
-    sizes = [max(len(call.targets) for call in pieces) for pieces in split if answered.issuperset(pieces)]
-    return min((size for size in sizes if size >= FEWEST_SERIES), default=None)
+    sizes = []
+    for pieces in split:
+        whole = sum(len(call.targets) for call in pieces)
+        largest = max(len(call.targets) for call in pieces)
+        if all(call in answered for call in pieces) and largest >= FEWEST_SERIES:
+            metrics = {target.metric for call in pieces for target in call.targets}
+            alike = (call for call in answered if metrics & {target.metric for target in call.targets})
+            if all(len(call.targets) < whole for call in alike):
+                sizes.append(largest)
+    return min(sizes, default=None)

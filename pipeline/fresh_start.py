@@ -10,6 +10,7 @@ from db.setup import Database
 from model.errors import CallFailed, SourceStopped
 from model.values import Verb
 from pipeline.plan import Job, make_plan
+from sources.base import Call
 from sources.http import Client, Stopped
 from sources.pace import Pace
 
@@ -24,7 +25,7 @@ def check_api(job: Job, stop: threading.Event, pace: Pace) -> None:
     try:
         for call in (calls[0], calls[len(calls) // 2], calls[-1]):
             try:
-                client.answer(call)
+                _answer(client, call)
             except CallFailed as error:
                 failed = error
             else:
@@ -37,6 +38,17 @@ def check_api(job: Job, stop: threading.Event, pace: Pace) -> None:
         client.close()
         client.close_connections()
     raise SourceStopped(f"nothing was cleared: {failed}")
+
+
+def _answer(client: Client, call: Call) -> None:
+    """Make a call; if the API answers an error of its own, the first of the smaller calls that replace it."""
+    try:
+        client.answer(call)
+    except CallFailed as error:
+        pieces = client.pieces(call, error)
+        if not pieces:
+            raise
+        _answer(client, pieces[0])
 
 
 def clear_source(job: Job, database: Database, file: Path, stop: threading.Event, *, keep_all: bool) -> tuple[int, int]:

@@ -6,16 +6,17 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from db.api_limits import ApiLimit, api_limits
+from db.api_limits import Found, Limit, api_limits
 from db.heartbeat import Beat, last_beat
+from db.identities import Identity
 from db.lock import SCHEDULER, Sessions, is_held, place_of_run, sessions
 from db.points import ages
 from db.pulls import calls_of_last_day, last_runs
 from model.settings import ROOT, Settings
 from model.values import Target
-from pipeline.api_limits import CALLS_LEFT
 from pipeline.due import ScheduledRun, read_history
 from pipeline.freshness import Freshness, freshness
+from pipeline.identities import changed_rows
 from pipeline.run_health import RunHealth, health_of_runs
 from pipeline.usage import calls_a_month
 from sources import SOURCES
@@ -50,15 +51,16 @@ class SourceHealth:
     freshness: Freshness
     calls: int  # in the last 24 hours
     failed_calls: int  # of these
-    calls_left: ApiLimit | None = None  # of the key in this month, if the API has said it
+    calls_left: Found | None = None  # of the key in this month, if the API has said it
     calls_a_month: int = 0  # that the config needs, if it has
+    changed: tuple[Identity, ...] = ()  # rows by which the API now means another asset
     config_errors: tuple[str, ...] = ()  # what is wrong with lines of its config, which are left out here
     missing_key: str = ""  # the variable of the key that it needs, and that is not set
 
     @property
     def needs_attention(self) -> bool:
         """Whether it needs attention."""
-        wrong = bool(self.config_errors or self.missing_key)
+        wrong = bool(self.config_errors or self.missing_key or self.changed)
         return wrong or self.freshness.needs_attention or any(each.needs_attention for each in self.runs)
 
 
@@ -132,9 +134,12 @@ def _source_health(
     series = ages(cursor, name, [(each.asset, each.metric) for each in targets])
     fresh = freshness(source, targets, series, now, runs, since)
     calls = calls_of_last_day(cursor, name)
-    left = api_limits(cursor, name).get(CALLS_LEFT)
-    needed = calls_a_month(source(settings.key(source.KEY_VARIABLE)), targets, now) if left else 0
-    return SourceHealth(name, tuple(runs), fresh, *calls, left, needed, tuple(errors), missing_key)
+    api = source(settings.key(source.KEY_VARIABLE), settings.url(source.BASE_URL_VARIABLE))
+    left = api_limits(cursor, api.account).get(Limit.CALLS_LEFT)
+    left = left if left and f"{left.at:%Y-%m}" == f"{now:%Y-%m}" else None
+    needed = calls_a_month(api, targets, now) if left else 0
+    other_assets = tuple(changed_rows(cursor, api, targets))
+    return SourceHealth(name, tuple(runs), fresh, *calls, left, needed, other_assets, tuple(errors), missing_key)
 
 
 def _requestable(targets: Iterable[Target], settings: Settings, source: type[BaseSource]) -> list[Target]:

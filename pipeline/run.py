@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from datetime import UTC, datetime
 
+from db.api_limits import Limit
 from db.coverage import Name
 from db.lock import SessionLock, place_of_run
 from db.setup import Database
@@ -14,7 +15,7 @@ from db.store import Store
 from model.errors import CallFailed, DatabaseLost, RunRefused, SourceStopped
 from model.values import Answered, DataPoint, Refused, Verb, midnight
 from pipeline.acceptance import Judgement, judge
-from pipeline.api_limits import CALLS_LEFT, REQUEST_DELAY, SERIES_A_CALL, keep_to, largest_answered
+from pipeline.api_limits import keep_to, size_limit
 from pipeline.identities import without_changed_identities
 from pipeline.plan import Job, Plan, plan_in
 from pipeline.summary import Summary
@@ -64,15 +65,7 @@ def run(
         pull_id = store.begin_run([name for name, metric in source.METRICS.items() if metric.live_only], job.slot)
         summary = Summary(Plan(job, {}))
         try:
-            keep_to(store.api_limits(), source, pace, datetime.now(UTC))
-            delay = pace.delay
-            client = Client(source, stop, pace)
-            summary.plan = plan_in(store, job)
-            if summary.plan.calls:
-                kept = without_changed_identities(job, client, store, summary)
-                summary.plan = summary.plan if kept == job else plan_in(store, kept)
-            _fetch_and_store(summary, client, store, show)
-            _remember_limits(summary, client, store, pace.delay if pace.delay != delay else None)
+            _make_calls(summary, job, store, pace, stop, show)
         except (DatabaseLost, RunRefused):
             raise  # the end of the run cannot be recorded, or must not be
         except Exception as error:
@@ -84,17 +77,22 @@ def run(
     return summary
 
 
-def _remember_limits(summary: Summary, client: Client, store: Store, delay: float | None) -> None:
-    """Store which limits of the API the run has found; `delay` is None if the pace has not changed."""
-    job = summary.plan.job
-    found = {
-        REQUEST_DELAY: delay,
-        SERIES_A_CALL: largest_answered(summary.split, summary.answered),
-        CALLS_LEFT: None if job.verb is Verb.PULL else calls_left(job.source, client),  # asked daily
-    }
-    for name, value in found.items():
-        if value is not None:
-            store.set_api_limit(name, value)
+def _make_calls(summary: Summary, job: Job, store: Store, pace: Pace, stop: threading.Event, show: Show) -> None:
+    """Plan and make the calls, within the limits of the API that are known; remember those that the run finds."""
+    source, client = job.source, Client(job.source, stop, pace)
+    keep_to(store.api_limits(source.account), source, pace, datetime.now(UTC))
+    delay = pace.delay
+    summary.plan = plan_in(store, job)
+    if summary.plan.calls:
+        kept = without_changed_identities(job, client, store, summary)
+        summary.plan = summary.plan if kept == job else plan_in(store, kept)
+    _fetch_and_store(summary, client, store, show)
+    found: dict[Limit, float | None] = {Limit.REQUEST_DELAY: pace.delay if pace.delay != delay else None}
+    if source.SERIES_A_CALL:
+        found[Limit.SERIES_A_CALL] = size_limit(summary.split, summary.answered)
+    if summary.answered and not summary.not_made and job.verb is not Verb.PULL:  # an hourly pull does not ask
+        found[Limit.CALLS_LEFT] = calls_left(source, Client(source, stop, pace))
+    store.set_api_limits(source.account, {name: value for name, value in found.items() if value is not None})
 
 
 def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show) -> None:

@@ -31,6 +31,7 @@ class Summary:
     nulls: int = 0
     refused: Counter[str] = field(default_factory=Counter)  # points, by reason
     unconfirmed: set[Name] = field(default_factory=set)  # series without a value, until an answer of another day agrees
+    warnings: list[str] = field(default_factory=list)  # what a person must decide, or the next run does again anyway
     failures: Counter[str] = field(default_factory=Counter)  # by message: failed calls, and what ended the whole run
     with_data: set[Name] = field(default_factory=set)  # series with a point
     unanswered: set[Name] = field(default_factory=set)  # series of failed calls
@@ -47,8 +48,8 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """1 where a call failed or was not made."""
-        return int(self.status == "error")
+        """1 where a call failed or was not made, or a person must decide something."""
+        return int(self.status == "error" or bool(self.warnings))
 
     def figures(self) -> dict[str, object]:
         """The summary as plain values, for a log in JSON."""
@@ -69,12 +70,13 @@ class Summary:
             "points_unchanged": counts.unchanged,
             "points_kept": counts.kept,
             "seconds": round(self.seconds, 3),
+            "warnings": self.warnings,
             "failures": [message for message, _ in self.failures.most_common(FAILURES_SHOWN)],
         }
 
     def end(self, scrub: Callable[[str], str]) -> RunEnd:
         """The columns of the run's row in pulls that are written at its end; `scrub` hides secrets."""
-        failures = [message for message, _ in self.failures.most_common(FAILURES_KEPT)]
+        failures = [*self.warnings, *(message for message, _ in self.failures.most_common(FAILURES_KEPT))]
         if len(self.failures) > FAILURES_KEPT:
             failures.append(f"and {len(self.failures) - FAILURES_KEPT} more")
         if self.not_made:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from model.schedule import Schedule, daily
-from model.values import DAY, Metric, Rhythm, Target, Verb, Window, midnight
+from model.values import DAY, Deprecation, Metric, Rhythm, Target, Verb, Window, midnight
 from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Observation, Request, as_list, halves
 
 HOST = "https://data-svc.artemisxyz.com"
@@ -71,11 +71,11 @@ UNITS = dict.fromkeys(IN_USD, "USD") | {"EARNINGS_YIELD": "%"}
 
 # Since when a metric is deprecated, and what replaces it, by the API's own list (data-reference/metric-migration).
 DEPRECATED = {
-    "DEX_VOLUMES": ("August 2025", "CHAIN_SPOT_VOLUME"),
-    "ARTEMIS_STABLECOIN_DAU": ("July 2026", ""),
-    "ARTEMIS_STABLECOIN_TRANSFER_VOLUME": ("July 2026", ""),
-    "P2P_STABLECOIN_DAU": ("July 2026", ""),
-    "P2P_STABLECOIN_TRANSFER_VOLUME": ("July 2026", ""),
+    "DEX_VOLUMES": Deprecation("August 2025", "CHAIN_SPOT_VOLUME"),
+    "ARTEMIS_STABLECOIN_DAU": Deprecation("July 2026"),
+    "ARTEMIS_STABLECOIN_TRANSFER_VOLUME": Deprecation("July 2026"),
+    "P2P_STABLECOIN_DAU": Deprecation("July 2026"),
+    "P2P_STABLECOIN_TRANSFER_VOLUME": Deprecation("July 2026"),
 }
 CHANGED = {"STABLECOIN_TRANSFER_VOLUME": "the gross volume since July 2026, and another quantity before"}
 
@@ -85,8 +85,7 @@ METRICS = {
         "",
         frozenset(Verb),
         unit=UNITS.get(name, ""),
-        deprecated_since=DEPRECATED.get(name, ("", ""))[0],
-        replaced_by=DEPRECATED.get(name, ("", ""))[1],
+        deprecated=DEPRECATED.get(name),
         definition_changed=CHANGED.get(name, ""),
     )
     for name in sorted({*DAILY.split(), *EQUITY_VALUATION.split(), *QUARTERLY})
@@ -166,8 +165,8 @@ class Artemis(BaseSource):
         """Every asset that has a symbol; calls for data name the symbol."""
         for row in as_list(payload["assets"]):
             if symbol := row["symbol"]:
-                identity = str(row["artemis_id"] or "")
-                yield ListedAsset(symbol, symbol.lower(), "", row["title"] or "", symbol, None, identity=identity)
+                lasting_id = str(row["artemis_id"] or "")
+                yield ListedAsset(symbol, symbol.lower(), "", row["title"] or "", symbol, None, lasting_id=lasting_id)
 
     def identity_calls(self, verb: Verb, kinds: Collection[str]) -> Iterator[Call]:
         """The catalogue, since Artemis gives a symbol to another asset now and then, such as MATIC."""

@@ -1,5 +1,6 @@
 """The base class of all sources: a source says which calls to make, and how to read an answer."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -83,7 +84,7 @@ class ListedAsset(NamedTuple):
     symbol: str
     metrics: frozenset[str] | None  # from the source's METRICS; None where one call for each asset lists them
     dead: str = ""  # why the API no longer updates it; empty if it does
-    identity: str = ""  # what the API calls the asset for good, if it may give the identifier to another one
+    lasting_id: str = ""  # the API's lasting identifier, where it may give `id` to another asset
 
 
 class BaseSource(ABC):
@@ -91,8 +92,8 @@ class BaseSource(ABC):
 
     name: ClassVar[str]
     REQUEST_DELAY: ClassVar[float]  # seconds between the starts of two requests
-    DELAY_WITHOUT_KEY: ClassVar[float | None] = None  # the same for requests without a key; None if it is no other
-    SERIES_A_CALL: ClassVar[int] = 1_000  # the most in one call, where calls have several
+    DELAY_WITHOUT_KEY: ClassVar[float | None] = None  # the same without a key; None if it is the same
+    SERIES_A_CALL: ClassVar[int | None] = None  # the most in one call; None where other limits rule
     MAX_IN_FLIGHT: ClassVar[int]  # requests under way at once; a latency up to this number × the delay costs no speed
     KEY_VARIABLE: ClassVar[str]
     KEY_REQUIRED: ClassVar[bool]
@@ -109,7 +110,12 @@ class BaseSource(ABC):
 
     def __init__(self, key: str = "", base_url: str = "") -> None:
         self.key, self.base_url = key, base_url.rstrip("/")
-        self.series_a_call = self.SERIES_A_CALL  # fewer where larger calls have failed
+        self.series_a_call = self.SERIES_A_CALL or 0  # fewer where larger calls have failed
+
+    @property
+    def account(self) -> str:
+        """Source, and a hash of server and key: an API counts the requests of each for itself."""
+        return f"{self.name}-{hashlib.sha256(f'{self.base_url} {self.key}'.encode()).hexdigest()[:16]}"
 
     @classmethod
     @abstractmethod

@@ -84,7 +84,7 @@ class DefiLlama(BaseSource):
             if endpoint in PRICES:
                 yield from _price_calls(endpoint, together, window)
                 continue
-            dated = endpoint.dated or verb is not Verb.PULL
+            dated = endpoint.live_is_dated or verb is not Verb.PULL
             yield Call(path, tuple(together), window, params, endpoint, endpoint.extract, dated)
 
     def request(self, call: Call) -> Request:

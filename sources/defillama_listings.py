@@ -96,7 +96,7 @@ def _parent(row: Any, metrics: frozenset[str]) -> Iterator[ListedAsset]:
     parent = row.get("parentProtocol") or ""
     if parent.startswith(PARENT):
         slug = row.get("parentProtocolSlug") or parent.removeprefix(PARENT)  # an overview has no slug
-        yield ListedAsset(f"{PARENT}{slug}", slug, "protocol", "", "", metrics, identity=parent)
+        yield ListedAsset(f"{PARENT}{slug}", slug, "protocol", "", "", metrics, lasting_id=parent)
 
 
 def _coin(row: Any, symbol: str) -> Iterator[ListedAsset]:

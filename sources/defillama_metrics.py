@@ -27,7 +27,7 @@ class Endpoint:
     path: str
     read: Reader
     params: Params = ()
-    dated: bool = False  # whether its live values are rows with dates; else they are of now
+    live_is_dated: bool = False  # whether its live values are rows with dates; else they are of now
     extract: tuple[str, ...] = ()
 
     def render(self, identifier: str) -> tuple[str, Params]:
@@ -65,28 +65,28 @@ class Flow(NamedTuple):
 def _pro_chart(of: str, key: str = "") -> Endpoint:
     """The history of one protocol as pairs: less than 100 kB. It needs a key."""
     params = (("key", key),) if key else ()
-    return Endpoint(f"api/v2/chart/{of}/protocol/{{id}}", answers.read_pairs, params, dated=True)
+    return Endpoint(f"api/v2/chart/{of}/protocol/{{id}}", answers.read_pairs, params, live_is_dated=True)
 
 
 _PROTOCOLS = Endpoint("api/protocols", answers.read_protocols)
 _PROTOCOL = Endpoint("api/protocol/{id}", answers.read_protocol, extract=answers.TVL_PATHS)  # up to 70 MB
 _TREASURY = _pro_chart("treasury")
 _OWN_TOKENS = _pro_chart("treasury", "OwnTokens")
-_ETF_FLOWS = Endpoint("etfs/flows", answers.read_etf_flows, dated=True)
+_ETF_FLOWS = Endpoint("etfs/flows", answers.read_etf_flows, live_is_dated=True)
 _POOLS = Endpoint("yields/pools", answers.read_pools)
 PRICE_NOW = Endpoint("coins/prices/current/{id}", answers.read_prices)
 PRICE_HISTORY = Endpoint("coins/chart/{id}", answers.read_prices)
-# Both say the same of a day that both have (13,428 days compared). For the history the second is better: a static file
-# of what was recorded, while the chart repeats the last record for a stablecoin without newer ones, and its route with
-# this parameter is to go (peggedassets-server, api2/routes/index.ts and cron-task/storeCharts.ts, August 2026). But it
-# also has the history on each chain: six large stablecoins have about 49 MB, and their charts 1.6 MB, in each pull.
-_STABLECOIN_NOW = Endpoint(
-    "stablecoins/stablecoincharts/all", answers.read_stablecoin_chart, (("stablecoin", "{id}"),), dated=True
-)
+# The chart and the static file have equal values on all days that both have (13,428 compared). The history comes from
+# the file: the chart repeats the last record for a stablecoin that has no newer one, and the server's authors want to
+# remove its route (peggedassets-server, api2/routes/index.ts and cron-task/storeCharts.ts, August 2026). The live value
+# comes from the chart's last row: six large stablecoins have 1.6 MB there, and 49 MB as files, in each pull.
+_STABLECOIN_NOW = Endpoint("stablecoins/stablecoincharts/all", answers.read_stablecoin_now, (("stablecoin", "{id}"),))
 _STABLECOIN = Endpoint("stablecoins/stablecoin/{id}", answers.read_stablecoin, extract=("tokens",))
 _POOL = Endpoint("yields/chart/{id}", answers.read_pool_history)
-_TOTAL_TVL = Endpoint("api/v2/historicalChainTvl", answers.read_chain_tvl_history, dated=True)
-_TOTAL_STABLECOINS = Endpoint("stablecoins/stablecoincharts/all", answers.read_stablecoin_chain_history, dated=True)
+_TOTAL_TVL = Endpoint("api/v2/historicalChainTvl", answers.read_chain_tvl_history, live_is_dated=True)
+_TOTAL_STABLECOINS = Endpoint(
+    "stablecoins/stablecoincharts/all", answers.read_stablecoin_chain_history, live_is_dated=True
+)
 
 LEVELS = (  # live value and history under one name
     Served("protocol", "TVL", _PROTOCOLS, _PROTOCOL, live_of_parent=Endpoint("api/tvl/{id}", answers.read_number),
@@ -148,10 +148,10 @@ def _served_flows() -> Iterator[Served]:
         overview, summary = (f"api/{path}/{flow.path_type}" for path in ("overview", "summary"))
         of_one = {"protocol": f"{summary}/{{id}}", "chain": f"{overview}/{{id}}", "total": overview}[flow.kind]
         history = Endpoint(of_one, answers.read_chart, (*CHART, data_type))
-        total = Endpoint(of_one, answers.read_total24h, (*NO_CHART, data_type))
+        sum_of_one = Endpoint(of_one, answers.read_total24h, (*NO_CHART, data_type))
         of_all = Endpoint(overview, answers.read_overview, (*NO_CHART, data_type))  # protocols, and their total
-        live = total if flow.kind == "chain" else of_all
-        of_parent = total if flow.kind == "protocol" else None
+        live = sum_of_one if flow.kind == "chain" else of_all
+        of_parent = sum_of_one if flow.kind == "protocol" else None
         yield Served(flow.kind, flow.metric, None, history, flow.pro)
         yield Served(flow.kind, f"{flow.metric}_24H", live, None, flow.pro, of_parent)
 

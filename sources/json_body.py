@@ -17,7 +17,6 @@ LARGEST_TOGETHER = 2**30  # bytes of all bodies of this process at a time
 IN_MEMORY = 4 * 2**20  # bytes before a body goes to a temporary file
 LONGEST_TEXT = 2**20  # bytes
 PIECE = 2**16  # bytes
-LONGEST_PATH = 3  # keys
 
 MOST_MEMORY = 450 * 2**20  # bytes that the values of one body may take
 SMALL = 14 * 2**20  # bytes of a body whose values can't take more; no JSON takes more than 32 times its size
@@ -59,7 +58,7 @@ class JsonBody:
         self._file.write(piece)
 
     def read(self, paths: Sequence[str] = ()) -> Any:
-        """The JSON. With paths, of a large object only the values at these, each in its place; the rest is skipped.
+        """The whole JSON. With `paths`, an object with only the values at these paths; the rest is skipped.
 
         A path is the keys from the outermost object on, with dots between them. Raises TooLarge; TryFailed for a body
         that is cut off or is not JSON.
@@ -113,8 +112,9 @@ class JsonBody:
         parser.close()
 
     def _values_at(self, paths: Sequence[str], *, long_integers: bool = False) -> dict[str, Any]:
-        """The values at the paths; of these alone the memory is counted. Nothing is read after the last of them."""
+        """The values at the paths; of these alone the memory is counted. It stops once each outermost key was seen."""
         wanted = {tuple(path.split(".")) for path in paths}
+        longest = max(map(len, wanted))
         unseen = {path[0] for path in wanted}
         found: dict[str, Any] = {}
         keys: list[str] = []  # of the objects that are open
@@ -134,7 +134,7 @@ class JsonBody:
                 if depth == len(keys):
                     _put(found, keys, builder.value)
                     builder = None
-            elif event == "map_key" and depth <= LONGEST_PATH:
+            elif event == "map_key" and depth <= longest:
                 if depth == 1 and not unseen:
                     break
                 del keys[depth - 1 :]

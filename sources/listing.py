@@ -26,11 +26,16 @@ def fetch_listing(source: BaseSource, client: Client) -> Listing:
 
     Raises SourceStopped if the API refuses the key or is down.
     """
-    calls = list(source.listing_calls())
-    answers, failed = read_all(client, calls, lambda *given: list(source.read_listing(*given)))
-    listed = [asset for call in calls for asset in answers.get(call, ())]
+    assets, failed = read_lists(source, client, source.listing_calls())
     unsure = {kind for call in failed for kind in call.listed_kinds}
-    return Listing(with_unique_names(united(listed)), failed, frozenset(unsure))
+    return Listing(with_unique_names(united(with_present_ids(assets))), failed, frozenset(unsure))
+
+
+def read_lists(source: BaseSource, client: Client, calls: Iterable[Call]) -> tuple[list[ListedAsset], dict[Call, str]]:
+    """The assets in the answers to listing calls, and why other calls failed; raises SourceStopped."""
+    made = list(calls)
+    answers, failed = read_all(client, made, lambda *given: list(source.read_listing(*given)))
+    return [asset for call in made for asset in answers.get(call, ())], failed
 
 
 def with_metrics(source: BaseSource, client: Client, assets: Sequence[ListedAsset]) -> Listing:
@@ -42,6 +47,14 @@ def with_metrics(source: BaseSource, client: Client, assets: Sequence[ListedAsse
     answers, failed = read_all(client, calls.values(), source.read_metrics)
     completed = (asset._replace(metrics=answers.get(calls[asset])) if asset in calls else asset for asset in assets)
     return Listing(tuple(completed), failed, frozenset(asset.kind for asset, call in calls.items() if call in failed))
+
+
+def with_present_ids(assets: Iterable[ListedAsset]) -> list[ListedAsset]:
+    """The assets; one that a list gives by its lasting identifier alone has the id that it has in another list."""
+    every = list(assets)
+    ids = {(each.kind, each.lasting_id): each for each in every if each.lasting_id not in ("", each.id)}
+    present = (ids.get((each.kind, each.id), each) if each.lasting_id == each.id else each for each in every)
+    return [each._replace(id=now.id, asset=now.asset) for each, now in zip(every, present, strict=True)]
 
 
 def united(assets: Iterable[ListedAsset]) -> list[ListedAsset]:
@@ -56,7 +69,7 @@ def united(assets: Iterable[ListedAsset]) -> list[ListedAsset]:
             symbol=one_line(known.symbol or asset.symbol),
             metrics=None if known.metrics is None or asset.metrics is None else known.metrics | asset.metrics,
             dead=one_line(known.dead or asset.dead),
-            identity=one_line(known.identity or asset.identity),
+            lasting_id=one_line(known.lasting_id or asset.lasting_id),
         )
     return list(found.values())
 

@@ -58,10 +58,10 @@ class Pace:
                 (sleep or self._sleep)(remaining)
 
     def resume(self, delay: float) -> None:
-        """Begin with a longer delay that an earlier process had to find; without effect after a 429 of this one."""
+        """Start with the longer delay that an earlier process ended with. Does nothing after a 429 of this process."""
         with self._state:
             if not self._refused and delay > self.delay:
-                self.delay = self._refused = delay
+                self.delay, self._refused = delay, delay / SLOWER
 
     def refused(self, started: float, asked: float | None) -> None:
         """Handle a 429: let no request start, not even a waiting one, for as long as the API asked, and slow down.

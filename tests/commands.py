@@ -40,7 +40,7 @@ FLOWS = {
 }
 TOTALS = {"FEES", "REVENUE", "DEX_VOLUME"}
 DATED = {  # whose live values are rows with dates
-    "STABLECOIN_SUPPLY", "TOTAL_TVL", "TOTAL_STABLECOIN_SUPPLY", "TREASURY", "TREASURY_OWN_TOKENS", "ETF_FLOW",
+    "TOTAL_TVL", "TOTAL_STABLECOIN_SUPPLY", "TREASURY", "TREASURY_OWN_TOKENS", "ETF_FLOW",
 }  # fmt: skip
 POOL = "747c1d2a-c668-4682-b9f9-296708a3dd90"
 DEFILLAMA = f"""asset,kind,metrics,id

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 from cli.process import read_database
 from db.coverage import Name, stored_series
-from db.identities import Identity, identities
+from db.identities import Identity
 from db.points import Age, ages
 from db.setup import Database
 from model.errors import PipelineError
 from model.settings import ROOT, Settings
 from model.text import first_of
 from model.values import Target
+from pipeline.identities import changed_rows
 from sources import SOURCES
 from sources.base import BaseSource
 from sources.config import Asset, valid_rows
@@ -54,7 +55,7 @@ class SourceRecords(NamedTuple):
     targets: Sequence[Target]  # the configured series; without a key only those that need none
     ages: Sequence[Age]  # of these series
     requested: Collection[Name]  # all series for which the API has ever answered
-    changed: Sequence[Identity] = ()  # of configured rows by whose identifiers the API now means another asset
+    changed: Sequence[Identity] = ()  # configured rows whose identifier now means another asset at the API
 
 
 @dataclass
@@ -93,8 +94,7 @@ class CheckContext:
             targets = [target for target in every if source.can_request(target.metric, with_key=with_key)]
             series = [(target.asset, target.metric) for target in targets]
             requested = frozenset((each.series.asset, each.series.metric) for each in stored_series(cursor, [name]))
-            ids = {(row.kind, row.asset, source.canonical_id(row.kind, row.id)) for row in rows}
-            changed = [each for each in identities(cursor, name) if each.other_identity and each[:3] in ids]
+            changed = changed_rows(cursor, source(), targets)
             found[name] = SourceRecords(targets, ages(cursor, name, series), requested, changed)
         return found
 

@@ -61,9 +61,9 @@ def deprecated_findings(source: type[BaseSource], rows: Iterable[Asset]) -> Iter
         for metric in row.metrics:
             assets.setdefault(metric, []).append(row.asset)
     for metric, names in assets.items():
-        if deprecation := source.METRICS[metric].deprecation:
-            what = f"{metric} of {few(names)} is {deprecation}"
-            yield Finding(Severity.WARNING, source.CONFIG, what, "change these rows; the stored values stay")
+        if deprecated := source.METRICS[metric].deprecated:
+            what = f"{metric} of {few(names)} is deprecated since {deprecated.since}"
+            yield Finding(Severity.WARNING, source.CONFIG, what, f"{deprecated.remedy}; the stored values stay")
 
 
 def check_identifiers(context: CheckContext) -> Area:
@@ -176,7 +176,8 @@ def _without_values(api: BaseSource, client: Client, unlisted: Sequence[Asset]) 
     targets: list[Target] = []
     for row in unlisted:
         if row.kind in api.UNLISTED_KINDS:
-            targets += [each for each in row.targets() if Verb.PULL in api.METRICS[each.metric].verbs][:1]
+            pulled = [each for each in row.targets() if Verb.PULL in api.METRICS[each.metric].verbs]
+            targets += [each for each in pulled if api.can_request(each.metric, with_key=bool(api.key))][:1]
     with_value: set[tuple[str, str]] = set()
     failures = []
     for call in api.calls(Verb.PULL, targets, pull_window(datetime.now(UTC), api.PULL_DAYS)):

@@ -78,7 +78,7 @@ def series_findings(
     """
     for each in records.changed:
         where = f"{source.name} {each.asset}"
-        yield Finding(Severity.ERROR, where, changed_text(each), remedy_text(source, each))
+        yield Finding(Severity.ERROR, where, changed_text(each), remedy_text(source.name, each))
     by_name = {(target.asset, target.metric): target for target in records.targets}
     never: list[Target] = []
     empty: dict[str, list[str]] = {}

@@ -104,7 +104,9 @@ def check_keys(context: CheckContext) -> Area:
             findings.append(finding)
         else:
             context.clients[name] = api, client
-            findings += usage_findings(api, calls_left(api, client), context.configs[name][0], datetime.now(UTC))
+            findings += usage_findings(
+                api, _calls_left(api, context.settings), context.configs[name][0], datetime.now(UTC)
+            )
     return Area(", ".join(called), findings) if called else Area("no API has a usable key", None)
 
 
@@ -116,6 +118,11 @@ def usage_findings(api: BaseSource, left: int | None, rows: Iterable[Asset], now
         enough = left >= needed * (next_month - now) / (DAYS_A_MONTH * DAY)
         remedy = "" if enough else f"remove rows from {api.CONFIG}: the provider charges for further calls"
         yield Finding(Severity.NOTE if enough else Severity.WARNING, api.name, usage_text(left, needed), remedy)
+
+
+def _calls_left(api: BaseSource, settings: Settings) -> int | None:
+    """Asked with a client of its own: if it is refused, that says nothing about other calls."""
+    return calls_left(api, Client(api, threading.Event(), pace_of(type(api), settings)))
 
 
 def _failed_probe(api: BaseSource, client: Client) -> Finding | None:

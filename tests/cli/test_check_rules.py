@@ -118,10 +118,10 @@ def test_without_an_optional_key_the_series_that_are_skipped_are_shown() -> None
 def test_a_deprecated_metric_is_shown_with_its_assets_and_its_replacement() -> None:
     rows = [row("eth", "PRICE DEX_VOLUMES", kind=""), row("sol", "DEX_VOLUMES P2P_STABLECOIN_DAU", kind="")]
     assert texts(configs.deprecated_findings(Artemis, rows)) == [
-        "warning artemis_config.csv: DEX_VOLUMES of eth, sol is deprecated since August 2025: use CHAIN_SPOT_VOLUME "
-        "in its place -> change these rows; the stored values stay",
-        "warning artemis_config.csv: P2P_STABLECOIN_DAU of sol is deprecated since July 2026: nothing replaces it "
-        "-> change these rows; the stored values stay",
+        "warning artemis_config.csv: DEX_VOLUMES of eth, sol is deprecated since August 2025 "
+        "-> use CHAIN_SPOT_VOLUME in its place; the stored values stay",
+        "warning artemis_config.csv: P2P_STABLECOIN_DAU of sol is deprecated since July 2026 "
+        "-> nothing replaces it, so remove it; the stored values stay",
     ]
 
 

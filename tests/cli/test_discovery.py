@@ -133,7 +133,7 @@ def test_json_says_the_same() -> None:
             "metrics": ["FEES", "FEES_24H", "MCAP", "TVL"],
             "configured": ["MCAP", "TVL"],
             "missing": ["FEES", "FEES_24H"],
-            "identity": "",
+            "lasting_id": "",
             "dead": "",
         }
     ]

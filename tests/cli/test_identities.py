@@ -10,7 +10,10 @@ from tests.commands import Rows, environment, run, write
 from tests.fake_api import FakeApi, artemis
 
 ARTEMIS = "asset,metrics,id\nmatic,PRICE FEES,\nsol,PRICE,\n"
-MEANT = "SELECT asset, api_id, identity, title, other_identity, other_title FROM identities ORDER BY asset"
+MEANT = """
+SELECT asset, canonical_id, lasting_id, title, other_lasting_id, other_title FROM identities
+ORDER BY asset, canonical_id
+"""
 VALUES = "SELECT DISTINCT asset FROM metrics ORDER BY 1"
 ASSET = artemis._asset
 
@@ -53,13 +56,17 @@ def test_a_symbol_that_means_another_asset_stores_nothing_until_it_is_confirmed(
         for _ in range(2):
             done = pull(config, api, database_url)
             assert done.returncode == 1
-            assert "matic: the API now means Polygon (id-Polygon) by matic; before, it meant MATIC" in done.stdout
+            assert (
+                "artemis matic: matic now stands for Polygon (id-Polygon) at the API, and stood for MATIC"
+                in done.stdout
+            )
             assert "python main.py check artemis --confirm matic" in done.stdout
             assert rows(VALUES) == [("sol",)]
-        [(failure,)] = rows("SELECT failure FROM pulls ORDER BY pull_id DESC LIMIT 1")
-        assert str(failure).startswith("artemis matic: the API now means Polygon")
+        [(status, failure)] = rows("SELECT status, failure FROM pulls ORDER BY pull_id DESC LIMIT 1")
+        assert status == "success"  # a retry can't help: the scheduler makes none
+        assert str(failure).startswith("artemis matic: matic now stands for Polygon")
         done = check("--confirm matic", database_url)
-        assert done.stdout.startswith("artemis matic: from now on this is Polygon (id-Polygon)\n")
+        assert "artemis matic: from now on this is Polygon (id-Polygon)" in done.stderr
         assert pull(config, api, database_url).returncode == 0
     assert rows(VALUES) == [("matic",), ("sol",)]
     assert rows(MEANT)[0] == ("matic", "matic", "id-Polygon", "Polygon", None, None)
@@ -75,7 +82,8 @@ def test_a_row_whose_id_is_corrected_is_requested_again(
         repoint("Polygon")
         assert pull(config, api, database_url).returncode == 1
         assert pull(corrected, api, database_url).returncode == 0
-    assert rows(MEANT)[0] == ("matic", "pol", "id-pol", "POL", None, None)
+        assert rows(MEANT)[1] == ("matic", "pol", "id-pol", "POL", None, None)
+        assert pull(config, api, database_url).returncode == 1  # what was seen of the other id is not forgotten
 
 
 def test_a_symbol_that_means_the_first_asset_again_is_well_again(
@@ -111,18 +119,42 @@ def test_without_the_list_the_run_goes_on_and_says_that_the_call_failed(
     with FakeApi(universe=[config], broken={"asset/symbols": "404"}) as api:
         done = pull(config, api, database_url)
     assert done.returncode == 1
-    assert "asset/symbols/: HTTP 404" in done.stdout
+    assert "needs attention: asset/symbols/: HTTP 404" in done.stdout
+    assert rows("SELECT status, failed_calls FROM pulls ORDER BY pull_id DESC LIMIT 1") == [("success", 1)]
     assert rows(VALUES) == [("sol",)]  # what is known to have changed stays out
 
 
 def test_check_shows_a_changed_asset_also_without_a_request(database_url: str, rows: Rows) -> None:
     with FakeApi() as api:
         run("main.py pull artemis --asset sol", env=environment(database_url, api))
-        rows("UPDATE identities SET other_identity = 'id-x', other_title = 'Sol X'")
+        rows("UPDATE identities SET other_lasting_id = 'id-x', other_title = 'Sol X'")
     done = check("", database_url)
     assert done.returncode == 1
     assert "artemis sol" in done.stdout
-    assert "the API now means Sol X (id-x) by sol; before, it meant SOL (id-sol)" in " ".join(done.stdout.split())
+    assert "sol now stands for Sol X (id-x) at the API, and stood for SOL (id-sol) before" in " ".join(
+        done.stdout.split()
+    )
+
+
+def test_status_shows_a_changed_asset_until_it_is_confirmed(database_url: str, rows: Rows) -> None:
+    with FakeApi() as api:
+        run("main.py pull artemis --asset sol", env=environment(database_url, api))
+    rows("UPDATE identities SET other_lasting_id = 'id-x', other_title = 'Sol X'")
+    said = " ".join(run("main.py status", env=environment(database_url)).stdout.split())
+    assert "! artemis: sol: sol now stands for Sol X (id-x) at the API" in said
+    assert "python main.py check artemis --confirm sol" in said
+    check("--confirm sol", database_url)
+    assert "now stands for" not in run("main.py status", env=environment(database_url)).stdout
+
+
+def test_a_name_that_changed_in_two_sources_needs_one_of_them(database_url: str, rows: Rows) -> None:
+    for source in ("artemis", "defillama"):
+        rows("INSERT INTO identities VALUES (%s, '', 'aave', 'aave', 'id', 'Aave', 'other', 'B')", source)
+    done = run("main.py check --offline --confirm aave", env=environment(database_url))
+    assert done.returncode == 2
+    assert done.stderr.endswith("error: --confirm aave: name one source: artemis or defillama\n")
+    assert check("--confirm aave", database_url).returncode == 0
+    assert rows("SELECT source FROM identities WHERE other_title IS NULL") == [("artemis",)]
 
 
 def test_only_what_has_changed_can_be_confirmed(database_url: str, rows: Rows) -> None:
@@ -130,8 +162,8 @@ def test_only_what_has_changed_can_be_confirmed(database_url: str, rows: Rows) -
         run("main.py pull artemis --asset sol", env=environment(database_url, api))
     done = check("--confirm sol", database_url)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "error: --confirm sol: the API means no other asset by this row: no asset has changed\n" in done.stderr
-    rows("UPDATE identities SET other_identity = 'id-x', other_title = 'Sol X'")
+    assert "error: --confirm sol: the API still means the same asset by it: no row has changed\n" in done.stderr
+    rows("UPDATE identities SET other_lasting_id = 'id-x', other_title = 'Sol X'")
     done = check("--confirm sol --confirm soll", database_url)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.endswith("did you mean sol?\n")
@@ -145,14 +177,14 @@ def test_a_backfill_of_defillama_sees_a_slug_that_means_another_protocol(
     with FakeApi(universe=[config], shipped=False) as api:
         backfill = "main.py backfill defillama --start 2026-01-01 --config"
         assert run(backfill, config, env=environment(database_url, api)).returncode == 0
-        rows("UPDATE identities SET identity = '77', title = 'Old' WHERE asset = 'lido'; DELETE FROM coverage")
+        rows("UPDATE identities SET lasting_id = '77', title = 'Old' WHERE asset = 'lido'; DELETE FROM coverage")
         done = run(backfill, config, env=environment(database_url, api))
         assert done.returncode == 1
-        assert "defillama lido: the API now means " in done.stdout
+        assert "defillama lido: lido now stands for " in done.stdout
         assert rows("SELECT asset FROM coverage") == [("morpho",)]
         done = run("main.py pull defillama --config", config, env=environment(database_url, api))
         assert done.returncode == 1  # a pull reads no list, but knows what the last backfill saw
-        assert "defillama lido: the API now means " in done.stdout
+        assert "defillama lido: lido now stands for " in done.stdout
 
 
 def test_a_title_that_moves_a_cursor_or_has_half_a_character_is_stored_as_plain_text(

@@ -62,6 +62,26 @@ def test_check_asks_the_api_itself(database_url: str) -> None:
     assert KEY["DEFILLAMA_API_KEY"] not in done.stdout + done.stderr
 
 
+def test_a_refused_question_for_the_usage_spoils_no_other_check(database_url: str) -> None:
+    with FakeApi(broken={"/usage": "401"}) as api:
+        done = run("main.py check defillama", env=environment(database_url, api, **KEY))
+    assert "how many calls are left this month is not known: defillama refuses the key" in done.stderr
+    assert "identifiers: 88 of defillama" in done.stdout
+
+
+def test_what_was_left_in_another_month_or_by_another_key_is_not_shown(
+    tmp_path: Path, database_url: str, rows: Rows
+) -> None:
+    config = write(tmp_path, CONFIG)
+    with FakeApi(universe=[config]) as api:
+        env = environment(database_url, api, **KEY)
+        run("main.py settle defillama --config", config, env=env)
+        assert "calls are left this month" in run("main.py status", env=env).stdout
+        assert "calls are left" not in run("main.py status", env=environment(database_url, api)).stdout
+        rows("UPDATE api_limits SET found_at = date_trunc('month', found_at) - interval '1 minute'")
+        assert "calls are left" not in run("main.py status", env=env).stdout
+
+
 def test_a_month_has_thirty_days_of_hourly_pulls_and_of_a_settle_each() -> None:
     targets = [Target("lido", metric, "lido", "protocol") for metric in ("TVL", "FEES", "FEES_24H")]
     assert calls_a_month(DefiLlama("key"), targets, MIDDLE) == 30 * (24 * 2 + 2)

@@ -10,7 +10,7 @@ from model.errors import CallFailed
 from sources.artemis import Artemis
 from sources.base import Call, ListedAsset, wrong_shape_fails
 from sources.defillama import DefiLlama
-from sources.listing import united, with_unique_names
+from sources.listing import united, with_present_ids, with_unique_names
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "defillama"
 RECORDED = Path(__file__).parents[3] / "shared" / "recorded"
@@ -67,7 +67,7 @@ def test_a_protocol_has_a_tvl_and_a_market_cap_where_the_row_has_one() -> None:
 
 
 def test_a_protocol_has_the_number_that_the_api_gives_it_for_good() -> None:
-    assert [each.identity for each in read("api/protocols", [protocol()])] == ["182"]
+    assert [each.lasting_id for each in read("api/protocols", [protocol()])] == ["182"]
 
 
 def test_a_row_without_mcap_at_all_is_a_protocol_without_one() -> None:
@@ -79,7 +79,16 @@ def test_a_row_without_mcap_at_all_is_a_protocol_without_one() -> None:
 def test_a_parent_that_was_renamed_has_its_present_slug_and_its_old_identity() -> None:
     row = protocol(slug="derive-v2", parentProtocol="parent#lyra", parentProtocolSlug="derive")
     parent = by_id(read("api/protocols", [row]), "protocol")["parent#derive"]
-    assert (parent.asset, parent.identity) == ("derive", "parent#lyra")
+    assert (parent.asset, parent.lasting_id) == ("derive", "parent#lyra")
+
+
+def test_a_renamed_parent_is_one_asset_though_overviews_have_only_its_old_identifier() -> None:
+    renamed = ListedAsset("parent#derive", "derive", "protocol", "", "", frozenset({"TVL"}), lasting_id="parent#lyra")
+    old = ListedAsset("parent#lyra", "lyra", "protocol", "", "", frozenset({"FEES"}), lasting_id="parent#lyra")
+    other = ListedAsset("parent#aave", "aave", "protocol", "", "", frozenset({"FEES"}), lasting_id="parent#aave")
+    found = united(with_present_ids([old, renamed, other]))
+    assert [(each.id, each.asset) for each in found] == [("parent#derive", "derive"), ("parent#aave", "aave")]
+    assert found[0].metrics == {"TVL", "FEES"}
 
 
 def test_a_parent_which_has_no_row_is_known_from_its_children() -> None:
@@ -190,8 +199,8 @@ def test_the_catalogue_of_artemis_is_read_by_symbol() -> None:
     ]
     (call,) = Artemis(KEY).listing_calls()
     assert list(Artemis().read_listing(call, {"assets": rows})) == [
-        ListedAsset("BTC", "btc", "", "Bitcoin", "BTC", None, identity="bitcoin"),
-        ListedAsset("x", "x", "", "", "x", None, identity="nameless"),
+        ListedAsset("BTC", "btc", "", "Bitcoin", "BTC", None, lasting_id="bitcoin"),
+        ListedAsset("x", "x", "", "", "x", None, lasting_id="nameless"),
     ]
 
 
