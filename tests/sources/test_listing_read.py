@@ -88,7 +88,7 @@ def test_a_renamed_parent_is_one_asset_though_overviews_have_only_its_old_identi
     other = ListedAsset("parent#aave", "aave", "protocol", "", "", frozenset({"FEES"}), lasting_id="parent#aave")
     found = united(with_present_ids([old, renamed, other]))
     assert [(each.id, each.asset) for each in found] == [("parent#derive", "derive"), ("parent#aave", "aave")]
-    assert found[0].metrics == {"TVL", "FEES"}
+    assert found[0].metrics == frozenset({"TVL", "FEES"})
 
 
 def test_a_parent_which_has_no_row_is_known_from_its_children() -> None:
