@@ -194,3 +194,25 @@ def test_a_title_that_moves_a_cursor_or_has_half_a_character_is_stored_as_plain_
         repoint("Bad\x00\x1b[2J\ud800 title")
         assert pull(config, api, database_url).returncode == 0
     assert rows(MEANT)[0][3] == "Bad [2J title"
+
+
+def test_a_row_that_no_list_has_is_requested_all_the_same(
+    config: Path, tmp_path: Path, database_url: str, rows: Rows
+) -> None:
+    more = tmp_path / "more.csv"
+    more.write_text(f"{ARTEMIS}unlisted,PRICE,\n")
+    with FakeApi(universe=[config], shipped=False) as api:
+        assert pull(more, api, database_url).returncode == 0
+    assert rows(VALUES) == [("matic",), ("sol",), ("unlisted",)]
+    assert rows("SELECT asset FROM identities ORDER BY 1") == [("matic",), ("sol",)]
+    assert rows("SELECT calls FROM pulls") == [(3,)]  # the list, and two for points
+
+
+def test_a_key_that_the_list_refuses_ends_the_run_as_any_refused_key_does(
+    config: Path, database_url: str, rows: Rows
+) -> None:
+    with FakeApi(universe=[config], artemis_key="another") as api:
+        done = pull(config, api, database_url)
+    assert done.returncode == 1
+    assert "artemis refuses the key" in done.stdout
+    assert rows("SELECT status FROM pulls") == [("error",)]
