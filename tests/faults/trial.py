@@ -160,7 +160,7 @@ def stored(trial: Trial) -> Table:
 def trial_on(
     server: EmbeddedServer, truth: Mapping[tuple[str, str, datetime], float], environment: Mapping[str, str], line: str
 ) -> Iterator[Trial]:
-    """A trial on a fresh database of this server."""
+    """A trial on a fresh database of this server, which is dropped at the end: a crash syncs the files of all."""
     name = f"trial_{next(NUMBERS)}"
     with closing(psycopg2.connect(server.dsn)) as session:
         session.autocommit = True
@@ -169,3 +169,6 @@ def trial_on(
     ensure_schema(Database(url, server.directory))
     with tempfile.TemporaryDirectory() as folder:
         yield Trial(url, Path(folder), dict(truth), environment, line)
+    with closing(psycopg2.connect(server.dsn)) as session:
+        session.autocommit = True
+        session.cursor().execute(f"DROP DATABASE {name} WITH (FORCE)")
