@@ -1,7 +1,7 @@
 """The table api_limits: what runs have found out about the limits of an API."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -16,17 +16,18 @@ class Limit(StrEnum):
     CALLS_LEFT = "calls_left"  # in the month in which it was found
 
 
-class Found(NamedTuple):
-    """The value of a limit, and when it was found (aware UTC)."""
+class KnownLimit(NamedTuple):
+    """The value of a limit, when it was found (aware UTC), and how long ago that was by the database's clock."""
 
     value: float
     at: datetime
+    age: timedelta
 
 
-def api_limits(cursor: Any, account: str) -> dict[Limit, Found]:
+def api_limits(cursor: Any, account: str) -> dict[Limit, KnownLimit]:
     """The limits that are known of an account: see BaseSource.account."""
-    rows = fetch(cursor, "SELECT name, value, found_at FROM api_limits WHERE account = %s", (account,))
-    return {Limit(name): Found(value, at) for name, value, at in rows}
+    known = "SELECT name, value, found_at, now()::timestamp - found_at FROM api_limits WHERE account = %s"
+    return {Limit(name): KnownLimit(value, at, age) for name, value, at, age in fetch(cursor, known, (account,))}
 
 
 def set_api_limits(cursor: Any, account: str, values: Mapping[Limit, float]) -> None:

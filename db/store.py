@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from db import api_limits, coverage, identities, pulls
-from db.api_limits import Found, Limit
+from db.api_limits import KnownLimit, Limit
 from db.identities import Identity
 from db.load import Counts, Load
 from db.session import KeptSession
@@ -65,7 +65,7 @@ class Store:
         """A map of the days before `today` for each series ever requested: see `db.coverage.series_maps`."""
         return self._do(lambda cursor: coverage.series_maps(cursor, self._source, today, own_times))
 
-    def api_limits(self, account: str) -> dict[Limit, Found]:
+    def api_limits(self, account: str) -> dict[Limit, KnownLimit]:
         """The limits of an account that earlier runs have found."""
         return self._do(lambda cursor: api_limits.api_limits(cursor, account))
 

@@ -1,9 +1,9 @@
 """The limits of an API that a run finds: later runs keep to them, and forget them slowly, since an API may grow."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from db.api_limits import Found, Limit
+from db.api_limits import KnownLimit, Limit
 from sources.base import BaseSource, Call
 from sources.pace import Pace
 
@@ -12,13 +12,13 @@ HALF_OF_A_SIZE = timedelta(days=7)  # the same at once, so that a size is kept u
 FEWEST_SERIES = 10  # a smaller call that fails says nothing about the size of calls
 
 
-def keep_to(found: Mapping[Limit, Found], source: BaseSource, pace: Pace, now: datetime) -> None:
-    """Let a run keep to the limits that were found before `now`."""
-    if delay := found.get(Limit.REQUEST_DELAY):
-        halvings = max(0.0, (now - delay.at) / HALF_OF_A_DELAY)
+def keep_to(known: Mapping[Limit, KnownLimit], source: BaseSource, pace: Pace) -> None:
+    """Let a run keep to the limits that are known."""
+    if delay := known.get(Limit.REQUEST_DELAY):
+        halvings = max(0.0, delay.age / HALF_OF_A_DELAY)
         pace.resume(remembered(delay.value, source.delay(with_key=bool(source.key)), halvings))
-    if source.SERIES_A_CALL and (size := found.get(Limit.SERIES_A_CALL)):
-        halvings = max(0, (now - size.at) // HALF_OF_A_SIZE)
+    if source.SERIES_A_CALL and (size := known.get(Limit.SERIES_A_CALL)):
+        halvings = max(0, size.age // HALF_OF_A_SIZE)
         source.series_a_call = round(remembered(size.value, source.SERIES_A_CALL, halvings))
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from db.api_limits import Found, Limit, api_limits
+from db.api_limits import KnownLimit, Limit, api_limits
 from db.heartbeat import Beat, last_beat
 from db.identities import Identity
 from db.lock import SCHEDULER, Sessions, is_held, place_of_run, sessions
@@ -51,7 +51,7 @@ class SourceHealth:
     freshness: Freshness
     calls: int  # in the last 24 hours
     failed_calls: int  # of these
-    calls_left: Found | None = None  # of the key in this month, if the API has said it
+    calls_left: KnownLimit | None = None  # of the key in this month, if the API has said it
     calls_a_month: int = 0  # that the config needs, if it has
     changed: tuple[Identity, ...] = ()  # rows by which the API now means another asset
     config_errors: tuple[str, ...] = ()  # what is wrong with lines of its config, which are left out here

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from datetime import UTC, datetime
 
 from db.api_limits import Limit
 from db.coverage import Name
@@ -80,7 +79,7 @@ def run(
 def _make_calls(summary: Summary, job: Job, store: Store, pace: Pace, stop: threading.Event, show: Show) -> None:
     """Plan and make the calls, within the limits of the API that are known; remember those that the run finds."""
     source, client = job.source, Client(job.source, stop, pace)
-    keep_to(store.api_limits(source.account), source, pace, datetime.now(UTC))
+    keep_to(store.api_limits(source.account), source, pace)
     delay = pace.delay
     summary.plan = plan_in(store, job)
     if summary.plan.calls:

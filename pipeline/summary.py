@@ -76,11 +76,12 @@ class Summary:
 
     def end(self, scrub: Callable[[str], str]) -> RunEnd:
         """The columns of the run's row in pulls that are written at its end; `scrub` hides secrets."""
-        failures = [*self.warnings, *(message for message, _ in self.failures.most_common(FAILURES_KEPT))]
+        failures = [message for message, _ in self.failures.most_common(FAILURES_KEPT)]
         if len(self.failures) > FAILURES_KEPT:
             failures.append(f"and {len(self.failures) - FAILURES_KEPT} more")
         if self.not_made:
             failures.append(f"{STOPPED} the last {self.not_made} calls")
+        failures += self.warnings  # at the end, so that a run that was only stopped is known by the begin of its text
         return RunEnd(
             self.status,
             records=self.counts.new + self.counts.changed,

@@ -77,7 +77,7 @@ DEPRECATED = {
     "P2P_STABLECOIN_DAU": Deprecation("July 2026"),
     "P2P_STABLECOIN_TRANSFER_VOLUME": Deprecation("July 2026"),
 }
-CHANGED = {"STABLECOIN_TRANSFER_VOLUME": "the gross volume since July 2026, and another quantity before"}
+REDEFINED = {"STABLECOIN_TRANSFER_VOLUME": "the gross volume since July 2026, and another quantity before"}
 
 QUARTERLY = frozenset(FUNDAMENTALS.split())
 METRICS = {
@@ -86,7 +86,7 @@ METRICS = {
         frozenset(Verb),
         unit=UNITS.get(name, ""),
         deprecated=DEPRECATED.get(name),
-        definition_changed=CHANGED.get(name, ""),
+        definition_changed=REDEFINED.get(name, ""),
     )
     for name in sorted({*DAILY.split(), *EQUITY_VALUATION.split(), *QUARTERLY})
 }
@@ -211,8 +211,8 @@ def _call(targets: Sequence[Target], window: Window) -> Call:
 def _pack(targets: Sequence[Target], most: int) -> Iterator[list[Target]]:
     """Group the targets; the targets of a group share one call, which requests at most `most` series.
 
-    The next symbol joins a group if the call then still requests few series that no target names. So symbols with the
-    same metrics come first to one group.
+    Symbols are sorted by their metrics, so that those with the same metrics share a group. Another symbol joins it only
+    if the call then still requests few series that no target names.
     """
     wanted: dict[str, dict[str, list[Target]]] = {}
     for target in targets:  # two assets may have the same symbol

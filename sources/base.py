@@ -178,9 +178,9 @@ class BaseSource(ABC):
         """The call that says how many calls the key has left in this month; None where it has no such limit."""
         return None
 
-    def read_usage(self, payload: Any) -> int:
+    def read_usage(self, payload: Any) -> int | None:
         """The number in such an answer; raises as `read` does."""
-        raise NotImplementedError
+        return None
 
     def metrics_call(self, asset: ListedAsset) -> Call | None:
         """The call that lists the metrics of one asset; None where the listing has them."""

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from db.api_limits import Found, Limit
+from db.api_limits import KnownLimit, Limit
 from db.setup import Database
 from model.values import DAY, Target, Verb, Window
 from pipeline.api_limits import keep_to, size_limit
@@ -79,7 +79,7 @@ def test_the_pace_that_an_api_takes_is_remembered_by_the_next_process(database: 
 def kept(limit: Limit, value: float, age: timedelta) -> tuple[float, int]:
     """The delay and the size to which a run keeps that begins so long after this limit was found."""
     pace, source = Pace(0.12), Artemis("key")
-    keep_to({limit: Found(value, this_midnight())}, source, pace, this_midnight() + age)
+    keep_to({limit: KnownLimit(value, this_midnight() - age, age)}, source, pace)
     return round(pace.delay, 3), source.series_a_call
 
 
