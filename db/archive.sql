@@ -35,6 +35,8 @@ WITH cleared AS (
     DELETE FROM revisions WHERE source = %(source)s
 ), refusals AS (
     DELETE FROM refused WHERE source = %(source)s
+), quarantined AS (
+    DELETE FROM quarantine WHERE source = %(source)s
 )
 INSERT INTO pulls (source_name, kind, status, records_count, finished_at)
 SELECT %(source)s, 'fresh', 'success', count(*), now() FROM cleared RETURNING records_count

@@ -58,7 +58,11 @@ CREATE TABLE IF NOT EXISTS coverage (
     found_count BIGINT NOT NULL DEFAULT 0,          -- days in found, so that a change made by hand is noticed
     PRIMARY KEY (source, asset, metric_name)
 );
-ALTER TABLE coverage ADD COLUMN IF NOT EXISTS api_id TEXT;  -- the identifier in the request; NULL if it is not known
+ALTER TABLE coverage
+    ADD COLUMN IF NOT EXISTS api_id TEXT,               -- the identifier in the request; NULL if it is not known
+    ADD COLUMN IF NOT EXISTS verified_at TIMESTAMP,     -- start of the last settle that has compared all answered days
+    ADD COLUMN IF NOT EXISTS withdrawn DATEMULTIRANGE NOT NULL DEFAULT '{}',  -- had data before the last answer
+    ADD COLUMN IF NOT EXISTS withdrawn_at TIMESTAMP;    -- when the last of these days was withdrawn
 
 -- The days of a series for which answers were refused since they were last answered, by reason.
 CREATE TABLE IF NOT EXISTS refused (
@@ -126,6 +130,44 @@ DO $$ BEGIN
 END $$;
 ALTER TABLE revisions ADD COLUMN IF NOT EXISTS id BIGINT GENERATED ALWAYS AS IDENTITY;
 CREATE UNIQUE INDEX IF NOT EXISTS idx_revisions_order ON revisions (source, asset, metric_name, pulled_at, id);
+
+-- Why a value was replaced. 'sample': the value was observed while its day was open, and the API gave the first value of
+-- the closed day. 'restated': the API gave another value of a closed day. 'accepted': a person has accepted the change,
+-- or has corrected the identifier in the config. NULL: unknown. Of older rows, the first revision of a point replaced a
+-- sample if the point was inserted while its day was open.
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'revisions'::regclass AND attname = 'reason') THEN
+        ALTER TABLE revisions ADD COLUMN reason TEXT;
+        UPDATE revisions SET reason = CASE
+            WHEN found.place > 1 OR found.loaded_at >= revisions.pulled_at::date + interval '25 hours' THEN 'restated'
+            ELSE 'sample'
+        END
+        FROM (
+            SELECT r.id, loads.loaded_at, loads.pull_id,
+                row_number() OVER (PARTITION BY r.source, r.asset, r.metric_name, r.pulled_at ORDER BY r.id) AS place
+            FROM revisions r
+            LEFT JOIN metrics m USING (source, asset, metric_name, pulled_at)
+            LEFT JOIN LATERAL (
+                SELECT * FROM loads WHERE loads.source = m.source AND first_id <= m.id ORDER BY first_id DESC LIMIT 1
+            ) AS loads ON last_id >= m.id
+        ) AS found
+        WHERE found.id = revisions.id AND (found.place > 1 OR found.pull_id IS NOT NULL);
+    END IF;
+END $$;
+
+-- Values of closed days that the API gives now, and that differ from the stored ones. At its end, a run adopts what
+-- looks like a usual restatement; the rest waits for a person.
+CREATE TABLE IF NOT EXISTS quarantine (
+    source VARCHAR(100) NOT NULL,
+    asset VARCHAR(100) NOT NULL,
+    metric_name VARCHAR(200) NOT NULL,
+    pulled_at TIMESTAMP NOT NULL,           -- of the point, as in metrics
+    value DOUBLE PRECISION,                 -- NULL: the API no longer has the point
+    state VARCHAR(20) NOT NULL,             -- 'new' until its run ends; 'waiting'; 'rejected' by a person
+    seen_at TIMESTAMP NOT NULL,             -- when the API first gave this value
+    pull_id INTEGER,                        -- the run that received it
+    PRIMARY KEY (source, asset, metric_name, pulled_at)
+);
 
 -- For as_of queries, rows stored before these tables existed count as known from now on.
 INSERT INTO loads (source, first_id, last_id, loaded_at)
