@@ -24,7 +24,7 @@ RUN = "cli.pull_backfill_settle:run_all"
 RUNS = {
     Verb.PULL: "store the current values",
     Verb.BACKFILL: "store the history up to yesterday that was not requested yet",
-    Verb.SETTLE: "request the last closed days again, and adopt the values that the provider has restated",
+    Verb.SETTLE: "compare what is stored of closed days with the API, and adopt what the provider has restated",
 }
 
 
@@ -103,8 +103,14 @@ def _add_run(parser: argparse.ArgumentParser, verb: Verb) -> None:
     dry_run = "show the calls and how long they take; send nothing"
     add("--dry-run", action="store_const", dest="command", const="cli.pull_backfill_settle:show_plans", help=dry_run)
     if verb is Verb.SETTLE:
-        days = f"closed days to request again (default: {BaseSource.SETTLE_DAYS})"
-        add("--days", type=int, metavar="N", help=days)
+        where = "where the API answers by window"
+        which = parser.add_mutually_exclusive_group()
+        days = f"{where}, the last closed days to compare (default: {BaseSource.SETTLE_DAYS})"
+        which.add_argument("--days", type=int, metavar="N", help=days)
+        which.add_argument("--all", action="store_true", dest="all_days", help=f"{where}, compare all answered days")
+        for option, what in (("--accept", "adopt the values that wait"), ("--reject", "keep the stored values")):
+            text = f"make no run, but {what} for this series (METRIC may be all); may be repeated"
+            add(option, nargs=2, action="append", default=[], metavar=("ASSET", "METRIC"), help=text)
     if verb is Verb.BACKFILL:
         start = "first day, YYYY-MM-DD (default: all that the API has; for Artemis five years)"
         add("--start", type=_date, metavar="DATE", help=start)

@@ -46,6 +46,8 @@ def jobs_of(names: Sequence[str], arguments: argparse.Namespace, settings: Setti
     """The jobs of a command line, one for each source. All are checked before any call is made."""
     given = vars(arguments)
     options = {name: given[name] for name in JOB_OPTIONS if name in given}
+    if given.get("all_days"):
+        options["verified_since"] = datetime.now(UTC)
     if given.get("full"):
         options["scope"] = Scope.FULL
     elif given.get("gaps"):
@@ -71,12 +73,13 @@ def job_of(
     start: datetime | None = None,
     end: datetime | None = None,
     days: int | None = None,
+    verified_since: datetime | None = None,
     scope: Scope = Scope.MISSING,
 ) -> Job:
     """The job of a source; it may have no series. Raises ConfigurationError for a wrong config, key or option.
 
     Without `assets` and `metrics` it has all series of the config. `start`, `end` and `scope` are those of a backfill,
-    `days` of a settle; without them the source decides.
+    `days` and `verified_since` those of a settle; without them the source decides.
     """
     source, now = SOURCES[name], datetime.now(UTC)
     file = config or ROOT / source.CONFIG
@@ -88,9 +91,9 @@ def job_of(
         window = settle_window(now, source.SETTLE_DAYS if days is None else days)
     else:
         window = pull_window(now, source.PULL_DAYS)
-    scope = scope if verb is Verb.BACKFILL else Scope.FULL
+    scopes = {Verb.PULL: Scope.FULL, Verb.BACKFILL: scope, Verb.SETTLE: Scope.ANSWERED}
     targets = choose(every, assets, metrics, file.name)
-    return make_job(api, verb, targets, window, scope)
+    return make_job(api, verb, targets, window, scopes[verb], verified_since)
 
 
 def api_of(source: type[BaseSource], settings: Settings) -> BaseSource:

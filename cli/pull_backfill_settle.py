@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from cli.decisions import decide
 from cli.jobs import jobs_of, names_of, with_keys
 from cli.process import open_database, read_database, stop_on_signals
 from cli.progress_bar import progress_bar
@@ -27,7 +28,12 @@ SERIES_NAMED = 10  # in the log line about series without data
 
 
 def run_all(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
-    """Pull, backfill or settle one source or all; returns the highest exit code, 1 where a source was skipped."""
+    """Pull, backfill or settle one source or all; returns the highest exit code, 1 where a source was skipped.
+
+    With --accept or --reject it makes no run.
+    """
+    if getattr(arguments, "accept", None) or getattr(arguments, "reject", None):
+        return decide(arguments, settings)
     jobs, skipped = _jobs(arguments, settings)
     with open_database(settings) as database, stop_on_signals() as stop:
         ensure_schema(database)

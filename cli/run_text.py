@@ -59,9 +59,8 @@ def summary_lines(summary: Summary) -> Iterator[str]:
         yield f"  {rest if summary.received else 'nothing was received; run the command again'}"
     job, counts = summary.plan.job, summary.counts
     if counts.kept:
-        closed_days = ((summary.today or job.window.end) - job.window.start) // DAY
-        settle = f"python main.py settle {job.source.name} --days {closed_days}"
-        yield f"  kept as stored: {counts.kept:,} values; to adopt the API's values: {settle}"
+        settle = f"; to adopt the API's values: python main.py settle {job.source.name} --all"
+        yield f"  kept as stored: {counts.kept:,} values{settle if job.verb is Verb.BACKFILL else ''}"
     if counts.withdrawn:
         yield f"  no longer at the API: {counts.withdrawn:,} days; the stored values are kept"
     if summary.nulls:

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from datetime import UTC, datetime
 from functools import partial
 
 from cli.jobs import announce, job_of, need_series, warn_of_exposed_keys, with_keys
@@ -21,7 +22,7 @@ from model.errors import DatabaseAway, DatabaseLost
 from model.settings import Settings
 from model.values import Verb
 from pipeline.due import ScheduledRun
-from pipeline.plan import Job
+from pipeline.plan import Job, verified_since
 from pipeline.run import Show, run
 from pipeline.scheduler import Scheduler
 from pipeline.summary import Summary
@@ -104,10 +105,15 @@ def _serve(
             notify,
             scrub,
             check_place=place.take,
-            make_job=lambda scheduled: job_of(scheduled.source, scheduled.verb, settings),
+            make_job=lambda scheduled: _job_of(scheduled, settings),
             run=make_run,
         ).serve()
     return 0
+
+
+def _job_of(scheduled: ScheduledRun, settings: Settings) -> Job:
+    since = verified_since(scheduled.schedule, datetime.now(UTC))
+    return job_of(scheduled.source, scheduled.verb, settings, verified_since=since)
 
 
 def _enter(

@@ -5,9 +5,21 @@ import textwrap
 from collections.abc import Callable
 
 from model.settings import ROOT, Settings
-from model.values import Verb
+from model.values import DAY, Verb
 from sources import SOURCES
+from sources.base import BaseSource
 from sources.config import read_config
+
+
+def _settled(source: type[BaseSource]) -> str:
+    """Which days a scheduled settle compares."""
+    by_window = any(Verb.SETTLE in metric.verbs and not metric.whole for metric in source.METRICS.values())
+    whole = any(metric.whole for metric in source.METRICS.values())
+    parts = ["the whole history where the API answers with it"] if whole else []
+    if by_window and (every := source.SCHEDULES[Verb.SETTLE].whole_every):
+        days = f"the last {source.SETTLE_DAYS} closed days, and the whole history every {every // DAY} days"
+        parts.append(f"otherwise {days}" if whole else days)
+    return "; ".join(parts)
 
 
 def show_sources(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
@@ -19,6 +31,7 @@ def show_sources(arguments: argparse.Namespace, settings: Settings, scrub: Calla
         need = "needed" if source.KEY_REQUIRED else "for some metrics"
         print(f"{name}: one request every {source.delay(with_key=with_key)} s; {source.KEY_VARIABLE} ({need}): {key}")
         print(f"  scheduled: {'; '.join(f'{verb} {schedule}' for verb, schedule in source.SCHEDULES.items())}")
+        print(f"  a settle compares {_settled(source)}")
         print(f"  {source.CONFIG}: {len(assets)} rows, {sum(len(asset.metrics) for asset in assets)} series")
         for group in source.KINDS or ("",):
             alike: dict[str, list[str]] = {}

@@ -37,6 +37,7 @@ class Known(NamedTuple):
     answered: Sequence[Window] = ()
     found: Sequence[Window] = ()
     rows: int = 0
+    verified: datetime | None = None  # the start of the last settle that has compared all answered days
     refused: Mapping[str, tuple[int, date]] = {}  # by reason: on how many UTC days, and the last of them
 
     def dates_refused(self, reason: Reason, today: date) -> int:
@@ -72,8 +73,8 @@ def known_series(cursor: Any, source: str, targets: Iterable[Target]) -> dict[Na
     for asset, metric, reason, dates, last in fetch(cursor, SQL["refusals"], {"source": source}):
         refused.setdefault((asset, metric), {})[reason] = dates, last
     return {
-        (asset, metric): Known(_windows(answered), _windows(found), rows, refused.get((asset, metric), {}))
-        for asset, metric, rows, answered, found in fetch(cursor, SQL["known_series"], values)
+        (asset, metric): Known(_windows(answered), _windows(found), rows, verified, refused.get((asset, metric), {}))
+        for asset, metric, rows, verified, answered, found in fetch(cursor, SQL["known_series"], values)
     }
 
 

@@ -27,7 +27,7 @@ GROUP BY asset, metric_name
 
 -- name: known_series
 -- What the tables know of the series of a run. Answers for another identifier do not count.
-SELECT name.asset, name.metric, row_count,
+SELECT name.asset, name.metric, row_count, verified_at,
     CASE WHEN another THEN '{}' ELSE answered END, CASE WHEN another THEN '{}' ELSE found END
 FROM unnest(%(assets)s::text[], %(metrics)s::text[], %(api_ids)s::text[]) AS name (asset, metric, api_id)
 JOIN coverage ON (coverage.source, coverage.asset, metric_name) = (%(source)s, name.asset, name.metric),

@@ -1,4 +1,7 @@
-"""One load: in one transaction, points are written, and loads, revisions, coverage and refused days are updated."""
+"""One load: in one transaction, points are written, and loads, revisions, coverage and refused days are updated.
+
+Values of closed days that the API has restated are not written: they go into quarantine, see db/quarantine.py.
+"""
 
 import io
 import logging
@@ -25,7 +28,8 @@ HEADER, ROW, TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), struct.Struct("!hiiiiiq
 SQL = read_statements("load.sql")
 FINAL_VALUES = filled_in(SQL["final_values"], names=SQL["names"])
 LOAD = filled_in(SQL["load"], names=SQL["names"])
-UPSERT = filled_in(LOAD, wanted="(judged.stored IS NULL OR differs)", conflict=SQL["do_update"], revises="true")
+NEW_OR_ADOPTED = "(judged.stored IS NULL OR differs AND reason IS DISTINCT FROM 'restated')"
+UPSERT = filled_in(LOAD, wanted=NEW_OR_ADOPTED, conflict=SQL["do_update"], revises="true")
 INSERT = filled_in(LOAD, wanted="judged.stored IS NULL", revises="false")
 INSERT_OR_SKIP = filled_in(INSERT, conflict=SQL["do_nothing"])
 INSERT_OR_FAIL = filled_in(INSERT, conflict="")
@@ -41,7 +45,7 @@ class Counts:
     new: int = 0
     changed: int = 0
     unchanged: int = 0
-    kept: int = 0  # the table has another value, which a backfill keeps
+    kept: int = 0  # the table keeps another value: in a backfill, or until the restatement is adopted
     withdrawn: int = 0  # days of series for which the API once had data and now has none
 
     def add(self, other: "Counts") -> None:
@@ -76,6 +80,7 @@ class Load:
         points: Sequence[DataPoint],
         answered: Sequence[Answered],
         refused: Sequence[Refused] = (),
+        withdrawn: Sequence[Answered] = (),
     ) -> None:
         self._source, self._verb = source, verb
         answers = {(each.asset, each.metric): each for each in answered}
@@ -97,9 +102,17 @@ class Load:
             "lasts": [days.end.date() for _, days in requested],
         }
         self._refused = [(*each[:3], each.days.start.date(), each.days.end.date(), each.on) for each in refused]
+        self._withdrawn = [
+            (each.asset, each.metric, each.shift, each.days.start.date(), each.days.end.date())
+            for each in withdrawn
+            if each.days
+        ]
 
     def write(self, session: Connection, pull_id: int | None, latest_day: date) -> Counts:
-        """Write the load in one transaction; replaced values of days before today or `latest_day` become revisions."""
+        """Write the load in one transaction.
+
+        Of days before today or `latest_day`, replaced values become revisions, and restated ones go into quarantine.
+        """
         values = {**self._values, "pull_id": pull_id, "latest_day": latest_day}
         if self._verb is not Verb.BACKFILL:
             return self._write(session, UPSERT, values)
@@ -113,15 +126,17 @@ class Load:
     def _write(self, session: Connection, statement: str, values: dict[str, Any]) -> Counts:
         with session, session.cursor() as cursor:
             cursor.execute(SQL["stage"])
-            cursor.copy_expert("COPY stage FROM STDIN (FORMAT binary)", io.BytesIO(self._rows))
+            cursor.copy_expert(SQL["fill_stage"], io.BytesIO(self._rows))
             take_turn(cursor, self._source)
             if self._verb is Verb.SETTLE:
                 cursor.execute(FINAL_VALUES, values)
             upper_limit = SQL["upper_limit"] if session.server_version >= LIMITED_SINCE else ""
             load = filled_in(statement, upper_limit=upper_limit)
-            points, new, changed, differing, withdrawn = fetch_one(cursor, load, values)
+            points, new, changed, kept, withdrawn = fetch_one(cursor, load, values)
             cursor.execute(FORGET_REFUSED, values)
             refused = arrays("assets metrics reasons firsts lasts on", self._refused)
             cursor.execute(SQL["refuse"], {"source": self._source, **refused})
-        kept = differing if self._verb is Verb.BACKFILL else 0
+            if self._withdrawn:
+                parts = arrays("assets metrics shifts firsts lasts", self._withdrawn)
+                cursor.execute(SQL["quarantine_withdrawn"], values | parts)
         return Counts(new, changed, points - new - changed - kept, kept, withdrawn)

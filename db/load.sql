@@ -4,8 +4,12 @@
 -- The points of the load, before they are compared with what is stored. `place` is their order in the load.
 -- In this transaction a sort is very expensive for the planner: see `load`.
 SET LOCAL enable_sort = off;
-CREATE TEMPORARY TABLE IF NOT EXISTS stage (series INTEGER, place INTEGER, at TIMESTAMP, value DOUBLE PRECISION)
-ON COMMIT DELETE ROWS
+CREATE TEMPORARY TABLE IF NOT EXISTS stage (
+    series INTEGER, place INTEGER, at TIMESTAMP, value DOUBLE PRECISION, over_live BOOLEAN NOT NULL DEFAULT false
+) ON COMMIT DELETE ROWS
+
+-- name: fill_stage
+COPY stage (series, place, at, value) FROM STDIN (FORMAT binary)
 
 -- name: take_turn
 -- Waits until no other transaction writes data of the source. The statements after this one see everything that earlier
@@ -36,20 +40,27 @@ day AS (
 -- the days for which metrics holds a row at a time that the API does not give.
 -- The rows of a day are read as one span of keys; see `load` for the reason.
 held AS MATERIALIZED (
-    SELECT day.*, stored FROM day, LATERAL (
-        SELECT array_agg(m.pulled_at ORDER BY m.pulled_at) AS stored FROM metrics m WHERE m.source = %(source)s
+    SELECT day.*, stored, stored_values FROM day, LATERAL (
+        SELECT array_agg(m.pulled_at ORDER BY m.pulled_at) AS stored,
+            array_agg(m.value ORDER BY m.pulled_at) AS stored_values
+        FROM metrics m WHERE m.source = %(source)s
             AND (m.asset, m.metric_name, m.pulled_at) >= (day.asset, day.metric, day - shift)
             AND (m.asset, m.metric_name, m.pulled_at) < (day.asset, day.metric, day - shift + interval '1 day')
     ) AS those WHERE NOT stored <@ times
 ),
--- the rows that get the final value: the row at midnight; and the last row, if the API gives none of the day's rows now
+-- the rows that get the final value: the row at midnight; and the last row, if the API gives none of the day's rows now.
+-- `over_live`: the row at midnight has the live value of a pull, since the last other row has another value.
 target AS (
-    SELECT series, last, times, stored, day AS at FROM held WHERE day = ANY(stored) AND day <> ALL(times)
-    UNION SELECT series, last, times, stored, stored[cardinality(stored)] FROM held WHERE NOT stored && times
+    SELECT series, last, times, stored, day AS at,
+        cardinality(stored) > 1 AND stored_values[array_position(stored, day)] IS DISTINCT FROM
+            stored_values[cardinality(stored) - (stored[cardinality(stored)] = day)::int] AS over_live
+    FROM held WHERE day = ANY(stored) AND day <> ALL(times)
+    UNION SELECT series, last, times, stored, stored[cardinality(stored)], false FROM held
+    WHERE NOT stored && times AND stored[cardinality(stored)] <> day
 ),
 -- the day's last point, staged once more at the time of that row
 copied AS (
-    INSERT INTO stage SELECT series, place, target.at, value FROM stage JOIN target USING (series)
+    INSERT INTO stage SELECT series, place, target.at, value, target.over_live FROM stage JOIN target USING (series)
     WHERE stage.at = last
 )
 -- the points of such a day that would become second rows are removed from the stage
@@ -84,24 +95,48 @@ series AS MATERIALIZED (
 ),
 -- one point for each key: the last one in the load
 point AS (
-    SELECT DISTINCT ON (series, at) series, at, value FROM stage ORDER BY series, at, place DESC
+    SELECT DISTINCT ON (series, at) series, at, value, over_live FROM stage ORDER BY series, at, place DESC
 ),
 -- each point beside the value that is stored at its key
 judged AS (
-    SELECT series, at, point.value, old.stored, old.value AS old_value,
+    SELECT series, at, point.value, over_live, old.stored, old.id AS old_id, old.value AS old_value,
         old.stored AND old.value IS DISTINCT FROM point.value AS differs
     FROM point JOIN series USING (series) LEFT JOIN LATERAL (
-        SELECT true AS stored, m.asset, m.metric_name, m.pulled_at, m.value
+        SELECT true AS stored, m.id, m.asset, m.metric_name, m.pulled_at, m.value
         FROM metrics m WHERE series.stored AND m.source = %(source)s
             AND (m.asset, m.metric_name, m.pulled_at) >= (series.asset, series.metric, point.at) {upper_limit}
         ORDER BY m.asset, m.metric_name, m.pulled_at LIMIT 1
     ) AS old ON (old.asset, old.metric_name, old.pulled_at) = (series.asset, series.metric, point.at)
 ),
+-- what coverage says of each series so far; and whether the series is now requested by another identifier than before
+before AS MATERIALIZED (
+    SELECT series, coverage.api_id, answered, found, withdrawn, withdrawn_at, row_count,
+        coalesce(coverage.api_id <> series.api_id, false) AS another
+    FROM series JOIN coverage
+        ON (coverage.source, coverage.asset, metric_name) = (%(source)s, series.asset, series.metric)
+),
+-- the values of closed days that the API gives in place of stored ones, and why they differ: see revisions.reason in
+-- schema.sql. A sample was stored before the day was over, or by a pull that was under way then, and never replaced.
+replaced AS MATERIALIZED (
+    SELECT series, judged.at, judged.value, old_value, CASE
+        WHEN (over_live OR another OR NOT coalesce(found + withdrawn, '{}') @> day_of(judged.at, shift)) AND (
+            SELECT loaded_at FROM loads
+            WHERE loads.source = %(source)s AND first_id <= old_id ORDER BY first_id DESC LIMIT 1
+        ) < judged.at::date + interval '25 hours' AND NOT EXISTS (
+            SELECT FROM revisions r WHERE (r.source, r.asset, r.metric_name, r.pulled_at)
+                = (%(source)s, series.asset, series.metric, judged.at)
+        ) THEN 'sample'
+        ELSE 'restated'
+    END AS reason
+    FROM judged JOIN series USING (series) LEFT JOIN before USING (series), instant
+    WHERE differs AND {revises} AND judged.at < open_day
+),
 -- Only points to be written reach the INSERT: ON CONFLICT would use up a serial value for each row that it skips.
 -- All loads write in the order of the key, so concurrent loads do not deadlock.
 written AS (
     INSERT INTO metrics (source, asset, metric_name, pulled_at, value)
-    SELECT %(source)s, asset, metric, at, value FROM judged JOIN series USING (series) WHERE {wanted}
+    SELECT %(source)s, asset, metric, at, judged.value
+    FROM judged JOIN series USING (series) LEFT JOIN replaced USING (series, at) WHERE {wanted}
     ORDER BY series, at
     {conflict}
     RETURNING id, xmax = 0 AS inserted
@@ -114,9 +149,24 @@ loaded AS (
 ),
 -- the old values of closed days
 revised AS (
-    INSERT INTO revisions (source, asset, metric_name, pulled_at, value, replaced_at, pull_id)
-    SELECT %(source)s, asset, metric, judged.at, old_value, instant.at, %(pull_id)s
-    FROM judged JOIN series USING (series), instant WHERE differs AND {revises} AND judged.at < open_day
+    INSERT INTO revisions (source, asset, metric_name, pulled_at, value, replaced_at, pull_id, reason)
+    SELECT %(source)s, asset, metric, replaced.at, old_value, instant.at, %(pull_id)s, reason
+    FROM replaced JOIN series USING (series), instant WHERE reason <> 'restated'
+),
+-- Restated values wait for the end of the run: see db/quarantine.sql. A value that was rejected stays rejected.
+quarantined AS (
+    INSERT INTO quarantine (source, asset, metric_name, pulled_at, value, state, seen_at, pull_id)
+    SELECT %(source)s, asset, metric, replaced.at, value, 'new', instant.at, %(pull_id)s
+    FROM replaced JOIN series USING (series), instant WHERE reason = 'restated'
+    ON CONFLICT (source, asset, metric_name, pulled_at) DO UPDATE
+    SET value = excluded.value, state = excluded.state, seen_at = excluded.seen_at, pull_id = excluded.pull_id
+    WHERE quarantine.value IS DISTINCT FROM excluded.value
+),
+-- the API gives the stored value again
+agreed AS (
+    DELETE FROM quarantine USING judged JOIN series USING (series)
+    WHERE (quarantine.source, quarantine.asset, metric_name, pulled_at)
+        = (%(source)s, series.asset, series.metric, judged.at) AND differs IS NOT TRUE
 ),
 -- the days that were requested, and for which the API has answered
 requested AS (
@@ -132,37 +182,42 @@ given AS (
 ),
 -- the coverage so far; it is empty if the series is now requested by another identifier than before
 old AS (
-    SELECT series, coverage.api_id, row_count, CASE WHEN another THEN '{}' ELSE answered END AS answered,
-        CASE WHEN another THEN '{}' ELSE found END AS found
-    FROM series JOIN coverage
-        ON (coverage.source, coverage.asset, metric_name) = (%(source)s, series.asset, series.metric),
-        LATERAL (SELECT coverage.api_id <> series.api_id AS another) AS changed
+    SELECT series, api_id, row_count, withdrawn_at, CASE WHEN another THEN '{}' ELSE answered END AS answered,
+        CASE WHEN another THEN '{}' ELSE found END AS found, CASE WHEN another THEN '{}' ELSE withdrawn END AS withdrawn
+    FROM before
 ),
--- `withdrawn` are days for which the API once had data and now has none: their rows stay, but they count as not found
+-- `gone` are days for which the API once had data and now has none: their rows stay, but they count as not found
 answer AS (
     SELECT series.asset, series.metric, coalesce(series.api_id, old.api_id) AS api_id,
         coalesce(requested.days, '{}') AS requested, coalesce(requested.days * given.days, '{}') AS found,
         coalesce(given.new, 0) AS new, coalesce(old.answered, '{}') AS old_answered,
         coalesce(old.found, '{}') AS old_found, coalesce(old.row_count, 0) AS old_row_count,
-        coalesce(old.found * requested.days - coalesce(given.days, '{}'), '{}') AS withdrawn
+        coalesce(old.found * requested.days - coalesce(given.days, '{}'), '{}') AS gone,
+        coalesce(old.withdrawn, '{}') AS old_withdrawn, withdrawn_at AS old_withdrawn_at
     FROM series LEFT JOIN requested USING (series) LEFT JOIN given USING (series) LEFT JOIN old USING (series)
 ),
 -- the coverage from now on
 covered AS (
-    INSERT INTO coverage (source, asset, metric_name, answered, found, row_count, found_count, api_id)
+    INSERT INTO coverage (
+        source, asset, metric_name, answered, found, row_count, found_count, api_id, withdrawn, withdrawn_at
+    )
     SELECT %(source)s, asset, metric, old_answered + requested, now_found, old_row_count + new, days_in(now_found),
-        api_id
-    FROM answer, LATERAL (SELECT old_found - withdrawn + found AS now_found) AS held ORDER BY asset, metric
+        api_id, old_withdrawn + gone - found, CASE WHEN isempty(gone) THEN old_withdrawn_at ELSE instant.at END
+    FROM answer, instant, LATERAL (SELECT old_found - gone + found AS now_found) AS held ORDER BY asset, metric
     ON CONFLICT (source, asset, metric_name) DO UPDATE
     SET answered = excluded.answered, found = excluded.found, row_count = excluded.row_count,
-        found_count = excluded.found_count, api_id = excluded.api_id
-    WHERE (coverage.answered, coverage.found, coverage.row_count, coverage.found_count, coverage.api_id)
+        found_count = excluded.found_count, api_id = excluded.api_id, withdrawn = excluded.withdrawn,
+        withdrawn_at = excluded.withdrawn_at
+    WHERE (coverage.answered, coverage.found, coverage.row_count, coverage.found_count, coverage.api_id,
+        coverage.withdrawn, coverage.withdrawn_at)
         IS DISTINCT FROM
-        (excluded.answered, excluded.found, excluded.row_count, excluded.found_count, excluded.api_id)
+        (excluded.answered, excluded.found, excluded.row_count, excluded.found_count, excluded.api_id,
+        excluded.withdrawn, excluded.withdrawn_at)
 )
 SELECT (SELECT count(*) FROM point), count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted),
-    (SELECT count(*) FROM judged WHERE differs),
-    (SELECT coalesce(sum(upper(days) - lower(days)), 0)::int FROM answer, unnest(withdrawn) AS days)
+    CASE WHEN {revises} THEN (SELECT count(*) FROM replaced WHERE reason = 'restated')
+        ELSE (SELECT count(*) FROM judged WHERE differs) END,
+    (SELECT coalesce(sum(upper(days) - lower(days)), 0)::int FROM answer, unnest(gone) AS days)
 FROM written
 
 -- name: upper_limit
@@ -184,6 +239,21 @@ gone AS (
 UPDATE refused SET days = refused.days - answer.days FROM answer WHERE refused.source = %(source)s
     AND refused.asset = answer.asset AND metric_name = metric
     AND refused.days && answer.days AND NOT refused.days <@ answer.days
+
+-- name: quarantine_withdrawn
+-- Enters the stored points of days that the API no longer has.
+INSERT INTO quarantine (source, asset, metric_name, pulled_at, value, state, seen_at, pull_id)
+SELECT m.source, m.asset, m.metric_name, m.pulled_at, NULL, 'new', clock_timestamp() AT TIME ZONE 'UTC', %(pull_id)s
+FROM unnest(%(assets)s::text[], %(metrics)s::text[], %(shifts)s::interval[], %(firsts)s::date[], %(lasts)s::date[])
+    AS part (asset, metric, shift, first, last), LATERAL (
+    SELECT * FROM metrics m WHERE m.source = %(source)s
+        AND (m.asset, m.metric_name, m.pulled_at) >= (part.asset, part.metric, first - shift)
+        AND (m.asset, m.metric_name, m.pulled_at) < (part.asset, part.metric, last - shift)
+    ORDER BY m.asset, m.metric_name, m.pulled_at
+) AS m
+ON CONFLICT (source, asset, metric_name, pulled_at) DO UPDATE
+SET value = NULL, state = excluded.state, seen_at = excluded.seen_at, pull_id = excluded.pull_id
+WHERE quarantine.value IS NOT NULL
 
 -- name: refuse
 -- Enters refused days; an answer of another UTC day than the last one counts as one more.

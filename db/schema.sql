@@ -132,8 +132,8 @@ ALTER TABLE revisions ADD COLUMN IF NOT EXISTS id BIGINT GENERATED ALWAYS AS IDE
 CREATE UNIQUE INDEX IF NOT EXISTS idx_revisions_order ON revisions (source, asset, metric_name, pulled_at, id);
 
 -- Why a value was replaced. 'sample': the value was observed while its day was open, and the API gave the first value of
--- the closed day. 'restated': the API gave another value of a closed day. 'accepted': a person has accepted the change,
--- or has corrected the identifier in the config. NULL: unknown. Of older rows, the first revision of a point replaced a
+-- the closed day. 'restated': the API gave another value of a closed day. 'accepted': a person has accepted the
+-- change. NULL: unknown. Of older rows, the first revision of a point replaced a
 -- sample if the point was inserted while its day was open.
 DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'revisions'::regclass AND attname = 'reason') THEN

@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from db import api_limits, coverage, identities, pulls
+from db import api_limits, coverage, identities, pulls, quarantine
 from db.api_limits import KnownLimit, Limit
 from db.identities import Identity
 from db.load import Counts, Load
+from db.quarantine import Adopted, ComparedPoint
 from db.session import KeptSession
 from db.setup import Database
 from db.statements import Connection, Cursor, T, fetch_one, in_transaction
@@ -113,22 +114,55 @@ class Store:
             self._do(lambda cursor: cursor.execute("ANALYZE metrics"))
 
     def load(
-        self, points: Sequence[DataPoint], answered: Sequence[Answered] = (), refused: Sequence[Refused] = ()
+        self,
+        points: Sequence[DataPoint],
+        answered: Sequence[Answered] = (),
+        refused: Sequence[Refused] = (),
+        withdrawn: Sequence[Answered] = (),
     ) -> Counts:
         """Store points and coverage in one transaction, by the conflict rule of the run's verb.
 
         `answered` names the series for which the API has answered, with points or without; `refused` has the days for
-        which the answer can hardly be true. If several points have one key, the last one is stored.
+        which the answer can hardly be true, and `withdrawn` those whose stored points the API no longer has: they go
+        into quarantine. If several points have one key, the last one is stored.
         """
         if not points and not answered:
             return Counts()
-        load = Load(self._source, self._verb, points, answered, refused)
+        load = Load(self._source, self._verb, points, answered, refused, withdrawn)
 
         def write(session: Connection) -> Counts:
             self._check_place()
             return load.write(session, self._pull_id, self._latest_day)
 
         return self._kept.do(write)
+
+    def undecided(self) -> list[coverage.Name]:
+        """The series that have values in quarantine about which nobody has decided."""
+        return self._do(lambda cursor: quarantine.undecided(cursor, self._source))
+
+    def compared_points(self, name: coverage.Name) -> list[ComparedPoint]:
+        """All stored points of a series, with what the API says now."""
+        return self._do(lambda cursor: quarantine.compared_points(cursor, self._source, name))
+
+    def adopt(self, names: Sequence[coverage.Name], own_times: Mapping[str, timedelta]) -> Adopted:
+        """Adopt the undecided values of these series as usual restatements: see `db.quarantine.adopt`."""
+
+        def work(cursor: Cursor) -> Adopted:
+            self._check_place()
+            return quarantine.adopt(cursor, self._source, names, own_times, "restated", self._pull_id)
+
+        return self._do(work) if names else Adopted(0, 0)
+
+    def hold(self, names: Sequence[coverage.Name]) -> None:
+        """Have the undecided values of these series wait for a person."""
+        if names:
+            self._do(lambda cursor: quarantine.hold(cursor, self._source, names))
+
+    def verify(self, compared: Mapping[coverage.Name, Sequence[Window]]) -> None:
+        """Note that this run has compared these days of series with the API."""
+        pull_id, parts = self._pull_id, [(name, days) for name, windows in compared.items() for days in windows]
+        if pull_id is not None and parts:
+            self._do(lambda cursor: quarantine.verify(cursor, self._source, parts, pull_id))
 
     def _do(self, work: Callable[[Any], T]) -> T:
         return self._kept.do(lambda session: in_transaction(session, work))

@@ -13,6 +13,7 @@ class Schedule(NamedTuple):
 
     every: timedelta  # length of the period
     at: timedelta  # from the start of the period to the slot
+    whole_every: timedelta | None = None  # how often a settle also compares what the API only answers by window
 
     def slot(self, now: datetime) -> datetime:
         """The latest slot at or before an aware UTC time."""
@@ -32,6 +33,6 @@ def hourly(minute: int) -> Schedule:
     return Schedule(HOUR, timedelta(minutes=minute))
 
 
-def daily(hour: int, minute: int) -> Schedule:
+def daily(hour: int, minute: int, whole_every: timedelta | None = None) -> Schedule:
     """Once a day, at this time in UTC."""
-    return Schedule(DAY, timedelta(hours=hour, minutes=minute))
+    return Schedule(DAY, timedelta(hours=hour, minutes=minute), whole_every)

@@ -133,7 +133,7 @@ class Reason(StrEnum):
     NOT_A_NUMBER_NOW = "the live value is not a number"  # the history of that day may still be good
     NOT_BEGUN = "no value yet"  # in a long window, of a series without a value before the end of the window
     EMPTY = "no value in a long window"  # of any other series
-    WITHDRAWN = "stored days are missing"
+    WITHDRAWN = "stored days are missing"  # more than a few; a person decides about these
 
     @property
     def is_flaw(self) -> bool:

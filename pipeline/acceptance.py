@@ -1,8 +1,8 @@
 """Which days of an answer count as answered: an answer is a claim, and a claim that can hardly be true is refused.
 
 Refused days are not covered, so later runs request them again. Once answers on enough different UTC days have made the
-same claim, an empty answer counts, and a flaw of the provider no longer makes the run fail. These are pure functions of
-an answer and of what the tables know.
+same claim, an empty answer counts, and a flaw of the provider or missing days no longer make the run fail. These are
+pure functions of an answer and of what the tables know.
 """
 
 from collections import defaultdict
@@ -13,10 +13,9 @@ from typing import NamedTuple
 
 from db.coverage import Known, Name
 from model.values import DAY, Answered, DataPoint, Metric, Reason, Refused, Window, midnight, windows_of
-from sources.base import Answer, RefusedPoint
+from sources.base import Answer, BaseSource, RefusedPoint
 
 LONGEST_EMPTY = 7  # days without a value that one answer may add to those known of a series
-MOST_WITHDRAWN = 3  # stored days that one answer may leave out
 NOTHING = Known()
 
 
@@ -34,14 +33,22 @@ class Judgement:
 
     answered: list[Answered] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
+    withdrawn: list[Answered] = field(default_factory=list)  # stored days that the API no longer has: more than a few
     failures: dict[Name, str] = field(default_factory=dict)  # the series for which the call failed, and why
     unconfirmed: set[Name] = field(default_factory=set)  # series without a value: an answer of another day must agree
 
+    def add(self, other: "Judgement") -> None:
+        """Add what another answer means."""
+        self.answered += other.answered
+        self.refused += other.refused
+        self.withdrawn += other.withdrawn
+        self.failures |= other.failures
+        self.unconfirmed |= other.unconfirmed
 
-def judge(
-    answer: Answer, points: Sequence[DataPoint], metrics: Mapping[str, Metric], known: Mapping[Name, Known]
-) -> Judgement:
+
+def judge(answer: Answer, points: Sequence[DataPoint], source: BaseSource, known: Mapping[Name, Known]) -> Judgement:
     """Judge an answer of which the run stores `points`, with what the tables knew of each series before the run."""
+    metrics, most_withdrawn = source.METRICS, source.RESTATEMENTS.withdrawn_days
     call, today, judged = answer.call, midnight(answer.received), Judgement()
     asked, now = Window(call.window.start, min(call.window.end, today)), Window(today, today + DAY)
     bad: dict[Name, list[RefusedPoint]] = defaultdict(list)
@@ -66,7 +73,8 @@ def judge(
                 begun = _has_begun(asked, before, today, alive=bool(before.rows or live.rows))
                 claims = [*_flaws(without, bad[name])]
                 without = without.difference(*(claim.days for claim in claims))
-                claims += _absence(without, before, valued=name in valued or bool(claims), begun=begun)
+                valued_or_flawed = name in valued or bool(claims)
+                claims += _absence(without, before, most_withdrawn, valued=valued_or_flawed, begun=begun)
         series = Answered(*name, shift=metric.shift, api_id=target.id)
         _accept(judged, series, window, claims, before, today.date())
     return judged
@@ -102,14 +110,14 @@ def _has_begun(asked: Window, before: Known, today: datetime, *, alive: bool) ->
     return alive and asked.end >= today
 
 
-def _absence(without: set[int], before: Known, *, valued: bool, begun: bool) -> Iterator[Claim]:
-    """That days which had a value have none now, or that many more days than known have none.
+def _absence(without: set[int], before: Known, most_withdrawn: int, *, valued: bool, begun: bool) -> Iterator[Claim]:
+    """That more than `most_withdrawn` days which had a value have none now, or many more days than known have none.
 
     `valued` says whether the answer has any point of the series, also outside the window; `begun` whether the series
     has values by the end of the window.
     """
-    lost = {day for each in before.found for day in each.ordinals if day in without}
-    if len(lost) > MOST_WITHDRAWN:
+    lost = _lost(without, before)
+    if len(lost) > most_withdrawn:
         yield Claim(Reason.WITHDRAWN, without, f"{len(lost):,} days")
         return
     unknown = without.difference(*(each.ordinals for each in before.answered))
@@ -120,14 +128,25 @@ def _absence(without: set[int], before: Known, *, valued: bool, begun: bool) -> 
             yield Claim(Reason.NOT_BEGUN, unknown)
 
 
+def _lost(days: set[int], before: Known) -> set[int]:
+    """Those of these days that had a value."""
+    return {day for each in before.found for day in each.ordinals if day in days}
+
+
 def _accept(
     judged: Judgement, series: Answered, window: Window | None, claims: Sequence[Claim], before: Known, today: date
 ) -> None:
-    """Add a series to the judgement: the days of the window count as answered, except those of refused claims."""
+    """Add a series to the judgement: the days of the window count as answered, except those of refused claims.
+
+    Stored days that the API no longer has wait for a person, however often it says so.
+    """
     name, refused = (series.asset, series.metric), set[int]()
     for claim in claims:
         counts = before.dates_refused(claim.reason, today) >= claim.reason.enough_dates
+        lost = _lost(claim.days, before) if claim.reason is Reason.WITHDRAWN else set[int]()
+        judged.withdrawn += [series._replace(days=days) for days in windows_of(lost)]
         if counts and not claim.reason.is_flaw:
+            refused |= lost  # they are not answered before a person has decided
             continue
         refused |= claim.days
         judged.refused += [Refused(*name, claim.reason, days, today) for days in windows_of(claim.days)]

@@ -10,6 +10,7 @@ from db.coverage import Name
 from db.setup import Database
 from db.store import Store
 from model.errors import ConfigurationError
+from model.schedule import Schedule
 from model.text import nearest
 from model.values import DAY, Target, Verb, Window, midnight
 from pipeline.gaps import without_pauses
@@ -23,6 +24,7 @@ class Scope(Enum):
     GAPS = auto()  # the days that were never answered, from the first day of each series on
     EMPTY_GAPS = auto()  # these, and the days for which the API had nothing, or only points that can't be true
     FULL = auto()  # all days
+    ANSWERED = auto()  # all days, and earlier ones that were answered: see `_days_to_compare`
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Job:
     without_key: int  # series that need an API key, which is not set
     scope: Scope = Scope.FULL
     slot: datetime | None = None  # of the schedule; None for a manual run
+    verified_since: datetime | None = None  # a settle requests all answered days of series not verified since then
 
     def __str__(self) -> str:
         return f"{self.source.name} {self.verb}"
@@ -102,7 +105,12 @@ def check_names(
 
 
 def make_job(
-    source: BaseSource, verb: Verb, targets: Sequence[Target], window: Window, scope: Scope = Scope.FULL
+    source: BaseSource,
+    verb: Verb,
+    targets: Sequence[Target],
+    window: Window,
+    scope: Scope = Scope.FULL,
+    verified_since: datetime | None = None,
 ) -> Job:
     """The job for those targets that the verb can request with the keys that are set."""
     fitting = [target for target in targets if verb in source.METRICS[target.metric].verbs]
@@ -115,6 +123,7 @@ def make_job(
         left_out=tuple(target for target in targets if verb not in source.METRICS[target.metric].verbs),
         without_key=len(fitting) - len(allowed),
         scope=scope,
+        verified_since=verified_since,
     )
 
 
@@ -130,6 +139,8 @@ def plan_in(store: Store, job: Job) -> Plan:
         return make_plan(job)
     if job.scope is Scope.MISSING:
         return make_plan(job, store.missing(job.targets, job.window))
+    if job.scope is Scope.ANSWERED:
+        return Plan(job, _exact_calls(job, _days_to_compare(job, store)))
     return make_plan(job, _gaps_of(job, store))
 
 
@@ -151,6 +162,27 @@ def _gaps_of(job: Job, store: Store) -> dict[Name, list[Window]]:
     return gaps
 
 
+def _days_to_compare(job: Job, store: Store) -> dict[Window, list[Target]]:
+    """The days that a settle requests: those of its window, and earlier answered ones.
+
+    Where an answer holds the whole history anyway, all of it is compared, from the first day that was ever answered for
+    any of these series. Of other series, all answered days are requested if they were not verified for long.
+    """
+    known, start = store.known(job.targets), job.window.start
+    firsts = {name: min(start, each.answered[0].start) for name, each in known.items() if each.answered}
+    whole = {target for target in job.targets if job.source.METRICS[target.metric].whole}
+    first_of_whole = min((firsts.get(target[:2], start) for target in whole), default=start)
+    found: dict[Window, list[Target]] = {}
+    for target in job.targets:
+        first, verified = start, known[target[:2]].verified if target[:2] in known else None
+        if target in whole:
+            first = first_of_whole
+        elif job.verified_since and (verified is None or verified < job.verified_since):
+            first = firsts.get(target[:2], start)
+        found.setdefault(Window(first, job.window.end), []).append(target)
+    return found
+
+
 def make_plan(job: Job, missing: Mapping[Name, Sequence[Window]] | None = None) -> Plan:
     """The fewest calls for the missing windows of each series; for the whole window of the job where none are given.
 
@@ -163,7 +195,7 @@ def make_plan(job: Job, missing: Mapping[Name, Sequence[Window]] | None = None) 
         whole = job.source.METRICS[target.metric].whole
         for window in [job.window] if windows and whole else windows:
             wanted.setdefault(window, []).append(target)
-    exact = {window: [*job.source.calls(job.verb, targets, window)] for window, targets in sorted(wanted.items())}
+    exact = _exact_calls(job, wanted)
     if len(exact) < 3:
         return Plan(job, exact)
     all_targets = list(dict.fromkeys(target for targets in wanted.values() for target in targets))
@@ -171,6 +203,11 @@ def make_plan(job: Job, missing: Mapping[Name, Sequence[Window]] | None = None) 
     together = [*job.source.calls(job.verb, all_targets, around)]
     fewer = len(together) < sum(map(len, exact.values()))
     return Plan(job, {around: together} if fewer else exact)
+
+
+def _exact_calls(job: Job, wanted: Mapping[Window, Sequence[Target]]) -> dict[Window, list[Call]]:
+    """The calls for the targets of each window."""
+    return {window: [*job.source.calls(job.verb, targets, window)] for window, targets in sorted(wanted.items())}
 
 
 def pull_window(now: datetime, days: int) -> Window:
@@ -201,3 +238,11 @@ def settle_window(now: datetime, number: int) -> Window:
     if not 1 <= number <= most:
         raise ConfigurationError(f"--days {number}: write a number of closed days, from 1 to {most:,}")
     return Window(today - number * DAY, today)
+
+
+def verified_since(schedule: Schedule, now: datetime) -> datetime | None:
+    """Since when each series must be verified by this run, so that none is left for longer than the schedule allows.
+
+    It is a midnight, so that a run that starts some seconds earlier than the last one does not put it off by a day.
+    """
+    return midnight(now) - schedule.whole_every + DAY if schedule.whole_every else None

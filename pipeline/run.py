@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 
@@ -12,11 +13,12 @@ from db.lock import SessionLock, place_of_run
 from db.setup import Database
 from db.store import Store
 from model.errors import CallFailed, DatabaseLost, RunRefused, SourceStopped
-from model.values import Answered, DataPoint, Refused, Verb, midnight
+from model.values import DataPoint, Verb, Window, midnight
 from pipeline.acceptance import Judgement, judge
 from pipeline.api_limits import keep_to, size_limit
 from pipeline.identities import without_changed_identities
 from pipeline.plan import Job, Plan, plan_in
+from pipeline.restatements import decide_restatements
 from pipeline.summary import Summary
 from pipeline.usage import calls_left
 from sources.base import Answer
@@ -100,8 +102,8 @@ def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show)
     live = [each._replace(metric=live) for each in job.targets if (live := job.source.METRICS[each.metric].live_name)]
     known = store.known([*job.targets, *live]) if calls else {}
     batch: list[DataPoint] = []
-    answered: list[Answered] = []
-    refused: list[Refused] = []
+    means = Judgement()
+    compared: dict[Name, list[Window]] = defaultdict(list)
     loaded = time.monotonic()
     total = summary.calls + len(calls)
     with Fetch(client, calls, client.source.answer) as outcomes, show(str(job), total) as update:
@@ -111,22 +113,25 @@ def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show)
                 summary.calls += 1
                 if outcome.answer:
                     points = _points_to_store(outcome.answer, job)
-                    judged = judge(outcome.answer, points, job.source.METRICS, known)
+                    judged = judge(outcome.answer, points, job.source, known)
                     _count_answer(outcome.answer, points, judged, summary)
                     batch += points
-                    answered += judged.answered
-                    refused += judged.refused
+                    means.add(judged)
+                    for each in [*judged.answered, *judged.withdrawn]:
+                        compared[each.asset, each.metric] += [each.days] if each.days else []
                 else:
                     _count_failure(outcome, summary)
-            if len(batch) >= BATCH_POINTS or (answered and time.monotonic() - loaded >= BATCH_SECONDS):
-                summary.counts.add(store.load(batch, answered, refused))
-                for stored in (batch, answered, refused):
-                    stored.clear()
+            if len(batch) >= BATCH_POINTS or (means.answered and time.monotonic() - loaded >= BATCH_SECONDS):
+                summary.counts.add(store.load(batch, means.answered, means.refused, means.withdrawn))
+                batch, means = [], Judgement()
                 loaded = time.monotonic()
             update(summary.calls, total, summary.received)
-    summary.counts.add(store.load(batch, answered, refused))
+    summary.counts.add(store.load(batch, means.answered, means.refused, means.withdrawn))
     summary.not_made = total - summary.calls
     if not summary.not_made:
+        decide_restatements(summary, store, compared)
+        if job.verb is Verb.SETTLE:
+            store.verify(compared)
         explained = summary.with_data | summary.unanswered
         summary.without_data = sorted(
             each for each in summary.plan.series if (each.asset, each.metric) not in explained

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from model.errors import SourceStopped
-from model.values import DAY, Target, Verb
+from model.values import DAY, Target, Verb, Window
 from pipeline.plan import make_job, make_plan, pull_window, settle_window
 from sources.base import BaseSource
 from sources.fetch import read_all
@@ -35,10 +35,17 @@ def calls_a_month(source: BaseSource, targets: Sequence[Target], now: datetime) 
 
     A nightly backfill adds few, since it requests only what is missing after the settle.
     """
-    windows = {Verb.PULL: pull_window(now, source.PULL_DAYS), Verb.SETTLE: settle_window(now, source.SETTLE_DAYS)}
+    last_days, whole_every = settle_window(now, source.SETTLE_DAYS), source.SCHEDULES[Verb.SETTLE].whole_every
+    windows = {Verb.PULL: pull_window(now, source.PULL_DAYS), Verb.SETTLE: last_days}
     plans = {verb: make_plan(make_job(source, verb, targets, window)) for verb, window in windows.items()}
-    a_day = sum(len(plan.calls) * (DAY // source.SCHEDULES[verb].every) for verb, plan in plans.items())
-    return a_day * DAYS_A_MONTH
+    a_month = (
+        sum(len(plan.calls) * (DAY // source.SCHEDULES[verb].every) for verb, plan in plans.items()) * DAYS_A_MONTH
+    )
+    if whole_every:
+        history = Window(source.history_start(now), last_days.end)
+        more = len(make_plan(make_job(source, Verb.SETTLE, targets, history)).calls) - len(plans[Verb.SETTLE].calls)
+        a_month += more * (DAYS_A_MONTH * DAY // whole_every)
+    return a_month
 
 
 def usage_text(left: int, needed: int) -> str:

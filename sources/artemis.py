@@ -107,7 +107,7 @@ class Artemis(BaseSource):
     METRICS: ClassVar[Mapping[str, Metric]] = METRICS
     SCHEDULES: ClassVar[Mapping[Verb, Schedule]] = {
         Verb.PULL: daily(0, 5),
-        Verb.SETTLE: daily(5, 35),
+        Verb.SETTLE: daily(5, 35, whole_every=7 * DAY),
         Verb.BACKFILL: daily(5, 35),
     }
 

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, ClassVar, NamedTuple
 
 from model.errors import BadPoint, CallFailed
+from model.restatement_bounds import RestatementBounds
 from model.schedule import Schedule
 from model.values import DAY, DataPoint, Metric, Rhythm, Target, Verb, Window, midnight
 
@@ -105,7 +106,8 @@ class BaseSource(ABC):
     METRICS: ClassVar[Mapping[str, Metric]]
     REMOVED: ClassVar[Mapping[str, str]] = {}  # metrics of earlier versions, each with the reason
     PULL_DAYS: ClassVar[int] = 7  # trailing days that a pull requests of dated answers, today included
-    SETTLE_DAYS: ClassVar[int] = 10  # closed days that a settle requests again by default
+    SETTLE_DAYS: ClassVar[int] = 10  # closed days that a settle requests again where the API answers by window
+    RESTATEMENTS: ClassVar[RestatementBounds] = RestatementBounds()  # what a run adopts without a person's consent
     SCHEDULES: ClassVar[Mapping[Verb, Schedule]]  # of two runs due at once, the scheduler starts the first named here
 
     def __init__(self, key: str = "", base_url: str = "") -> None:

@@ -24,7 +24,7 @@ from db.setup import Database, ensure_schema
 from db.store import Store
 from model.settings import PACE_DIRECTORY
 from model.values import DAY, Verb, midnight
-from tests.tables import Opener, Rows, Values
+from tests.tables import AdoptingStore, Opener, Rows, Values
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the commands that tests start must not inherit that of `nohup`
 NUMBERS = itertools.count(1)
@@ -145,7 +145,7 @@ def open_store(database: Database) -> Iterator[Opener]:
     stores = []
 
     def opened(verb: Verb) -> Store:
-        stores.append(Store(database, "defillama", verb))
+        stores.append(AdoptingStore(database, "defillama", verb))
         return stores[-1]
 
     yield opened

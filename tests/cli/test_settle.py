@@ -191,8 +191,7 @@ def test_a_backfill_keeps_and_counts_what_the_api_has_restated(tmp_path: Path, d
     out = runs("backfill", f"--full --start {ago(300)}", restated=1)
     assert f" 0 new, 0 changed, {len(before) - differing:,} unchanged, {differing} stored with another value;" in out
     assert (
-        f"kept as stored: {differing} values; to adopt the API's values: python main.py settle artemis --days 300\n"
-        in out
+        f"kept as stored: {differing} values; to adopt the API's values: python main.py settle artemis --all\n" in out
     )
     assert differences(stored(rows, "artemis"), before) == []
     assert rows("SELECT points_differing, records_count FROM pulls ORDER BY 1") == [(0, len(before)), (differing, 0)]
@@ -262,7 +261,7 @@ def test_an_earlier_start_asks_for_the_days_before_alone_and_a_dry_run_says_so_a
     assert differences(stored(rows, "artemis"), artemis_backfill(DAILY, today(), ago(50))) == []
 
 
-def test_a_corrected_identifier_is_asked_for_anew_and_adopted_by_a_settle(
+def test_a_corrected_identifier_is_asked_for_anew_and_its_values_are_adopted_once_they_are_accepted(
     tmp_path: Path, database_url: str, rows: Rows
 ) -> None:
     window, wrong, right = f"--start {ago(30)}", DAILY.replace("MC,btc", "MC,ETH"), DAILY
@@ -275,7 +274,11 @@ def test_a_corrected_identifier_is_asked_for_anew_and_adopted_by_a_settle(
     assert re.search(r", [1-9]\d* stored with another value; ", out)
     assert before.items() <= stored(rows, "artemis").items()
     assert "nothing to request" in runs("backfill", window)
-    runs("settle", "--days 30")
+    waits = runs("settle", "--days 30", code=1)
+    assert "needs attention: artemis bitcoin PRICE: 30 days would be far from the days around, " in waits
+    assert before.items() <= stored(rows, "artemis").items()
+    accepted = run("main.py settle artemis --accept bitcoin all", env=environment(database_url))
+    assert accepted.returncode == 0, accepted.stderr
     assert differences(stored(rows, "artemis"), before | artemis_backfill(right, today(), ago(30))) == []
 
 

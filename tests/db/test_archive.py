@@ -16,7 +16,19 @@ from db.revisions import revisions
 from db.setup import Database
 from db.store import Store
 from model.values import DAY, Answered, DataPoint, Target, Verb, Window
-from tests.tables import BACKFILL, PULL, START, Opener, Rows, days, grid, point, points_of_series, refusal
+from tests.tables import (
+    BACKFILL,
+    PULL,
+    START,
+    AdoptingStore,
+    Opener,
+    Rows,
+    days,
+    grid,
+    point,
+    points_of_series,
+    refusal,
+)
 
 SETTLE = Verb.SETTLE
 LIVE_ONLY = {"defillama": ["FEES_24H"], "artemis": []}
@@ -230,7 +242,7 @@ def test_the_name_of_a_file_is_on_the_disk_before_it_is_relied_on(
 
 def test_clearing_leaves_other_sources_and_the_log_of_runs(database: Database, rows: Rows) -> None:
     for source in LIVE_ONLY:
-        with closing(Store(database, source, PULL)) as store:
+        with closing(AdoptingStore(database, source, PULL)) as store:
             store.begin_run()
             for value in (1.0, 2.0):
                 store.load([point(value=value)], [Answered("solana", "TVL", days(0, 1))])

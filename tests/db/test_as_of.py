@@ -2,6 +2,7 @@
 
 import random
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -15,23 +16,36 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 
 from db.load import Counts
 from db.setup import Database, ensure_schema
-from db.store import Store
 from model.values import DAY, DataPoint, Target, Verb, Window, midnight
-from tests.tables import BACKFILL, START, Rows, known_at, now, point, points_of_series, this_midnight
+from tests.tables import (
+    BACKFILL,
+    START,
+    AdoptingStore,
+    Rows,
+    known_at,
+    now,
+    point,
+    points_of_series,
+    this_midnight,
+)
 
 SETTLE = Verb.SETTLE
 MICROSECOND = timedelta(microseconds=1)
 SOURCES, ASSETS, METRICS = ("artemis", "defillama"), ("a", "b"), ("TVL", "FEES")
 POISON = "poison"  # an asset whose load fails after its points, its revisions and its range of ids are written
 POISONED = f"ALTER TABLE coverage ADD CHECK (asset <> '{POISON}')"
-INSTANTS = "SELECT pull_id, loaded_at FROM loads UNION SELECT pull_id, replaced_at FROM revisions"
+# when a load has stored new rows, and when its restated values were adopted after it
+INSTANTS = """
+SELECT pull_id, loaded_at, false FROM loads UNION SELECT pull_id, replaced_at, reason = 'restated' FROM revisions
+"""
+SAMPLES = "SELECT pull_id, asset, metric_name, pulled_at FROM revisions WHERE reason = 'sample'"
 AGE = "UPDATE loads SET loaded_at = loaded_at - %s; UPDATE revisions SET replaced_at = replaced_at - %s"
 Point = tuple[str, str, datetime]  # asset, metric, time
 Known = dict[str, dict[Point, float]]  # by source
 
 
 class Load(NamedTuple):
-    """One load of a history; `counts` is None where it failed."""
+    """One load of a history, and the adoption of what it restated; `counts` is None where it failed."""
 
     source: str
     verb: Verb
@@ -39,9 +53,15 @@ class Load(NamedTuple):
     pull_id: int
     counts: Counts | None
 
-    def after(self, known: Known) -> Known:
-        """What is known after it, by the conflict rule of its verb."""
+    def after(self, known: Known, samples: set[Point], *, adopted: bool) -> Known:
+        """What is known after it, by the conflict rule of its verb; `adopted` says whether restated values are.
+
+        `samples` are the points of which it has replaced samples, which it does at once.
+        """
         table, mine = known[self.source], {(each.asset, each.metric, each.at): each.value for each in self.points}
+        if not adopted:  # values of the open day are replaced at once
+            at_once = samples | {key for key in mine if key not in table or key[2] >= this_midnight()}
+            mine = {key: value for key, value in mine.items() if key in at_once}
         return known | {self.source: mine | table if self.verb is BACKFILL else table | mine}
 
 
@@ -55,7 +75,7 @@ def test_rows_that_stood_there_before_an_upgrade_are_known_from_it_on(
     before = now(rows)
     assert ensure_schema(database, always=True)
     after = now(rows)
-    with closing(Store(database, "defillama", SETTLE)) as store:
+    with closing(AdoptingStore(database, "defillama", SETTLE)) as store:
         store.load([point(value=2.0), point(day=50)])
         assert store.missing([Target("solana", "TVL", "solana")], Window(START, START + DAY)) != {}
     latest = now(rows)
@@ -90,34 +110,40 @@ def test_as_of_every_instant_is_what_a_naive_model_knew_then_where_loads_went_on
 ) -> None:
     rows(POISONED)
 
-    def write(number: int, source: str, verb: Verb, store: Store) -> list[Load]:
+    def write(number: int, source: str, verb: Verb, store: AdoptingStore) -> list[Load]:
         chance = random.Random(number)  # noqa: S311 - repeatable numbers
-        return [load(chance, source, verb, store, last_day=-1, fails=each % 5 == 3) for each in range(12)]
+        # each verb has assets of its own: no table has the order in which runs quarantine and adopt the same points
+        return [load(chance, source, verb, store, last_day=-1, fails=each % 5 == 3, of=verb) for each in range(12)]
 
     with stores(database) as opened, ThreadPoolExecutor(len(opened)) as threads:
         working = [threads.submit(write, number, *each) for number, each in enumerate(opened)]
         history = [each for worker in working for each in worker.result()]
-    order: dict[int, int] = {pull_id: place for place, (pull_id, _) in enumerate(rows(f"{INSTANTS} ORDER BY 2"))}
-    _is_as_the_model_says(sorted(history, key=lambda each: order.get(each.pull_id, 0)), session, rows)
+    _is_as_the_model_says(history, session, rows)
 
 
 @contextmanager
-def stores(database: Database) -> Iterator[list[tuple[str, Verb, Store]]]:
+def stores(database: Database) -> Iterator[list[tuple[str, Verb, AdoptingStore]]]:
     """A store for each source and verb."""
     with ExitStack() as stack:
         yield [
-            (source, verb, stack.enter_context(closing(Store(database, source, verb))))
+            (source, verb, stack.enter_context(closing(AdoptingStore(database, source, verb))))
             for source in SOURCES
             for verb in Verb
         ]
 
 
-def load(chance: random.Random, source: str, verb: Verb, store: Store, *, last_day: int, fails: bool) -> Load:
-    """A run of one load of random points, of days up to so many after today."""
+def load(
+    chance: random.Random, source: str, verb: Verb, store: AdoptingStore, *, last_day: int, fails: bool, of: str = ""
+) -> Load:
+    """A run of one load of random points, of days up to so many after today, and of assets whose names end in `of`."""
+    store.adopts_only = [(f"{asset}{of}", metric) for asset in ASSETS for metric in METRICS]
     pull_id = store.begin_run()
     points = [
         DataPoint(
-            chance.choice(ASSETS), chance.choice(METRICS), this_midnight() + chance.randint(-6, last_day) * DAY, value
+            f"{chance.choice(ASSETS)}{of}",
+            chance.choice(METRICS),
+            this_midnight() + chance.randint(-6, last_day) * DAY,
+            value,
         )
         for value in chance.choices((1.0, 2.0, 3.0), k=chance.randint(1, 8))
     ]
@@ -133,7 +159,7 @@ def points_known_at(session: Connection, source: str, as_of: datetime) -> dict[P
     with session.cursor() as cursor:
         return {
             (asset, metric, at): value
-            for asset in (*ASSETS, POISON)
+            for asset in (*(f"{asset}{of}" for asset in ASSETS for of in ("", *Verb)), POISON)
             for metric in METRICS
             for window in (
                 Window(START, this_midnight() - 2 * DAY),
@@ -146,18 +172,27 @@ def points_known_at(session: Connection, source: str, as_of: datetime) -> dict[P
 def _states(history: Sequence[Load], rows: Rows) -> list[tuple[datetime, Known]]:
     """What was known from which instant on."""
     found = rows(INSTANTS)
-    instants = {pull_id: at.replace(tzinfo=UTC) for pull_id, at in found}
-    assert len(found) == len(instants)  # the rows and the revisions of one load have one time
-    states: list[tuple[datetime, Known]] = [(START, {source: {} for source in SOURCES})]
+    instants = {(pull_id, adopted): at.replace(tzinfo=UTC) for pull_id, at, adopted in found}
+    assert len(found) == len(instants)  # the rows that a load has written have one time
+    events, latest = list[tuple[datetime, Load, bool]](), START
     for each in history:
-        at, (latest, known) = instants.get(each.pull_id), states[-1]
         counts = each.counts or Counts()
-        assert at is None or each.counts
-        if at is None:  # it has failed, or changed nothing, or nothing but open days
-            assert (counts.new, counts.changed <= sum(one.at >= this_midnight() for one in each.points)) == (0, True)
-        if at or counts.changed:
-            states.append((at or latest, each.after(known)))
-    assert [at for at, _ in states] == sorted(at for at, _ in states)
+        loaded, adopted = (instants.get((each.pull_id, late)) for late in (False, True))
+        assert each.counts or (loaded, adopted) == (None, None)
+        if loaded is None:  # it has failed, or changed nothing, or nothing but open days and what was adopted later
+            assert counts.new == 0
+        if (loaded, adopted) == (None, None):
+            assert counts.changed <= sum(one.at >= this_midnight() for one in each.points)
+        latest = loaded or latest
+        events += [(latest, each, False)] if each.counts else []
+        latest = adopted or latest
+        events += [(latest, each, True)] if adopted else []
+    samples: dict[int, set[Point]] = defaultdict(set)
+    for pull_id, asset, metric, at in rows(SAMPLES):
+        samples[pull_id].add((asset, metric, at.replace(tzinfo=UTC)))
+    states: list[tuple[datetime, Known]] = [(START, {source: {} for source in SOURCES})]
+    for at, each, late in sorted(events, key=lambda event: event[0]):
+        states.append((at, each.after(states[-1][1], samples[each.pull_id], adopted=late)))
     return states
 
 

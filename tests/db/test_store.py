@@ -11,7 +11,7 @@ from db.setup import Database, ensure_schema
 from db.store import Store
 from model.errors import BadPoint, ConfigurationError
 from model.values import DAY, DataPoint, Verb, midnight
-from tests.tables import BACKFILL, PULL, START, Opener, Rows, Values, grid, point, refusal
+from tests.tables import BACKFILL, PULL, START, AdoptingStore, Opener, Rows, Values, grid, point, refusal
 
 pytestmark = pytest.mark.every_postgres
 
@@ -166,7 +166,7 @@ def test_names_do_not_depend_on_the_encoding_of_the_environment(
 def test_series_that_share_an_asset_or_a_metric_or_a_source_are_kept_apart(database: Database, rows: Rows) -> None:
     points = [point(asset, metric=metric) for asset in ("a", "b") for metric in ("A", "B")]
     for source in ("artemis", "defillama"):
-        store = Store(database, source, PULL)
+        store = AdoptingStore(database, source, PULL)
         assert store.load(points) == Counts(new=4)
         assert store.load([*points[:3], point("b", 0, 5.0, "B")]) == Counts(changed=1, unchanged=3)
         store.close()

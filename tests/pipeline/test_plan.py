@@ -188,12 +188,11 @@ def test_plan_and_summary_say_in_the_same_words_why_there_is_nothing_to_ask(scop
     assert [*summary_lines(Summary(plan))] == [f"artemis backfill: nothing to request: all {said}; 0.0 s"]
 
 
-def test_the_settle_that_a_backfill_names_reaches_back_from_today_to_its_first_day() -> None:
+def test_a_backfill_names_the_settle_that_adopts_what_it_has_kept() -> None:
     window = backfill_window(NOW, FIRST, day(2025, 2, 1), day(2025, 2, 11))
     plan = make_plan(make_job(Artemis(), Verb.BACKFILL, [Target("sol", "PRICE", "sol")], window))
     *_, kept = summary_lines(Summary(plan, calls=1, received=3, counts=Counts(kept=3), today=TODAY))
-    assert kept == "  kept as stored: 3 values; to adopt the API's values: python main.py settle artemis --days 28"
-    assert settle_window(NOW, 28).start == window.start
+    assert kept == "  kept as stored: 3 values; to adopt the API's values: python main.py settle artemis --all"
 
 
 @pytest.mark.parametrize(("different", "last"), [(3, "failure 2"), (FAILURES_KEPT, "failure 19"), (22, "and 2 more")])

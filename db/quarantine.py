@@ -1,0 +1,91 @@
+"""The table quarantine: values of closed days that the API has restated, until they are adopted or rejected."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from db.coverage import Name
+from db.load import take_turn
+from db.statements import arrays, fetch, fetch_one, read_statements
+from model.values import Window
+
+SQL = read_statements("quarantine.sql")
+NO_SHIFT = timedelta()
+
+
+class ComparedPoint(NamedTuple):
+    """A stored point, and what the API says now where it says something else."""
+
+    at: datetime
+    stored: float | None
+    restated: bool  # whether the API says something else
+    value: float | None  # what it says; None if it no longer has the point, or is not restated
+
+
+class Adopted(NamedTuple):
+    """The numbers of points that were given the API's values, and of those that the API no longer has."""
+
+    changed: int
+    withdrawn: int
+
+
+def undecided(cursor: Any, source: str) -> list[Name]:
+    """The series (asset, metric) with values about which nobody has decided, sorted."""
+    return _series(cursor, source, ["new", "waiting"])
+
+
+def waiting_series(cursor: Any, source: str) -> list[Name]:
+    """The series (asset, metric) with values that wait for a person, sorted."""
+    return _series(cursor, source, ["waiting"])
+
+
+def compared_points(cursor: Any, source: str, name: Name) -> list[ComparedPoint]:
+    """All points of a series, sorted by time. What was rejected does not count as restated."""
+    values = {"source": source, "asset": name[0], "metric": name[1]}
+    return list(map(ComparedPoint._make, fetch(cursor, SQL["compared"], values)))
+
+
+def adopt(
+    cursor: Any,
+    source: str,
+    names: Sequence[Name],
+    own_times: Mapping[str, timedelta],
+    reason: str,
+    pull_id: int | None,
+) -> Adopted:
+    """Write the undecided values of these series into metrics, and keep the old ones as revisions for this reason."""
+    take_turn(cursor, source)
+    shifts = [own_times.get(metric, NO_SHIFT) for _, metric in names]
+    values = {"source": source, "shifts": shifts, "reason": reason, "pull_id": pull_id}
+    return Adopted._make(fetch_one(cursor, SQL["adopt"], values | arrays("assets metrics", names)))
+
+
+def hold(cursor: Any, source: str, names: Sequence[Name]) -> int:
+    """Have the undecided values of these series wait for a person; returns how many points they are."""
+    return _decide(cursor, source, names, "waiting")
+
+
+def reject(cursor: Any, source: str, names: Sequence[Name]) -> int:
+    """Keep the stored values of these series for as long as the API gives the same other ones."""
+    return _decide(cursor, source, names, "rejected")
+
+
+def verify(cursor: Any, source: str, compared: Iterable[tuple[Name, Window]], pull_id: int) -> None:
+    """Note that a run has compared these days of series: a series is verified if all its answered days are among them.
+
+    A series about which a person must decide is not verified.
+    """
+    parts = [(*name, days.start.date(), days.end.date()) for name, days in compared]
+    values = {"source": source, "pull_id": pull_id}
+    cursor.execute(SQL["verify"], values | arrays("assets metrics firsts lasts", parts))
+
+
+def _series(cursor: Any, source: str, states: Sequence[str]) -> list[Name]:
+    found = fetch(cursor, SQL["series"], {"source": source, "states": states})
+    return [(asset, metric) for asset, metric in found]
+
+
+def _decide(cursor: Any, source: str, names: Sequence[Name], state: str) -> int:
+    take_turn(cursor, source)
+    cursor.execute(SQL["decide"], {"source": source, "state": state, **arrays("assets metrics", names)})
+    return int(cursor.rowcount)

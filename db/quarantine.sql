@@ -1,0 +1,76 @@
+-- Statements of db/quarantine.py.
+
+-- name: series
+SELECT DISTINCT asset, metric_name FROM quarantine
+WHERE source = %(source)s AND state = ANY(%(states)s) ORDER BY asset, metric_name
+
+-- name: compared
+-- All points of a series: the stored value, whether the API now says something else, and what. They are one span of keys,
+-- as in db/points.sql.
+SELECT m.pulled_at, m.value, q.state IS NOT NULL AND q.state <> 'rejected', q.value
+FROM metrics m LEFT JOIN quarantine q ON (q.source, q.asset, q.metric_name, q.pulled_at)
+    = (m.source, m.asset, m.metric_name, m.pulled_at)
+WHERE m.source = %(source)s
+    AND (m.asset, m.metric_name, m.pulled_at) >= (%(asset)s, %(metric)s, '-infinity'::timestamp)
+    AND (m.asset, m.metric_name, m.pulled_at) <= (%(asset)s, %(metric)s, 'infinity'::timestamp)
+ORDER BY m.asset, m.metric_name, m.pulled_at
+
+-- name: decide
+UPDATE quarantine SET state = %(state)s FROM unnest(%(assets)s::text[], %(metrics)s::text[]) AS name (asset, metric)
+WHERE source = %(source)s AND quarantine.asset = name.asset AND metric_name = metric AND state <> 'rejected'
+
+-- name: adopt
+-- Writes the undecided values of series into metrics. Days that the API no longer has keep their values. Each row is found
+-- by the index of the key, whatever the planner's statistics say: see `load` in load.sql.
+SET LOCAL enable_sort = off;
+WITH instant AS MATERIALIZED (
+    SELECT clock_timestamp() AT TIME ZONE 'UTC' AS at
+),
+-- the stored value of each point, and what the API says now
+proposal AS MATERIALIZED (
+    SELECT q.asset, q.metric_name, q.pulled_at, q.value, shift, m.id, m.value AS old_value
+    FROM unnest(%(assets)s::text[], %(metrics)s::text[], %(shifts)s::interval[]) AS name (asset, metric, shift)
+    JOIN quarantine q ON (q.source, q.asset, q.metric_name) = (%(source)s, name.asset, metric)
+    JOIN LATERAL (
+        SELECT m.id, m.asset, m.metric_name, m.pulled_at, m.value FROM metrics m WHERE m.source = %(source)s
+            AND (m.asset, m.metric_name, m.pulled_at) >= (q.asset, q.metric_name, q.pulled_at)
+        ORDER BY m.asset, m.metric_name, m.pulled_at LIMIT 1
+    ) AS m ON (m.asset, m.metric_name, m.pulled_at) = (q.asset, q.metric_name, q.pulled_at)
+    WHERE state <> 'rejected'
+),
+written AS (
+    UPDATE metrics m SET value = proposal.value FROM proposal WHERE m.id = proposal.id AND proposal.value IS NOT NULL
+),
+revised AS (
+    INSERT INTO revisions (source, asset, metric_name, pulled_at, value, replaced_at, pull_id, reason)
+    SELECT %(source)s, asset, metric_name, pulled_at, old_value, instant.at, %(pull_id)s, %(reason)s
+    FROM proposal, instant WHERE value IS NOT NULL ORDER BY asset, metric_name, pulled_at
+),
+uncovered AS (
+    UPDATE coverage c SET found = found - days, withdrawn = withdrawn + days, found_count = days_in(found - days),
+        withdrawn_at = instant.at
+    FROM instant, (
+        SELECT asset, metric_name, range_agg(daterange(day_of(pulled_at, shift), day_of(pulled_at, shift) + 1)) AS days
+        FROM proposal WHERE value IS NULL GROUP BY asset, metric_name
+    ) AS gone
+    WHERE (c.source, c.asset, c.metric_name) = (%(source)s, gone.asset, gone.metric_name)
+),
+decided AS (
+    DELETE FROM quarantine q USING unnest(%(assets)s::text[], %(metrics)s::text[]) AS name (asset, metric)
+    WHERE (q.source, q.asset, q.metric_name) = (%(source)s, name.asset, metric) AND state <> 'rejected'
+)
+SELECT count(value), count(*) - count(value) FROM proposal
+
+-- name: verify
+-- Notes that all answered days of series were compared with the API, where nothing waits for a decision.
+UPDATE coverage c SET verified_at = pulls.pulled_at
+FROM pulls, (
+    SELECT asset, metric, range_agg(daterange(first, last)) AS days
+    FROM unnest(%(assets)s::text[], %(metrics)s::text[], %(firsts)s::date[], %(lasts)s::date[])
+        AS part (asset, metric, first, last) GROUP BY asset, metric
+) AS compared
+WHERE pull_id = %(pull_id)s AND (c.source, c.asset, c.metric_name) = (%(source)s, compared.asset, metric)
+    AND answered * datemultirange(daterange(NULL, pulls.pulled_at::date)) <@ days AND NOT EXISTS (
+        SELECT FROM quarantine q WHERE (q.source, q.asset, q.metric_name) = (c.source, c.asset, c.metric_name)
+            AND state <> 'rejected'
+    )
