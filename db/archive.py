@@ -13,14 +13,16 @@ import psycopg2
 from db.load import take_turn
 from db.session import session_for
 from db.setup import Database, reason
-from db.statements import arrays, fetch, fetch_one, read_statements
+from db.statements import arrays, fetch, fetch_one, filled_in, read_statements
 from model.errors import ConfigurationError
 from model.files import atomic_write
 from model.text import printable
 from model.values import Target, Window
 
-# `at` is when a row of metrics was loaded or a value of revisions was replaced; `pull_id` is the run that did it.
-COLUMNS = ("table", "source", "asset", "metric_name", "pulled_at", "value", "at", "pull_id")
+# `at` is when a row of metrics was loaded or a value of revisions was replaced; `pull_id` is the run that did it, and
+# `reason` says why a value was replaced.
+COLUMNS = ("table", "source", "asset", "metric_name", "pulled_at", "value", "at", "pull_id", "reason")
+HEADERS = {",".join(COLUMNS): ", reason", ",".join(COLUMNS[:-1]): ""}  # those of files of older versions too
 
 SQL = read_statements("archive.sql")
 
@@ -103,10 +105,10 @@ def _stage(cursor: Any, file: Path, known: Collection[str]) -> None:
                 if not quoted and line.rstrip() == rb"\.":  # before version 18, PostgreSQL stops reading here
                     raise ConfigurationError(f"{file}:{number}: remove this line: a fresh start does not write it")
                 quoted ^= line.count(b'"') % 2 == 1
-            if header != ",".join(COLUMNS):
+            if header not in HEADERS:
                 raise ConfigurationError(f"{file}:1: the header is {header[:80]!r} instead of {','.join(COLUMNS)}")
             lines.seek(0)
-            cursor.copy_expert(SQL["fill_stage"], lines)
+            cursor.copy_expert(filled_in(SQL["fill_stage"], reason=HEADERS[header]), lines)
     except FileNotFoundError:
         raise ConfigurationError(f"{file}: there is no such file") from None
     except (OSError, EOFError, zlib.error) as error:

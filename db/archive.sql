@@ -3,7 +3,8 @@
 -- name: save
 -- The rows that the backfill of a fresh start does not bring back, with the load that wrote each; and all revisions.
 COPY (
-    SELECT 'metrics', m.source, m.asset, m.metric_name, m.pulled_at, m.value, loads.loaded_at, loads.pull_id
+    SELECT 'metrics', m.source, m.asset, m.metric_name, m.pulled_at, m.value, loads.loaded_at, loads.pull_id,
+        NULL
     FROM metrics m
     LEFT JOIN unnest(%(assets)s::text[], %(metrics)s::text[], %(api_ids)s::text[]) AS refetched (asset, metric, api_id)
         ON refetched.asset = m.asset AND refetched.metric = m.metric_name
@@ -18,7 +19,7 @@ COPY (
         OR c.api_id <> refetched.api_id  -- the API answered for another identifier
     )
     UNION ALL (
-        SELECT 'revisions', source, asset, metric_name, pulled_at, value, replaced_at, pull_id
+        SELECT 'revisions', source, asset, metric_name, pulled_at, value, replaced_at, pull_id, reason
         FROM revisions WHERE source = %(source)s ORDER BY id
     )
 ) TO STDOUT (FORMAT csv)
@@ -54,6 +55,8 @@ CREATE TEMPORARY TABLE kept (
     value DOUBLE PRECISION CONSTRAINT "value is not a finite number" CHECK (value > '-Infinity' AND value < 'Infinity'),
     at TEXT,
     pull_id INTEGER CONSTRAINT "pull_id is negative" CHECK (pull_id >= 0),
+    reason TEXT CONSTRAINT "reason is not sample, restated or accepted"
+        CHECK (reason IS NULL OR kind = 'revisions' AND reason IN ('sample', 'restated', 'accepted')),
     CONSTRAINT "table is neither metrics nor revisions" CHECK (kind IS NOT NULL AND kind IN ('metrics', 'revisions')),
     CONSTRAINT "unknown source (python main.py sources lists the known ones)"
         CHECK (source IS NOT NULL AND source = ANY(%(known)s::text[])),
@@ -72,7 +75,8 @@ CREATE TEMPORARY TABLE kept (
 ) ON COMMIT DROP
 
 -- name: fill_stage
-COPY kept (kind, source, asset, metric_name, pulled_at, value, at, pull_id) FROM STDIN (FORMAT csv, HEADER)
+-- Files of an older version have no column `reason`.
+COPY kept (kind, source, asset, metric_name, pulled_at, value, at, pull_id{reason}) FROM STDIN (FORMAT csv, HEADER)
 
 -- name: staged_sources
 SELECT DISTINCT source FROM kept ORDER BY source
@@ -135,9 +139,9 @@ WITH
 -- the revisions of the file, and those of them that are not stored
 fitting AS (
     SELECT source, asset, metric_name, pulled_at::timestamp AS pulled_at, value, at::timestamp AS replaced_at, pull_id,
-        min(line) AS place
+        reason, min(line) AS place
     FROM kept WHERE kind = 'revisions'
-    GROUP BY source, asset, metric_name, pulled_at::timestamp, value, at::timestamp, pull_id
+    GROUP BY source, asset, metric_name, pulled_at::timestamp, value, at::timestamp, pull_id, reason
 ),
 back AS MATERIALIZED (
     SELECT * FROM fitting WHERE NOT EXISTS (
@@ -152,11 +156,11 @@ since AS (
     DELETE FROM revisions r USING (SELECT DISTINCT source, asset, metric_name, pulled_at FROM back) AS point
     WHERE (r.source, r.asset, r.metric_name, r.pulled_at)
         = (point.source, point.asset, point.metric_name, point.pulled_at)
-    RETURNING r.source, r.asset, r.metric_name, r.pulled_at, r.value, r.replaced_at, r.pull_id, r.id
+    RETURNING r.source, r.asset, r.metric_name, r.pulled_at, r.value, r.replaced_at, r.pull_id, r.reason, r.id
 ),
 written AS (
-    INSERT INTO revisions (source, asset, metric_name, pulled_at, value, replaced_at, pull_id)
-    SELECT source, asset, metric_name, pulled_at, value, replaced_at, pull_id
+    INSERT INTO revisions (source, asset, metric_name, pulled_at, value, replaced_at, pull_id, reason)
+    SELECT source, asset, metric_name, pulled_at, value, replaced_at, pull_id, reason
     FROM (SELECT 0 AS part, * FROM back UNION ALL SELECT 1, * FROM since) AS each
     ORDER BY min(replaced_at) OVER (
         PARTITION BY source, asset, metric_name, pulled_at, part ORDER BY place DESC

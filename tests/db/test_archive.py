@@ -36,7 +36,7 @@ TABLES = ("metrics", "loads", "coverage", "revisions")
 NOTHING = Window(START, START)
 ALL_ROWS = "SELECT source, asset, metric_name, pulled_at, value FROM metrics ORDER BY 1, 2, 3, 4"
 ALL_REVISIONS = """
-SELECT source, asset, metric_name, pulled_at, value, replaced_at, pull_id FROM revisions
+SELECT source, asset, metric_name, pulled_at, value, replaced_at, pull_id, reason FROM revisions
 ORDER BY source, asset, metric_name, pulled_at, id
 """
 DOUBLES = [0.0, -0.0, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 0.1, 1 / 3, -1e-9, 2.0**53 + 2]
@@ -221,10 +221,22 @@ def grid_of(*assets: str) -> list[DataPoint]:
 
 def test_rows_of_no_known_time_come_back_as_one_load(file: Path, database: Database, rows: Rows) -> None:
     file.parent.mkdir()
-    good = [f"metrics,defillama,solana,TVL,2024-01-0{day} 00:00:00,1,," for day in range(1, 8)]
+    good = [f"metrics,defillama,solana,TVL,2024-01-0{day} 00:00:00,1,,," for day in range(1, 8)]
     file.write_bytes(gzip.compress("\n".join([",".join(COLUMNS), *good, ""]).encode()))
     assert restore(database, file, LIVE_ONLY).new == 7
     assert rows("SELECT first_id, last_id, pull_id FROM loads") == [(1, 7, None)]
+
+
+def test_a_file_of_a_version_without_reasons_is_restored_with_unknown_ones(
+    file: Path, database: Database, rows: Rows
+) -> None:
+    file.parent.mkdir()
+    at = "2024-01-01 00:00:00"
+    lines = [",".join(COLUMNS[:-1]), f"metrics,defillama,solana,TVL,{at},2,{at},1"]
+    lines.append(f"revisions,defillama,solana,TVL,{at},1,{at},2")
+    file.write_bytes(gzip.compress("\n".join([*lines, ""]).encode()))
+    assert restore(database, file, LIVE_ONLY) == Restored(1, 0, 0, 1, 0)
+    assert rows("SELECT value, pull_id, reason FROM revisions") == [(1.0, 2, None)]
 
 
 def test_the_name_of_a_file_is_on_the_disk_before_it_is_relied_on(

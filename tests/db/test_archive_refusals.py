@@ -19,7 +19,7 @@ from tests.tables import BACKFILL, START, Opener, Rows, point, refusal
 LIVE_ONLY = {"defillama": ["FEES_24H"], "artemis": []}
 TABLES = ("metrics", "loads", "coverage", "revisions")
 NOTHING = Window(START, START)
-GOOD = "metrics,defillama,solana,TVL,2024-01-01 00:00:00,1.5,2026-01-01 00:00:00.5,7"
+GOOD = "metrics,defillama,solana,TVL,2024-01-01 00:00:00,1.5,2026-01-01 00:00:00.5,7,"
 
 
 @pytest.fixture
@@ -67,6 +67,7 @@ NOISE = packed(*(GOOD.replace("solana", str(random.Random(number).random())) for
         (changed(4, "2024-02-30 00:00:00"), ':3: date/time field value out of range: "2024-02-30 00:00:00" in '),
         (changed(4, "2024-01-01 00:00:00+02"), ":3: pulled_at is not a time"),
         (changed(4, "2024-W01-1"), ":3: pulled_at is not a time"),
+        (changed(8, "sample"), ":3: reason is not sample, restated or accepted in"),
         (changed(6, "yesterday"), ":3: at is not a time"),
         (changed(5, "NaN"), ":3: value is not a finite number in"),
         (changed(5, "-Infinity"), ":3: value is not a finite number in"),
