@@ -10,19 +10,20 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from operator import methodcaller
-from typing import Any, NamedTuple
+from typing import Any
 
 from cli.process import open_database, read_database
+from cli.status_json import as_json
+from cli.status_problems import Problem, scheduler_problem, source_problems
 from db.setup import Database, has_tables, need_schema
 from model.errors import ConfigurationError, DatabaseLost
 from model.scrub import scrubbed
 from model.settings import Settings
-from model.text import counted, moment, printable, span
+from model.text import moment, printable, span
 from model.values import DAY
 from pipeline.freshness import Freshness, SeriesState
-from pipeline.health import Health, SchedulerState, SourceHealth, diagnose
-from pipeline.identities import changed_text, remedy_text
-from pipeline.run_health import RunHealth, RunState
+from pipeline.health import Health, SchedulerState, diagnose
+from pipeline.run_health import RunHealth
 from pipeline.usage import usage_text
 
 NOTHING_YET = Health(None, SchedulerState.NONE, None)
@@ -30,25 +31,10 @@ WATCH_SECONDS = 5.0
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
 LEAST_WIDTH, FULL_WIDTH = 40, 99  # columns; with fewer than the full width, the facts of a run stand below each other
 REASON_LINES = 2
-SEE_LOG = "log: journalctl -u crypto-metrics"
-START_IT = "start it: systemctl start crypto-metrics, or python scheduler.py"
-RESTART_IT = "restart the scheduler: systemctl restart crypto-metrics"
-LEAVE_IT_OUT = "start the scheduler without this source: scheduler.py --source …"
 RARE_STATES = {  # not shown where no series has them
     SeriesState.QUIET: "quiet (the API has nothing newer)",
     SeriesState.AWAITED: "awaited (the first run is not over)",
 }
-
-
-class Problem(NamedTuple):
-    """Something that needs attention."""
-
-    what: str
-    reason: str  # empty if it is not known
-    remedy: str
-
-    def __str__(self) -> str:
-        return ": ".join(filter(None, (self.what, self.reason))) + f"; {self.remedy}"
 
 
 def show_status(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
@@ -99,54 +85,6 @@ def _read_health(database: Database, settings: Settings) -> Health:
         return diagnose(cursor, settings)
 
     return read_database(database, "status", read)
-
-
-def scheduler_problem(health: Health) -> Problem | None:
-    """Why no scheduler is alive; None if one is."""
-    match health.scheduler:
-        case SchedulerState.NONE:
-            return Problem("no scheduler has ever run here", "", START_IT)
-        case SchedulerState.DEAD:
-            return Problem("no scheduler is alive", "", f"{START_IT}; {SEE_LOG}")
-        case SchedulerState.HUNG if health.beat:
-            last = moment(health.beat.beaten_at)
-            what = f"pid {health.beat.pid} is hung: its last heartbeat was at {last}"
-            return Problem(what, "", f"{RESTART_IT}; {SEE_LOG}")
-    return None
-
-
-def source_problems(health: SourceHealth) -> Iterator[Problem]:
-    """What is wrong with the key, the config, the runs and the series of a source."""
-    if key := health.missing_key:
-        yield Problem("it needs a key", "", f"write {key}=… into .env and {RESTART_IT}; or {LEAVE_IT_OUT}")
-    if errors := health.config_errors:
-        what = f"{counted(len(errors), 'line')} of its config can't be used"
-        yield Problem(what, errors[0], "correct the config; python main.py check shows all that is wrong with it")
-    for each in health.changed:
-        yield Problem(f"{each.asset}: {changed_text(each)}", "", remedy_text(health.source, each))
-    for run in health.runs:
-        verb, last = run.scheduled.verb, run.last
-        manual_run = f"run it manually: python main.py {verb} {health.source}; {SEE_LOG}"
-        match run.state:
-            case RunState.FAILING:
-                retry = "retrying now" if run.running else f"next retry {moment(run.next)}" if run.next else "no retry"
-                times = counted(last.failures, "time")
-                what = f"{verb} has failed {times} since {moment(last.failing_since)} ({retry})"
-                yield Problem(what, last.failure or "the log says why", manual_run)
-            case RunState.OVERDUE:
-                yield Problem(f"{verb} is overdue: the run of {moment(run.slot)} has not started", "", manual_run)
-            case RunState.SLOW:
-                what = f"{verb} has been running since {moment(last.running_since)}"
-                yield Problem(what, "", f"if its log has stopped, {RESTART_IT}; {SEE_LOG}")
-    found = health.freshness
-    if stale := found.count(SeriesState.STALE):
-        named = ", ".join(f"{each.asset} {each.metric} ({each.newest:%Y-%m-%d})" for each in found.stalest)
-        what = counted(stale, "series is stale", "series are stale")
-        remedy = f"see what is missing: python main.py gaps {health.source}; {SEE_LOG}"
-        yield Problem(f"{what}, newest point of the oldest", named, remedy)
-    if found.stalled:
-        what = f"no series has had a new point since {found.stalled}"
-        yield Problem(what, "the API answers, but has nothing newer", f"see the site of the API; {SEE_LOG}")
 
 
 def lines(health: Health, scrub: Callable[[str], str], width: int) -> Iterator[str]:
@@ -220,64 +158,3 @@ def _cut(line: str, width: int) -> str:
     """A line that fits the screen."""
     line = printable(line)
     return line if len(line) <= width else f"{line[: width - 1]}…"
-
-
-def as_json(health: Health) -> dict[str, Any]:
-    """The health as values for JSON: days, times in UTC, ages in seconds; every key is always there."""
-    problem = scheduler_problem(health)
-    of_beat = ("host", "pid", "sources", "started_at", "beaten_at", "doing")
-    return {
-        "at": health.at,
-        "exit_code": health.exit_code,
-        "scheduler": {
-            "alive": health.scheduler.alive,
-            "state": health.scheduler,
-            "problem": str(problem) if problem else None,
-            **{name: getattr(health.beat, name, None) for name in of_beat},
-        },
-        "sources": [
-            {
-                "source": each.source,
-                "problems": [str(problem) for problem in source_problems(each)],
-                "runs": [_run_as_json(run) for run in each.runs],
-                "series": _freshness_as_json(health, each.freshness),
-                "requests": each.calls,
-                "failed_requests": each.failed_calls,
-                "calls_left": each.calls_left and round(each.calls_left.value),
-                "calls_left_at": each.calls_left and each.calls_left.at,
-                "calls_needed_a_month": each.calls_a_month or None,
-            }
-            for each in health.sources
-        ],
-    }
-
-
-def _run_as_json(run: RunHealth) -> dict[str, Any]:
-    last = run.last
-    return {
-        "verb": run.scheduled.verb,
-        "schedule": str(run.scheduled.schedule),
-        "state": run.state,
-        "last_success": last.succeeded,
-        "last_failure": last.failed,
-        "failure": last.failure,
-        "failures_in_a_row": last.failures,
-        "failing_since": last.failing_since,
-        "running_since": last.running_since if run.running else None,
-        "next": run.next,
-    }
-
-
-def _freshness_as_json(health: Health, found: Freshness) -> dict[str, Any]:
-    age = health.at - found.newest if health.at and found.newest else None
-    return {
-        "expected": len(found.states),
-        **{state.replace(" ", "_"): found.count(state) for state in SeriesState},
-        "newest": found.newest,
-        "age_seconds": age and round(age.total_seconds()),
-        "due": found.due.closed,
-        "due_live": found.due.live,
-        "due_moves_at": found.due.next,
-        "stalled_since": found.stalled,
-        "stalest": [each._asdict() for each in found.stalest],
-    }

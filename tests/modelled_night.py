@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from cli.status import source_problems
+from cli.status_problems import source_problems
 from db.points import Age
 from db.pulls import LastRuns
 from model.values import DAY, Rhythm, Target, Verb, midnight

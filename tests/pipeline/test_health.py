@@ -4,7 +4,7 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
-from cli.status import Problem, scheduler_problem
+from cli.status_problems import Problem, scheduler_problem
 from db.heartbeat import Beat
 from db.lock import Sessions
 from model.text import span
