@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from math import log10, nan
 
+from model.amount_text import amount
 from model.values import DAY
-from query.amount_text import amount
 from query.joined_points import Point, lines_of, usual_step
 
 ROWS = 8

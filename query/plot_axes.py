@@ -10,7 +10,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.text import Text
 from matplotlib.ticker import Formatter, LogLocator, MaxNLocator, NullFormatter
 
-from query.amount_text import UNIT_MARKS, amount
+from model.amount_text import UNIT_MARKS, amount
 
 TICKS, STEPS = 6, (1, 2, 2.5, 5, 10)
 

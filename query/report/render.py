@@ -8,16 +8,15 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from model.amount_text import old_and_new, short_amount
 from model.scrub import scrubbed
 from model.text import counted, first_of
-from query.amount_text import amount
 from query.report.charted_series import PLOT_SIZE
 from query.report.contents import STATES, Contents
 from query.report.coverage_by_month import Strips, by_year, month_of
 from sources import unit_of
 
 FOLDER = Path(__file__).parent
-NEAR = 0.005  # the share of a value by which its text may differ from it
 
 
 def page(contents: Contents, scrub: Callable[[str], str]) -> str:
@@ -31,14 +30,14 @@ def page(contents: Contents, scrub: Callable[[str], str]) -> str:
         optimized=False,  # the page is rendered once
     )
     environment.filters |= {
-        "amount": _amount,
+        "amount": short_amount,
         "by_year": by_year,
         "counted": counted,
         "day": "{:%Y-%m-%d}".format,
         "first_of": first_of,
         "grouped": "{:,}".format,
         "minute": "{:%Y-%m-%d %H:%M}".format,
-        "old_and_new": _old_and_new,
+        "old_and_new": old_and_new,
         "unit": unit_of,
     }
     css = (FOLDER / "page.css").read_text(encoding="ascii")
@@ -53,14 +52,3 @@ def page(contents: Contents, scrub: Callable[[str], str]) -> str:
         strips=Strips([*months] or [month_of(contents["at"])]),
     )
     return f"{text.strip()}\n".encode("ascii", "xmlcharrefreplace").decode()
-
-
-def _amount(value: float, unit: str = "", near: float = NEAR) -> str:
-    """A value as text, with as few digits as keep it within this share of the value."""
-    return amount(value, unit, near * abs(value))
-
-
-def _old_and_new(old: float, new: float, unit: str) -> list[str]:
-    """Both values, with enough digits to see that they differ."""
-    near = min(NEAR, abs(new - old) / max(abs(new), abs(old)) / 10)
-    return [_amount(value, unit, near) for value in (old, new)]

@@ -15,8 +15,8 @@ from matplotlib.dates import num2date
 from matplotlib.figure import Figure
 
 import query_data
+from model.amount_text import amount
 from model.values import Verb
-from query.amount_text import amount
 from query.plot_columns import MOST_NAMED
 from tests.commands import ROOT
 from tests.plotted import NAN, dates, days, dots, frame, legend, shown, ticks, values

@@ -6,6 +6,7 @@ SCALES = ((1e12, "T"), (1e9, "bn"), (1e6, "M"), (1e3, "K"))
 UNIT_MARKS = {"USD": ("$", ""), "%": ("", "%"), "": ("", "")}  # by unit: the text before and after a number
 MOST_WRITTEN_OUT = 1e18  # from this size on, values are written with an exponent
 MOST_DIGITS = 12  # after the decimal point
+NEAR = 0.005  # the share of a value by which its short text may differ from it
 ROUNDING = 1e-12  # the largest rounding error of arithmetic, as a share of the value
 
 
@@ -24,3 +25,14 @@ def amount(value: float, unit: str = "", within: float = 0.0) -> str:
     before, after = UNIT_MARKS.get(unit, ("", ""))
     sign = "\N{MINUS SIGN}" if value < 0 and text != "0" else ""
     return f"{sign}{before}{text}{letter}{after}"
+
+
+def short_amount(value: float, unit: str = "", near: float = NEAR) -> str:
+    """A value as text, with as few digits as keep it within this share of the value."""
+    return amount(value, unit, near * abs(value))
+
+
+def old_and_new(old: float, new: float, unit: str) -> list[str]:
+    """Two different values, with enough digits to see that they differ."""
+    near = min(NEAR, abs(new - old) / max(abs(new), abs(old)) / 10)
+    return [short_amount(value, unit, near) for value in (old, new)]
