@@ -22,6 +22,23 @@ class ComparedPoint(NamedTuple):
     value: float | None  # what it says; None if it no longer has the point, or is not restated
 
 
+class Waiting(NamedTuple):
+    """The values of one series that wait for a person; times are aware UTC."""
+
+    asset: str
+    metric: str
+    days: int  # that would change
+    zero: int  # of these, to zero
+    withdrawn: int  # of these, the API no longer has them
+    stored: int  # closed days of the series in metrics
+    first: datetime  # the time of the first point that would change
+    last: datetime  # and of the last one
+    factor: float | None  # the median of new to stored values; None if none of them are numbers other than zero
+    old: float | None  # the stored value of the last point
+    new: float | None  # and the one that the API gives now; None if it has none
+    since: datetime  # when the API first gave one of these values
+
+
 class Adopted(NamedTuple):
     """The numbers of points that were given the API's values, and of those that the API no longer has."""
 
@@ -37,6 +54,14 @@ def undecided(cursor: Any, source: str) -> list[Name]:
 def waiting_series(cursor: Any, source: str) -> list[Name]:
     """The series (asset, metric) with values that wait for a person, sorted."""
     return _series(cursor, source, ["waiting"])
+
+
+def waiting(
+    cursor: Any, source: str, assets: Sequence[str] | None = None, metrics: Sequence[str] | None = None
+) -> list[Waiting]:
+    """The series of a source with values that wait for a person, of these assets and metrics if given; sorted."""
+    found = fetch(cursor, SQL["waiting"], {"source": source, "assets": assets, "metrics": metrics})
+    return list(map(Waiting._make, found))
 
 
 def compared_points(cursor: Any, source: str, name: Name) -> list[ComparedPoint]:

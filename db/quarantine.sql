@@ -4,6 +4,30 @@
 SELECT DISTINCT asset, metric_name FROM quarantine
 WHERE source = %(source)s AND state = ANY(%(states)s) ORDER BY asset, metric_name
 
+-- name: waiting
+-- The series with values that wait for a person. The stored value of each is looked up as in `latest` of db/points.sql,
+-- so that only idx_metrics_unique can serve it. The factor is the median of new to stored values; it leaves out zeros,
+-- and values of which the quotient does not fit a double.
+SELECT each.asset, each.metric_name, count(*), count(*) FILTER (WHERE value = 0), count(*) FILTER (WHERE value IS NULL),
+    (
+        SELECT count(*) FROM metrics m WHERE m.source = %(source)s AND m.asset = each.asset
+            AND m.metric_name = each.metric_name AND m.pulled_at < (clock_timestamp() AT TIME ZONE 'UTC')::date
+    ), min(each.pulled_at), max(each.pulled_at), percentile_cont(0.5) WITHIN GROUP (ORDER BY CASE
+        WHEN abs(stored) BETWEEN 1e-100 AND 1e100 AND abs(value) BETWEEN 1e-100 AND 1e100 THEN value / stored
+    END),
+    (array_agg(stored ORDER BY each.pulled_at DESC))[1], (array_agg(value ORDER BY each.pulled_at DESC))[1],
+    min(seen_at)
+FROM quarantine each LEFT JOIN LATERAL (
+    SELECT m.value AS stored FROM metrics m WHERE m.source = %(source)s
+        AND (m.asset, m.metric_name, m.pulled_at) >= (each.asset, each.metric_name, each.pulled_at)
+        AND (m.asset, m.metric_name, m.pulled_at) <= (each.asset, each.metric_name, each.pulled_at)
+    ORDER BY m.asset, m.metric_name, m.pulled_at LIMIT 1
+) AS found ON true
+WHERE each.source = %(source)s AND state = 'waiting'
+    AND (%(assets)s::text[] IS NULL OR each.asset = ANY(%(assets)s))
+    AND (%(metrics)s::text[] IS NULL OR each.metric_name = ANY(%(metrics)s))
+GROUP BY each.asset, each.metric_name ORDER BY each.asset, each.metric_name
+
 -- name: compared
 -- All points of a series: the stored value, whether the API now says something else, and what. They are one span of keys,
 -- as in db/points.sql.

@@ -1,0 +1,67 @@
+"""Restatements that wait for a person, as text: what the API has changed, and the commands that decide about it."""
+
+import shlex
+from datetime import timedelta
+from math import isfinite
+
+from db.quarantine import Waiting
+from model.amount_text import old_and_new, short_amount
+from sources import metric_of, unit_of
+
+WRITTEN_OUT = (100, 1e15)  # factors of this size have no exponent and no decimals
+
+
+def waiting_text(source: str, waiting: Waiting) -> str:
+    """What the API has changed in a series, with the newest change as an example."""
+    metric = metric_of(source, waiting.metric)
+    shift = metric.shift if metric else timedelta()
+    first, last = ((at + shift).date() for at in (waiting.first, waiting.last))
+    of = f"{waiting.days:,} of {waiting.stored:,} stored days"
+    when = f"{first}" if first == last else f"{first} to {last}"
+    if waiting.withdrawn == waiting.days:
+        what = f"the API no longer has {of}, {when}"
+    elif waiting.zero == waiting.days:
+        what = f"the API now gives zero for {of}, {when}"
+    else:
+        what = f"the API now gives other values for {of}{_exceptions(waiting)}, {when}{_factor(waiting.factor)}"
+    return f"{waiting.asset} {waiting.metric}: {what}; {last} {_example(source, waiting)}"
+
+
+def waiting_remedy(source: str, waiting: Waiting) -> str:
+    """The commands with which a person decides about it."""
+    names = shlex.join([waiting.asset, waiting.metric])
+    return (
+        f"python main.py settle {source} --accept {names} adopts them; "
+        "--reject in place of --accept keeps the stored values"
+    )
+
+
+def _exceptions(waiting: Waiting) -> str:
+    """How many of the days have no other value than zero, or none at all."""
+    numbers = ((waiting.zero, "zero for"), (waiting.withdrawn, "none for"))
+    texts = [f"{text} {number:,}" for number, text in numbers if number]
+    return f" ({' and '.join(texts)} of them)" if texts else ""
+
+
+def _factor(factor: float | None) -> str:
+    if factor is None:
+        return ""
+    least, most = WRITTEN_OUT
+    text = f"{factor:,.0f}" if least <= abs(factor) < most else f"{factor:.3g}"
+    return "" if text == "1" else f", by a factor of {text} in the median"
+
+
+def _example(source: str, waiting: Waiting) -> str:
+    """What would become of the newest day."""
+    unit = unit_of([(source, waiting.asset, waiting.metric)])
+    old, new = waiting.old, waiting.new
+    if new is None:
+        return f"is stored as {_value(old, unit)}"
+    if old is None or not isfinite(old) or old == new:
+        return f"would be {short_amount(new, unit)} in place of {_value(old, unit)}"
+    old_text, new_text = old_and_new(old, new, unit)
+    return f"would be {new_text} in place of {old_text}"
+
+
+def _value(value: float | None, unit: str) -> str:
+    return "no value" if value is None else short_amount(value, unit)
