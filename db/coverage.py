@@ -29,6 +29,9 @@ class SeriesMap(NamedTuple):
     empty: list[Window]  # gaps for which the API had nothing
     lost: list[Window]  # gaps for which the API had data
     refused: list[Window]  # gaps for which the API keeps giving points that can't be true
+    withdrawn: Sequence[Window] = ()  # stored days that the API no longer has
+    withdrawn_at: datetime | None = None  # when the last of them was withdrawn
+    verified_at: datetime | None = None  # start of the last settle that has compared all answered days
 
 
 class Known(NamedTuple):
@@ -107,10 +110,8 @@ def series_maps(
     values = {"source": source, "today": today.date(), "assets": assets, "metrics": metrics}
     values |= {"own_times": list(own_times), "shifts": list(own_times.values())}
     values |= {"enough": ENOUGH_DATES, "flaws": [reason for reason in Reason if reason.is_flaw], "not_begun": None}
-    return [
-        SeriesMap(asset, metric, days, reason, *map(_windows, parts))
-        for asset, metric, days, reason, *parts in fetch(cursor, SERIES_MAPS, values)
-    ]
+    rows = fetch(cursor, SERIES_MAPS, values)
+    return [SeriesMap._make((*row[:4], *map(_windows, row[4:10]), *row[10:])) for row in rows]
 
 
 def stored_series(

@@ -90,6 +90,7 @@ whole AS MATERIALIZED (
 series AS MATERIALIZED (
     SELECT c.source, c.asset, c.metric_name, own.metric IS NOT NULL AS own_times, coalesce(own.shift, '0') AS shift,
         past, c.answered * past AS answered, c.found * past AS found, row_count, found_count,
+        withdrawn, withdrawn_at, verified_at,
         days_in(c.found) AS claimed, days_in(c.found - past) AS claimed_open,
         CASE WHEN whole.metric_name IS NOT NULL THEN row_count ELSE (
             SELECT count(*) FROM metrics m
@@ -131,11 +132,13 @@ held AS MATERIALIZED (
     ) AS beside ON true
 )
 -- the number of stored days; why points are refused; the answered days; the gaps since the first known day that were
--- never answered; the gaps for which the API had nothing; those for which it had data; those whose points are refused
+-- never answered; the gaps for which the API had nothing; those for which it had data; those whose points are refused;
+-- the stored days that were withdrawn, and when the last of them was; since when the answered days are confirmed
 SELECT asset, metric_name, days_in(days)::int, reason, answered,
     CASE WHEN isempty(answered + days) THEN '{}'
     ELSE datemultirange(daterange(lower(answered + days), %(today)s::date)) END - answered - days - flawed,
     answered * datemultirange(daterange(lower(days + found), NULL)) - found - days - flawed,
     found - days - flawed,
-    flawed - days
+    flawed - days,
+    withdrawn * days, withdrawn_at, verified_at
 FROM held ORDER BY asset, metric_name

@@ -17,12 +17,15 @@ Statement = tuple[str, dict[str, Any]]  # with its values
 
 
 class Age(NamedTuple):
-    """How old a series is."""
+    """How old a series is, and how far it is confirmed."""
 
     asset: str
     metric: str
     newest: datetime | None  # the time of its newest point, None if it has none
     answered: date | None  # the last day for which the API has answered, with data or without
+    verified_at: datetime | None = None  # start of the last settle that has compared all its answered days
+    withdrawn: int = 0  # days that the API had once and no longer has; their values are stored
+    withdrawn_at: datetime | None = None  # when the last of them was withdrawn
 
 
 def of_series(

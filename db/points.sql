@@ -62,18 +62,18 @@ CASE WHEN since.id IS NULL THEN m.value ELSE since.value END
 known.ids @> m.id::bigint AND m.pulled_at < %(as_of)s::timestamp::date
 
 -- name: ages
--- The time of the newest point (as in `latest`), and the last day for which the API has answered, or has given points
--- that can't be true on enough UTC days.
+-- The time of the newest point (as in `latest`); the last day for which the API has answered, or has given points that
+-- can't be true on enough UTC days; since when the history is confirmed; how many days were withdrawn, and when last.
 SELECT wanted.asset, wanted.metric, (
     SELECT pulled_at FROM metrics m WHERE m.source = %(source)s
         AND (m.asset, m.metric_name, m.pulled_at) >= (wanted.asset, wanted.metric, '-infinity'::timestamp)
         AND (m.asset, m.metric_name, m.pulled_at) <= (wanted.asset, wanted.metric, 'infinity'::timestamp)
     ORDER BY m.asset DESC, m.metric_name DESC, m.pulled_at DESC LIMIT 1
-), (
+), known.answered, verified_at, coalesce(withdrawn_days, 0), withdrawn_at
+FROM unnest(%(assets)s::text[], %(metrics)s::text[]) AS wanted (asset, metric) LEFT JOIN LATERAL (
     SELECT greatest(upper(answered), (
         SELECT max(upper(days)) FROM refused r WHERE dates >= %(enough)s
             AND (r.source, r.asset, r.metric_name) = (c.source, c.asset, c.metric_name)
-    )) - 1 FROM coverage c
-    WHERE c.source = %(source)s AND c.asset = wanted.asset AND c.metric_name = wanted.metric
-)
-FROM unnest(%(assets)s::text[], %(metrics)s::text[]) AS wanted (asset, metric)
+    )) - 1 AS answered, verified_at, days_in(withdrawn) AS withdrawn_days, withdrawn_at FROM coverage c
+    WHERE c.source = %(source)s AND c.asset = wanted.asset AND c.metric_name = wanted.metric LIMIT 1
+) AS known ON true

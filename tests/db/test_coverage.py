@@ -157,13 +157,20 @@ def test_a_day_that_the_api_no_longer_has_is_no_hole_while_its_row_is_there(
     store, answered = open_store(BACKFILL), [asked(0, 5, shift=own_times.get("TVL", 0 * DAY))]
     store.load(points(0, 1, 2, 4), answered)
     assert store.load(points(0, 4), answered).withdrawn == 2
-    before = store.maps(START + 5 * DAY, own_times)
-    assert before == [
-        SeriesMap("solana", "TVL", 4, "", [days(0, 5)], never=[], empty=[days(3, 4)], lost=[], refused=[])
-    ]
+    (before,) = store.maps(START + 5 * DAY, own_times)
+    assert before._replace(withdrawn=[], withdrawn_at=None) == SeriesMap(
+        "solana", "TVL", 4, "", [days(0, 5)], never=[], empty=[days(3, 4)], lost=[], refused=[], withdrawn=[]
+    )
+    rows("UPDATE coverage SET withdrawn = '{[2024-01-02,2024-01-04)}', withdrawn_at = '2026-11-20', "
+         "verified_at = '2026-11-21 04:35'")  # fmt: skip
+    (marked,) = store.maps(START + 5 * DAY, own_times)
+    assert (marked.days, marked.empty, marked.withdrawn) == (4, [days(3, 4)], [days(1, 3)])
+    assert marked.withdrawn_at == datetime(2026, 11, 20, tzinfo=UTC)
+    assert marked.verified_at == datetime(2026, 11, 21, 4, 35, tzinfo=UTC)
     rows("DELETE FROM metrics WHERE pulled_at = '2024-01-02'")
     (after,) = store.maps(START + 5 * DAY, own_times)
     assert (after.days, after.empty, after.lost) == (3, [days(1, 2), days(3, 4)], [])
+    assert after.withdrawn == [days(2, 3)]
 
 
 def renamed(first: float, end: float, api_id: str | None) -> Answered:

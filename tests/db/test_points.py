@@ -134,6 +134,18 @@ def test_the_age_of_a_series_is_its_newest_point_and_the_last_day_that_was_answe
     ]
 
 
+def test_the_age_of_a_series_says_since_when_it_is_confirmed_and_what_was_withdrawn(
+    open_store: Opener, session: Connection, rows: Rows
+) -> None:
+    open_store(Verb.BACKFILL).load(points(0, 1, 2))
+    rows("UPDATE coverage SET verified_at = '2026-11-20 04:35', withdrawn_at = '2026-11-19 04:36', "
+         "withdrawn = '{[2024-01-01,2024-01-02),[2024-01-03,2024-01-04)}'")  # fmt: skip
+    with session.cursor() as cursor:
+        (found,) = ask.ages(cursor, "defillama", [("solana", "TVL")])
+    assert found.verified_at == datetime(2026, 11, 20, 4, 35, tzinfo=UTC)
+    assert (found.withdrawn, found.withdrawn_at) == (2, datetime(2026, 11, 19, 4, 36, tzinfo=UTC))
+
+
 @pytest.mark.parametrize("statistics", ["missing", "of an empty table", "good"])
 def test_the_newest_point_of_a_series_is_found_by_its_own_index_whatever_the_statistics(
     session: Connection, rows: Rows, statistics: str
