@@ -21,6 +21,7 @@ from model.scrub import scrubbed
 from model.settings import Settings
 from model.text import moment, printable, span
 from model.values import DAY
+from pipeline.confirmation import Confirmation, confirmation_text, withdrawn_text
 from pipeline.freshness import Freshness, SeriesState
 from pipeline.health import Health, SchedulerState, diagnose
 from pipeline.run_health import RunHealth
@@ -113,15 +114,17 @@ def _lines(health: Health, scrub: Callable[[str], str], width: int) -> Iterator[
         for run in each.runs:
             yield from _run_lines(health, run, scrub, width)
         yield from _freshness_lines(health, each.freshness)
+        yield from _confirmation_lines(health, each.confirmation)
         yield f"  last 24 h: {each.calls:,} requests, {each.failed_calls:,} failed"
         if left := each.calls_left:
             yield f"  {usage_text(round(left.value), each.calls_a_month)} (as of {moment(left.at)})"
 
 
 def _problem_lines(where: str, problem: Problem, width: int) -> Iterator[str]:
-    yield f"! {where}: {problem.what}{':' if problem.reason else ''}"
+    what = printable(f"! {where}: {problem.what}{':' if problem.reason else ''}")
+    yield from textwrap.wrap(what, width, subsequent_indent=" " * 4, break_on_hyphens=False)
     for text, most in ((problem.reason, REASON_LINES), (problem.remedy, None)):
-        wrapped = textwrap.wrap(printable(text), width - 4, max_lines=most, placeholder="…")
+        wrapped = textwrap.wrap(printable(text), width - 4, max_lines=most, placeholder="…", break_on_hyphens=False)
         yield from (f"    {line}" for line in wrapped)
 
 
@@ -152,6 +155,13 @@ def _freshness_lines(health: Health, found: Freshness) -> Iterator[str]:
     counts = [f"{found.count(state):,} {state}" for state in SeriesState if state not in RARE_STATES]
     counts += [f"{number:,} {text}" for state, text in RARE_STATES.items() if (number := found.count(state))]
     yield f"  {len(found.states):,} series: {', '.join(counts)}"
+
+
+def _confirmation_lines(health: Health, found: Confirmation) -> Iterator[str]:
+    if health.at and found.series:
+        yield f"  {confirmation_text(found, health.at)}"
+    if found.withdrawn_days:
+        yield f"  {withdrawn_text(found.withdrawn_days, found.withdrawn_at, found.withdrawn_series)}"
 
 
 def _cut(line: str, width: int) -> str:

@@ -1,8 +1,10 @@
 """The health as `status --json` prints it."""
 
+from math import isfinite
 from typing import Any
 
 from cli.status_problems import scheduler_problem, source_problems
+from db.quarantine import Waiting
 from pipeline.freshness import Freshness, SeriesState
 from pipeline.health import Health
 from pipeline.run_health import RunHealth
@@ -27,6 +29,8 @@ def as_json(health: Health) -> dict[str, Any]:
                 "problems": [str(problem) for problem in source_problems(each)],
                 "runs": [_run_as_json(run) for run in each.runs],
                 "series": _freshness_as_json(health, each.freshness),
+                "confirmation": each.confirmation._asdict(),
+                "waiting": [_waiting_as_json(waiting) for waiting in each.waiting],
                 "requests": each.calls,
                 "failed_requests": each.failed_calls,
                 "calls_left": each.calls_left and round(each.calls_left.value),
@@ -67,3 +71,9 @@ def _freshness_as_json(health: Health, found: Freshness) -> dict[str, Any]:
         "stalled_since": found.stalled,
         "stalest": [each._asdict() for each in found.stalest],
     }
+
+
+def _waiting_as_json(waiting: Waiting) -> dict[str, Any]:
+    """Without a stored value that JSON can't hold: somebody may have written NaN into the table."""
+    finite = waiting.old is not None and isfinite(waiting.old)
+    return waiting._replace(old=waiting.old if finite else None)._asdict()

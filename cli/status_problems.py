@@ -8,7 +8,9 @@ from pipeline.freshness import SeriesState
 from pipeline.health import Health, SchedulerState, SourceHealth
 from pipeline.identities import changed_text, remedy_text
 from pipeline.run_health import RunState
+from pipeline.waiting_restatements import waiting_remedy, waiting_text
 
+WAITING_NAMED = 3  # restatements of a source
 SEE_LOG = "log: journalctl -u crypto-metrics"
 START_IT = "start it: systemctl start crypto-metrics, or python scheduler.py"
 RESTART_IT = "restart the scheduler: systemctl restart crypto-metrics"
@@ -49,6 +51,7 @@ def source_problems(health: SourceHealth) -> Iterator[Problem]:
         yield Problem(what, errors[0], "correct the config; python main.py check shows all that is wrong with it")
     for each in health.changed:
         yield Problem(f"{each.asset}: {changed_text(each)}", "", remedy_text(health.source, each))
+    yield from _waiting_problems(health)
     for run in health.runs:
         verb, last = run.scheduled.verb, run.last
         manual_run = f"run it manually: python main.py {verb} {health.source}; {SEE_LOG}"
@@ -72,3 +75,12 @@ def source_problems(health: SourceHealth) -> Iterator[Problem]:
     if found.stalled:
         what = f"no series has had a new point since {found.stalled}"
         yield Problem(what, "the API answers, but has nothing newer", f"see the site of the API; {SEE_LOG}")
+
+
+def _waiting_problems(health: SourceHealth) -> Iterator[Problem]:
+    """The restatements that wait for a person."""
+    for each in health.waiting[:WAITING_NAMED]:
+        yield Problem(waiting_text(health.source, each), "", waiting_remedy(health.source, each))
+    if (more := len(health.waiting) - WAITING_NAMED) > 0:
+        what = f"and {counted(more, 'more series waits', 'more series wait')} for a person"
+        yield Problem(what, "", f"python main.py check {health.source}")

@@ -1,7 +1,7 @@
 """The health of the whole pipeline, read from the database: the scheduler, and each source."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -12,8 +12,10 @@ from db.identities import Identity
 from db.lock import SCHEDULER, Sessions, is_held, place_of_run, sessions
 from db.points import ages
 from db.pulls import calls_of_last_day, last_runs
+from db.quarantine import Waiting, waiting
 from model.settings import ROOT, Settings
 from model.values import Target
+from pipeline.confirmation import Confirmation, confirmation
 from pipeline.due import ScheduledRun, read_history
 from pipeline.freshness import Freshness, freshness
 from pipeline.identities import changed_rows
@@ -56,11 +58,13 @@ class SourceHealth:
     changed: tuple[Identity, ...] = ()  # rows by which the API now means another asset
     config_errors: tuple[str, ...] = ()  # what is wrong with lines of its config, which are left out here
     missing_key: str = ""  # the variable of the key that it needs, and that is not set
+    confirmation: Confirmation = field(default_factory=Confirmation)
+    waiting: tuple[Waiting, ...] = ()  # restatements that wait for a person
 
     @property
     def needs_attention(self) -> bool:
         """Whether it needs attention."""
-        wrong = bool(self.config_errors or self.missing_key or self.changed)
+        wrong = bool(self.config_errors or self.missing_key or self.changed or self.waiting)
         return wrong or self.freshness.needs_attention or any(each.needs_attention for each in self.runs)
 
 
@@ -139,7 +143,8 @@ def _source_health(
     left = left if left and f"{left.at:%Y-%m}" == f"{now:%Y-%m}" else None
     needed = calls_a_month(api, targets, now) if left else 0
     other_assets = tuple(changed_rows(cursor, api, targets))
-    return SourceHealth(name, tuple(runs), fresh, *calls, left, needed, other_assets, tuple(errors), missing_key)
+    found = SourceHealth(name, tuple(runs), fresh, *calls, left, needed, other_assets, tuple(errors), missing_key)
+    return replace(found, confirmation=confirmation(source, series, now), waiting=tuple(waiting(cursor, name)))
 
 
 def _requestable(targets: Iterable[Target], settings: Settings, source: type[BaseSource]) -> list[Target]:

@@ -49,6 +49,8 @@ OF_SOURCE = {
     "problems",
     "runs",
     "series",
+    "confirmation",
+    "waiting",
     "requests",
     "failed_requests",
     "calls_left",
