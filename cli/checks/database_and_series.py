@@ -10,8 +10,10 @@ from db.coverage import Name
 from db.setup import Rights, has_schema, has_tables, rights
 from model.settings import EMBEDDED_DIRECTORY
 from model.values import Rhythm, Target, Verb
+from pipeline.confirmation import withdrawn_text
 from pipeline.freshness import QUARTER_REPORTED_AFTER
 from pipeline.identities import changed_text, remedy_text
+from pipeline.waiting_restatements import waiting_remedy, waiting_text
 from sources import SOURCES
 from sources.base import BaseSource
 
@@ -65,9 +67,23 @@ def check_series(context: CheckContext) -> Area:
     """What the database records of the configured series."""
     findings: list[Finding] = []
     for name, records in context.records.items():
+        findings += restatement_findings(name, records)
         findings += series_findings(SOURCES[name], records, context.explained.get(name, ()))
     checked = ", ".join(f"{len(records.targets):,} of {name}" for name, records in context.records.items())
     return Area(checked, findings) if checked else Area("there are no tables of this version", None)
+
+
+def restatement_findings(name: str, records: SourceRecords) -> Iterator[Finding]:
+    """Restatements that wait for a person, and days that the provider has withdrawn."""
+    for each in records.waiting:
+        yield Finding(Severity.ERROR, name, waiting_text(name, each), waiting_remedy(name, each))
+    withdrawn = [age for age in records.ages if age.withdrawn]
+    if withdrawn:
+        days = sum(age.withdrawn for age in withdrawn)
+        last = max((age.withdrawn_at for age in withdrawn if age.withdrawn_at), default=None)
+        named = few(f"{age.asset} {age.metric} ({age.withdrawn:,})" for age in withdrawn)
+        what = f"{withdrawn_text(days, last, len(withdrawn))}, whose values stay stored: {named}"
+        yield Finding(Severity.NOTE, name, what, f"python main.py gaps {name} shows which days")
 
 
 def series_findings(

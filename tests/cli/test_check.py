@@ -287,7 +287,7 @@ def test_a_role_that_may_only_read_is_shown_with_what_it_lacks(root: Path, datab
     rows("DROP ROLE looker")
     (line,) = found(done)["database"]
     assert line.startswith("role looker: it lacks DELETE on coverage, ")
-    assert " and 20 more -> " in line
+    assert " and 23 more -> " in line
     assert found(done)["series"] == []
 
 
@@ -312,6 +312,29 @@ def test_series_that_never_had_a_value_or_have_none_any_more_are_shown(
     shown = " ".join(done.stdout.split())
     assert "warning artemis btc the API has never had a value of FEES" in shown
     assert f"warning artemis btc the API has had no new value of PRICE since {days.start:%Y-%m-%d}" in shown
+
+
+def test_restatements_that_wait_are_errors_with_two_lines_and_withdrawn_days_are_a_note(
+    root: Path, database: Database, database_url: str, rows: Rows
+) -> None:
+    days = Window(this_midnight() - timedelta(days=5), this_midnight())
+    values = [DataPoint("btc", "PRICE", days.start + number * timedelta(days=1), 100.0) for number in range(5)]
+    with closing(Store(database, "artemis", BACKFILL)) as store:
+        store.load(values, [Answered("btc", "PRICE", days)])
+    rows("UPDATE coverage SET withdrawn = datemultirange(daterange(%s, %s)), withdrawn_at = '2026-11-20 04:36'",
+         days.start.date(), days.start.date() + timedelta(days=2))  # fmt: skip
+    for state, code in (("new", 0), ("rejected", 0), ("waiting", 1)):
+        rows("DELETE FROM quarantine")
+        rows("INSERT INTO quarantine SELECT source, asset, metric_name, pulled_at, 0, %s, now() FROM metrics", state)
+        done = check(root, "artemis --offline", database_url)
+        assert done.returncode == code, done.stdout
+    shown = " ".join(done.stdout.split())
+    assert "error artemis btc PRICE: the API now gives zero for 5 of 5 stored days, " in shown
+    assert " would be $0 in place of $100 -> python main.py settle artemis --accept btc PRICE adopts them; " in shown
+    assert (
+        "note artemis 2 days of 1 series withdrawn by the provider, last on 2026-11-20, whose values stay stored: "
+        "btc PRICE (2) -> python main.py gaps artemis shows which days" in shown
+    )
 
 
 def test_a_wrong_use_is_shown_with_what_would_be_right(root: Path) -> None:
