@@ -14,6 +14,7 @@ from db.coverage import SeriesMap, forget_lost, series_maps
 from model.settings import Settings
 from model.text import first_of
 from model.values import DAY, Window, midnight
+from pipeline.confirmation import confirmed_text, withdrawn_text
 from pipeline.gaps import SourceGaps, in_rhythm
 from sources import SOURCES
 
@@ -29,14 +30,15 @@ REASONS = {
 
 def show_gaps(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Show what is stored for each series, and why each gap exists; returns 1 where stored days were lost."""
-    today = midnight(datetime.now(UTC))
+    now = datetime.now(UTC)
+    today = midnight(now)
     access = "written" if arguments.forget_lost else "read"
     found = read_sources(arguments, settings, lambda cursor, name: _source_gaps(cursor, name, arguments, today), access)
     if arguments.json:
         print(json.dumps([_as_json(gaps, series) for gaps in found for series in gaps.maps], indent=1))
     else:
         for gaps in found:
-            print("\n".join(_lines(gaps, today)))
+            print("\n".join(_lines(gaps, now)))
     return int(any(series.lost for gaps in found for series in gaps.maps))
 
 
@@ -65,6 +67,9 @@ def _as_json(gaps: SourceGaps, series: SeriesMap) -> dict[str, Any]:
         "lost": _pairs(series.lost),
         "refused": _pairs(series.refused),
         "refused_because": series.reason,
+        "withdrawn": _pairs(series.withdrawn),
+        "withdrawn_at": _text(series.withdrawn_at),
+        "verified_at": _text(series.verified_at),
     }
 
 
@@ -73,22 +78,36 @@ def _pairs(windows: Sequence[Window]) -> list[tuple[str, str]]:
     return [(f"{window.start.date()}", f"{(window.end - DAY).date()}") for window in windows]
 
 
-def _lines(gaps: SourceGaps, today: datetime) -> Iterator[str]:
+def _text(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None
+
+
+def _lines(gaps: SourceGaps, now: datetime) -> Iterator[str]:
     """The gaps of a source for a person, and the commands that fill them."""
     yield f"{gaps.source.name}: {len(gaps.maps):,} series; {'; '.join(_totals(gaps)) or 'no gaps'}"
     for series in gaps.maps:
         requested = "no history requested"
         if series.answered:
             requested = f"requested {window_text(Window(series.answered[0].start, series.answered[-1].end))}"
-        live = ", has no history at the API" if gaps.is_live_only(series) else ""
+        requested += f", {_standing(gaps, series, now)}" if series.answered or gaps.is_live_only(series) else ""
         left = "" if gaps.configures(series) else f", not in {gaps.config_name}"
-        yield f"  {series.asset} {series.metric}: {series.days:,} days; {requested}{live}{left}"
+        yield f"  {series.asset} {series.metric}: {series.days:,} days; {requested}{left}"
+        if days := _days(series.withdrawn):
+            which = first_of([*map(window_text, series.withdrawn)], GAPS_SHOWN)
+            yield f"      {withdrawn_text(days, series.withdrawn_at)}: {which}"
         for reason, text in REASONS.items():
             windows: list[Window] = getattr(series, reason)
             if windows:
                 why = f"{text}: {series.reason}" if reason == "refused" else text
                 yield f"      {why}, {_days(windows):,} days: {first_of([*map(window_text, windows)], GAPS_SHOWN)}"
-    yield from _remedies(gaps, today)
+    yield from _remedies(gaps, midnight(now))
+
+
+def _standing(gaps: SourceGaps, series: SeriesMap, now: datetime) -> str:
+    """Since when a series is confirmed; one that has only live values can't be."""
+    if gaps.is_live_only(series):
+        return "has no history at the API"
+    return confirmed_text(series.verified_at, now)
 
 
 def _totals(gaps: SourceGaps) -> Iterator[str]:

@@ -64,16 +64,44 @@ def test_the_report_has_every_gap_and_says_how_to_fill_it(database: Database, da
         "source": "artemis", "asset": "btc", "metric": "PRICE", "live_only": False, "days": 17,
         "answered": [["2024-01-01", "2024-01-30"]], "never_asked": [["2024-01-31", yesterday]],
         "empty": [["2024-01-21", "2024-01-30"]], "lost": [["2024-01-08", "2024-01-08"]],
-        "refused": [], "refused_because": "",
+        "refused": [], "refused_because": "", "withdrawn": [], "withdrawn_at": None, "verified_at": None,
     }  # fmt: skip
     assert found["eq-coin", "PRICE"]["empty"] == [["2024-01-05", "2024-01-05"], ["2024-01-08", "2024-01-12"]]
     assert found["eq-coin", "EBITDA"]["empty"] == []
     out = gaps(database_url, f"artemis {BTC}")[1]
-    assert "  btc PRICE: 17 days; requested 2024-01-01 to 2024-01-30\n" in out
+    assert "  btc PRICE: 17 days; requested 2024-01-01 to 2024-01-30, not confirmed yet\n" in out
     assert f"never answered, {(today() - date(2024, 1, 31)).days:,} days: 2024-01-31 to {yesterday}\n" in out
     assert "empty at the API, 10 days: 2024-01-21 to 2024-01-30\n" in out
     assert "LOST here, though the API had them, 1 days: 2024-01-08\n" in out
     assert "eq-coin" not in out
+
+
+def test_each_series_with_a_history_says_since_when_it_is_confirmed_and_what_was_withdrawn(
+    database: Database, database_url: str, rows: Rows
+) -> None:
+    with closing(Store(database, "defillama", BACKFILL)) as store:
+        for metric in ("FEES", "FEES_24H", "TVL"):
+            store.load(points(*range(9), asset="aave", metric=metric), [asked(0, 9, "aave", metric)])
+    rows("UPDATE coverage SET verified_at = clock_timestamp() AT TIME ZONE 'UTC' - interval '9 hours 1 minute' "
+         "WHERE metric_name = 'FEES'")  # fmt: skip
+    rows("UPDATE coverage SET verified_at = '2026-01-20 04:35', withdrawn_at = '2026-01-19 04:36', "
+         "withdrawn = '{[2024-01-02,2024-01-03),[2024-01-05,2024-01-07)}', "
+         "found = found - '{[2024-01-02,2024-01-03),[2024-01-05,2024-01-07)}', found_count = 6 "
+         "WHERE metric_name = 'TVL'")  # fmt: skip
+    code, out = gaps(database_url, "defillama")
+    assert code == 0
+    shown = [line for line in out.splitlines() if "never answered" not in line]
+    assert shown[:4] == [
+        "  aave FEES: 9 days; requested 2024-01-01 to 2024-01-09, confirmed 9 h ago",
+        "  aave FEES_24H: 9 days; requested 2024-01-01 to 2024-01-09, has no history at the API",
+        "  aave TVL: 9 days; requested 2024-01-01 to 2024-01-09, confirmed on 2026-01-20",
+        "      3 days withdrawn by the provider, last on 2026-01-19: 2024-01-02, 2024-01-05 to 2024-01-06",
+    ]
+    assert "empty at the API" not in out
+    tvl = json.loads(gaps(database_url, "defillama --json")[1])[2]
+    assert tvl["withdrawn"] == [["2024-01-02", "2024-01-02"], ["2024-01-05", "2024-01-06"]]
+    assert tvl["withdrawn_at"] == "2026-01-19T04:36:00+00:00"
+    assert tvl["verified_at"] == "2026-01-20T04:35:00+00:00"
 
 
 @pytest.mark.parametrize(("first", "harm"), [(RECENT, LOSE_A_ROW), (RECENT, CLAIM_A_DAY), (LONG_AGO, LOSE_A_ROW)])
@@ -178,7 +206,10 @@ def test_what_was_lost_of_a_series_that_left_the_config_can_be_claimed_no_longer
     rows("DELETE FROM metrics WHERE pulled_at = '2024-01-02'")
     code, out = gaps(database_url, "artemis")
     assert code == 1
-    assert "  gone PRICE: 2 days; requested 2024-01-01 to 2024-01-03, not in artemis_config.csv\n" in out
+    assert (
+        "  gone PRICE: 2 days; requested 2024-01-01 to 2024-01-03, not confirmed yet, not in artemis_config.csv\n"
+        in out
+    )
     assert re.findall("--full.*", out) == ["--full --asset btc --metric PRICE"]
     assert "no backfill can fetch lost live values, or series that artemis_config.csv does not name: " in out
     out = gaps(database_url, "artemis --asset gone")[1]
