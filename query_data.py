@@ -212,7 +212,9 @@ def coverage(source: str | None = None, asset: str | None = None, metric: str | 
 
     `days` are stored. The missing days since the first one are counted by their reason: `never` answered, `empty` at
     the API, `lost` here, or `refused`, because the API keeps giving points that can't be true. Days on which no point
-    is expected do not count, such as the weekends of equities.
+    is expected do not count, such as the weekends of equities. `withdrawn` counts the stored days that the API no
+    longer has, the last of them since `withdrawn_at`. `verified_at` is when the last settle began that has compared
+    all answered days with the API; it is empty for series that exist only live.
     """
     return overview_frames.coverage(_session.reader(), _session.names().every(source, asset, metric), configs())
 
@@ -222,7 +224,8 @@ def freshness(source: str | None = None, asset: str | None = None, metric: str |
 
     `newest` is the time of its newest point, `age` how long ago that was, `answered` the last day for which the API
     answered, with data or without. `state` is fresh, quiet, awaited, stale or never seen, as `main.py status` counts
-    them, or "not asked for" where no config has the series or its key is missing.
+    them, or "not asked for" where no config has the series or its key is missing. `verified_at` and `withdrawn` are
+    those of `coverage`.
     """
     return overview_frames.freshness(_session.reader(), _session.names().every(source, asset, metric), Settings.read())
 

@@ -70,8 +70,9 @@ def coverage(reader: Reader, every: Sequence[StoredSeries], configs: Configs) ->
         targets = {(each.asset, each.metric): each for row in configs.get(name, ()) for each in row.targets()}
         sound = in_rhythm(source, maps, targets) if source else maps
         rows += [_days(name, each) for each in sound if Series(name, *each[:2]) in wanted]
-    days = dict.fromkeys(("days", "never", "empty", "lost", "refused"), int)
-    return table(rows, {**SERIES, **days, "asked_from": TIME, "asked_to": TIME})
+    days = dict.fromkeys(("days", "never", "empty", "lost", "refused", "withdrawn"), int)
+    times = dict.fromkeys(("asked_from", "asked_to", "verified_at", "withdrawn_at"), TIME)
+    return table(rows, {**SERIES, **days, **times})
 
 
 def freshness(reader: Reader, every: Sequence[StoredSeries], settings: Settings) -> pd.DataFrame:
@@ -86,8 +87,10 @@ def freshness(reader: Reader, every: Sequence[StoredSeries], settings: Settings)
             series = Series(name, age.asset, age.metric)
             since = None if age.newest is None else now - age.newest
             state = states.get(series)
-            rows.append((*series, age.newest, since, age.answered, state.value if state else NOT_ASKED_FOR))
-    return table(rows, {**SERIES, "newest": TIME, "age": "timedelta64[us]", "answered": TIME, "state": object})
+            confirmed = age.verified_at, age.withdrawn
+            rows.append((*series, age.newest, since, age.answered, state.value if state else NOT_ASKED_FOR, *confirmed))
+    columns = {"newest": TIME, "age": "timedelta64[us]", "answered": TIME, "state": object}
+    return table(rows, {**SERIES, **columns, "verified_at": TIME, "withdrawn": int})
 
 
 def pulls(reader: Reader, source: str | None, kind: str | None, status: str | None, last: int) -> pd.DataFrame:
@@ -122,7 +125,8 @@ def _by_source(wanted: Iterable[Series]) -> Iterator[tuple[str, list[str], list[
 
 
 def _days(source: str, series: SeriesMap) -> tuple[object, ...]:
-    kinds = series.never, series.empty, series.lost, series.refused
+    kinds = series.never, series.empty, series.lost, series.refused, series.withdrawn
     counts = [sum((gap.end - gap.start) // DAY for gap in gaps) for gaps in kinds]
     asked = (series.answered[0].start, series.answered[-1].end - DAY) if series.answered else (None, None)
-    return source, series.asset, series.metric, series.days, *counts, *asked
+    times = series.verified_at, series.withdrawn_at
+    return source, series.asset, series.metric, series.days, *counts, *asked, *times

@@ -86,6 +86,21 @@ def test_coverage_tells_days_that_are_there_from_the_kinds_of_holes() -> None:
     assert records(q.coverage(metric="mcap"), "asset", "days", "asked_from") == [("old", 1, pd.NaT)]
 
 
+def test_coverage_and_freshness_say_since_when_a_series_is_confirmed_and_what_was_withdrawn(rows: Rows) -> None:
+    for frame in (q.coverage(), q.freshness()):
+        assert frame["verified_at"].isna().all()
+        assert str(frame["verified_at"].dtype).endswith("UTC]")
+        assert set(frame["withdrawn"]) == {0}
+    rows("UPDATE coverage SET verified_at = '2026-11-20 04:35', withdrawn_at = '2026-11-19 04:36', "
+         "withdrawn = '{[2024-01-01,2024-01-03)}' WHERE asset = 'solana'")  # fmt: skip
+    confirmed = pd.Timestamp("2026-11-20 04:35", tz="UTC")
+    found = q.coverage(asset="solana")
+    assert records(found, "metric", "days", "withdrawn", "verified_at") == [("TVL", 3, 2, confirmed)]
+    assert found["withdrawn_at"].item() == pd.Timestamp("2026-11-19 04:36", tz="UTC")
+    found = q.freshness("defillama", "solana", "TVL")
+    assert records(found, "metric", "withdrawn", "verified_at") == [("TVL", 2, confirmed)]
+
+
 def test_coverage_says_what_was_lost(rows: Callable[..., object]) -> None:
     rows("DELETE FROM metrics WHERE pulled_at = %s AND asset = 'solana'", START + DAY)
     assert q.coverage("defillama", "solana")["lost"].item() == 1
