@@ -24,5 +24,7 @@ def write_report(arguments: argparse.Namespace, settings: Settings, scrub: Calla
     stale = sum(len(source["stale"]) for source in contents["sources"])
     failed = f"{contents['lately'].failed:,} of {counted(contents['lately'].runs, 'run')} failed"
     summary = f"{series:,} series, {stale:,} stale; {counted(lost, 'day')} lost; {failed}"
+    if waiting := sum(len(source["waiting"]) for source in contents["sources"]):
+        summary += f"; {counted(waiting, 'restatement waits', 'restatements wait')} for a person"
     print(scrub(f"{arguments.out}: {summary}; {len(text) / 1024:,.0f} KB"))
     return 0

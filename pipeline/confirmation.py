@@ -60,14 +60,14 @@ def confirmation_text(found: Confirmation, now: datetime) -> str:
         return ""
     if not found.oldest:
         return f"not confirmed yet: {counted(found.series, 'series', 'series')}"
-    oldest = f"the oldest {age_text(found.oldest, now)}"
+    age = age_text(found.oldest, now)
     if found.in_time == found.series:
-        return f"confirmed: all {found.series:,} series, {oldest}"
+        return f"confirmed: all {found.series:,} series, the oldest {age}" if found.series > 1 else f"confirmed {age}"
     late = found.series - found.never - found.in_time
     parts = [f"confirmed in time: {found.in_time:,} of {found.series:,} series"]
     parts += [f"{late:,} longer ago"] if late else []
     parts += [f"{found.never:,} not confirmed yet"] if found.never else []
-    return f"{', '.join(parts)}; {oldest}"
+    return f"{', '.join(parts)}; the oldest {age}"
 
 
 def confirmed_text(verified_at: datetime | None, now: datetime) -> str:

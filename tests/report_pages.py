@@ -22,6 +22,15 @@ EVIL = '"><script>alert(1)</script>'
 FAILED = f"/data/api?key={SECRET}: 503 {EVIL}"
 LONG = "x" * 100
 NUMBERS = count(1)
+WAITING = """
+INSERT INTO quarantine (source, asset, metric_name, pulled_at, value, state, seen_at)
+SELECT source, asset, metric_name, pulled_at, value * 1000, 'waiting', '2026-11-20 04:36' FROM metrics
+WHERE (metric_name = 'FEES' OR asset = 'sol') AND pulled_at < '2024-01-21'
+"""
+CONFIRMED = """
+UPDATE coverage SET verified_at = clock_timestamp() AT TIME ZONE 'UTC' - interval '9 hours 5 minutes',
+    withdrawn = '{[2024-02-01,2024-02-04)}', withdrawn_at = '2026-11-19 04:36' WHERE asset = 'sol'
+"""
 VOID = {"meta", "link", "wbr"}
 PULLS = """
 INSERT INTO pulls (source_name, kind, status, pulled_at, finished_at, failure)
@@ -73,7 +82,9 @@ def fresh_url(server: EmbeddedServer) -> Iterator[str]:
 
 
 def fill(url: str, directory: Path) -> None:
-    """Series with days lost, never asked for and empty; revisions; runs that failed; names that do harm."""
+    """Series with days lost, never asked for, empty and withdrawn; revisions, and some that wait for a person; runs
+    that failed; names that do harm.
+    """
     database = Database(url, directory)
     with closing(Store(database, "artemis", Verb.BACKFILL)) as store:
         there = [day for day in range(60) if day not in (10, 11) and not 40 <= day < 45]
@@ -90,6 +101,8 @@ def fill(url: str, directory: Path) -> None:
     with closing(psycopg2.connect(url)) as session, session, session.cursor() as cursor:
         cursor.execute("DELETE FROM metrics WHERE asset = 'sol' AND pulled_at = '2024-01-31'")
         cursor.execute(PULLS, (FAILED,))
+        cursor.execute(WAITING)
+        cursor.execute(CONFIRMED)
 
 
 def report(url: str, *words: str | Path) -> CompletedProcess[str]:

@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from db.coverage import StoredSeries, series_maps
+from db.coverage import SeriesMap, StoredSeries, series_maps
 from db.points import Age, ages
 from db.pulls import recent_runs, under_way
 from db.revisions import largest_revisions
 from db.session import clock
 from model.errors import ConfigurationError
 from model.settings import Settings
-from model.values import midnight
+from model.values import DAY, midnight
+from pipeline.confirmation import confirmation, confirmation_text, withdrawn_text
 from pipeline.freshness import SeriesState
 from pipeline.gaps import in_rhythm
 from pipeline.health import SourceHealth, configured_targets, diagnose
+from pipeline.waiting_restatements import waiting_remedy, waiting_text
 from query.query_session import QuerySession, fill_command
 from query.report.charted_series import charts, choose
 from query.report.coverage_by_month import DaysByMonth, days_of_series, together
@@ -55,7 +57,7 @@ def gather_contents(settings: Settings, source: str | None, assets: Sequence[str
         return {
             "at": now,
             "database": str(reader),
-            "sources": [_source(cursor, settings, each, stored, midnight(now)) for each in health.sources],
+            "sources": [_source(cursor, settings, each, stored, now) for each in health.sources],
             "foreign": sorted({each.series.source for each in stored} - SOURCES.keys()),  # their modules are gone
             "chosen": chosen,
             "charts": lines,
@@ -67,22 +69,24 @@ def gather_contents(settings: Settings, source: str | None, assets: Sequence[str
 
 
 def _source(
-    cursor: Any, settings: Settings, health: SourceHealth, stored: Sequence[StoredSeries], today: datetime
+    cursor: Any, settings: Settings, health: SourceHealth, stored: Sequence[StoredSeries], now: datetime
 ) -> Contents:
     name = health.source
     revisions, revised = largest_revisions(cursor, name, REVISIONS_SHOWN)
     return {
         "name": name,
-        **_freshness(cursor, health, [each for each in stored if each.series.source == name]),
-        **_coverage(cursor, name, settings, today),
+        "waiting": [(waiting_text(name, each), waiting_remedy(name, each), each.since) for each in health.waiting],
+        "confirmed": confirmation_text(health.confirmation, now),
+        **_freshness(cursor, health, [each for each in stored if each.series.source == name], now),
+        **_coverage(cursor, name, settings, midnight(now)),
         "revisions": revisions,
         "revised": revised,  # how many there are in all
     }
 
 
-def _freshness(cursor: Any, health: SourceHealth, stored: Sequence[StoredSeries]) -> Contents:
+def _freshness(cursor: Any, health: SourceHealth, stored: Sequence[StoredSeries], now: datetime) -> Contents:
     """How many series have points; how many are in each state, in total and by metric; and the stale series."""
-    configured = health.freshness.states
+    source, configured = SOURCES[health.source], health.freshness.states
     every = dict.fromkeys([*configured, *((each.series.asset, each.series.metric) for each in stored)])
     counts, stale = dict.fromkeys(STATES, 0), []
     by_metric: dict[str, list[tuple[str, Age]]] = defaultdict(list)
@@ -95,7 +99,9 @@ def _freshness(cursor: Any, health: SourceHealth, stored: Sequence[StoredSeries]
     metrics = []
     for metric, found in by_metric.items():
         newest = max((age.newest for _, age in found if age.newest), default=None)
-        metrics.append((metric, newest, dict.fromkeys(STATES, 0) | Counter(state for state, _ in found)))
+        confirmed = confirmation(source, [age for state, age in found if state != NOT_ASKED_FOR], now)
+        by_state = dict.fromkeys(STATES, 0) | Counter(state for state, _ in found)
+        metrics.append((metric, newest, by_state, confirmation_text(confirmed, now)))
     return {
         "series": sum(each.points > 0 for each in stored),
         "points": sum(each.points for each in stored),
@@ -106,14 +112,24 @@ def _freshness(cursor: Any, health: SourceHealth, stored: Sequence[StoredSeries]
 
 
 def _coverage(cursor: Any, name: str, settings: Settings, today: datetime) -> Contents:
-    """The coverage of closed days by metric, and the number of lost days."""
+    """The coverage of closed days by metric, the number of lost days, and the series with withdrawn days."""
     source, by_metric = SOURCES[name], defaultdict[str, list[DaysByMonth]](list)
     targets = {(each.asset, each.metric): each for each in configured_targets(name, settings)}
     maps = series_maps(cursor, name, today, source.own_times())
     for raw, without_pauses in zip(maps, in_rhythm(source, maps, targets), strict=True):
         by_metric[raw.metric].append(days_of_series(raw, without_pauses, today))
     covers = [_cover(metric, series) for metric, series in sorted(by_metric.items())]
-    return {"covers": covers, "lost": sum(cover["all"].days.lost for cover in covers)}
+    return {
+        "covers": covers,
+        "lost": sum(cover["all"].days.lost for cover in covers),
+        "withdrawn": [_withdrawn(each) for each in maps if each.withdrawn],
+    }
+
+
+def _withdrawn(series: SeriesMap) -> tuple[str, str]:
+    """A series, and how many of its days the provider has withdrawn."""
+    days = sum((gone.end - gone.start) // DAY for gone in series.withdrawn)
+    return f"{series.asset} {series.metric}", withdrawn_text(days, series.withdrawn_at)
 
 
 def _cover(metric: str, series: Sequence[DaysByMonth]) -> Contents:

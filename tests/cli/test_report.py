@@ -61,8 +61,35 @@ def test_stale_series_are_named_with_their_newest_point(page: Page) -> None:
 def test_freshness_is_counted_by_metric_and_says_what_no_config_asks_for(page: Page) -> None:
     rows = page.part("Series of artemis by metric", "defillama")
     assert re.search("metric, newest point stale never seen not asked for", rows)
-    assert re.search(r"PRICE 2024-02-29 1 \d+ \u2013", rows)
+    assert re.search(r"PRICE 2024-02-29 confirmed 9 h ago 1 \d+ \u2013", rows)
     assert re.search(r"FEES 2024-07-18 \u2013 \d+ 3", rows)
+
+
+def test_restatements_that_wait_for_a_person_stand_first_with_the_commands_that_decide(page: Page) -> None:
+    told = page.part("UTC: artemis, defillama", "What failed lately")
+    assert "! 4restatements wait for a person" in told
+    assert re.search(
+        r"artemis sol PRICE: the API now gives other values for 18 of 52 stored days, 2024-01-01 to 2024-01-20, "
+        r"by a factor of 1,000 in the median; 2024-01-20 would be 1T in place of 1bn "
+        r"python main.py settle artemis --accept sol PRICE adopts them; "
+        r"--reject in place of --accept keeps the stored values; first seen 2026-11-20 04:36 UTC",
+        told.replace("$", ""),
+    )
+
+
+def test_where_nothing_waits_the_page_says_so(open_store: Opener, database_url: str, tmp_path: Path) -> None:
+    open_store(BACKFILL).load(points(0), [asked(0, 1)])
+    told = Page(written(database_url, tmp_path / "x.html"))
+    assert "None." in told.part("Restatements that wait for a person", "What failed lately")
+    assert "withdrawn" not in told.text
+    assert "confirmed" not in told.text  # the config has no series with a point
+
+
+def test_confirmed_series_and_withdrawn_days_are_told(page: Page) -> None:
+    assert "Compared with the whole history at the API: confirmed 9 h ago." in page.part("Freshness", "Charts")
+    told = page.part("Coverage by month", "Largest revisions")
+    assert "1 series with days that the provider has withdrawn; their values stay stored: " in told
+    assert "sol PRICE (3 days withdrawn by the provider, last on 2026-11-19)." in told
 
 
 def test_coverage_tells_lost_never_asked_and_empty_days_apart_by_month(page: Page) -> None:
@@ -130,7 +157,7 @@ def test_series_that_never_had_a_point_are_named_and_count_in_no_share(
 
 def test_names_and_failures_stand_as_text_whatever_they_hold(html: str, page: Page) -> None:
     assert not [tag for tag, _ in page.elements if tag in {"script", "img", "iframe", "object", "base", "form"}]
-    assert page.text.count(EVIL) == 3
+    assert page.text.count(EVIL) == 5
     assert "<script" not in html
 
 
@@ -207,7 +234,10 @@ def test_the_file_is_replaced_and_keeps_its_mode(full_url: str, tmp_path: Path) 
     file.write_text("old")
     file.chmod(0o640)
     done = report(full_url, "--out", file)
-    assert re.search(r"report.html: 5 series, 2 stale; 1 day lost; 5 of 6 runs failed; \d+ KB\n$", done.stdout)
+    assert re.search(
+        r"report.html: 5 series, 2 stale; 1 day lost; 5 of 6 runs failed; 4 restatements wait for a person; \d+ KB",
+        done.stdout,
+    )
     assert (file.read_text()[:9], stat.S_IMODE(file.stat().st_mode)) == ("<!DOCTYPE", 0o640)
     assert list(tmp_path.iterdir()) == [file]
 

@@ -42,6 +42,7 @@ def test_withdrawn_days_are_counted_with_the_last_time() -> None:
     [
         ([age("TVL"), age("FEES")], "not confirmed yet: 2 series"),
         ([age("TVL", NIGHT), age("FEES", NIGHT - HOUR)], "confirmed: all 2 series, the oldest 8 h ago"),
+        ([age("TVL", NIGHT)], "confirmed 7 h ago"),
         ([age("TVL", NIGHT), age("FEES")],
          "confirmed in time: 1 of 2 series, 1 not confirmed yet; the oldest 7 h ago"),
         ([age("TVL", NIGHT), age("FEES", NIGHT - 4 * DAY), age("REVENUE")],
