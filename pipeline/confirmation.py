@@ -10,7 +10,6 @@ from model.values import Verb
 from pipeline.run_health import RUN_ALLOWED
 from sources.base import BaseSource
 
-WEEK = timedelta(days=7)  # the scheduler compares the whole history of a series once in it, if that costs extra calls
 DATED_FROM = timedelta(days=2)  # from this age on, a confirmation has a date in place of its age
 
 
@@ -48,9 +47,10 @@ def confirmation(source: type[BaseSource], ages: Sequence[Age], now: datetime) -
 def confirmed_within(source: type[BaseSource], metric: str) -> timedelta:
     """The age that a confirmation has at most while all runs succeed.
 
-    A settle compares the whole history every night if the API gives all of it in any case, otherwise once a week.
+    Where the API answers by window, a settle compares the whole history less often.
     """
-    every = source.SCHEDULES[Verb.SETTLE].every if source.METRICS[metric].whole else WEEK
+    schedule = source.SCHEDULES[Verb.SETTLE]
+    every = schedule.every if source.METRICS[metric].whole or not schedule.whole_every else schedule.whole_every
     return every + RUN_ALLOWED
 
 

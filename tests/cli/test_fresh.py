@@ -17,7 +17,6 @@ import pytest
 
 from db.lock import SessionLock
 from db.setup import Database
-from db.store import Store
 from model.values import Answered, DataPoint, Target, Verb, Window, midnight
 from pipeline.fresh_start import check_api
 from pipeline.plan import make_job
@@ -41,6 +40,7 @@ from tests.commands import (
 )
 from tests.fake_api import FakeApi
 from tests.fake_api.server import ARTEMIS_KEY
+from tests.tables import AdoptingStore
 from tests.waiting import until
 
 DEFILLAMA = """asset,kind,metrics,id
@@ -112,7 +112,7 @@ def lived(database: Database) -> dict[str, Table]:
         asked = Window(at, midnight(datetime.now(UTC)))
         points = [DataPoint(asset, live, at, 5.0), DataPoint("left", again, NOON, 0.0)]
         for verb, value in ((Verb.PULL, -1.0), (Verb.SETTLE, -2.0)):
-            with closing(Store(database, source, verb)) as store:
+            with closing(AdoptingStore(database, source, verb)) as store:
                 corrected = DataPoint({"artemis": "sol"}.get(source, asset), again, at, value)
                 store.load([*points, corrected], [Answered(corrected.asset, again, asked)])
         kept[source] = {(each.asset, each.metric, each.at.replace(tzinfo=None)): each.value for each in points}
