@@ -8,6 +8,7 @@ from math import isfinite
 from typing import NamedTuple
 
 from model.errors import BadPoint
+from model.flags import Quantity
 
 MAX_ASSET = 100  # metrics.asset VARCHAR(100)
 MAX_METRIC = 200  # metrics.metric_name VARCHAR(200)
@@ -96,6 +97,8 @@ class Metric(NamedTuple):
     unit: str = ""  # for the axis of a chart; empty for a plain number, or where the API does not say
     deprecated: Deprecation | None = None  # the API may stop serving it
     definition_changed: str = ""  # when and how its meaning has changed, so that older values can't be compared
+    flat_by_nature: bool = False  # a value may stay the same for weeks, without anything being wrong
+    quantity: Quantity | None = None  # what it measures, if another source measures the same
 
     def day_of(self, at: datetime) -> date:
         """The UTC day to which a point of the history belongs."""

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
+from model.flags import APPLICATION_TVL, CHAIN_STABLECOINS, CHAIN_TVL, COIN_PRICE
 from model.schedule import Schedule, daily
 from model.values import DAY, Deprecation, Metric, Rhythm, Target, Verb, Window, midnight
 from sources.base import NO_DAYS, BaseSource, Call, ListedAsset, Observation, Request, as_list, halves
@@ -79,6 +80,22 @@ DEPRECATED = {
 }
 REDEFINED = {"STABLECOIN_TRANSFER_VOLUME": "the gross volume since July 2026, and another quantity before"}
 
+# Supplies, and what is minted, burned or held in units of a token; figures of balance sheets; fixed yields; the value
+# of a share in a fund that pays out what it earns; a count of the last week.
+FLAT_BY_NATURE = """
+    APY_30DAY APY_7DAY BURNS_NATIVE BUYBACKS_NATIVE CIRCULATING_SUPPLY_NATIVE COINS_MINTED EQ_CASH_AND_CASH_EQUIVALENTS
+    EQ_OUTSTANDING_SHARES EQ_TOTAL_DEBT GROSS_EMISSIONS_NATIVE LOCKED_SUPPLY_NATIVE MINTS_NATIVE NAV
+    NET_SHARES_TOKENIZED NET_SUPPLY_CHANGE_NATIVE OUTSTANDING_SUPPLY_NATIVE OWN_TOKEN_TREASURY_NATIVE
+    PREMINE_UNLOCKS_NATIVE STABLECOIN_SUPPLY STABLECOIN_TOTAL_SUPPLY TOTAL_STAKED_NATIVE TOTAL_SUPPLY_NATIVE
+    WEEKLY_CONTRACTS_DEPLOYED YIELD
+"""
+QUANTITIES = {
+    "PRICE": COIN_PRICE,
+    "TVL": APPLICATION_TVL,
+    "CHAIN_TVL": CHAIN_TVL,
+    "STABLECOIN_SUPPLY": CHAIN_STABLECOINS,
+}
+
 QUARTERLY = frozenset(FUNDAMENTALS.split())
 METRICS = {
     name: Metric(
@@ -87,6 +104,8 @@ METRICS = {
         unit=UNITS.get(name, ""),
         deprecated=DEPRECATED.get(name),
         definition_changed=REDEFINED.get(name, ""),
+        flat_by_nature=name in {*FLAT_BY_NATURE.split(), *QUARTERLY},
+        quantity=QUANTITIES.get(name),
     )
     for name in sorted({*DAILY.split(), *EQUITY_VALUATION.split(), *QUARTERLY})
 }

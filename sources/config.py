@@ -14,11 +14,13 @@ from typing import NamedTuple
 
 from model.errors import ConfigurationError
 from model.files import atomic_write
+from model.flags import FlagRule
 from model.text import FORMULA_SIGNS, counted, nearest
 from model.values import MAX_ASSET, Target
 from sources.base import BaseSource
 
-CONFIG_COLUMNS = ("asset", "kind", "metrics", "id", "name", "entity")  # kind only where the source has kinds
+# kind only where the source has kinds
+CONFIG_COLUMNS = ("asset", "kind", "metrics", "id", "name", "entity", "flags_off")
 MOST_ERRORS = 20  # of a file, in a message
 REQUIRED = ("asset", "kind", "metrics")
 
@@ -33,6 +35,7 @@ class Asset:
     kind: str
     name: str
     entity: str
+    flags_off: tuple[FlagRule, ...] = ()  # the rules that do not apply to its series
 
     def targets(self) -> list[Target]:
         """The series that this row names."""
@@ -208,7 +211,17 @@ def _row(fields: list[str], header: list[str], source: type[BaseSource]) -> Asse
         if metrics.count(metric) > 1:
             raise ConfigurationError(f"{name} names {metric} twice")
     _check_id(identifier, kind, source, given=bool(cells["id"]))
-    return Asset(name, metrics, identifier, kind, cells["name"], cells["entity"])
+    return Asset(name, metrics, identifier, kind, cells["name"], cells["entity"], _rules(cells["flags_off"]))
+
+
+def _rules(cell: str) -> tuple[FlagRule, ...]:
+    names = cell.split()
+    for name in names:
+        if name not in set(FlagRule):
+            raise ConfigurationError(f"unknown rule {name!r} in flags_off: {nearest(name, FlagRule)}")
+        if names.count(name) > 1:
+            raise ConfigurationError(f"flags_off names {name} twice")
+    return tuple(map(FlagRule, names))
 
 
 def _check_id(identifier: str, kind: str, source: type[BaseSource], *, given: bool) -> None:
@@ -240,7 +253,8 @@ def _line(path: Path, row: Asset, header: Sequence[str]) -> str:
     """A row as CSV, in the columns of the header."""
     if row.id != row.asset and "id" not in header:
         raise ConfigurationError(f"{path}: {row.asset} needs a column id, since the API calls it {row.id}: add one")
-    cells = asdict(row) | {"metrics": " ".join(row.metrics), "id": "" if row.id == row.asset else row.id}
+    cells = asdict(row) | {"metrics": " ".join(row.metrics), "flags_off": " ".join(row.flags_off)}
+    cells["id"] = "" if row.id == row.asset else row.id
     line = io.StringIO()
     csv.writer(line).writerow([cells[column] for column in header])
     return line.getvalue().removesuffix("\r\n")

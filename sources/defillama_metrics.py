@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import NamedTuple
 from urllib.parse import quote
 
+from model.flags import APPLICATION_TVL, CHAIN_STABLECOINS, CHAIN_TVL, COIN_PRICE
 from model.values import DAY, Metric, Target, Verb
 from sources import defillama_answers as answers
 from sources.defillama_answers import Reader
@@ -160,6 +161,17 @@ REMOVED: Mapping[str, str] = {  # of an earlier version, and why
     "INFLOW": "the API has no such value",
     "OUTFLOW": "the API has no value for a whole day, only the net change of token amounts up to now, of either sign",
 }
+# Supplies, which change when coins are minted; prices of stablecoins, some of which are rounded or set to 1; yields,
+# since some pools pay a fixed one. POOL_TVL, from the same answers, shows whether the upstream of a pool is dead.
+FLAT_BY_NATURE = {
+    "STABLECOIN_SUPPLY", "CHAIN_STABLECOIN_SUPPLY", "STABLECOIN_PRICE", "APY", "APY_BASE", "APY_REWARD",
+}  # fmt: skip
+QUANTITIES = {
+    "PRICE": COIN_PRICE,
+    "TVL": APPLICATION_TVL,
+    "CHAIN_TVL": CHAIN_TVL,
+    "CHAIN_STABLECOIN_SUPPLY": CHAIN_STABLECOINS,
+}
 SERVED: Mapping[str, Served] = {served.metric: served for served in (*LEVELS, *_served_flows())}
 METRICS: Mapping[str, Metric] = {
     served.metric: Metric(
@@ -171,6 +183,8 @@ METRICS: Mapping[str, Metric] = {
         shift=served.shift,
         live_name="" if served.live else f"{served.metric}_24H",
         unit=served.unit,
+        flat_by_nature=served.metric in FLAT_BY_NATURE,
+        quantity=QUANTITIES.get(served.metric),
     )
     for served in SERVED.values()
 }

@@ -108,7 +108,8 @@ def test_a_missing_file_and_a_folder_are_refused_by_name(file: Path) -> None:
 )
 def test_a_file_without_an_asset_is_refused_with_an_example(file: Path, content: str) -> None:
     wrong = "it has no asset" if HEADER in content else "it has no header"
-    right = f"write rows such as NAME,protocol,TVL under the header {HEADER.strip()}"
+    header = HEADER.strip() if HEADER in content else f"{HEADER.strip()},flags_off"
+    right = f"write rows such as NAME,protocol,TVL under the header {header}"
     assert refusal(file, content) == f": {wrong}: {right}"
     right = right.replace("protocol,TVL", "24H_VOLUME").replace("kind,", "")
     assert refusal(file, content.replace("kind,", ""), Artemis) == f": {wrong}: {right}"
@@ -120,7 +121,7 @@ def test_a_file_without_an_asset_is_refused_with_an_example(file: Path, content:
         ("asset,kind,metric\n", ":1: unknown column 'metric': did you mean metrics?"),
         (
             "# c\n\nasset,kind,metrics,tags\n",
-            ":3: unknown column 'tags': known: asset, entity, id, kind, metrics, name",
+            ":3: unknown column 'tags': known: asset, entity, flags_off, id, kind, metrics, name",
         ),
         ("lido,protocol,TVL\n", ":1: unknown column 'lido': did you mean"),
         ("asset,metrics\n", ":1: column 'kind' is missing: the header is asset,kind,metrics,id,name,entity"),
