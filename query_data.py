@@ -45,6 +45,7 @@ __all__ = [
     "compare",
     "coverage",
     "cross_section",
+    "flags",
     "frame",
     "freshness",
     "latest",
@@ -240,6 +241,18 @@ def pulls(
 def revisions(source: str | None = None, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
     """The values of closed days that were replaced: source, asset, metric, at, old, new, replaced_at, pull_id."""
     return overview_frames.revisions(_session.reader(), _session.names().every(source, asset, metric))
+
+
+def flags(
+    source: str | None = None, asset: str | None = None, metric: str | None = None, start: When = "90d"
+) -> pd.DataFrame:
+    """Odd values of closed days since `start`: source, asset, metric, rule, start, end, value, text.
+
+    The rules: `flat`, the same value for a week; `zero`, a sudden zero; `jump`, undone on the next day; `drift`, away
+    from another source. docs/sources.md explains them. Values are never changed.
+    """
+    since = window(start, None).start
+    return overview_frames.flags(_session.reader(), _session.names().every(source, asset, metric), configs(), since)
 
 
 def sql(query: str, params: Any = None) -> pd.DataFrame:

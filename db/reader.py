@@ -83,13 +83,7 @@ class Reader:
 
     def copy(self, statement: str, values: Any = None) -> Columns:
         """The result of a statement of db.points that selects series, time and value."""
-
-        def work(cursor: Cursor) -> Columns:
-            out = io.BytesIO()
-            cursor.copy_expert(f"COPY ({cursor.mogrify(statement, values).decode()}) TO STDOUT (FORMAT binary)", out)
-            return Columns(out.getbuffer()[HEADER:-TRAILER])
-
-        return self.do(work)
+        return self.do(lambda cursor: copied(cursor, statement, values))
 
     def do(self, work: Callable[[Cursor], T]) -> T:
         """The result of the work, which is repeated once on a new session if the session was lost."""
@@ -99,6 +93,13 @@ class Reader:
         """Close the session and release the database."""
         self._kept.close()
         self._database.close()
+
+
+def copied(cursor: Cursor, statement: str, values: Any = None) -> Columns:
+    """The result of a statement of db.points that selects series, time and value."""
+    out = io.BytesIO()
+    cursor.copy_expert(f"COPY ({cursor.mogrify(statement, values).decode()}) TO STDOUT (FORMAT binary)", out)
+    return Columns(out.getbuffer()[HEADER:-TRAILER])
 
 
 def _interruptible(session: Connection, work: Callable[[Cursor], T]) -> T:

@@ -1,7 +1,11 @@
-"""DataFrames about what is stored: sources, assets, metrics, coverage, freshness, runs, revisions. Loads pandas."""
+"""DataFrames about what is stored: sources, assets, metrics, coverage, freshness, runs, revisions and flags.
+
+Loads pandas.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import groupby
 
 import pandas as pd
@@ -17,6 +21,7 @@ from model.settings import Settings
 from model.values import DAY, Series, midnight
 from pipeline.gaps import in_rhythm
 from pipeline.health import diagnose
+from query.flags import stored_flags
 from query.frames import TIME, any_table, table
 from query.series_names import NOT_ASKED_FOR, Configs
 from sources import SOURCES, note_of, unit_of
@@ -110,6 +115,14 @@ def revisions(reader: Reader, every: Sequence[StoredSeries]) -> pd.DataFrame:
         rows += [(name, *each) for each in found if Series(name, *each[:2]) in wanted]
     values = {"old": float, "new": float}
     return table(rows, {**SERIES, "at": TIME, **values, "replaced_at": TIME, "pull_id": "Int64"})
+
+
+def flags(reader: Reader, every: Iterable[StoredSeries], configs: Configs, start: datetime) -> pd.DataFrame:
+    """What the rules flag in these series since `start`: a row for consecutive days, both ends included."""
+    asked, today = {each.series for each in every}, midnight(reader.do(clock))
+    found = reader.do(lambda cursor: stored_flags(cursor, asked, configs, midnight(start), today))
+    rows = [(*each.series, each.rule.value, each.start, each.end, each.value, each.text) for each in found]
+    return table(rows, {**SERIES, "rule": object, "start": TIME, "end": TIME, "value": float, "text": object})
 
 
 def _with_points(every: Iterable[StoredSeries]) -> pd.DataFrame:
