@@ -12,6 +12,7 @@ from cli.checks.area import Area, CheckContext, Finding, Severity, need_attentio
 from cli.checks.configs_and_identifiers import check_configs, check_identifiers
 from cli.checks.database_and_series import check_database, check_series
 from cli.checks.environment_and_keys import check_environment, check_keys
+from cli.checks.flags import check_flags
 from cli.confirm import confirm_assets
 from cli.jobs import names_of
 from model.errors import PipelineError
@@ -26,6 +27,7 @@ AREAS: dict[str, Callable[[CheckContext], Area]] = {  # in this order: each uses
     "keys": check_keys,
     "identifiers": check_identifiers,
     "series": check_series,
+    "flags": check_flags,
 }
 AREAS_WITH_REQUESTS = ("keys", "identifiers")
 CHECK_WIDTH = 100  # columns

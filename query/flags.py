@@ -18,7 +18,7 @@ from sources import SOURCES, metric_of
 from sources.config import Asset
 
 DAYS_BEFORE = 11 * DAY  # seven weekdays before any day
-POINTS_AT_ONCE = 500_000  # in memory; a month of thousands of series
+POINTS_AT_ONCE = 200_000  # in memory: a month of thousands of series
 RULES = {FlagRule.FLAT: flat, FlagRule.ZERO: zero, FlagRule.JUMP: jump}
 
 Rows = Mapping[Series, Asset]  # the config row of each configured series

@@ -88,7 +88,7 @@ def test_where_all_is_well_each_area_says_what_was_checked_and_the_exit_code_is_
         done = check(root, "", database_url, api)
     assert done.returncode == 0, done.stdout
     assert [line.split(":")[0] for line in done.stdout.splitlines()[:-1] if line[0] != " "] == [
-        *("environment", "database", "configs", "keys", "identifiers", "series")
+        *("environment", "database", "configs", "keys", "identifiers", "series", "flags")
     ]
     assert "configs: ok: artemis_config.csv (1 row, 2 series), defillama_config.csv (5 rows, 6 series)" in done.stdout
     assert "keys: ok: artemis by its key, defillama without a key" in done.stdout
