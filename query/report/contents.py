@@ -21,7 +21,8 @@ from pipeline.freshness import SeriesState
 from pipeline.gaps import in_rhythm
 from pipeline.health import SourceHealth, configured_targets, diagnose
 from pipeline.waiting_restatements import waiting_remedy, waiting_text
-from query.query_session import QuerySession, fill_command
+from query.flags import stored_flags
+from query.query_session import QuerySession, configs, fill_command
 from query.report.charted_series import charts, choose
 from query.report.coverage_by_month import DaysByMonth, days_of_series, together
 from query.series_names import NOT_ASKED_FOR
@@ -30,6 +31,8 @@ from sources import SOURCES
 SERIES_SHOWN = 10  # of each metric, in the coverage by month
 REVISIONS_SHOWN = 20  # of each source
 DAYS = 7  # for which failures are shown
+FLAGS_SHOWN = 20  # of each source
+FLAG_DAYS = 30
 STATES = (*SeriesState, NOT_ASKED_FOR)
 NEED_ATTENTION = (SeriesState.STALE, SeriesState.NEVER_SEEN, SeriesState.QUIET, SeriesState.AWAITED)
 
@@ -54,6 +57,8 @@ def gather_contents(settings: Settings, source: str | None, assets: Sequence[str
         health = diagnose(cursor, settings, names)
         held = [run.scheduled for each in health.sources for run in each.runs if run.running]
         running = under_way(cursor, [(each.source, each.verb.value) for each in held])
+        asked = {each.series for each in stored if each.series.source in names}
+        flags = stored_flags(cursor, asked, configs(), midnight(now) - timedelta(days=FLAG_DAYS), midnight(now))
         return {
             "at": now,
             "database": str(reader),
@@ -63,6 +68,9 @@ def gather_contents(settings: Settings, source: str | None, assets: Sequence[str
             "charts": lines,
             "days": DAYS,
             "lately": recent_runs(cursor, names, now - timedelta(days=DAYS), running),
+            "flag_days": FLAG_DAYS,
+            "flags_shown": FLAGS_SHOWN,
+            "flags": {name: [each for each in flags if each.series.source == name] for name in names},
         }
 
     return reader.do(gather)
