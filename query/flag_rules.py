@@ -11,7 +11,7 @@ from math import isfinite
 from typing import NamedTuple
 
 from model.values import Metric, Rhythm, midnight
-from query.amount_text import amount
+from model.amount_text import amount
 
 # Exchanges close for four days at most, and a metric that follows them repeats its value then. On seven days, each day
 # of the week has had its turn.
