@@ -57,8 +57,8 @@ def days_of(points: Iterable[tuple[datetime, float]], metric: Metric, rhythm: Rh
     last: dict[date, tuple[datetime, float]] = {}
     for at, value in points:
         day = metric.day_of(at)
-        pulled_later = day in last and at == midnight(at) != last[day][0]
-        if day < today and isfinite(value) and not pulled_later:
+        counts_earlier = day in last and at == midnight(at) != last[day][0]
+        if day < today and isfinite(value) and not counts_earlier:
             last[day] = at, value
     if rhythm is Rhythm.QUARTERLY:
         return []
