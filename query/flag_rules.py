@@ -10,8 +10,8 @@ from itertools import pairwise
 from math import isfinite
 from typing import NamedTuple
 
-from model.values import Metric, Rhythm, midnight
 from model.amount_text import amount
+from model.values import Metric, Rhythm, midnight
 
 # Exchanges close for four days at most, and a metric that follows them repeats its value then. On seven days, each day
 # of the week has had its turn.
