@@ -239,7 +239,11 @@ def pulls(
 
 
 def revisions(source: str | None = None, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
-    """The values of closed days that were replaced: source, asset, metric, at, old, new, replaced_at, pull_id."""
+    """The values of closed days that were replaced: source, asset, metric, at, old, new, replaced_at, pull_id, reason.
+
+    The reason is "sample" where a value observed while its day was open gave way to the first value of the closed day,
+    "restated" where the API changed a closed day, "accepted" where a person accepted the change, or "unknown".
+    """
     return overview_frames.revisions(_session.reader(), _session.names().every(source, asset, metric))
 
 

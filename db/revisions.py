@@ -21,15 +21,19 @@ class Revision(NamedTuple):
     new: float | None
     replaced_at: datetime
     pull_id: int | None
+    reason: str  # 'sample', 'restated', 'accepted' or 'unknown': see db/schema.sql
 
 
 class RevisedSeries(NamedTuple):
-    """How often and by how much the values of one series were replaced; changes are shares of the old value."""
+    """How often and by how much the values of one series were restated; changes are shares of the old value.
+
+    A sample that gave way to the first value of its closed day does not count.
+    """
 
     asset: str
     metric: str
-    revisions: int
-    points: int  # those of which a value was ever replaced
+    restatements: int
+    points: int  # those of which a value was ever restated
     stored: int  # all points of the series in the table
     median: float | None  # None if every old value was zero
     largest: float | None
@@ -48,15 +52,15 @@ def revisions(
 def revised_series(
     cursor: Any, source: str, assets: Sequence[str] | None = None, metrics: Sequence[str] | None = None
 ) -> list[RevisedSeries]:
-    """The revised series of a source, the most often revised first."""
+    """The restated series of a source, the most often restated first."""
     found = fetch(cursor, BY_SERIES, {"source": source, "assets": assets, "metrics": metrics})
     return list(map(RevisedSeries._make, found))
 
 
 def largest_revisions(cursor: Any, source: str, most: int) -> tuple[list[tuple[Revision, str | None]], int]:
-    """The revisions of a source with the largest changes in relation to the old value, and the number of all.
+    """The restatements of a source with the largest changes in relation to the old value, and the number of all.
 
-    Each comes with the kind of the run that replaced the value. Only revisions between two finite numbers count.
+    Each comes with the kind of the run that replaced the value. Only those between two finite numbers count.
     """
     rows = fetch(cursor, LARGEST, {"source": source, "assets": None, "metrics": None, "most": most})
     return [(Revision._make(row), kind) for *row, kind, _ in rows], rows[0][-1] if rows else 0

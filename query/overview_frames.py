@@ -114,7 +114,7 @@ def revisions(reader: Reader, every: Sequence[StoredSeries]) -> pd.DataFrame:
         found = reader.do(lambda cursor: replaced.revisions(cursor, name, assets_, metrics_))  # noqa: B023
         rows += [(name, *each) for each in found if Series(name, *each[:2]) in wanted]
     values = {"old": float, "new": float}
-    return table(rows, {**SERIES, "at": TIME, **values, "replaced_at": TIME, "pull_id": "Int64"})
+    return table(rows, {**SERIES, "at": TIME, **values, "replaced_at": TIME, "pull_id": "Int64", "reason": object})
 
 
 def flags(reader: Reader, every: Iterable[StoredSeries], configs: Configs, start: datetime) -> pd.DataFrame:

@@ -102,7 +102,7 @@ def test_coverage_tells_lost_never_asked_and_empty_days_apart_by_month(page: Pag
 
 def test_revisions_stand_by_their_relative_change_with_the_run(page: Page) -> None:
     told = page.part("Largest revisions", "never")
-    assert "The 2 largest of 2 revisions of artemis" in told
+    assert "The 2 largest of 2 restatements of artemis" in told
     first, second = told.index("sol PRICE 2024-01-06"), told.index(f"{LONG} FEES 2024-01-07")
     assert first < second
     assert re.search(r"by settle run 1 \+200% \$1bn \$3bn", told)

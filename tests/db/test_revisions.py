@@ -9,7 +9,7 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
 from db.load import Counts
-from db.revisions import RevisedSeries, Revision, revised_series, revisions
+from db.revisions import RevisedSeries, Revision, largest_revisions, revised_series, revisions
 from db.setup import Database, ensure_schema
 from db.store import Store
 from model.values import DAY, Answered, DataPoint, Verb, Window
@@ -121,7 +121,7 @@ def test_the_sample_that_a_day_s_final_value_replaces_is_a_revision(open_store: 
 
 
 def test_what_replaced_a_value_is_what_the_next_revision_replaced_or_what_is_stored(
-    open_store: Opener, session: Connection, database: Database
+    open_store: Opener, session: Connection, database: Database, rows: Rows
 ) -> None:
     store = open_store(SETTLE)
     for series in ([4.0, 0.0, 5.0], [5.0, 1.0, 5.0], [2.0, 1.0, 5.0]):
@@ -130,13 +130,14 @@ def test_what_replaced_a_value_is_what_the_next_revision_replaced_or_what_is_sto
         for value in (0.0, 1.0):
             store.load([point("bitcoin", value=value)])
             other.load([point(value=value)])
+    rows("UPDATE revisions SET reason = NULL")
     with session.cursor() as cursor:
         found = revisions(cursor, "defillama", ["solana"])
         times = [each.replaced_at for each in found]
         assert found == [
-            Revision("solana", "TVL", START, 4.0, 5.0, times[0], None),
-            Revision("solana", "TVL", START, 5.0, 2.0, times[1], None),
-            Revision("solana", "TVL", START + DAY, 0.0, 1.0, times[0], None),
+            Revision("solana", "TVL", START, 4.0, 5.0, times[0], None, "unknown"),
+            Revision("solana", "TVL", START, 5.0, 2.0, times[1], None, "unknown"),
+            Revision("solana", "TVL", START + DAY, 0.0, 1.0, times[0], None, "unknown"),
         ]
         assert times[0] < times[1]
         solana, bitcoin = revised_series(cursor, "defillama")
@@ -145,20 +146,47 @@ def test_what_replaced_a_value_is_what_the_next_revision_replaced_or_what_is_sto
         assert revised_series(cursor, "defillama", None, ["FEES"]) == []
 
 
-def test_the_command_shows_how_often_and_by_how_much(open_store: Opener, database_url: str) -> None:
+def test_the_command_shows_how_often_and_by_how_much(open_store: Opener, database_url: str, rows: Rows) -> None:
     stores = open_store(BACKFILL), open_store(SETTLE)
     pull_id = stores[1].begin_run()
     for number, store in enumerate(stores):
         store.load([point("lido", value=2.0 + number), point("aave", metric="FEES", value=4.0 - number)])
+    rows("UPDATE revisions SET reason = 'restated'")
     env = environment(database_url)
     title, first, second = run("main.py revisions defillama", env=env).stdout.splitlines()
-    assert title == "defillama: 2 revisions of 2 series"
-    words = "1 revisions of 1 of 1 points, by"
+    assert title == "defillama: 2 restatements of 2 series"
+    words = "1 restatements of 1 of 1 points, by"
     assert first.startswith(f"  aave FEES: {words} 25.00% (median), 25.00% at most; last 2")
     assert second.startswith(f"  lido TVL: {words} 50.00% (median), 50.00% at most; last 2")
     one = run("main.py revisions defillama --asset lido --metric TVL", env=env).stdout.splitlines()
-    assert one[:2] == ["defillama: 1 revisions of 1 series", second]
-    assert re.fullmatch(rf"    2024-01-01 00:00:00: 2.0 until .{{19}}Z, then 3.0 \(run {pull_id}\)", one[2])
+    assert one[:2] == ["defillama: 1 restatements of 1 series", second]
+    assert re.fullmatch(rf"    2024-01-01 00:00:00: 2.0 until .{{19}}Z, then 3.0 \(restated, run {pull_id}\)", one[2])
+
+
+def test_a_sample_that_gave_way_to_the_value_of_its_closed_day_is_no_restatement(
+    open_store: Opener, session: Connection, rows: Rows, database_url: str
+) -> None:
+    store = open_store(SETTLE)
+    for value in range(1, 6):
+        store.load([point(value=float(value))])
+    store.load([point("lido")])
+    store.load([point("lido", value=2.0)])
+    rows("UPDATE revisions SET reason = (ARRAY['sample', 'restated', 'accepted', NULL, 'sample'])[id]")
+    with session.cursor() as cursor:
+        assert [each.reason for each in revisions(cursor, "defillama", ["solana"])] == [
+            "sample", "restated", "accepted", "unknown",
+        ]  # fmt: skip
+        (series,) = revised_series(cursor, "defillama")
+        assert series[:6] == ("solana", "TVL", 3, 1, 1, 1 / 3)
+        largest, number = largest_revisions(cursor, "defillama", 2)
+        assert ([each.reason for each, _ in largest], number) == (["restated", "accepted"], 3)
+    lines = run("main.py revisions defillama --asset solana --metric TVL", env=environment(database_url)).stdout
+    assert lines.startswith("defillama: 3 restatements of 1 series\n")
+    assert re.findall(r"then (\S+) \((\w+), run", lines) == [
+        ("3.0", "restated"),
+        ("4.0", "accepted"),
+        ("5.0", "unknown"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -145,14 +145,15 @@ def test_pulls_are_the_last_runs_the_newest_first(open_store: Opener) -> None:
         q.pulls(last=0)
 
 
-def test_revisions_are_the_values_that_were_replaced(open_store: Opener) -> None:
+def test_revisions_are_the_values_that_were_replaced(open_store: Opener, rows: Rows) -> None:
     settle = open_store(Verb.SETTLE)
     pull_id = settle.begin_run()
     settle.load([point(value=2.5)], [asked(0, 1)])
     settle.end_run(pull_id, DONE)
+    rows("UPDATE revisions SET reason = 'accepted'")
     frame = q.revisions("DefiLlama", "SOLANA", "tvl")
-    assert records(frame, "source", "asset", "metric", "at", "old", "new", "pull_id") == [
-        ("defillama", "solana", "TVL", pd.Timestamp(START), 1.0, 2.5, pull_id)
+    assert records(frame, "source", "asset", "metric", "at", "old", "new", "pull_id", "reason") == [
+        ("defillama", "solana", "TVL", pd.Timestamp(START), 1.0, 2.5, pull_id, "accepted")
     ]
     assert len(q.revisions()) == 1
     assert q.revisions(asset="ethereum").empty
