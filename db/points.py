@@ -1,19 +1,37 @@
 """Statements for points: whole series, the latest of each, those of one day; as stored now, or as known at an instant.
 
-All times are aware UTC.
+All times are aware UTC. Statements that select extras have these as further columns, see db.reader.EXTRAS.
 """
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from db.statements import arrays, fetch, filled_in, read_statements
 from model.values import ENOUGH_DATES, Series, Window
 
 SQL = read_statements("points.sql")
-
+ROW_LOAD = SQL["load"]  # joins the load of each row of metrics AS m, as `load`
 
 Statement = tuple[str, dict[str, Any]]  # with its values
+
+
+class How(NamedTuple):
+    """How points are shown: each as it was known so long after its day had closed, and with which extras.
+
+    With a lag, `as_of` must be given: a point for which that instant is later is absent.
+    """
+
+    lag: timedelta | None = None
+    extras: Sequence[str] = ()
+    shifts: Sequence[timedelta] = ()  # of the metric of each series; not needed without a lag and extras
+
+
+PLAIN = How()
+
+# What names the shift and the series of a point in each statement.
+BY_SERIES = {"shift": "wanted.shift", "series": "wanted.source, wanted.asset, wanted.metric"}
+BY_METRIC = {"shift": "%(shift)s::interval", "series": "m.source, m.asset, m.metric_name"}
 
 
 class Age(NamedTuple):
@@ -29,7 +47,7 @@ class Age(NamedTuple):
 
 
 def of_series(
-    series: Sequence[Series], window: Window, as_of: datetime | None = None, most: int | None = None
+    series: Sequence[Series], window: Window, as_of: datetime | None = None, most: int | None = None, how: How = PLAIN
 ) -> Statement:
     """Every point of these series in a window: (number of the series, time, value), sorted by time within each series.
 
@@ -37,18 +55,28 @@ def of_series(
     still open, is absent. With `most`, only the first points of each series, up to this number. NULL becomes NaN.
     """
     span = {"start": window.start, "end": window.end, "most": most}
-    return _statement("of_series", as_of, arrays("sources assets metrics", series) | span)
+    return _statement("of_series", as_of, arrays("sources assets metrics", series) | span, how)
 
 
-def latest(series: Sequence[Series], as_of: datetime | None = None) -> Statement:
+def latest(series: Sequence[Series], as_of: datetime | None = None, how: How = PLAIN) -> Statement:
     """The newest point of each of these series that has any: (number of the series, time, value), NaN for NULL."""
-    return _statement("latest", as_of, arrays("sources assets metrics", series))
+    return _statement("latest", as_of, arrays("sources assets metrics", series), how)
 
 
-def on_day(source: str, metric: str, window: Window, as_of: datetime | None = None) -> Statement:
+def on_day(source: str, metric: str, window: Window, as_of: datetime | None = None, how: How = PLAIN) -> Statement:
     """The points of a metric in a short window, all assets: (asset, time, value), sorted by time."""
     span = {"start": window.start, "end": window.end}
-    return _statement("on_day", as_of, {"source": source, "metric": metric} | span)
+    return _statement("on_day", as_of, {"source": source, "metric": metric} | span, how)
+
+
+def withdrawn_days(
+    cursor: Any, series: Sequence[Series], window: Window, shifts: Sequence[timedelta]
+) -> list[tuple[int, date, date]]:
+    """The days with points in a window that the provider has withdrawn: (number of the series, first day, last day)."""
+    values: dict[str, Any] = {**arrays("sources assets metrics", series), "shifts": list(shifts)}
+    values |= {"start": window.start, "last": window.end - timedelta.resolution}
+    statement = filled_in(SQL["withdrawn_days"], wanted=SQL["wanted_with_shifts"])
+    return [(number, first, last) for number, first, last in fetch(cursor, statement, values)]
 
 
 def ages(cursor: Any, source: str, series: Sequence[tuple[str, str]]) -> list[Age]:
@@ -57,15 +85,27 @@ def ages(cursor: Any, source: str, series: Sequence[tuple[str, str]]) -> list[Ag
     return list(map(Age._make, fetch(cursor, SQL["ages"], values)))
 
 
-def _statement(name: str, as_of: datetime | None, values: dict[str, Any]) -> Statement:
-    if as_of is None:
-        parts = {"value": "m.value", "since": "", "then": "true", "known": "", "wanted": SQL["wanted"]}
-        return filled_in(SQL[name], **parts), values
-    parts = {
-        "wanted": f"{SQL['wanted']} JOIN known USING (source)",
-        "value": SQL["then_value"],
-        "since": SQL["then_since"],
-        "then": SQL["then_stored"],
-        "known": "JOIN known ON known.source = m.source",
-    }
-    return f"{SQL['then_known']} {filled_in(SQL[name], **parts)}", values | {"as_of": as_of}
+def _statement(name: str, as_of: datetime | None, values: dict[str, Any], how: How) -> Statement:
+    parts = {"wanted": SQL["wanted_with_shifts" if how.shifts else "wanted"], "known": "", "value": "m.value"}
+    parts |= {"then": "true", "instant": "'infinity'::timestamp", "since": ""}
+    first = ""
+    if how.lag is not None:
+        parts |= {"instant": SQL["lag_instant"], "then": SQL["lag_stored"]}
+    elif as_of is not None:
+        first = f"{SQL['then_known']} "
+        parts["wanted"] += " JOIN known USING (source)"
+        parts |= {"known": "JOIN known ON known.source = m.source", "then": SQL["then_stored"]}
+        parts["instant"] = "%(as_of)s::timestamp"
+    if as_of is not None:
+        values = values | {"as_of": as_of}
+        parts |= {"value": SQL["then_value"], "since": SQL["then_since"]}
+    if how.lag is not None or "known_at" in how.extras:
+        parts["since"] = f"{SQL['load']} {parts['since']}"
+    if "withdrawn" in how.extras:
+        parts["known" if name == "on_day" else "wanted"] += f" {SQL['covered']}"
+    instant = parts.pop("instant")
+    parts["extras"] = "".join(f", {SQL[extra]} AS {extra}" for extra in how.extras)
+    parts["names"] = "".join(f", point.{extra}" for extra in how.extras)
+    more = {"lag": how.lag, "shifts": list(how.shifts), "shift": how.shifts[0]} if how.shifts else {}
+    by = BY_METRIC if name == "on_day" else BY_SERIES
+    return first + filled_in(SQL[name], **parts, instant=instant, **by), values | more

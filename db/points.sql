@@ -1,16 +1,21 @@
--- Statements of db/points.py, which replaces {wanted}, {known}, {since}, {value} and {then}: with `as_of` by the
--- statements whose names begin with "then_", otherwise so that they select what is stored now.
+-- Statements of db/points.py, which replaces {wanted}, {known}, {since}, {value} and {then}: with `as_of` or `lag` by the
+-- statements whose names begin with "then_" or "lag_", otherwise so that they select what is stored now. {extras} are
+-- the further columns that are asked for, and {names} their names.
 
 -- name: wanted
 unnest(%(sources)s::text[], %(assets)s::text[], %(metrics)s::text[])
     WITH ORDINALITY AS wanted (source, asset, metric, number)
 
+-- name: wanted_with_shifts
+unnest(%(sources)s::text[], %(assets)s::text[], %(metrics)s::text[], %(shifts)s::interval[])
+    WITH ORDINALITY AS wanted (source, asset, metric, shift, number)
+
 -- name: of_series
 -- The points of each series are a span of keys in the order of idx_metrics_unique. Only that index can serve it,
 -- whatever the planner's statistics say: see db/load.sql. A value that somebody has set to NULL is returned as NaN, so
 -- that all rows of a binary COPY have the same length.
-SELECT number::int - 1, point.pulled_at, coalesce(point.value, 'NaN') FROM {wanted}, LATERAL (
-    SELECT m.pulled_at, {value} AS value FROM metrics m {since}
+SELECT number::int - 1, point.pulled_at, coalesce(point.value, 'NaN'){names} FROM {wanted}, LATERAL (
+    SELECT m.pulled_at, {value} AS value{extras} FROM metrics m {since}
     WHERE m.source = wanted.source
         AND (m.asset, m.metric_name, m.pulled_at) >= (wanted.asset, wanted.metric, %(start)s::timestamp)
         AND (m.asset, m.metric_name, m.pulled_at) < (wanted.asset, wanted.metric, %(end)s::timestamp) AND {then}
@@ -19,8 +24,8 @@ SELECT number::int - 1, point.pulled_at, coalesce(point.value, 'NaN') FROM {want
 
 -- name: latest
 -- The last row of the same span.
-SELECT number::int - 1, point.pulled_at, coalesce(point.value, 'NaN') FROM {wanted}, LATERAL (
-    SELECT m.pulled_at, {value} AS value FROM metrics m {since}
+SELECT number::int - 1, point.pulled_at, coalesce(point.value, 'NaN'){names} FROM {wanted}, LATERAL (
+    SELECT m.pulled_at, {value} AS value{extras} FROM metrics m {since}
     WHERE m.source = wanted.source
         AND (m.asset, m.metric_name, m.pulled_at) >= (wanted.asset, wanted.metric, '-infinity'::timestamp)
         AND (m.asset, m.metric_name, m.pulled_at) <= (wanted.asset, wanted.metric, 'infinity'::timestamp) AND {then}
@@ -28,7 +33,7 @@ SELECT number::int - 1, point.pulled_at, coalesce(point.value, 'NaN') FROM {want
 ) AS point ORDER BY number
 
 -- name: on_day
-SELECT m.asset, m.pulled_at, {value} FROM metrics m {since} {known}
+SELECT m.asset, m.pulled_at, {value}{extras} FROM metrics m {since} {known}
 WHERE m.source = %(source)s AND m.metric_name = %(metric)s
     AND m.pulled_at >= %(start)s::timestamp AND m.pulled_at < %(end)s::timestamp AND {then}
 ORDER BY m.pulled_at, m.asset
@@ -41,7 +46,7 @@ WITH known AS MATERIALIZED (
 )
 
 -- name: then_since
--- The first revision of a point after that instant: the value that it replaced was the value at that instant. Revisions
+-- The first revision of a point after {instant}: the value that it replaced was the value at that instant. Revisions
 -- count in the order of their ids, because their times are not in order if a clock was ahead and was corrected.
 LEFT JOIN LATERAL (
     SELECT r.id, r.value FROM revisions r
@@ -49,7 +54,7 @@ LEFT JOIN LATERAL (
         AND r.id > coalesce((
             SELECT max(u.id) FROM revisions u
             WHERE (u.source, u.asset, u.metric_name, u.pulled_at) = (m.source, m.asset, m.metric_name, m.pulled_at)
-                AND u.replaced_at <= %(as_of)s::timestamp
+                AND u.replaced_at <= {instant}
         ), 0)
     ORDER BY r.id LIMIT 1
 ) AS since ON true
@@ -60,6 +65,47 @@ CASE WHEN since.id IS NULL THEN m.value ELSE since.value END
 -- name: then_stored
 -- Values of a day that was open at that instant are left out: a pull overwrites them and keeps no revision.
 known.ids @> m.id::bigint AND m.pulled_at < %(as_of)s::timestamp::date
+
+-- name: lag_instant
+-- With a lag, the instant depends on the point: so long after the end of its day.
+(day_of(m.pulled_at, {shift}) + interval '1 day' + %(lag)s::interval)
+
+-- name: lag_stored
+-- As `then_stored` for that instant, which must not be later than `as_of`.
+load.loaded_at <= {instant} AND m.pulled_at < {instant}::date AND {instant} <= %(as_of)s::timestamp
+
+-- name: load
+-- The load that has stored a row; rows that were written by other hands have none.
+LEFT JOIN LATERAL (
+    SELECT loaded_at, last_id FROM loads WHERE loads.source = m.source AND first_id <= m.id
+    ORDER BY first_id DESC LIMIT 1
+) AS load ON load.last_id >= m.id
+
+-- name: known_at
+-- The first instant whose `as_of` answer has the value that is shown: a row is known from its load on, and once its day
+-- is closed; a later value from the last revision before {instant} on. Without a load, a row is never known.
+CASE WHEN load.loaded_at IS NULL THEN '-infinity' ELSE greatest(load.loaded_at, m.pulled_at::date + interval '1 day', (
+    SELECT u.replaced_at FROM revisions u
+    WHERE (u.source, u.asset, u.metric_name, u.pulled_at) = (m.source, m.asset, m.metric_name, m.pulled_at)
+        AND u.replaced_at <= {instant}
+    ORDER BY u.id DESC LIMIT 1
+)) END
+
+-- name: withdrawn
+-- Whether the provider has withdrawn the day of a point.
+coalesce(covered.withdrawn @> day_of(m.pulled_at, {shift}), false)
+
+-- name: covered
+LEFT JOIN coverage AS covered ON (covered.source, covered.asset, covered.metric_name) = ({series})
+
+-- name: withdrawn_days
+-- The first and the last of each span of days that the provider has withdrawn, as far as they lie in a window.
+SELECT number::int - 1, lower(days), upper(days) - 1
+FROM {wanted} JOIN coverage c ON (c.source, c.asset, c.metric_name) = (wanted.source, wanted.asset, wanted.metric),
+    unnest(withdrawn * datemultirange(daterange(
+        (%(start)s::timestamp + shift)::date, (%(last)s::timestamp + shift)::date, '[]'
+    ))) AS days
+WHERE withdrawn <> '{}' ORDER BY number, 2
 
 -- name: ages
 -- The time of the newest point (as in `latest`); the last day for which the API has answered, or has given points that

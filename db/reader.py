@@ -16,7 +16,10 @@ from model.background import in_background
 
 # The layout of points in PostgreSQL's binary COPY: all rows have the same length.
 HEADER, TRAILER = 19, 2  # bytes before and after the rows
-ROW = struct.Struct(">6xi4xq4xd")  # without the number of fields (2 bytes) and the length of each field (4 bytes)
+ROW = ">6xi4xq4xd"  # without the number of fields (2 bytes) and the length of each field (4 bytes)
+# Further columns of a query: since when the value is known, and whether the provider has withdrawn its day.
+EXTRAS = {"known_at": "q", "withdrawn": "?"}
+NEVER = -(2**63)  # in known_at
 
 
 class Table(NamedTuple):
@@ -30,18 +33,25 @@ class Table(NamedTuple):
 class Columns(NamedTuple):
     """Points as (number of the series, microseconds since 2000-01-01 UTC, value); the value is NaN for a NULL.
 
+    Extras follow the value: `known_at` in microseconds, too, or NEVER; `withdrawn` as a boolean.
+
     numpy reads a column from the bytes without copying them; `rows` needs no numpy, so that a command starts quickly.
     """
 
     data: memoryview
+    extras: Sequence[str] = ()
 
-    def rows(self) -> Iterator[tuple[int, int, float]]:
+    def rows(self) -> Iterator[tuple[Any, ...]]:
         """Each point, in the order in which PostgreSQL sent it: usually by series and time, but that is not certain."""
-        return ROW.iter_unpack(self.data)
+        return self._row().iter_unpack(self.data)
 
     def until(self, last: int) -> "Columns":
         """The points up to and including a time."""
-        return Columns(memoryview(b"".join(ROW.pack(*row) for row in self.rows() if row[1] <= last)))
+        pack = self._row().pack
+        return Columns(memoryview(b"".join(pack(*row) for row in self.rows() if row[1] <= last)), self.extras)
+
+    def _row(self) -> struct.Struct:
+        return struct.Struct(ROW + "".join(f"4x{EXTRAS[extra]}" for extra in self.extras))
 
 
 class Reader:
@@ -81,9 +91,9 @@ class Reader:
 
         return self._kept.do(lambda session: _interruptible(session, work), raw=True)
 
-    def copy(self, statement: str, values: Any = None) -> Columns:
-        """The result of a statement of db.points that selects series, time and value."""
-        return self.do(lambda cursor: copied(cursor, statement, values))
+    def copy(self, statement: str, values: Any = None, extras: Sequence[str] = ()) -> Columns:
+        """The result of a statement of db.points that selects series, time, value and these extras."""
+        return self.do(lambda cursor: copied(cursor, statement, values, extras))
 
     def do(self, work: Callable[[Cursor], T]) -> T:
         """The result of the work, which is repeated once on a new session if the session was lost."""
@@ -95,11 +105,11 @@ class Reader:
         self._database.close()
 
 
-def copied(cursor: Cursor, statement: str, values: Any = None) -> Columns:
-    """The result of a statement of db.points that selects series, time and value."""
+def copied(cursor: Cursor, statement: str, values: Any = None, extras: Sequence[str] = ()) -> Columns:
+    """The result of a statement of db.points that selects series, time, value and these extras."""
     out = io.BytesIO()
     cursor.copy_expert(f"COPY ({cursor.mogrify(statement, values).decode()}) TO STDOUT (FORMAT binary)", out)
-    return Columns(out.getbuffer()[HEADER:-TRAILER])
+    return Columns(out.getbuffer()[HEADER:-TRAILER], extras)
 
 
 def _interruptible(session: Connection, work: Callable[[Cursor], T]) -> T:
