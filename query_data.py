@@ -9,7 +9,15 @@ datetime, a pandas Timestamp or a np.datetime64. A date means its midnight, and 
 [start, end), does not contain its end.
 
 With `as_of`, a frame has what was known at that instant: the old value where a value was restated later, and no point
-that was stored later or whose day was still open. With `daily=True`, each day whose midnight lies in the window has at
+that was stored later or whose day was still open. With `lag`, each point is as it was known so long after the end of
+its day, as a backtest needs it. A point that was not known by then, or that is not yet so old, is left out.
+
+`known_at=True` adds a column that says since when `as_of` shows the value. It is NaT if other hands have written the
+value, and the coming midnight for a value of today. `withdrawn=True` marks values of days that the provider no longer
+has; `frame.attrs["withdrawn"]` names these days in any case. A frame with a column for each series then has two levels
+of columns: `frame["value"]` and `frame["known_at"]`.
+
+With `daily=True`, each day whose midnight lies in the window has at
 most one point, dated at that midnight; where points have their own times, it is the last point of the day.
 
 A wrong argument raises BadQuestion, a ValueError, whose message says what to change. A database that can't be reached
@@ -19,24 +27,27 @@ raises ConfigurationError. All calls share one read-only session, and any thread
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from db.reader import EXTRAS
 from model.errors import BadQuestion
 from model.settings import Settings
-from model.values import Series, midnight
-from query import frames, overview_frames
+from model.values import Series, Window, midnight
+from query import frames, overview_frames, vintage_frames
 from query.csv_and_json import newest_of_each
 from query.query_session import QuerySession, configs
-from query.question import Question, portions
+from query.question import MICROSECOND, Question, portions, withdrawn_texts
 from query.series_names import Names
-from query.time_arguments import instant, window
+from query.time_arguments import instant, lag_of, past_instant, window
+from query.vintages import need_vintages
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from query.time_arguments import When
+    from query.time_arguments import Lag, When
 
 __all__ = [
     "BadQuestion",
@@ -45,6 +56,8 @@ __all__ = [
     "compare",
     "coverage",
     "cross_section",
+    "finality",
+    "first_release",
     "flags",
     "frame",
     "freshness",
@@ -57,6 +70,7 @@ __all__ = [
     "series",
     "sources",
     "sql",
+    "vintages",
 ]
 
 CHUNK = 200_000  # points
@@ -77,6 +91,9 @@ def series(
     as_of: When = None,
     *,
     daily: bool = False,
+    lag: Lag = None,
+    known_at: bool = False,
+    withdrawn: bool = False,
 ) -> pd.DataFrame:
     """The points of one series in [start, end), in a column `value`.
 
@@ -88,13 +105,17 @@ def series(
         start, end: times, see the top of this module; None for no limit.
         as_of: a time; the values as they were known then. None for those known now.
         daily: at most one point a day, dated at midnight.
+        lag: "3d", "12h" or a timedelta; each point as it was known so long after the end of its day.
+        known_at, withdrawn: add these columns, see the top of this module.
 
     >>> q.series("sol", "PRICE", start="30d")
 
     To join two series, name their columns: `pd.concat({"sol": sol["value"], "eth": eth["value"]}, axis=1)`; or ask for
     both at once with panel(), frame() or compare().
     """
-    question = _question(lambda names: names.many(metric, [asset], source), start, end, as_of, daily=daily)
+    question = _question(
+        lambda names: names.many(metric, [asset], source), start, end, as_of, lag, [known_at, withdrawn], daily=daily
+    )
     return _frame(question, None, asset=asset, metric=metric, source=source, start=start, end=end)
 
 
@@ -107,10 +128,15 @@ def panel(
     as_of: When = None,
     *,
     daily: bool = False,
+    lag: Lag = None,
+    known_at: bool = False,
+    withdrawn: bool = False,
 ) -> pd.DataFrame:
     """One metric of one source for these assets, or for all that have it, with a column for each asset."""
     named = _listed(assets)
-    question = _question(lambda names: names.many(metric, named, source), start, end, as_of, daily=daily)
+    question = _question(
+        lambda names: names.many(metric, named, source), start, end, as_of, lag, [known_at, withdrawn], daily=daily
+    )
     return _frame(question, "asset", metric=metric, assets=named, source=source, start=start, end=end)
 
 
@@ -123,10 +149,15 @@ def frame(
     as_of: When = None,
     *,
     daily: bool = False,
+    lag: Lag = None,
+    known_at: bool = False,
+    withdrawn: bool = False,
 ) -> pd.DataFrame:
     """These metrics of one asset of one source, or all of its metrics, with a column for each metric."""
     named = _listed(metrics)
-    question = _question(lambda names: names.of_asset(asset, named, source), start, end, as_of, daily=daily)
+    question = _question(
+        lambda names: names.of_asset(asset, named, source), start, end, as_of, lag, [known_at, withdrawn], daily=daily
+    )
     return _frame(question, "metric", asset=asset, metrics=named, source=source, start=start, end=end)
 
 
@@ -138,6 +169,9 @@ def compare(
     as_of: When = None,
     *,
     daily: bool = False,
+    lag: Lag = None,
+    known_at: bool = False,
+    withdrawn: bool = False,
 ) -> pd.DataFrame:
     """A metric of an entity from every source that has it, with a column for each series.
 
@@ -147,21 +181,37 @@ def compare(
     Where their times differ, `daily=True` puts the points of one day into one row.
     """
     named = _listed(metric) or []
-    question = _question(lambda names: names.of_entity(entity, named), start, end, as_of, daily=daily)
+    question = _question(
+        lambda names: names.of_entity(entity, named), start, end, as_of, lag, [known_at, withdrawn], daily=daily
+    )
     return _frame(question, "series", entity=entity, metric=named, start=start, end=end)
 
 
 def latest(
-    metric: str, assets: str | Iterable[str] | None = None, source: str | None = None, as_of: When = None
+    metric: str,
+    assets: str | Iterable[str] | None = None,
+    source: str | None = None,
+    as_of: When = None,
+    *,
+    known_at: bool = False,
+    withdrawn: bool = False,
 ) -> pd.DataFrame:
     """The newest value of a metric for each asset of one source: columns `value` and `pulled_at`, indexed by asset."""
-    named = _listed(assets)
-    question = _question(lambda names: names.many(metric, named, source), as_of=as_of)
-    made = frames.by_asset(newest_of_each(_session.reader(), question))
-    return frames.described(made, question, {"metric": metric, "assets": named, "source": source})
+    named, extras = _listed(assets), [known_at, withdrawn]
+    question = _question(lambda names: names.many(metric, named, source), as_of=as_of, extras=extras)
+    made = frames.by_asset(newest_of_each(_session.reader(), question), question.extras)
+    return _described(made, question, metric=metric, assets=named, source=source)
 
 
-def cross_section(metric: str, date: When, source: str | None = None, as_of: When = None) -> pd.DataFrame:
+def cross_section(
+    metric: str,
+    date: When,
+    source: str | None = None,
+    as_of: When = None,
+    *,
+    known_at: bool = False,
+    withdrawn: bool = False,
+) -> pd.DataFrame:
     """A metric on one UTC day for each asset of one source: columns `value` and `pulled_at`, indexed by asset.
 
     Where an asset has several points on that day, the last one counts, as with daily=True.
@@ -169,9 +219,14 @@ def cross_section(metric: str, date: When, source: str | None = None, as_of: Whe
     day = instant(date)
     if day is None:
         raise BadQuestion("no date is given: write a day, such as 2026-01-31")
-    question = _question(lambda names: [names.many(metric, None, source)[0]._replace(asset="")], as_of=as_of)
-    made = frames.cross_section(_session.reader(), question.series[0], midnight(day), question.as_of)
-    return frames.described(made, question, {"metric": metric, "date": date, "source": source})
+    extras = [known_at, withdrawn]
+    question = _question(
+        lambda names: [names.many(metric, None, source)[0]._replace(asset="")], as_of=as_of, extras=extras
+    )
+    made = frames.cross_section(_session.reader(), question, midnight(day))
+    found = [question.series[0]._replace(asset=asset) for asset in made.index]
+    of_day = question._replace(series=found, window=Window(midnight(day), midnight(day) + MICROSECOND), daily=True)
+    return _described(made, question, of_day, metric=metric, date=date, source=source)
 
 
 def chunks(
@@ -181,13 +236,51 @@ def chunks(
     start: When = None,
     end: When = None,
     as_of: When = None,
+    *,
+    lag: Lag = None,
+    known_at: bool = False,
+    withdrawn: bool = False,
 ) -> Iterator[pd.DataFrame]:
     """The points of a panel of any size, in frames of about 200,000 rows: `asset`, `metric` and `value` by time."""
-    named = _listed(assets)
-    question = _question(lambda names: names.many(metric, named, source), start, end, as_of)
-    arguments = {"metric": metric, "assets": named, "source": source, "start": start, "end": end}
+    named, extras = _listed(assets), [known_at, withdrawn]
+    question = _question(lambda names: names.many(metric, named, source), start, end, as_of, lag, extras)
     for part, columns in portions(_session.reader(), question, CHUNK):
-        yield frames.described(frames.long(frames.sorted_points(columns), part.series), part, arguments)
+        made = frames.long(frames.sorted_points(columns), part.series)
+        yield _described(made, part, metric=metric, assets=named, source=source, start=start, end=end)
+
+
+def vintages(asset: str, metric: str, source: str | None = None, start: When = None, end: When = None) -> pd.DataFrame:
+    """Every value that each point of a series had: value, known_at, known_until, reason; by time and known_at.
+
+    `as_of` shows a value from `known_at` up to but excluding `known_until`, which is NaT for the present value. The
+    reason says why the value replaced the one before it, as in revisions(); it is "first" for the first one. Points of
+    the open day are left out. A live-only metric has no vintages.
+    """
+    question = _question(lambda names: names.many(metric, [asset], source), start, end)
+    made = vintage_frames.vintages(_session.reader(), need_vintages(question))
+    return _described(made, question, asset=asset, metric=metric, source=source, start=start, end=end)
+
+
+def first_release(
+    asset: str, metric: str, source: str | None = None, start: When = None, end: When = None
+) -> pd.DataFrame:
+    """Each point of a series with its value as first known: value, known_at. See vintages()."""
+    question = _question(lambda names: names.many(metric, [asset], source), start, end)
+    made = vintage_frames.first_release(_session.reader(), need_vintages(question))
+    return _described(made, question, asset=asset, metric=metric, source=source, start=start, end=end)
+
+
+def finality(metric: str, source: str | None = None) -> pd.DataFrame:
+    """How late the values of a metric change, indexed by asset; the last row, "all", is that of all assets.
+
+    `points` counts those of closed days. `changed_after_3d` is the share of points that changed more than three days
+    after the end of their day. Only points that were known at that age, and that have reached it, can tell: the share
+    is of these, and NaN if there are none; a history that was fetched years later tells nothing of its first days.
+    `largest_change` is relative to the old value. `final_after_days` is the greatest age at a change, 0 if there was
+    none. Values of the open day that gave way to those of the closed day do not count as changes.
+    """
+    question = _question(lambda names: names.many(metric, None, source))
+    return vintage_frames.finality(_session.reader(), need_vintages(question))
 
 
 def sources() -> pd.DataFrame:
@@ -304,19 +397,32 @@ def _question(
     start: When = None,
     end: When = None,
     as_of: When = None,
+    lag: Lag = None,
+    extras: Iterable[bool] = (),
     *,
     daily: bool = False,
 ) -> Question:
-    """The question for the series that `find` returns; wrong times are refused before `find` reads the names."""
-    span, known_at = window(start, end), instant(as_of)
-    return Question(find(_session.names()), span, known_at, daily)
+    """The question for the series that `find` returns; wrong times are refused before `find` reads the names.
+
+    `extras` says of each of db.reader.EXTRAS whether it is wanted.
+    """
+    span, known_at, known_after = window(start, end), past_instant(as_of), lag_of(lag)
+    columns = list(compress(EXTRAS, extras))
+    return Question(find(_session.names()), span, known_at, daily, known_after, columns)
 
 
 def _frame(question: Question, label: str | None, **arguments: Any) -> pd.DataFrame:
     """A frame with a column for each series, named by its `label` (asset, metric, series); without one, `value`."""
     points = frames.points(_session.reader(), question)
     made = frames.wide(points, question.series, label) if label else frames.one(points)
-    return frames.described(made, question, arguments)
+    return _described(made, question, **arguments)
+
+
+def _described(made: pd.DataFrame, question: Question, found: Question | None = None, **arguments: Any) -> pd.DataFrame:
+    """The frame with its `attrs`; `found` has the series and the window of the points, if the question has others."""
+    frames.described(made, question, arguments)
+    made.attrs["withdrawn"] = withdrawn_texts(_session.reader(), found or question)
+    return made
 
 
 def _listed(names: str | Iterable[str] | None) -> list[str] | None:

@@ -153,21 +153,33 @@ def _add_query(add_command: Add) -> None:
     add = points.add_argument
     add("asset", metavar="ASSET", help="an asset or entity, or all")
     add("metric", nargs="+", metavar="METRIC", help="several metrics become columns side by side")
-    first = "first day or instant, UTC; also 2026-11, 2026, or 30d for 30 days ago (default: the first point)"
-    add("--start", metavar="TIME", help=first)
-    add("--end", metavar="TIME", help="the day or instant after the last one (default: no end)")
     add("--plot", type=Path, metavar="FILE", help="also draw the points to this file: .png, .svg or .pdf")
     add("--log", action="store_true", help="a logarithmic scale for chart and plot")
+    add("--lag", metavar="SPAN", help="each point as it was known so long after the end of its day: 3d or 12h")
+    add("--known-at", action="store_true", help="also since when each value is known")
+    had = "show every value that each point of a series had, since when and until when it was known, and why it changed"
+    every = add_command("vintages", "cli.vintages:show_vintages", had)
+    every.add_argument("asset", metavar="ASSET")
+    every.add_argument("metric", metavar="METRIC")
+    for command in (points, every):
+        _add_window(command)
     newest = add_command("latest", "cli.query:latest", "show the newest value of a metric for each asset")
     newest.add_argument("metric", metavar="METRIC")
     newest.add_argument("--asset", action="append", metavar="NAME", help="only this asset; may be repeated")
     for command in (points, newest):
+        command.add_argument("--as-of", metavar="TIME", help="the values as they were known at this time")
+    for command in (points, every, newest):
         add = command.add_argument
         add("--source", metavar="SOURCE", help="needed where several sources have the series")
-        add("--as-of", metavar="TIME", help="the values as they were known at this time")
         by_default = "default: table on a terminal, otherwise csv; with --out, the ending of FILE"
         add("--format", choices=("table", "csv", "json", "jsonl"), help=by_default)
         add("--out", type=_file, metavar="FILE", help="write the answer to this file, completely or not at all")
+
+
+def _add_window(parser: argparse.ArgumentParser) -> None:
+    first = "first day or instant, UTC; also 2026-11, 2026, or 30d for 30 days ago (default: the first point)"
+    parser.add_argument("--start", metavar="TIME", help=first)
+    parser.add_argument("--end", metavar="TIME", help="the day or instant after the last one (default: no end)")
 
 
 def _add_fresh(parser: argparse.ArgumentParser, when: str = "") -> None:

@@ -11,17 +11,17 @@ from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 from cli.query_screen import log_count, show_newest, show_points
-from db.reader import Reader
+from db.reader import KNOWN_AT, Reader
 from model.errors import ConfigurationError
 from model.files import atomic_write
 from model.settings import Settings
 from model.text import counted
 from model.values import Series
-from query.csv_and_json import WRITERS, Cells, newest_of_each, side_by_side
+from query.csv_and_json import WRITERS, Cells, columns_of, newest_of_each, side_by_side
 from query.query_session import QuerySession
 from query.question import Question
 from query.series_names import Names
-from query.time_arguments import instant, window
+from query.time_arguments import lag_of, lag_text, past_instant, window
 from sources import unit_of
 
 log = logging.getLogger(__name__)
@@ -34,24 +34,26 @@ ALL = "all"
 
 def query(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Print or write the points of one asset, or of all assets that have the metrics, by time."""
-    form = _output_format(arguments)
+    form = output_format(arguments)
     if arguments.plot:
         _check_plot(arguments.plot, arguments.out)
     with atomic_write(arguments.plot) if arguments.plot else nullcontext() as picture:
-        span, as_of = window(arguments.start, arguments.end), instant(arguments.as_of)
+        span, as_of, lag = window(arguments.start, arguments.end), past_instant(arguments.as_of), lag_of(arguments.lag)
         session = QuerySession()
-        question = Question(_series(session.names(), arguments), span, as_of)
+        series, extras = _series(session.names(), arguments), [KNOWN_AT] if arguments.known_at else []
+        question = Question(series, span, as_of, lag=lag, extras=extras)
         reader, every = session.reader(), arguments.asset.casefold() == ALL
-        rows, columns = side_by_side(reader, question), ["asset", "pulled_at", *question.metrics]
+        rows, columns = side_by_side(reader, question), ["asset", "pulled_at", *columns_of(question)]
         if not every:
             rows, columns = (row[1:] for row in rows), columns[1:]
         assets = counted(len({each.asset for each in question.series}), "asset") if every else question.series[0].asset
         title = _title(question, assets)
         if form == TABLE:
             unit = unit_of(question.series) if sys.stdout.isatty() and not every else None
-            show_points(rows, columns, title, chart_unit=unit, log_scale=arguments.log)
+            charted = question.metrics if unit is not None else ()
+            show_points(rows, columns, title, charted, unit=unit or "", log_scale=arguments.log)
         else:
-            _write(form, arguments.out, columns, rows, title)
+            write_rows(form, arguments.out, columns, rows, title)
         if picture:
             drawn = _drawn(reader, question, "asset" if every else "metric", arguments)
             picture.write_bytes(drawn)  # not by matplotlib, which hides the error of a full disk
@@ -61,7 +63,7 @@ def query(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[st
 
 def latest(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Print or write the newest value of each asset: in a table the greatest first, otherwise by asset."""
-    form, as_of = _output_format(arguments), instant(arguments.as_of)
+    form, as_of = output_format(arguments), past_instant(arguments.as_of)
     session = QuerySession()
     series = sorted(set(session.names().many(arguments.metric, arguments.asset or None, arguments.source)))
     question = Question(series, as_of=as_of)
@@ -70,13 +72,13 @@ def latest(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[s
     if form == TABLE:
         show_newest(rows, series[0].metric, title, as_of or datetime.now(UTC))
     else:
-        _write(form, arguments.out, ["asset", "pulled_at", series[0].metric], rows, title)
+        write_rows(form, arguments.out, ["asset", "pulled_at", series[0].metric], rows, title)
     if missing := len(series) - len(rows):
         log.warning("%s of %s assets had no value of %s at that time", missing, len(series), series[0].metric)
     return 0
 
 
-def _output_format(arguments: argparse.Namespace) -> str:
+def output_format(arguments: argparse.Namespace) -> str:
     """The format that the user names, or that of the file's ending; otherwise a table on a terminal, CSV elsewhere."""
     named: str | None = arguments.format
     out: Path | None = arguments.out
@@ -105,10 +107,11 @@ def _series(names: Names, arguments: argparse.Namespace) -> list[Series]:
 
 def _title(question: Question, *assets: str) -> str:
     known_at = f" as of {question.as_of:%Y-%m-%d %H:%M:%SZ}" if question.as_of else ""
-    return " ".join([question.series[0].source, *assets, *question.metrics]) + known_at
+    lag = f" {lag_text(question.lag)} after each day" if question.lag is not None else ""
+    return " ".join([question.series[0].source, *assets, *question.metrics]) + known_at + lag
 
 
-def _write(form: str, out: Path | None, columns: Sequence[str], rows: Iterable[Cells], title: str) -> None:
+def write_rows(form: str, out: Path | None, columns: Sequence[str], rows: Iterable[Cells], title: str) -> None:
     """Write rows to a file or to standard output, in UTF-8 whatever the locale, and log how many."""
     if out is None:
         if isinstance(sys.stdout, TextIOWrapper):
@@ -137,6 +140,7 @@ def _drawn(reader: Reader, question: Question, label: str, arguments: argparse.N
 
     from query import frames, plots
 
+    question = question._replace(extras=())
     frame = frames.wide(frames.points(reader, question), question.series, label)
     plots.plot(frames.described(frame, question, {}), log=arguments.log)
     picture = BytesIO()

@@ -33,14 +33,20 @@ Curves = dict[str, tuple["array[float]", "array[float]"]]
 
 
 def show_points(
-    rows: Iterable[Cells], columns: Sequence[str], title: str, *, chart_unit: str | None, log_scale: bool
+    rows: Iterable[Cells],
+    columns: Sequence[str],
+    title: str,
+    charted: Sequence[str] = (),
+    *,
+    unit: str = "",
+    log_scale: bool = False,
 ) -> None:
-    """Show the last rows; unless `chart_unit` is None, a chart of one metric, or a line of blocks for each of several.
+    """Show the last rows, and of the charted metrics a chart if there is one, a line of blocks for each of several.
 
-    With a chart, each row must be a time and the values of the metrics.
+    With charted metrics, each row must begin with a time and their values.
     """
     screen, plain = shutil.get_terminal_size(), _shows_only_ascii()
-    curves: Curves = {metric: (array("d"), array("d")) for metric in columns[1:] if chart_unit is not None}
+    curves: Curves = {metric: (array("d"), array("d")) for metric in charted}
     small = len(curves) > 1 or screen.columns < SMALLEST_SCREEN[0] or screen.lines < SMALLEST_SCREEN[1]
     chart_lines = (len(curves) if small else ROWS + 2) + 1 if curves else 0
     last, count = deque[Cells](maxlen=max(screen.lines - OTHER_LINES - chart_lines, FEWEST_ROWS)), 0
@@ -54,7 +60,7 @@ def show_points(
     foot = f"{counted(count, 'row')}{f', the last {len(last)} shown: {ALL_OF_THEM}' if count > len(last) else ''}"
     if curves and not small:
         ((times, values),) = curves.values()
-        drawn = chart(times, values, screen.columns, unit=chart_unit or "", plain=plain, log=log_scale)
+        drawn = chart(times, values, screen.columns, unit=unit, plain=plain, log=log_scale)
     else:
         drawn = _sparklines(curves, screen.columns, plain=plain, log=log_scale)
     _show(title, drawn, table_lines(columns, list(last)), foot, count)

@@ -20,7 +20,13 @@ from model.settings import Settings
 
 log = logging.getLogger(__name__)
 
-ONLY_ANSWERS = ("cli.query:query", "cli.query:latest", "cli.revisions:show_revisions", "cli.sources:show_sources")
+ONLY_ANSWERS = (
+    "cli.query:query",
+    "cli.query:latest",
+    "cli.revisions:show_revisions",
+    "cli.sources:show_sources",
+    "cli.vintages:show_vintages",
+)
 INTERRUPTED = 128  # plus the number of the signal, as shells count
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # why a write to standard output fails
 

@@ -13,6 +13,8 @@ from model.values import ENOUGH_DATES, Series, Window
 SQL = read_statements("points.sql")
 ROW_LOAD = SQL["load"]  # joins the load of each row of metrics AS m, as `load`
 
+MOST_NAMES = 100  # if more assets are named, withdrawn days of all are read
+
 Statement = tuple[str, dict[str, Any]]  # with its values
 
 
@@ -32,6 +34,9 @@ PLAIN = How()
 # What names the shift and the series of a point in each statement.
 BY_SERIES = {"shift": "wanted.shift", "series": "wanted.source, wanted.asset, wanted.metric"}
 BY_METRIC = {"shift": "%(shift)s::interval", "series": "m.source, m.asset, m.metric_name"}
+
+# How a statement for a binary COPY, whose rows have the same length, selects each extra.
+NAMES = {"known_at": "coalesce(point.known_at, '-infinity')", "withdrawn": "point.withdrawn"}
 
 
 class Age(NamedTuple):
@@ -69,14 +74,14 @@ def on_day(source: str, metric: str, window: Window, as_of: datetime | None = No
     return _statement("on_day", as_of, {"source": source, "metric": metric} | span, how)
 
 
-def withdrawn_days(
-    cursor: Any, series: Sequence[Series], window: Window, shifts: Sequence[timedelta]
-) -> list[tuple[int, date, date]]:
-    """The days with points in a window that the provider has withdrawn: (number of the series, first day, last day)."""
-    values: dict[str, Any] = {**arrays("sources assets metrics", series), "shifts": list(shifts)}
-    values |= {"start": window.start, "last": window.end - timedelta.resolution}
-    statement = filled_in(SQL["withdrawn_days"], wanted=SQL["wanted_with_shifts"])
-    return [(number, first, last) for number, first, last in fetch(cursor, statement, values)]
+def withdrawn_days(cursor: Any, series: Sequence[Series]) -> list[tuple[Series, date, date]]:
+    """The first and the last of each span of days that the provider has withdrawn from these series."""
+    sources, assets, metrics = ({each[place] for each in series} for place in range(3))
+    few = list(assets) if len(assets) <= MOST_NAMES else None
+    values = {"sources": list(sources), "metrics": list(metrics), "assets": few}
+    wanted = set(series)
+    found = fetch(cursor, SQL["withdrawn_days"], values)
+    return [(Series(*names), first, last) for *names, first, last in found if Series(*names) in wanted]
 
 
 def ages(cursor: Any, source: str, series: Sequence[tuple[str, str]]) -> list[Age]:
@@ -105,7 +110,7 @@ def _statement(name: str, as_of: datetime | None, values: dict[str, Any], how: H
         parts["known" if name == "on_day" else "wanted"] += f" {SQL['covered']}"
     instant = parts.pop("instant")
     parts["extras"] = "".join(f", {SQL[extra]} AS {extra}" for extra in how.extras)
-    parts["names"] = "".join(f", point.{extra}" for extra in how.extras)
+    parts["names"] = "".join(f", {NAMES[extra]}" for extra in how.extras)
     more = {"lag": how.lag, "shifts": list(how.shifts), "shift": how.shifts[0]} if how.shifts else {}
     by = BY_METRIC if name == "on_day" else BY_SERIES
     return first + filled_in(SQL[name], **parts, instant=instant, **by), values | more

@@ -84,7 +84,7 @@ LEFT JOIN LATERAL (
 -- name: known_at
 -- The first instant whose `as_of` answer has the value that is shown: a row is known from its load on, and once its day
 -- is closed; a later value from the last revision before {instant} on. Without a load, a row is never known.
-CASE WHEN load.loaded_at IS NULL THEN '-infinity' ELSE greatest(load.loaded_at, m.pulled_at::date + interval '1 day', (
+CASE WHEN load.loaded_at IS NOT NULL THEN greatest(load.loaded_at, m.pulled_at::date + interval '1 day', (
     SELECT u.replaced_at FROM revisions u
     WHERE (u.source, u.asset, u.metric_name, u.pulled_at) = (m.source, m.asset, m.metric_name, m.pulled_at)
         AND u.replaced_at <= {instant}
@@ -99,13 +99,10 @@ coalesce(covered.withdrawn @> day_of(m.pulled_at, {shift}), false)
 LEFT JOIN coverage AS covered ON (covered.source, covered.asset, covered.metric_name) = ({series})
 
 -- name: withdrawn_days
--- The first and the last of each span of days that the provider has withdrawn, as far as they lie in a window.
-SELECT number::int - 1, lower(days), upper(days) - 1
-FROM {wanted} JOIN coverage c ON (c.source, c.asset, c.metric_name) = (wanted.source, wanted.asset, wanted.metric),
-    unnest(withdrawn * datemultirange(daterange(
-        (%(start)s::timestamp + shift)::date, (%(last)s::timestamp + shift)::date, '[]'
-    ))) AS days
-WHERE withdrawn <> '{}' ORDER BY number, 2
+SELECT source, asset, metric_name, lower(days), upper(days) - 1 FROM coverage, unnest(withdrawn) AS days
+WHERE withdrawn <> '{}' AND source = ANY(%(sources)s) AND metric_name = ANY(%(metrics)s)
+    AND (%(assets)s::text[] IS NULL OR asset = ANY(%(assets)s))
+ORDER BY source, asset, metric_name, 4
 
 -- name: ages
 -- The time of the newest point (as in `latest`); the last day for which the API has answered, or has given points that

@@ -18,8 +18,9 @@ from model.background import in_background
 HEADER, TRAILER = 19, 2  # bytes before and after the rows
 ROW = ">6xi4xq4xd"  # without the number of fields (2 bytes) and the length of each field (4 bytes)
 # Further columns of a query: since when the value is known, and whether the provider has withdrawn its day.
-EXTRAS = {"known_at": "q", "withdrawn": "?"}
-NEVER = -(2**63)  # in known_at
+KNOWN_AT, WITHDRAWN = "known_at", "withdrawn"
+EXTRAS = {KNOWN_AT: "q", WITHDRAWN: "?"}
+NEVER = -(2**63)  # in KNOWN_AT: `as_of` does not show the value at any time
 
 
 class Table(NamedTuple):

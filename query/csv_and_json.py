@@ -6,12 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from math import isfinite
-from typing import TextIO
+from typing import Any, TextIO
 
-from db.points import latest
 from db.reader import Reader
 from model.text import FORMULA_SIGNS
-from query.question import Question, portions, time_of
+from query.question import Question, extra_cells, newest, portions, time_of
 
 POINTS_AT_ONCE = 50_000  # in memory
 
@@ -23,25 +22,35 @@ Writer = Callable[[TextIO, Sequence[str], Iterable[Cells]], int]  # returns how 
 def side_by_side(reader: Reader, question: Question) -> Iterator[Cells]:
     """Rows of (asset, time, a value for each metric of the question), sorted by asset and time.
 
-    A value is None if the asset has no point at that time. All series must be of one source.
+    Each extra of the question follows, for each metric. A value is None if the asset has no point at that time. All
+    series must be of one source.
     """
-    metrics = question.metrics
+    metrics, extras = question.metrics, question.extras
+    width = len(metrics)
     for part, columns in portions(reader, question, POINTS_AT_ONCE):
         places = [(series.asset, metrics.index(series.metric)) for series in part.series]
-        found: dict[tuple[str, int], list[float | None]] = defaultdict(lambda: [None] * len(metrics))
-        for number, at, value in columns.rows():
+        found: dict[tuple[str, int], list[Cell]] = defaultdict(lambda: [None] * (width * (1 + len(extras))))
+        for number, at, value, *more in columns.rows():
             asset, place = places[number]
             found[asset, at][place] = value if value == value else None
+            if more:
+                found[asset, at][place + width :: width] = extra_cells(extras, more)
         for asset, at in sorted(found):
             yield asset, time_of(at), *found[asset, at]
 
 
-def newest_of_each(reader: Reader, question: Question) -> list[tuple[str, datetime, float | None]]:
-    """Rows of (asset, time, value): the newest point of each series that has any, in the order of the question."""
-    return [
-        (question.series[number].asset, time_of(at), value if value == value else None)
-        for number, at, value in sorted(reader.copy(*latest(question.series, question.as_of)).rows())
-    ]
+def columns_of(question: Question) -> list[str]:
+    """The names of the columns of `side_by_side` after the time: PRICE, FEES, PRICE_known_at, FEES_known_at."""
+    return [*question.metrics, *(f"{metric}_{extra}" for extra in question.extras for metric in question.metrics)]
+
+
+def newest_of_each(reader: Reader, question: Question) -> list[tuple[Any, ...]]:
+    """Rows of (asset, time, value, extras): the newest point of each series that has any, in the question's order."""
+    found = []
+    for number, at, value, *more in sorted(newest(reader, question).rows()):
+        value = value if value == value else None
+        found.append((question.series[number].asset, time_of(at), value, *extra_cells(question.extras, more)))
+    return found
 
 
 def iso(at: datetime) -> str:

@@ -1,8 +1,9 @@
 """Points as DataFrames under UTC times, sorted and unique, with nothing filled in. Loads pandas."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,14 +11,17 @@ import numpy.typing as npt
 import pandas as pd
 
 from db.points import on_day
-from db.reader import Columns, Reader, Table
+from db.reader import KNOWN_AT, NEVER, WITHDRAWN, Columns, Reader, Table
 from db.statements import fetch
 from model.errors import BadQuestion
 from model.values import DAY, Series, Window, midnight
-from query.question import EPOCH, MICROSECOND, Question, answer
-from sources import metric_of, unit_of
+from query.question import EPOCH, MICROSECOND, Question, answer, shift_of
+from query.time_arguments import lag_text
+from sources import unit_of
 
-COPY_ROW = np.dtype([("", "V6"), ("series", ">i4"), ("", "V4"), ("at", ">i8"), ("", "V4"), ("value", ">f8")])  # as ROW
+COPY_ROW = [("", "V6"), ("series", ">i4"), ("", "V4"), ("at", ">i8"), ("", "V4"), ("value", ">f8")]  # as ROW
+COPY_EXTRAS = {KNOWN_AT: ">i8", WITHDRAWN: "?"}  # as EXTRAS
+NO_EXTRA = {KNOWN_AT: NEVER, WITHDRAWN: False}  # where a wide frame has no point
 EPOCH_SINCE_1970 = np.datetime64(EPOCH.replace(tzinfo=None), "us").astype(np.int64)  # microseconds
 DAY_LENGTH = DAY // MICROSECOND
 TIMESTAMP, NUMERIC = 1114, 1700  # PostgreSQL's oids; a timestamp is naive UTC in every table here
@@ -35,10 +39,12 @@ class Points(NamedTuple):
     series: Integers  # the number of the series
     at: Integers  # microseconds, as in Columns
     value: Floats
+    extras: Mapping[str, npt.NDArray[Any]] = {}
 
     def chosen(self, positions: npt.NDArray[Any]) -> "Points":
         """The points at these positions."""
-        return Points(self.series[positions], self.at[positions], self.value[positions])
+        extras = {name: values[positions] for name, values in self.extras.items()}
+        return Points(self.series[positions], self.at[positions], self.value[positions], extras)
 
 
 def points(reader: Reader, question: Question) -> Points:
@@ -53,30 +59,39 @@ def points(reader: Reader, question: Question) -> Points:
 
 def sorted_points(columns: Columns) -> Points:
     """The same points as arrays, sorted by series and time."""
-    rows = np.frombuffer(columns.data, COPY_ROW)
-    points = Points(rows["series"].astype(np.int64), rows["at"].astype(np.int64), rows["value"].astype(np.float64))
+    more = [field for extra in columns.extras for field in (("", "V4"), (extra, COPY_EXTRAS[extra]))]
+    rows = np.frombuffer(columns.data, np.dtype([*COPY_ROW, *more]))
+    extras = {extra: rows[extra].astype(rows[extra].dtype.newbyteorder("=")) for extra in columns.extras}
+    series, at = rows["series"].astype(np.int64), rows["at"].astype(np.int64)
+    points = Points(series, at, rows["value"].astype(np.float64), extras)
     if np.any(points.series[1:] < points.series[:-1]):  # rarely: usually they are sorted, but SQL promises no order
         return points.chosen(np.argsort(points.series, kind="stable"))
     return points
 
 
-def cross_section(reader: Reader, series: Series, day: datetime, as_of: datetime | None) -> pd.DataFrame:
-    """The last point of this metric that each asset has on one UTC day (given as its midnight), as in `by_asset`."""
-    shift = _shift(series)
+def cross_section(reader: Reader, question: Question, day: datetime) -> pd.DataFrame:
+    """The last point of this metric that each asset has on one UTC day (given as its midnight), as in `by_asset`.
+
+    The question has one series, whose asset does not count.
+    """
+    (series,) = question.series
+    shift = shift_of(series)
     try:
         window = Window(day - shift, day - shift + DAY)
     except OverflowError:
         raise BadQuestion(f"no series can have points on {day.date()}: give a date from 2000 on") from None
-    rows = reader.do(lambda cursor: fetch(cursor, *on_day(series.source, series.metric, window, as_of)))
+    statement = on_day(series.source, series.metric, window, question.as_of, question.how)
+    rows = reader.do(lambda cursor: fetch(cursor, *statement))
     if shift:  # a row at midnight was dated by a pull, and counts as earlier than any time that the API gave
         rows.sort(key=lambda row: (row[1] != midnight(row[1]), row[1]))
-    return by_asset({row[0]: row for row in rows}.values())
+    return by_asset({row[0]: row for row in rows}.values(), question.extras)
 
 
-def by_asset(rows: Iterable[tuple[str, datetime, float | None]]) -> pd.DataFrame:
-    """Rows of (asset, time, value) as a frame with the value and time of each asset."""
-    cells = sorted((asset, value, at) for asset, at, value in rows)
-    return table(cells, {"asset": object, "value": float, INDEX: TIME}).set_index("asset")
+def by_asset(rows: Iterable[tuple[Any, ...]], extras: Sequence[str] = ()) -> pd.DataFrame:
+    """Rows of (asset, time, value, extras) as a frame with the value, time and extras of each asset."""
+    cells = sorted(((asset, value, at, *more) for asset, at, value, *more in rows), key=itemgetter(0))
+    kinds = {extra: TIME if extra == KNOWN_AT else bool for extra in extras}
+    return table(cells, {"asset": object, "value": float, INDEX: TIME, **kinds}).set_index("asset")
 
 
 def by_day(points: Points, series: Sequence[Series]) -> Points:
@@ -86,7 +101,7 @@ def by_day(points: Points, series: Sequence[Series]) -> Points:
     midnight is the price of that midnight. In such a series, a row at midnight was dated by a pull, and counts as
     earlier than any time that the API gave.
     """
-    shifts = np.array([_shift(each) // MICROSECOND for each in series], dtype=np.int64)
+    shifts = np.array([shift_of(each) // MICROSECOND for each in series], dtype=np.int64)
     moved = points.at + shifts[points.series]
     day = moved - moved % DAY_LENGTH
     if shifts.any():  # without a shift, a midnight is the first time of its day anyway
@@ -94,42 +109,52 @@ def by_day(points: Points, series: Sequence[Series]) -> Points:
         points, day = points.chosen(order), day[order]
     last = np.ones(len(day), dtype=bool)
     last[:-1] = (day[1:] != day[:-1]) | (points.series[1:] != points.series[:-1])
-    return Points(points.series[last], day[last], points.value[last])
+    return points._replace(at=day).chosen(last)
 
 
 def wide(points: Points, series: Sequence[Series], label: str) -> pd.DataFrame:
     """A column for each series, named by its "asset", "metric", or all of its names ("series"); NaN means no point.
 
-    Raises BadQuestion if the frame would take too much memory.
+    With extras, it has two levels of columns: "value" and the extras above, the series below. Raises BadQuestion if the
+    frame would take too much memory.
     """
     labels = [str(each) if label == "series" else getattr(each, label) for each in series]
     times = np.unique(points.at)
-    if len(times) * len(labels) > MOST_CELLS:
+    if len(times) * len(labels) * (1 + len(points.extras)) > MOST_CELLS:
         raise BadQuestion(
             f"a frame of {len(times):,} times and {len(labels):,} columns takes too much memory: give a window, ask "
             "for fewer series, use daily=True where times differ, or read chunks()"
         )
+    index, places = _index(times), (points.series, np.searchsorted(times, points.at))
     cells = np.full((len(labels), len(times)), np.nan)
-    cells[points.series, np.searchsorted(times, points.at)] = points.value
-    made = pd.DataFrame(cells.T, index=_index(times), columns=pd.Index(labels, name=label))
+    cells[places] = points.value
+    made = pd.DataFrame(cells.T, index=index, columns=pd.Index(labels, name=label))
+    if points.extras:
+        parts = {"value": made}
+        for extra, values in points.extras.items():
+            marks = np.full(cells.shape, NO_EXTRA[extra], dtype=values.dtype)
+            marks[places] = values
+            each = (_extra(extra, row) for row in marks)
+            parts[extra] = pd.DataFrame(dict(zip(labels, each, strict=True)), index=index, columns=made.columns)
+        made = pd.concat(parts, axis=1, names=["column"])
     made.attrs["limits"] = _limits(points, len(labels))
     return made
 
 
 def one(points: Points) -> pd.DataFrame:
-    """The points of one series as a column `value`."""
-    made = pd.DataFrame({"value": points.value}, index=_index(points.at))
+    """The points of one series as a column `value`, and a column for each extra."""
+    made = pd.DataFrame({"value": points.value, **_extras(points)}, index=_index(points.at))
     made.attrs["limits"] = _limits(points, 1)
     return made
 
 
 def long(points: Points, series: Sequence[Series]) -> pd.DataFrame:
-    """A row for each point: asset, metric and value, under its time; sorted by series and time."""
+    """A row for each point: asset, metric, value and extras, under its time; sorted by series and time."""
     columns: dict[str, Any] = {}
     for name in ("asset", "metric"):
         codes, texts = pd.factorize(np.array([getattr(each, name) for each in series], dtype=object))
         columns[name] = pd.Categorical.from_codes(codes[points.series], pd.Index(texts))
-    return pd.DataFrame({**columns, "value": points.value}, index=_index(points.at))
+    return pd.DataFrame({**columns, "value": points.value, **_extras(points)}, index=_index(points.at))
 
 
 def table(rows: Iterable[Sequence[Any]], columns: Mapping[str, Any]) -> pd.DataFrame:
@@ -160,7 +185,8 @@ def described(made: pd.DataFrame, question: Question, asked: Mapping[str, Any]) 
     given = {name: value for name, value in asked.items() if value is not None}
     said = {name: ", ".join(map(str, each)) if isinstance(each, list) else str(each) for name, each in given.items()}
     as_of = question.as_of and question.as_of.isoformat()
-    made.attrs |= {"unit": unit_of(question.series), "as_of": as_of, "asked": said}
+    lag = None if question.lag is None else lag_text(question.lag)
+    made.attrs |= {"unit": unit_of(question.series), "as_of": as_of, "lag": lag, "asked": said}
     return made
 
 
@@ -185,7 +211,13 @@ def _index(at: Integers) -> pd.DatetimeIndex:
     return pd.DatetimeIndex((at + EPOCH_SINCE_1970).view("datetime64[us]"), name=INDEX).tz_localize("UTC")
 
 
-def _shift(series: Series) -> timedelta:
-    """The time span that is added to the time of a point to find its day."""
-    metric = metric_of(series.source, series.metric)
-    return metric.shift if metric else timedelta()
+def _extras(points: Points) -> dict[str, Any]:
+    return {extra: _extra(extra, values) for extra, values in points.extras.items()}
+
+
+def _extra(extra: str, values: npt.NDArray[Any]) -> Any:
+    """The cells of a column: UTC times, NaT for a value that was never known; or booleans."""
+    if extra != KNOWN_AT:
+        return values
+    times = np.where(values == NEVER, NEVER, values + EPOCH_SINCE_1970)  # numpy shows the smallest number as NaT
+    return pd.DatetimeIndex(times.view("datetime64[us]")).tz_localize("UTC")

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from db.reader import EXTRAS
 from model.errors import BadQuestion
 from model.values import Series
 from sources import unit_of
@@ -62,6 +63,7 @@ def checked(data: Any) -> pd.DataFrame:
     frame = data.to_frame("value" if data.name is None else data.name) if isinstance(data, pd.Series) else data
     if not isinstance(frame, pd.DataFrame):
         raise BadQuestion(f"{type(data).__name__} can't be drawn: {GIVE}")
+    frame = _without_extras(frame)
     times = frame.index
     if not isinstance(times, pd.DatetimeIndex):
         raise BadQuestion(f"the index of the frame holds {times.name or 'numbers'} instead of times: {GIVE}")
@@ -84,6 +86,13 @@ def checked(data: Any) -> pd.DataFrame:
     made = pd.DataFrame(frame.to_numpy(dtype=float, na_value=np.nan), index=utc, columns=frame.columns)
     made.attrs = frame.attrs
     return made if utc.is_monotonic_increasing else made.sort_index(kind="stable")
+
+
+def _without_extras(frame: pd.DataFrame) -> pd.DataFrame:
+    """The values of a frame of query_data, without the columns that say more about them."""
+    if frame.columns.nlevels > 1 and "value" in frame.columns:
+        return frame[["value"]].droplevel(0, axis=1)
+    return frame.drop(columns=list(EXTRAS), errors="ignore")
 
 
 def columns_of(frame: pd.DataFrame, unit: str | None) -> Iterator[Column]:
@@ -128,11 +137,12 @@ def subject_of(frame: pd.DataFrame, *, computed: bool) -> tuple[str, str, str]:
     origin = origins.get(str(frame.columns[0])) if frame.shape[1] == 1 else None
     source, asset, metric = (attrs.get(name) or (origin and getattr(origin.series, name)) for name in Series._fields)
     names = " ".join(str(name) for name in (attrs.get("asked", {}).get("entity") or asset, metric) if name)
-    as_of = attrs.get("as_of")
+    as_of, lag = attrs.get("as_of"), attrs.get("lag")
+    known = f"as known at {datetime.fromisoformat(as_of):%Y-%m-%d %H:%M} UTC" if as_of else NOW
     return (
         f"computed from {names}" if names and computed else names,
         str(source or ""),
-        f"as known at {datetime.fromisoformat(as_of):%Y-%m-%d %H:%M} UTC" if as_of else NOW,
+        f"each day as known {lag} after its end" if lag else known,
     )
 
 

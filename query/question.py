@@ -2,15 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from db.coverage import stored_series
-from db.points import of_series
-from db.reader import Columns, Reader
-from model.values import DAY, Series, Window
+from db.points import PLAIN, How, latest, of_series, withdrawn_days
+from db.reader import KNOWN_AT, NEVER, Columns, Reader
+from model.values import DAY, Series, Window, midnight
 from query.time_arguments import ALWAYS, LATEST
+from sources import metric_of
 from sources.base import EARLIEST
 
 POINTS_A_DAY = 24  # the most that a series has, for an estimate of the points in a window
@@ -21,13 +22,29 @@ MICROSECOND = timedelta(microseconds=1)
 class Question(NamedTuple):
     """Which points to read: of these series, in a window; with `as_of`, as they were known at that instant.
 
-    With `daily`, one point a day, for the days whose midnights lie in the window.
+    With `daily`, one point a day, for the days whose midnights lie in the window. With `lag`, each point is as it was
+    known so long after the end of its day; a point is left out if that is in the future, or after `as_of`. `extras` are
+    further columns of the answer: see db.reader.EXTRAS.
     """
 
     series: Sequence[Series]
     window: Window = ALWAYS
     as_of: datetime | None = None
     daily: bool = False
+    lag: timedelta | None = None
+    extras: Sequence[str] = ()
+
+    @property
+    def limit(self) -> datetime | None:
+        """The instant after which nothing counts."""
+        return self.as_of or (None if self.lag is None else datetime.now(UTC))
+
+    @property
+    def how(self) -> How:
+        """How the points are shown."""
+        if self.lag is None and not self.extras:
+            return PLAIN
+        return How(self.lag, self.extras, [shift_of(each) for each in self.series])
 
     @property
     def metrics(self) -> list[str]:
@@ -41,10 +58,30 @@ def answer(reader: Reader, question: Question, most: int | None = None) -> Colum
     For a daily question, the answer also has the points of one day before and one day after the window: they may belong
     to days in the window.
     """
-    series, window, as_of, daily = question
-    if daily:
+    window = question.window
+    if question.daily:
         window = Window(max(window.start, EARLIEST) - DAY, min(window.end, LATEST - DAY) + DAY)
-    return reader.copy(*of_series(series, window, as_of, most))
+    return reader.copy(*of_series(question.series, window, question.limit, most, question.how), question.extras)
+
+
+def newest(reader: Reader, question: Question) -> Columns:
+    """The newest point of each series that has any; the window does not count."""
+    return reader.copy(*latest(question.series, question.limit, question.how), question.extras)
+
+
+def withdrawn_texts(reader: Reader, question: Question) -> dict[str, str]:
+    """The days in the window that the provider has withdrawn, as text, for each series that has such days."""
+    start, end = question.window
+    if question.daily:  # whole days, whose midnights lie in the window
+        start = midnight(min(start, LATEST - DAY) + DAY - MICROSECOND)
+    found: dict[str, list[str]] = {}
+    for series, first, last in reader.do(lambda cursor: withdrawn_days(cursor, question.series)):
+        shift = timedelta() if question.daily else shift_of(series)
+        first = max(first, (start + shift).date())
+        last = min(last, (end + shift - MICROSECOND).date())
+        if first <= last:
+            found.setdefault(str(series), []).append(_days(first, last))
+    return {name: ", ".join(days) for name, days in found.items()}
 
 
 def portions(reader: Reader, question: Question, most: int) -> Iterator[tuple[Question, Columns]]:
@@ -63,6 +100,24 @@ def portions(reader: Reader, question: Question, most: int) -> Iterator[tuple[Qu
 def time_of(microseconds: int) -> datetime:
     """A time of Columns, in aware UTC."""
     return EPOCH + timedelta(microseconds=microseconds)
+
+
+def extra_cells(extras: Sequence[str], cells: Sequence[Any]) -> list[Any]:
+    """The extras of a row of Columns, with times in aware UTC; None for a value that was never known."""
+    return [
+        cell if extra != KNOWN_AT else None if cell == NEVER else time_of(cell)
+        for extra, cell in zip(extras, cells, strict=True)
+    ]
+
+
+def shift_of(series: Series) -> timedelta:
+    """The time span that is added to the time of a point to find its day."""
+    metric = metric_of(series.source, series.metric)
+    return metric.shift if metric else timedelta()
+
+
+def _days(first: date, last: date) -> str:
+    return f"{first}" if first == last else f"{first} to {last}"
 
 
 def _whole_assets(reader: Reader, question: Question, most: int) -> Iterator[Question]:
@@ -92,7 +147,7 @@ def _pieces(reader: Reader, question: Question, most: int) -> Iterator[tuple[Que
         part = question._replace(window=Window(start, question.window.end))
         columns = answer(reader, part, each)
         counts, lasts = Counter[int](), dict[int, int]()
-        for number, at, _ in columns.rows():  # each series is sorted by time
+        for number, at, *_ in columns.rows():  # each series is sorted by time
             counts[number] += 1
             lasts[number] = at
         reached = min((last for number, last in lasts.items() if counts[number] == each), default=None)

@@ -1,7 +1,7 @@
 """Turns the time arguments of users into aware UTC times and windows."""
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from model.errors import BadQuestion
@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     When = date | datetime | np.datetime64 | str | None  # a pandas Timestamp is a datetime
+    Lag = timedelta | str | None  # a pandas Timedelta is a timedelta
 
 LATEST = datetime(9999, 12, 31, tzinfo=UTC)
 ALWAYS = Window(EARLIEST, LATEST)
+HOUR = timedelta(hours=1)
+LONGEST_LAG = 36_500 * DAY
 
 
 def instant(when: "When") -> datetime | None:
@@ -33,6 +36,37 @@ def instant(when: "When") -> datetime | None:
         ) from error
 
 
+def past_instant(as_of: "When") -> datetime | None:
+    """The instant of an `as_of` argument, as in `instant`.
+
+    Raises BadQuestion if it is in the future by this machine's clock, even by a second: a value may still be stored
+    until then, and the answer for an instant must never change.
+    """
+    at, now = instant(as_of), datetime.now(UTC)
+    if at and at > now:
+        raise BadQuestion(f"as_of {as_of} is in the future: give a time up to now, {now:%Y-%m-%d %H:%M:%S} UTC")
+    return at
+
+
+def lag_of(lag: "Lag") -> timedelta | None:
+    """The time span of a `lag` argument; raises BadQuestion if it is none, or negative."""
+    span = _span(lag)
+    if lag is not None and (span is None or not timedelta() <= span <= LONGEST_LAG):
+        raise BadQuestion(
+            f"{lag!r} is not a lag: write 3d or 12h (after the end of the day of a point), or give a timedelta from 0 "
+            f"to {LONGEST_LAG.days} days"
+        )
+    return span
+
+
+def lag_text(lag: timedelta) -> str:
+    """The shortest text of a lag."""
+    for unit, sign in ((DAY, "d"), (HOUR, "h")):
+        if lag % unit == timedelta():
+            return f"{lag // unit}{sign}"
+    return str(lag)
+
+
 def window(start: "When", end: "When") -> Window:
     """The window [start, end), unlimited on a side that is None; raises BadQuestion if it is empty."""
     span = Window(instant(start) or EARLIEST, instant(end) or LATEST)
@@ -41,6 +75,14 @@ def window(start: "When", end: "When") -> Window:
         last = f"{LATEST:%Y-%m-%d} by default" if end is None else end
         raise BadQuestion(f"the window is empty: its start, {first}, must be before its end, {last}")
     return span
+
+
+def _span(lag: "Lag") -> timedelta | None:
+    if isinstance(lag, str) and (parts := re.fullmatch(r"([0-9]{1,6})([dh])", lag)):
+        return int(parts[1]) * (DAY if parts[2] == "d" else HOUR)
+    if isinstance(lag, timedelta):
+        return timedelta(lag.days, lag.seconds, lag.microseconds)  # pandas has a subclass
+    return None
 
 
 def _utc(at: Any) -> datetime:

@@ -51,6 +51,7 @@ def test_a_series_is_a_frame_with_a_utc_index_and_what_was_asked(open_store: Ope
     assert list(frame["value"]) == [0.0, 1.0, 2.0]
     assert frame.attrs == {
         "source": "defillama", "asset": "solana", "metric": "TVL", "unit": "USD", "as_of": None,
+        "lag": None, "withdrawn": {},
         "series": "defillama solana TVL", "limits": "0.0 2.0 1704240000000000 2.0",
         "asked": {"asset": "Solana", "metric": "tvl", "start": "2024-01-01"},
     }  # fmt: skip
