@@ -16,7 +16,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class,
 
 from db.load import Counts
 from db.setup import Database, ensure_schema
-from model.values import DAY, DataPoint, Target, Verb, Window, midnight
+from db.vintages import Vintage, vintages
+from model.values import DAY, DataPoint, Series, Target, Verb, Window, midnight
 from tests.tables import (
     BACKFILL,
     START,
@@ -31,6 +32,7 @@ from tests.tables import (
 
 SETTLE = Verb.SETTLE
 MICROSECOND = timedelta(microseconds=1)
+NEVER = datetime.max.replace(tzinfo=UTC)
 SOURCES, ASSETS, METRICS = ("artemis", "defillama"), ("a", "b"), ("TVL", "FEES")
 POISON = "poison"  # an asset whose load fails after its points, its revisions and its range of ids are written
 POISONED = f"ALTER TABLE coverage ADD CHECK (asset <> '{POISON}')"
@@ -169,6 +171,17 @@ def points_known_at(session: Connection, source: str, as_of: datetime) -> dict[P
         }
 
 
+def vintages_of(session: Connection, source: str) -> list[tuple[Point, Vintage]]:
+    """Every value that a point of a source ever had."""
+    with session.cursor() as cursor:
+        return [
+            ((asset, metric, each.at), each)
+            for asset in ASSETS
+            for metric in METRICS
+            for each in vintages(cursor, Series(source, asset, metric), Window(START, this_midnight() + 9 * DAY))
+        ]
+
+
 def _states(history: Sequence[Load], rows: Rows) -> list[tuple[datetime, Known]]:
     """What was known from which instant on."""
     found = rows(INSTANTS)
@@ -200,11 +213,17 @@ def _is_as_the_model_says(history: Sequence[Load], session: Connection, rows: Ro
     states = _states(history, rows)
     times = sorted({at for at, _ in states[1:]})
     between = [at + (after - at) / 2 for at, after in pairwise(times)]
+    had = {source: vintages_of(session, source) for source in SOURCES}
     for instant in [at + step for at in times for step in (-MICROSECOND, MICROSECOND * 0)] + between:
         known = states[bisect_right([at for at, _ in states], instant) - 1][1]
         for source in SOURCES:
             closed = {key: value for key, value in known[source].items() if key[2] < midnight(instant)}
             assert points_known_at(session, source, instant) == closed, instant
+            assert closed == {
+                key: each.value
+                for key, each in had[source]
+                if (each.known_at or NEVER) <= instant < (each.known_until or NEVER)
+            }
     assert len(times) > 20
     assert rows("SELECT count(*) > 10, count(DISTINCT source) FROM revisions") == [(True, 2)]
     assert sum(each.counts is None for each in history) > 3

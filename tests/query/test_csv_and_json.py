@@ -36,9 +36,14 @@ def test_rows_are_the_same_however_few_points_are_held_at_once(
 ) -> None:
     monkeypatch.setattr(csv_and_json, "POINTS_AT_ONCE", held)
     assert list(side_by_side(reader, Question(GROUPS))) == stored
+    known = list(side_by_side(reader, Question(GROUPS, extras=["known_at"])))
+    assert [row[: len(METRICS) + 2] for row in known] == stored
+    assert all((row[2] is None, row[3] is None) == (row[4] is None, row[5] is None) for row in known)
     for asset in ASSETS:
         group = [each for each in GROUPS if each.asset == asset]
         assert list(side_by_side(reader, Question(group))) == [row for row in stored if row[0] == asset]
+        of_asset = side_by_side(reader, Question(group, extras=["known_at"]))
+        assert list(of_asset) == [row for row in known if row[0] == asset]
 
 
 def test_a_name_that_a_spreadsheet_would_run_is_text_in_csv_and_unchanged_in_json() -> None:
