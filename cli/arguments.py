@@ -5,6 +5,7 @@ function that hides secrets, and returns the exit code.
 """
 
 import argparse
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,10 +30,11 @@ RUNS = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that takes no abbreviation of an option."""
+    """A parser that takes no abbreviation of an option, and a word such as -3d as a value, not as an option."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
+        self._negative_number_matcher = re.compile(r"-[0-9.]")  # so that a command can say what is wrong with it
 
 
 def backfill_parser(source: str) -> argparse.ArgumentParser:

@@ -84,6 +84,7 @@ def test_a_picture_and_a_chart_show_values_alone(url: str, tmp_path: Path) -> No
     ("line", "said"),
     [
         ("query solana TVL --lag=-3d", "'-3d' is not a lag: write 3d or 12h"),
+        ("query solana TVL --lag -3d", "'-3d' is not a lag: write 3d or 12h"),
         ("query solana TVL --lag bananas", "'bananas' is not a lag: write 3d or 12h"),
         ("query solana TVL --as-of 2999-01-01", "as_of 2999-01-01 is in the future: give a time up to now, 20"),
         ("latest TVL --as-of 2999-01-01", "as_of 2999-01-01 is in the future: give a time up to now, 20"),
