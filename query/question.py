@@ -71,7 +71,7 @@ def newest(reader: Reader, question: Question) -> Columns:
 
 def withdrawn_texts(reader: Reader, question: Question) -> dict[str, str]:
     """The days in the window that the provider has withdrawn, as text, for each series that has such days."""
-    start, end = question.window
+    start, end = (min(each, LATEST) for each in question.window)
     if question.daily:  # whole days, whose midnights lie in the window
         start = midnight(min(start, LATEST - DAY) + DAY - MICROSECOND)
     found: dict[str, list[str]] = {}

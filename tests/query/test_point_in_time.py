@@ -176,7 +176,11 @@ def test_the_day_of_a_price_is_that_of_the_midnight_for_which_it_was_asked(open_
     assert q.series("coin", "PRICE", lag="0d", as_of="2024-01-02T23:59").empty
     assert q.series("coin", "PRICE", withdrawn=True)["withdrawn"].tolist() == [True]
     assert q.cross_section("PRICE", "2024-01-02", withdrawn=True)["withdrawn"].tolist() == [True]
-    for frame in (q.series("coin", "PRICE", end="2024-01-02"), q.cross_section("PRICE", "2024-01-02")):
+    for frame in (
+        q.series("coin", "PRICE", end="2024-01-02"),
+        q.series("coin", "PRICE", end="9999-12-31T23:00"),
+        q.cross_section("PRICE", "2024-01-02"),
+    ):
         assert frame.attrs["withdrawn"] == {"defillama coin PRICE": "2024-01-02"}
 
 
