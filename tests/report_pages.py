@@ -15,7 +15,7 @@ from db.setup import Database
 from db.store import Store
 from model.values import DAY, DataPoint, Verb
 from tests.commands import environment, run
-from tests.tables import START, asked, point, points
+from tests.tables import START, AdoptingStore, asked, point, points
 
 SECRET = environment("")["ARTEMIS_API_KEY"]
 EVIL = '"><script>alert(1)</script>'
@@ -92,7 +92,7 @@ def fill(url: str, directory: Path) -> None:
         store.load([DataPoint("sol", "PRICE", START + day * DAY, 1e9 + day) for day in there], answered)
         for name in (EVIL, SECRET, LONG):
             store.load(points(*range(200), asset=name, metric="FEES"), [asked(0, 200, name, "FEES")])
-    with closing(Store(database, "artemis", Verb.SETTLE)) as store:
+    with closing(AdoptingStore(database, "artemis", Verb.SETTLE)) as store:
         number = store.begin_run()
         store.load([point("sol", 5, 3e9, "PRICE"), point(LONG, 6, 1.5, "FEES")])
         store.end_run(number, RunEnd("success", records=2, calls=1, failed=0, received=2, failure=None))

@@ -248,7 +248,7 @@ def _amount(one: Series, number: int, restated: int, today: int) -> Number | Non
         noise = (_LIVELY if one.flow else _CALM) * one.swing * ((mixed & 0xFFFF) / 0xFFFF - 0.5)
         amount = one.base * (1 + one.swing * wave) * (1 + noise)
     if restated and (number >= today - 3 or _mix(number, one.seed + restated) % 100 == 0):
-        amount += one.base * 0.002 * restated
+        amount += one.base * 0.002 * restated * (0.5 + (_mix(number, one.seed + restated) & 0xFFFF) / 0xFFFF)
     return round(amount, one.digits)
 
 
