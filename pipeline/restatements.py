@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 NEIGHBOURS = 7  # stored values on each side of a point
 FEWEST_NEIGHBOURS = 4  # that can say what is usual
 CALM = 0.75  # the least share of the neighbours that lie in the usual range; a wild series has no such range
-SAME = 0.001  # the most by which equal factors differ, as a share: answers are rounded
+SAME = 0.001  # the most by which the same factor differs on several days of a series, as a share: values are rounded
+# The same for several series: in a night in which hundreds of series of one metric are restated by some per cent, five
+# of them would often have the same factor by chance if it were larger.
+SAME_IN_SERIES = 0.00001
 
 
 class CommonFactor(NamedTuple):
@@ -48,10 +51,10 @@ def decide_restatements(summary: Summary, store: Store, compared: Mapping[Name, 
         days = sum(any(start <= each.at < end for start, end in compared[name]) for each in points)
         if why := doubt(points, days, bounds):
             doubts[name] = why
-        elif common := common_factor(points, bounds):
+        if common := common_factor(points, bounds):
             factors[name[1]][name] = common.factor
     for series in factors.values():
-        doubts |= doubts_of_one_factor(series, bounds)
+        doubts = doubts_of_one_factor(series, bounds) | doubts
     adopted = store.adopt([name for name in names if name not in doubts], source.own_times())
     summary.counts.changed += adopted.changed
     summary.counts.kept -= adopted.changed
@@ -82,12 +85,18 @@ def doubt(points: Sequence[ComparedPoint], days: int, bounds: RestatementBounds)
 
 
 def common_factor(points: Sequence[ComparedPoint], bounds: RestatementBounds) -> CommonFactor | None:
-    """The factor by which most restated values of a series change; None if there is none, or it is close to 1."""
-    changed = [each for each in points if _change(each)]
-    ratios = [(each.value or 0.0) / each.stored if each.stored else inf for each in changed]
-    middle = median(ratios) if ratios else 1.0
-    alike = [each for each, ratio in zip(changed, ratios, strict=True) if abs(ratio - middle) <= SAME * abs(middle)]
-    if abs(middle - 1) <= bounds.small_change or 2 * len(alike) <= len(changed):
+    """The factor by which most values change of those that change by more than a little; None if there is none.
+
+    Zeros have no factor: a provider fills holes.
+    """
+    ratios = {
+        each: each.value / each.stored
+        for each in points
+        if _change(each) > bounds.small_change and each.stored and each.value is not None
+    }
+    middle = median(ratios.values()) if ratios else 0.0
+    alike = [each for each, ratio in ratios.items() if abs(ratio - middle) <= SAME * abs(middle)]
+    if 2 * len(alike) <= len(ratios):
         return None
     return CommonFactor(middle, len(alike), _example(alike[-1]))
 
@@ -96,7 +105,7 @@ def doubts_of_one_factor(factors: Mapping[Name, float], bounds: RestatementBound
     """Why restatements of one metric are doubtful, if many series change by the same factor."""
     found = {}
     for name, factor in factors.items():
-        alike = sum(abs(other - factor) <= SAME * abs(factor) for other in factors.values())
+        alike = sum(abs(other - factor) <= SAME_IN_SERIES * abs(factor) for other in factors.values())
         if alike >= bounds.series_of_one_factor:
             found[name] = f"{alike:,} series of this metric would change by the same factor of {factor:.6g}"
     return found
