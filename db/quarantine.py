@@ -20,6 +20,7 @@ class ComparedPoint(NamedTuple):
     stored: float | None
     restated: bool  # whether the API says something else
     value: float | None  # what it says; None if it no longer has the point, or is not restated
+    waits: bool = False  # whether an earlier run has found this doubtful
 
 
 class Waiting(NamedTuple):
@@ -85,14 +86,21 @@ def adopt(
     return Adopted._make(fetch_one(cursor, SQL["adopt"], values | arrays("assets metrics", names)))
 
 
-def hold(cursor: Any, source: str, names: Sequence[Name]) -> int:
-    """Have the undecided values of these series wait for a person; returns how many points they are."""
-    return _decide(cursor, source, names, "waiting")
+def hold(cursor: Any, source: str, points: Iterable[tuple[str, str, datetime]]) -> int:
+    """Have undecided values wait for a person, by series and time of the point; returns how many they are.
+
+    The other undecided values of these series are neither adopted nor rejected while they wait.
+    """
+    take_turn(cursor, source)
+    cursor.execute(SQL["hold"], {"source": source, **arrays("assets metrics times", points)})
+    return int(cursor.rowcount)
 
 
 def reject(cursor: Any, source: str, names: Sequence[Name]) -> int:
-    """Keep the stored values of these series for as long as the API gives the same other ones."""
-    return _decide(cursor, source, names, "rejected")
+    """Keep the stored values of these series, where others wait, for as long as the API gives the same other ones."""
+    take_turn(cursor, source)
+    cursor.execute(SQL["reject"], {"source": source, **arrays("assets metrics", names)})
+    return int(cursor.rowcount)
 
 
 def verify(cursor: Any, source: str, compared: Iterable[tuple[Name, Window]], pull_id: int) -> None:
@@ -108,9 +116,3 @@ def verify(cursor: Any, source: str, compared: Iterable[tuple[Name, Window]], pu
 def _series(cursor: Any, source: str, states: Sequence[str]) -> list[Name]:
     found = fetch(cursor, SQL["series"], {"source": source, "states": states})
     return [(asset, metric) for asset, metric in found]
-
-
-def _decide(cursor: Any, source: str, names: Sequence[Name], state: str) -> int:
-    take_turn(cursor, source)
-    cursor.execute(SQL["decide"], {"source": source, "state": state, **arrays("assets metrics", names)})
-    return int(cursor.rowcount)

@@ -31,7 +31,7 @@ GROUP BY each.asset, each.metric_name ORDER BY each.asset, each.metric_name
 -- name: compared
 -- All points of a series: the stored value, whether the API now says something else, and what. They are one span of keys,
 -- as in db/points.sql.
-SELECT m.pulled_at, m.value, q.state IS NOT NULL AND q.state <> 'rejected', q.value
+SELECT m.pulled_at, m.value, q.state IS NOT NULL AND q.state <> 'rejected', q.value, coalesce(q.state = 'waiting', false)
 FROM metrics m LEFT JOIN quarantine q ON (q.source, q.asset, q.metric_name, q.pulled_at)
     = (m.source, m.asset, m.metric_name, m.pulled_at)
 WHERE m.source = %(source)s
@@ -39,9 +39,14 @@ WHERE m.source = %(source)s
     AND (m.asset, m.metric_name, m.pulled_at) <= (%(asset)s, %(metric)s, 'infinity'::timestamp)
 ORDER BY m.asset, m.metric_name, m.pulled_at
 
--- name: decide
-UPDATE quarantine SET state = %(state)s FROM unnest(%(assets)s::text[], %(metrics)s::text[]) AS name (asset, metric)
-WHERE source = %(source)s AND quarantine.asset = name.asset AND metric_name = metric AND state <> 'rejected'
+-- name: hold
+UPDATE quarantine SET state = 'waiting'
+FROM unnest(%(assets)s::text[], %(metrics)s::text[], %(times)s::timestamp[]) AS point (asset, metric, at)
+WHERE (source, quarantine.asset, metric_name, pulled_at) = (%(source)s, point.asset, metric, at) AND state = 'new'
+
+-- name: reject
+UPDATE quarantine SET state = 'rejected' FROM unnest(%(assets)s::text[], %(metrics)s::text[]) AS name (asset, metric)
+WHERE source = %(source)s AND quarantine.asset = name.asset AND metric_name = metric AND state = 'waiting'
 
 -- name: adopt
 -- Writes the undecided values of series into metrics. Days that the API no longer has keep their values. Each row is found

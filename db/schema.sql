@@ -163,7 +163,7 @@ CREATE TABLE IF NOT EXISTS quarantine (
     metric_name VARCHAR(200) NOT NULL,
     pulled_at TIMESTAMP NOT NULL,           -- of the point, as in metrics
     value DOUBLE PRECISION,                 -- NULL: the API no longer has the point
-    state VARCHAR(20) NOT NULL,             -- 'new' until its run ends; 'waiting'; 'rejected' by a person
+    state VARCHAR(20) NOT NULL,             -- 'waiting' if it is doubtful; 'new' if not yet; 'rejected' by a person
     seen_at TIMESTAMP NOT NULL,             -- when the API first gave this value
     pull_id INTEGER,                        -- the run that received it
     PRIMARY KEY (source, asset, metric_name, pulled_at)

@@ -153,10 +153,10 @@ class Store:
 
         return self._do(work) if names else Adopted(0, 0)
 
-    def hold(self, names: Sequence[coverage.Name]) -> None:
-        """Have the undecided values of these series wait for a person."""
-        if names:
-            self._do(lambda cursor: quarantine.hold(cursor, self._source, names))
+    def hold(self, points: Sequence[tuple[str, str, datetime]]) -> None:
+        """Have the undecided values of these points (asset, metric, time) wait for a person."""
+        if points:
+            self._do(lambda cursor: quarantine.hold(cursor, self._source, points))
 
     def verify(self, compared: Mapping[coverage.Name, Sequence[Window]]) -> None:
         """Note that this run has compared these days of series with the API."""

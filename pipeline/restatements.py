@@ -30,12 +30,18 @@ SAME = 0.001  # the most by which the same factor differs on several days of a s
 SAME_IN_SERIES = 0.00001
 
 
+class Doubt(NamedTuple):
+    """Why a person must decide about restated points of a series."""
+
+    why: str
+    points: Sequence[ComparedPoint]
+
+
 class CommonFactor(NamedTuple):
-    """A factor by which values of a series change alike."""
+    """A factor by which points of a series change alike."""
 
     factor: float
-    days: int
-    example: str
+    points: Sequence[ComparedPoint]
 
 
 def decide_restatements(summary: Summary, store: Store, compared: Mapping[Name, Sequence[Window]]) -> None:
@@ -45,43 +51,54 @@ def decide_restatements(summary: Summary, store: Store, compared: Mapping[Name, 
     """
     source = summary.plan.job.source
     bounds, names = source.RESTATEMENTS, [name for name in store.undecided() if name in compared]
-    doubts, factors = dict[Name, str](), defaultdict[str, dict[Name, float]](dict)
+    doubts, factors = defaultdict[Name, list[Doubt]](list), defaultdict[str, dict[Name, CommonFactor]](dict)
     for name in names:
         points = store.compared_points(name)
         days = sum(any(start <= each.at < end for start, end in compared[name]) for each in points)
-        if why := doubt(points, days, bounds):
-            doubts[name] = why
+        if found := doubt(points, days, bounds):
+            doubts[name].append(found)
         if common := common_factor(points, bounds):
-            factors[name[1]][name] = common.factor
+            factors[name[1]][name] = common
     for series in factors.values():
-        doubts = doubts_of_one_factor(series, bounds) | doubts
+        for name, found in doubts_of_one_factor(series, bounds).items():
+            doubts[name].append(found)
     adopted = store.adopt([name for name in names if name not in doubts], source.own_times())
     summary.counts.changed += adopted.changed
     summary.counts.kept -= adopted.changed
     summary.counts.withdrawn += adopted.withdrawn
-    store.hold(list(doubts))
-    for (asset, metric), why in doubts.items():
-        summary.warnings.append(f"{source.name} {asset} {metric}: {why}: nothing of this is adopted until you decide")
-        log.warning("%s", summary.warnings[-1])
+    store.hold([(*name, each.at) for name, found in doubts.items() for one in found for each in one.points])
+    for (asset, metric), (first, *_) in doubts.items():
+        text = f"{source.name} {asset} {metric}: {first.why}: nothing of this is adopted until you decide"
+        summary.warnings.append(text)
+        log.warning("%s", text)
 
 
-def doubt(points: Sequence[ComparedPoint], days: int, bounds: RestatementBounds) -> str:
-    """Why a restatement of a series is doubtful; empty if it is not.
+def doubt(points: Sequence[ComparedPoint], days: int, bounds: RestatementBounds) -> Doubt | None:
+    """Which restated points of a series are doubtful, and why.
 
-    `points` are all stored points of the series, sorted by time; `days` says how many of them were compared.
+    `points` are all stored points of the series, sorted by time; `days` says how many of them were compared. What was
+    doubtful once stays so until the API takes it back: after some nights its numbers may be just within the bounds.
     """
-    withdrawn = [each for each in points if each.restated and each.value is None]
+    restated = [each for each in points if each.restated]
+    withdrawn = [each for each in restated if each.value is None]
     if len(withdrawn) > bounds.withdrawn_days:
-        return f"the API no longer has {counted(len(withdrawn), 'day')}, such as {withdrawn[-1].at:%Y-%m-%d}"
+        return Doubt(
+            f"the API no longer has {counted(len(withdrawn), 'day')}, such as {_day(withdrawn[-1])}", withdrawn
+        )
     if far := [each for place, each in enumerate(points) if _leaves_its_range(points, place, bounds)]:
-        return f"{counted(len(far), 'day')} would be far from the days around, such as {_example(far[-1])}"
+        return Doubt(f"{counted(len(far), 'day')} would be far from the days around, such as {_example(far[-1])}", far)
     common = common_factor(points, bounds)
-    if common and common.days >= bounds.days_of_one_factor:
-        return f"{common.days:,} days would change by the same factor of {common.factor:.6g}, such as {common.example}"
-    changed = [each for each in points if _change(each) > bounds.small_change]
+    if common and len(common.points) >= bounds.days_of_one_factor:
+        text = f"{len(common.points):,} days would change by the same factor of {common.factor:.6g}"
+        return Doubt(f"{text}, such as {_example(common.points[-1])}", common.points)
+    changed = [each for each in restated if _change(each) > bounds.small_change]
     if len(changed) >= bounds.many_days and len(changed) > bounds.share_of_days * days:
-        return f"{len(changed):,} of {days:,} days would change, such as {_example(changed[-1])}"
-    return ""
+        return Doubt(f"{len(changed):,} of {days:,} days would change, such as {_example(changed[-1])}", changed)
+    if waits := [each for each in restated if each.waits]:
+        return Doubt(
+            f"{counted(len(waits), 'day')} of an earlier run would change, such as {_example(waits[-1])}", waits
+        )
+    return None
 
 
 def common_factor(points: Sequence[ComparedPoint], bounds: RestatementBounds) -> CommonFactor | None:
@@ -96,18 +113,17 @@ def common_factor(points: Sequence[ComparedPoint], bounds: RestatementBounds) ->
     }
     middle = median(ratios.values()) if ratios else 0.0
     alike = [each for each, ratio in ratios.items() if abs(ratio - middle) <= SAME * abs(middle)]
-    if 2 * len(alike) <= len(ratios):
-        return None
-    return CommonFactor(middle, len(alike), _example(alike[-1]))
+    return CommonFactor(middle, alike) if 2 * len(alike) > len(ratios) else None
 
 
-def doubts_of_one_factor(factors: Mapping[Name, float], bounds: RestatementBounds) -> dict[Name, str]:
+def doubts_of_one_factor(factors: Mapping[Name, CommonFactor], bounds: RestatementBounds) -> dict[Name, Doubt]:
     """Why restatements of one metric are doubtful, if many series change by the same factor."""
     found = {}
-    for name, factor in factors.items():
-        alike = sum(abs(other - factor) <= SAME_IN_SERIES * abs(factor) for other in factors.values())
+    for name, (factor, points) in factors.items():
+        alike = sum(abs(other.factor - factor) <= SAME_IN_SERIES * abs(factor) for other in factors.values())
         if alike >= bounds.series_of_one_factor:
-            found[name] = f"{alike:,} series of this metric would change by the same factor of {factor:.6g}"
+            text = f"{alike:,} series of this metric would change by the same factor of {factor:.6g}"
+            found[name] = Doubt(text, points)
     return found
 
 
@@ -142,4 +158,10 @@ def _leaves_its_range(points: Sequence[ComparedPoint], place: int, bounds: Resta
 
 
 def _example(point: ComparedPoint) -> str:
-    return f"{point.at:%Y-%m-%d} from {point.stored:.6g} to {point.value:.6g}"
+    if point.value is None:
+        return f"{_day(point)}, which the API no longer has"
+    return f"{_day(point)} from {point.stored:.6g} to {point.value:.6g}"
+
+
+def _day(point: ComparedPoint) -> str:
+    return f"{point.at:%Y-%m-%d}"

@@ -65,7 +65,7 @@ def test_what_is_adopted_has_the_time_of_its_adoption_and_the_run(
 def test_the_same_value_waits_on_and_another_one_takes_its_place(open_store: Opener, settle: Store, rows: Rows) -> None:
     open_store(BACKFILL).load(points(0), [asked(0, 1)])
     settle.load([point(value=2.0)], [asked(0, 1)])
-    settle.hold([TVL])
+    settle.hold([(*TVL, START)])
     settle.load([point(value=2.0)], [asked(0, 1)])
     assert rows(HELD) == [(0, 2.0, "waiting")]
     settle.load([point(value=3.0)], [asked(0, 1)])
@@ -78,7 +78,7 @@ def test_what_the_provider_takes_back_waits_no_longer(
 ) -> None:
     open_store(BACKFILL).load(points(0), [asked(0, 1)])
     settle.load([point(value=2.0)], [asked(0, 1)])
-    settle.hold([TVL])
+    settle.hold([(*TVL, START)])
     with closing(Store(database, "defillama", verb)) as store:
         assert store.load(points(0), [asked(0, 1)]) == Counts(unchanged=1)
     assert rows(HELD) == []
@@ -89,7 +89,7 @@ def test_a_rejected_value_is_not_asked_about_again_and_another_one_is(
 ) -> None:
     open_store(BACKFILL).load(points(0), [asked(0, 1)])
     settle.load([point(value=2.0)], [asked(0, 1)])
-    settle.hold([TVL])
+    settle.hold([(*TVL, START)])
     with closing(database.connect("test")) as session:
         assert in_transaction(session, lambda cursor: reject(cursor, "defillama", [TVL])) == 1
     settle.load([point(value=2.0)], [asked(0, 1)])
@@ -97,6 +97,18 @@ def test_a_rejected_value_is_not_asked_about_again_and_another_one_is(
     assert settle.adopt([TVL], {}) == Adopted(0, 0)
     settle.load([point(value=3.0)], [asked(0, 1)])
     assert (rows(HELD), settle.undecided()) == ([(0, 3.0, "new")], [TVL])
+
+
+def test_only_what_waits_is_rejected_and_the_rest_of_the_series_is_judged_again(
+    database: Database, open_store: Opener, settle: Store, rows: Rows
+) -> None:
+    open_store(BACKFILL).load(points(0, 1), [asked(0, 2)])
+    settle.load([point(value=2.0), point(day=1, value=1.1)], [asked(0, 2)])
+    settle.hold([(*TVL, START)])
+    assert [each.waits for each in settle.compared_points(TVL)] == [True, False]
+    with closing(database.connect("test")) as session:
+        assert in_transaction(session, lambda cursor: reject(cursor, "defillama", [TVL])) == 1
+    assert rows(HELD) == [(0, 2.0, "rejected"), (1, 1.1, "new")]
 
 
 def test_withdrawn_days_keep_their_values_and_are_marked_when_they_are_adopted(
@@ -193,13 +205,19 @@ def test_a_series_is_verified_by_answers_that_only_together_have_all_days(
     assert rows(VERIFIED) == [("solana", True)]
 
 
-@pytest.mark.parametrize(("decide", "verified"), [(Store.hold, None), (None, None), (Store.adopt, True)])
+@pytest.mark.parametrize(
+    ("decide", "verified"),
+    [
+        (lambda store: store.hold([(*TVL, START)]), None),
+        (Store.undecided, None),  # decides nothing
+        (lambda store: store.adopt([TVL], {}), True),
+    ],
+)
 def test_a_series_about_which_a_person_must_decide_is_not_verified(
-    decide: Callable[..., object] | None, verified: bool | None, open_store: Opener, settle: Store, rows: Rows
+    decide: Callable[[Store], object], verified: bool | None, open_store: Opener, settle: Store, rows: Rows
 ) -> None:
     open_store(BACKFILL).load(points(0), [asked(0, 1)])
     settle.load([point(value=2.0)], [asked(0, 1)])
-    if decide:
-        decide(settle, [TVL], *([{}] if decide is Store.adopt else []))
+    decide(settle)
     settle.verify({TVL: [days(0, 1)]})
     assert rows(VERIFIED) == [("solana", verified)]
