@@ -75,3 +75,17 @@ def test_each_series_is_requested_from_its_own_first_day(planned: Planned, rows:
         ("sol", "DAU"): 10,
         ("sol", "TXNS"): 10,
     }
+
+
+@pytest.mark.parametrize(("state", "first"), [("waiting", 300), ("new", 300), ("rejected", 10)])
+def test_by_window_all_answered_days_are_requested_of_a_series_while_a_value_waits(
+    state: str, first: int, planned: Planned, rows: Rows
+) -> None:
+    planned("artemis", {PRICE: 300, DAU: 300})
+    rows("UPDATE coverage SET verified_at = now()")
+    rows(
+        "INSERT INTO quarantine (source, asset, metric_name, pulled_at, value, state, seen_at) "
+        "VALUES ('artemis', 'sol', 'PRICE', %s, 9, %s, now())", this_midnight() - 40 * DAY, state,
+    )  # fmt: skip
+    expected = {("sol", "PRICE"): first, ("sol", "DAU"): 10}
+    assert planned("artemis", {PRICE: 300, DAU: 300}, datetime.now(UTC) - DAY) == expected
