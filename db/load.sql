@@ -196,6 +196,12 @@ answer AS (
         coalesce(old.withdrawn, '{}') AS old_withdrawn, withdrawn_at AS old_withdrawn_at
     FROM series LEFT JOIN requested USING (series) LEFT JOIN given USING (series) LEFT JOIN old USING (series)
 ),
+-- what the API gave for days that it no longer has
+outdated AS (
+    DELETE FROM quarantine USING answer JOIN series USING (asset, metric)
+    WHERE (quarantine.source, quarantine.asset, metric_name) = (%(source)s, answer.asset, answer.metric)
+        AND gone @> day_of(pulled_at, shift)
+),
 -- the coverage from now on
 covered AS (
     INSERT INTO coverage (

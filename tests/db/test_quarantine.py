@@ -128,6 +128,15 @@ def test_withdrawn_days_keep_their_values_and_are_marked_when_they_are_adopted(
     assert rows("SELECT withdrawn::text FROM coverage") == [("{[2024-01-02,2024-01-05)}",)]
 
 
+def test_a_value_is_dropped_when_the_provider_withdraws_its_day(open_store: Opener, settle: Store, rows: Rows) -> None:
+    open_store(BACKFILL).load(points(0, 1, 2), [asked(0, 3)])
+    settle.load([point(value=2.0), point(day=1, value=2.0), point(day=2)], [asked(0, 3)])
+    settle.hold([(*TVL, START)])
+    settle.load([point(day=1, value=2.0), point(day=2)], [asked(0, 3)])
+    assert rows(HELD) == [(1, 2.0, "new")]
+    assert rows("SELECT withdrawn::text FROM coverage") == [("{[2024-01-01,2024-01-02)}",)]
+
+
 def test_a_few_days_are_withdrawn_at_once_and_the_day_is_noted(open_store: Opener, rows: Rows) -> None:
     open_store(BACKFILL).load(points(0, 1, 2), [asked(0, 3)])
     assert rows("SELECT withdrawn::text, withdrawn_at FROM coverage") == [("{}", None)]
