@@ -38,10 +38,11 @@ class Doubt(NamedTuple):
 
 
 class CommonFactor(NamedTuple):
-    """A factor by which points of a series change alike."""
+    """The factor by which the most points of a series change alike, of those that change by more than a little."""
 
     factor: float
     points: Sequence[ComparedPoint]
+    is_usual: bool  # whether more than half of these points have it
 
 
 def decide_restatements(summary: Summary, store: Store, compared: Mapping[Name, Sequence[Window]]) -> None:
@@ -54,8 +55,7 @@ def decide_restatements(summary: Summary, store: Store, compared: Mapping[Name, 
     doubts, factors = defaultdict[Name, list[Doubt]](list), defaultdict[str, dict[Name, CommonFactor]](dict)
     for name in names:
         points = store.compared_points(name)
-        days = sum(any(start <= each.at < end for start, end in compared[name]) for each in points)
-        if found := doubt(points, days, bounds):
+        if found := doubt(points, compared[name], bounds):
             doubts[name].append(found)
         if common := common_factor(points, bounds):
             factors[name[1]][name] = common
@@ -73,11 +73,12 @@ def decide_restatements(summary: Summary, store: Store, compared: Mapping[Name, 
         log.warning("%s", text)
 
 
-def doubt(points: Sequence[ComparedPoint], days: int, bounds: RestatementBounds) -> Doubt | None:
+def doubt(points: Sequence[ComparedPoint], compared: Sequence[Window], bounds: RestatementBounds) -> Doubt | None:
     """Which restated points of a series are doubtful, and why.
 
-    `points` are all stored points of the series, sorted by time; `days` says how many of them were compared. What was
-    doubtful once stays so until the API takes it back: after some nights its numbers may be just within the bounds.
+    `points` are all stored points of the series, sorted by time; `compared` has the days that this run has compared.
+    What was doubtful once stays so until the API takes it back: after some nights its numbers may be just within the
+    bounds.
     """
     restated = [each for each in points if each.restated]
     withdrawn = [each for each in restated if each.value is None]
@@ -88,12 +89,13 @@ def doubt(points: Sequence[ComparedPoint], days: int, bounds: RestatementBounds)
     if far := [each for place, each in enumerate(points) if _leaves_its_range(points, place, bounds)]:
         return Doubt(f"{counted(len(far), 'day')} would be far from the days around, such as {_example(far[-1])}", far)
     common = common_factor(points, bounds)
-    if common and len(common.points) >= bounds.days_of_one_factor:
+    if common and common.is_usual and len(common.points) >= bounds.days_of_one_factor:
         text = f"{len(common.points):,} days would change by the same factor of {common.factor:.6g}"
         return Doubt(f"{text}, such as {_example(common.points[-1])}", common.points)
-    changed = [each for each in restated if _change(each) > bounds.small_change]
-    if len(changed) >= bounds.many_days and len(changed) > bounds.share_of_days * days:
-        return Doubt(f"{len(changed):,} of {days:,} days would change, such as {_example(changed[-1])}", changed)
+    now = [each for each in points if any(start <= each.at < end for start, end in compared)]
+    changed = [each for each in now if _change(each) > bounds.small_change]
+    if len(changed) >= bounds.many_days and len(changed) > bounds.share_of_days * len(now):
+        return Doubt(f"{len(changed):,} of {len(now):,} days would change, such as {_example(changed[-1])}", changed)
     if waits := [each for each in restated if each.waits]:
         return Doubt(
             f"{counted(len(waits), 'day')} of an earlier run would change, such as {_example(waits[-1])}", waits
@@ -102,24 +104,32 @@ def doubt(points: Sequence[ComparedPoint], days: int, bounds: RestatementBounds)
 
 
 def common_factor(points: Sequence[ComparedPoint], bounds: RestatementBounds) -> CommonFactor | None:
-    """The factor by which most values change of those that change by more than a little; None if there is none.
+    """The most frequent factor of a series; None if no value changes by more than a little.
 
     Zeros have no factor: a provider fills holes.
     """
-    ratios = {
-        each: each.value / each.stored
+    ratios = sorted(
+        (each.value / each.stored, each)
         for each in points
         if _change(each) > bounds.small_change and each.stored and each.value is not None
-    }
-    middle = median(ratios.values()) if ratios else 0.0
-    alike = [each for each, ratio in ratios.items() if abs(ratio - middle) <= SAME * abs(middle)]
-    return CommonFactor(middle, alike) if 2 * len(alike) > len(ratios) else None
+    )
+    alike: Sequence[tuple[float, ComparedPoint]] = ()
+    first = 0
+    for last, (ratio, _) in enumerate(ratios):
+        while ratio - ratios[first][0] > SAME * abs(ratio):
+            first += 1
+        if last - first >= len(alike):
+            alike = ratios[first : last + 1]
+    if not alike:
+        return None
+    found = sorted(each for _, each in alike)
+    return CommonFactor(median(ratio for ratio, _ in alike), found, is_usual=2 * len(found) > len(ratios))
 
 
 def doubts_of_one_factor(factors: Mapping[Name, CommonFactor], bounds: RestatementBounds) -> dict[Name, Doubt]:
     """Why restatements of one metric are doubtful, if many series change by the same factor."""
     found = {}
-    for name, (factor, points) in factors.items():
+    for name, (factor, points, _) in factors.items():
         alike = sum(abs(other.factor - factor) <= SAME_IN_SERIES * abs(factor) for other in factors.values())
         if alike >= bounds.series_of_one_factor:
             text = f"{alike:,} series of this metric would change by the same factor of {factor:.6g}"

@@ -11,7 +11,7 @@ from db.quarantine import ComparedPoint
 from db.setup import Database
 from db.store import Store
 from model.restatement_bounds import RestatementBounds
-from model.values import DAY, DataPoint, Target, Verb
+from model.values import DAY, DataPoint, Target, Verb, Window
 from pipeline.plan import Plan, make_job
 from pipeline.restatements import CommonFactor, common_factor, decide_restatements, doubt, doubts_of_one_factor
 from pipeline.summary import Summary
@@ -19,6 +19,7 @@ from sources.artemis import Artemis
 from tests.tables import BACKFILL, START, Rows, days
 
 BOUNDS = RestatementBounds()
+ALL_DAYS = days(0, 3000)
 Value = float | None
 Shape = Callable[[int], Value]
 
@@ -53,7 +54,7 @@ def compared(stored: Shape, now: Mapping[int, Value], days: int = 400) -> list[C
 
 def why(stored: Shape, now: Mapping[int, Value], days: int = 400) -> str:
     """The doubt about a series of which the answer holds all days; empty if there is none."""
-    found = doubt(compared(stored, now, days), days, BOUNDS)
+    found = doubt(compared(stored, now, days), [ALL_DAYS], BOUNDS)
     return found.why if found else ""
 
 
@@ -64,7 +65,7 @@ def times(factor: float, stored: Shape, days: Sequence[int]) -> dict[int, Value]
 
 def test_nothing_restated_is_no_doubt() -> None:
     assert why(calm, {}) == ""
-    assert doubt([], 0, BOUNDS) is None
+    assert doubt([], [], BOUNDS) is None
 
 
 @pytest.mark.parametrize("stored", [calm, wild, signed])
@@ -166,13 +167,15 @@ def test_filled_holes_on_the_same_night_hide_no_common_factor() -> None:
 
 def test_changes_of_other_sizes_are_no_common_factor() -> None:
     now = {day: calm(day) * (1.02 + day / 1000) for day in range(200, 220)}
-    assert common_factor(compared(calm, now), BOUNDS) is None
+    common = common_factor(compared(calm, now), BOUNDS)
+    assert common is not None
+    assert (len(common.points), common.is_usual) == (2, False)
     assert why(calm, now) == ""
 
 
 def test_three_of_ten_days_that_change_by_some_per_cent_pass() -> None:
     now = {day: calm(day) * (1.03 + (day - 397) / 50) for day in range(397, 400)}
-    assert doubt(compared(calm, now), 10, BOUNDS) is None
+    assert doubt(compared(calm, now), [days(390, 400)], BOUNDS) is None
 
 
 @pytest.mark.parametrize(
@@ -180,28 +183,48 @@ def test_three_of_ten_days_that_change_by_some_per_cent_pass() -> None:
 )
 def test_more_than_a_share_of_the_days_waits_if_they_are_many(changed: int, of: int, waits: bool) -> None:
     now = {day: calm(day) * (1.02 + day % 50 / 100) for day in range(400 - changed, 400)}
-    assert bool(doubt(compared(calm, now), of, BOUNDS)) is waits
+    assert bool(doubt(compared(calm, now), [days(400 - of, 400)], BOUNDS)) is waits
 
 
 def test_what_waits_goes_on_waiting_where_its_numbers_are_within_the_bounds_now() -> None:
     points = compared(calm, times(1.3, calm, [200]) | times(1.001, calm, [300]))
-    assert doubt(points, 400, BOUNDS) is None
+    assert doubt(points, [ALL_DAYS], BOUNDS) is None
     points[200] = points[200]._replace(waits=True)
-    assert doubt(points, 400, BOUNDS) == (
+    assert doubt(points, [ALL_DAYS], BOUNDS) == (
         "1 day of an earlier run would change, such as 2024-07-19 from 727.989 to 946.386", [points[200]]
     )  # fmt: skip
 
 
 def test_only_the_doubtful_days_of_a_series_are_pointed_out() -> None:
-    found = doubt(compared(calm, times(1000.0, calm, [200, 201]) | times(1.1, calm, [300])), 400, BOUNDS)
+    found = doubt(compared(calm, times(1000.0, calm, [200, 201]) | times(1.1, calm, [300])), [ALL_DAYS], BOUNDS)
     assert found is not None
     assert [each.at for each in found.points] == [START + 200 * DAY, START + 201 * DAY]
 
 
+@pytest.mark.parametrize("windows", [[], [days(393, 400)], [days(0, 400)]])
+def test_what_an_earlier_run_has_compared_is_no_share_of_the_days_of_this_one(windows: list[Window]) -> None:
+    now = {day: calm(day) * (1.02 + day % 50 / 100) for day in range(200, 240)}
+    assert doubt(compared(calm, now), windows, BOUNDS) is None
+
+
+def test_other_changes_on_the_same_night_hide_no_factor_of_several_series() -> None:
+    usual = {day: calm(day) * (1.02 + day / 1000) for day in range(100, 110)}
+    common = common_factor(compared(calm, usual | times(1.3, calm, [300, 301, 302])), BOUNDS)
+    assert common is not None
+    assert (round(common.factor, 9), [each.at for each in common.points]) == (
+        1.3, [START + day * DAY for day in (300, 301, 302)]
+    )  # fmt: skip
+
+
+def test_a_series_without_a_change_of_some_size_has_no_common_factor() -> None:
+    assert common_factor(compared(calm, {}), BOUNDS) is None
+    assert common_factor(compared(calm, times(1.005, calm, range(100))), BOUNDS) is None
+
+
 @pytest.mark.parametrize(("alike", "waits"), [(4, False), (5, True), (300, True)])
 def test_series_of_one_metric_that_change_by_one_factor_wait(alike: int, waits: bool) -> None:
-    factors = {(f"asset-{number}", "FEES"): CommonFactor(1.3, []) for number in range(alike)}
-    others = {(f"other-{number}", "FEES"): CommonFactor(1.02 + number / 100, []) for number in range(20)}
+    factors = {(f"asset-{number}", "FEES"): CommonFactor(1.3, [], is_usual=True) for number in range(alike)}
+    others = {(f"other-{number}", "FEES"): CommonFactor(1.02 + number / 100, [], is_usual=True) for number in range(20)}
     found = doubts_of_one_factor(factors | others, BOUNDS)
     assert found.keys() == (factors.keys() if waits else set())
     said = f"{alike} series of this metric would change by the same factor of 1.3"
@@ -211,7 +234,9 @@ def test_series_of_one_metric_that_change_by_one_factor_wait(alike: int, waits: 
 def test_hundreds_of_series_that_change_by_some_per_cent_each_have_no_common_factor() -> None:
     for seed in range(50):
         chance = Random(seed)  # noqa: S311 - repeatable numbers
-        factors = {(f"asset-{number}", "FEES"): CommonFactor(chance.gauss(1, 0.05), []) for number in range(300)}
+        factors = {
+            (f"asset-{number}", "FEES"): CommonFactor(chance.gauss(1, 0.05), [], is_usual=True) for number in range(300)
+        }
         assert doubts_of_one_factor(factors, BOUNDS) == {}
 
 
