@@ -115,7 +115,7 @@ before AS MATERIALIZED (
     FROM series JOIN coverage
         ON (coverage.source, coverage.asset, metric_name) = (%(source)s, series.asset, series.metric)
 ),
--- the values of closed days that the API gives in place of stored ones, and why they differ: see revisions.reason in
+-- the stored values of closed days for which the API gives others, and why they differ: see revisions.reason in
 -- schema.sql. A sample was stored before the day was over, or by a pull that was under way then, and never replaced.
 replaced AS MATERIALIZED (
     SELECT series, judged.at, judged.value, old_value, CASE
@@ -129,7 +129,7 @@ replaced AS MATERIALIZED (
         ELSE 'restated'
     END AS reason
     FROM judged JOIN series USING (series) LEFT JOIN before USING (series), instant
-    WHERE differs AND {revises} AND judged.at < open_day
+    WHERE differs AND judged.at < open_day
 ),
 -- Only points to be written reach the INSERT: ON CONFLICT would use up a serial value for each row that it skips.
 -- All loads write in the order of the key, so concurrent loads do not deadlock.
@@ -151,13 +151,13 @@ loaded AS (
 revised AS (
     INSERT INTO revisions (source, asset, metric_name, pulled_at, value, replaced_at, pull_id, reason)
     SELECT %(source)s, asset, metric, replaced.at, old_value, instant.at, %(pull_id)s, reason
-    FROM replaced JOIN series USING (series), instant WHERE reason <> 'restated'
+    FROM replaced JOIN series USING (series), instant WHERE {revises} AND reason <> 'restated'
 ),
 -- Restated values wait for the end of the run: see db/quarantine.sql. A value that was rejected stays rejected.
 quarantined AS (
     INSERT INTO quarantine (source, asset, metric_name, pulled_at, value, state, seen_at, pull_id)
     SELECT %(source)s, asset, metric, replaced.at, value, 'new', instant.at, %(pull_id)s
-    FROM replaced JOIN series USING (series), instant WHERE reason = 'restated'
+    FROM replaced JOIN series USING (series), instant WHERE {revises} AND reason = 'restated'
     ON CONFLICT (source, asset, metric_name, pulled_at) DO UPDATE
     SET value = excluded.value, state = excluded.state, seen_at = excluded.seen_at, pull_id = excluded.pull_id
     WHERE quarantine.value IS DISTINCT FROM excluded.value
@@ -174,11 +174,12 @@ requested AS (
     FROM unnest(%(requested)s::int[], %(firsts)s::date[], %(lasts)s::date[]) AS days (series, first, last)
     GROUP BY series
 ),
--- the days for which the API gave points
+-- the days for which the API gave points, without those whose samples a backfill keeps: a later run replaces these
 given AS (
-    SELECT series, range_agg(daterange(day_of(at, shift), day_of(at, shift) + 1)) AS days,
+    SELECT series, range_agg(daterange(day_of(at, shift), day_of(at, shift) + 1))
+            FILTER (WHERE {revises} OR reason IS DISTINCT FROM 'sample') AS days,
         count(*) FILTER (WHERE judged.stored IS NULL) AS new
-    FROM judged JOIN series USING (series) GROUP BY series
+    FROM judged JOIN series USING (series) LEFT JOIN replaced USING (series, at) GROUP BY series
 ),
 -- the coverage so far; it is empty if the series is now requested by another identifier than before
 old AS (

@@ -1,0 +1,27 @@
+"""Our own values of open days: they give way to the values of the closed days, and that is no restatement."""
+
+from datetime import timedelta
+
+from db.load import Counts
+from model.values import DAY, Answered, DataPoint, Verb, Window
+from tests.tables import BACKFILL, PULL, Opener, Rows, this_midnight
+
+REASONS = "SELECT value, reason FROM revisions ORDER BY id"
+HOUR = timedelta(hours=1)
+
+
+def test_a_sample_that_a_backfill_has_kept_gives_way_to_the_next_settle(open_store: Opener, rows: Rows) -> None:
+    yesterday = this_midnight() - DAY
+    answered = [Answered("solana", "FEES", Window(yesterday - DAY, this_midnight()))]
+
+    def history(sum_of_yesterday: float) -> list[DataPoint]:
+        values = {yesterday - DAY: 5.0, yesterday: sum_of_yesterday}
+        return [DataPoint("solana", "FEES", at, value) for at, value in values.items()]
+
+    open_store(PULL).load([DataPoint("solana", "FEES", yesterday, 1.0)])
+    rows("UPDATE loads SET loaded_at = %s", yesterday + 9 * HOUR)
+    assert open_store(BACKFILL).load(history(6.0), answered) == Counts(new=1, kept=1)
+    assert rows("SELECT row_count, found_count FROM coverage") == [(2, 1)]
+    assert open_store(Verb.SETTLE).load(history(6.0), answered) == Counts(changed=1, unchanged=1)
+    open_store(Verb.SETTLE).load(history(6.5), answered)
+    assert rows(REASONS) == [(1.0, "sample"), (6.0, "restated")]
