@@ -7,7 +7,7 @@ import io
 import logging
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -108,12 +108,15 @@ class Load:
             if each.days
         ]
 
-    def write(self, session: Connection, pull_id: int | None, latest_day: date) -> Counts:
+    def write(
+        self, session: Connection, pull_id: int | None, latest_day: date, live_only: Collection[str] = ()
+    ) -> Counts:
         """Write the load in one transaction.
 
         Of days before today or `latest_day`, replaced values become revisions, and restated ones go into quarantine.
+        No value of the metrics in `live_only` can be restated.
         """
-        values = {**self._values, "pull_id": pull_id, "latest_day": latest_day}
+        values = {**self._values, "pull_id": pull_id, "latest_day": latest_day, "live_only": list(live_only)}
         if self._verb is not Verb.BACKFILL:
             return self._write(session, UPSERT, values)
         # ON CONFLICT takes a quarter of the time, and is needed only if a writer that takes no turns has just written

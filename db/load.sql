@@ -117,9 +117,13 @@ before AS MATERIALIZED (
 ),
 -- the stored values of closed days for which the API gives others, and why they differ: see revisions.reason in
 -- schema.sql. A sample was stored before the day was over, or by a pull that was under way then, and never replaced.
+-- The days of live-only metrics are found while they are open.
 replaced AS MATERIALIZED (
     SELECT series, judged.at, judged.value, old_value, CASE
-        WHEN (over_live OR another OR NOT coalesce(found + withdrawn, '{}') @> day_of(judged.at, shift)) AND (
+        WHEN (
+            over_live OR another OR metric = ANY(%(live_only)s::text[])
+            OR NOT coalesce(found + withdrawn, '{}') @> day_of(judged.at, shift)
+        ) AND (
             SELECT loaded_at FROM loads
             WHERE loads.source = %(source)s AND first_id <= old_id ORDER BY first_id DESC LIMIT 1
         ) < judged.at::date + interval '25 hours' AND NOT EXISTS (

@@ -45,6 +45,7 @@ class Store:
         self._source, self._verb, self._check_place = source, verb, check_place
         self._pull_id: int | None = None
         self._latest_day = date.min
+        self._live_only: Collection[str] = ()
         self._kept = KeptSession(
             database, f"{verb} {source}", patience=RECONNECT_SECONDS, stop=stop, check_place=check_place
         )
@@ -96,6 +97,7 @@ class Store:
             pull_id = pulls.begin_run(cursor, source, kind, slot)
             return pull_id, pulls.latest_day(cursor, source), coverage.forget_future(cursor, source, live_only)
 
+        self._live_only = live_only
         self._pull_id, (self._latest_day, stored, today), dropped = self._do(begin)
         if stored > today:
             log.warning("the clock says %s, but %s had a run on %s: check the clock", today, source, stored)
@@ -132,7 +134,7 @@ class Store:
 
         def write(session: Connection) -> Counts:
             self._check_place()
-            return load.write(session, self._pull_id, self._latest_day)
+            return load.write(session, self._pull_id, self._latest_day, self._live_only)
 
         return self._kept.do(write)
 

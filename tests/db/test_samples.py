@@ -25,3 +25,14 @@ def test_a_sample_that_a_backfill_has_kept_gives_way_to_the_next_settle(open_sto
     assert open_store(Verb.SETTLE).load(history(6.0), answered) == Counts(changed=1, unchanged=1)
     open_store(Verb.SETTLE).load(history(6.5), answered)
     assert rows(REASONS) == [(1.0, "sample"), (6.0, "restated")]
+
+
+def test_a_live_only_value_that_a_pull_replaces_after_midnight_is_a_sample(open_store: Opener, rows: Rows) -> None:
+    yesterday = this_midnight() - DAY
+    answered = [Answered("solana", "FEES_24H", Window(yesterday, this_midnight()))]
+    for value in (1.0, 2.0):
+        store = open_store(PULL)
+        store.begin_run(["FEES_24H"])
+        store.load([DataPoint("solana", "FEES_24H", yesterday, value)], answered)
+        rows("UPDATE loads SET loaded_at = %s", yesterday + 9 * HOUR)
+    assert rows(REASONS) == [(1.0, "sample")]
