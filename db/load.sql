@@ -166,11 +166,12 @@ quarantined AS (
     SET value = excluded.value, state = excluded.state, seen_at = excluded.seen_at, pull_id = excluded.pull_id
     WHERE quarantine.value IS DISTINCT FROM excluded.value
 ),
--- the API gives the stored value again
+-- the API gives the stored value again, or this load stores what it gives
 agreed AS (
-    DELETE FROM quarantine USING judged JOIN series USING (series)
+    DELETE FROM quarantine USING judged JOIN series USING (series) LEFT JOIN replaced USING (series, at)
     WHERE (quarantine.source, quarantine.asset, metric_name, pulled_at)
-        = (%(source)s, series.asset, series.metric, judged.at) AND differs IS NOT TRUE
+        = (%(source)s, series.asset, series.metric, judged.at)
+        AND (differs IS NOT TRUE OR {revises} AND reason IS DISTINCT FROM 'restated')
 ),
 -- the days that were requested, and for which the API has answered
 requested AS (

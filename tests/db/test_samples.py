@@ -1,8 +1,11 @@
 """Our own values of open days: they give way to the values of the closed days, and that is no restatement."""
 
+from contextlib import closing
 from datetime import timedelta
 
 from db.load import Counts
+from db.setup import Database
+from db.store import Store
 from model.values import DAY, Answered, DataPoint, Verb, Window
 from tests.tables import BACKFILL, PULL, Opener, Rows, this_midnight
 
@@ -35,4 +38,20 @@ def test_a_live_only_value_that_a_pull_replaces_after_midnight_is_a_sample(open_
         store.begin_run(["FEES_24H"])
         store.load([DataPoint("solana", "FEES_24H", yesterday, value)], answered)
         rows("UPDATE loads SET loaded_at = %s", yesterday + 9 * HOUR)
+    assert rows(REASONS) == [(1.0, "sample")]
+
+
+def test_what_waits_for_a_person_is_dropped_when_its_point_gets_a_newer_value(database: Database, rows: Rows) -> None:
+    yesterday = this_midnight() - DAY
+
+    def load(verb: Verb, value: float) -> list[tuple[float]]:
+        with closing(Store(database, "defillama", verb)) as store:
+            store.load([DataPoint("solana", "FEES", yesterday, value)])
+        return rows("SELECT value FROM quarantine")
+
+    load(PULL, 1.0)
+    rows("UPDATE loads SET loaded_at = %s", yesterday + 9 * HOUR)
+    rows("INSERT INTO quarantine SELECT source, asset, metric_name, pulled_at, 9.0, 'waiting', now(), 1 FROM metrics")
+    assert load(BACKFILL, 6.0) == [(9.0,)]
+    assert load(Verb.SETTLE, 6.0) == []
     assert rows(REASONS) == [(1.0, "sample")]
