@@ -23,8 +23,11 @@ def test_a_sample_that_a_backfill_has_kept_gives_way_to_the_next_settle(open_sto
 
     open_store(PULL).load([DataPoint("solana", "FEES", yesterday, 1.0)])
     rows("UPDATE loads SET loaded_at = %s", yesterday + 9 * HOUR)
-    assert open_store(BACKFILL).load(history(6.0), answered) == Counts(new=1, kept=1)
+    backfill = open_store(BACKFILL)
+    assert backfill.load(history(6.0), answered) == Counts(new=1, kept=1)
     assert rows("SELECT row_count, found_count FROM coverage") == [(2, 1)]
+    [series] = backfill.maps(this_midnight(), {})
+    assert (series.days, series.never, series.empty, series.lost) == (2, [], [], [])  # no gap
     assert open_store(Verb.SETTLE).load(history(6.0), answered) == Counts(changed=1, unchanged=1)
     open_store(Verb.SETTLE).load(history(6.5), answered)
     assert rows(REASONS) == [(1.0, "sample"), (6.0, "restated")]
