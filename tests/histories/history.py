@@ -155,8 +155,8 @@ class History:
             at = times.pop(0)
         for name in names:
             model.adopt(name, "restated", at)
-        for name in doubtful:
-            model.mark(name, "waiting")
+        for keys in doubtful.values():
+            model.hold(keys)
         if verb is Verb.SETTLE:
             model.verify(compared)
         assert times == [], self.log
@@ -185,7 +185,7 @@ class History:
         if accepts:
             self.model.adopt(name, "accepted", self.now)
         else:
-            self.model.mark(name, "rejected")
+            self.model.reject(name)
         return f"{'accepted' if accepts else 'rejected'} {name}"
 
     def _fresh(self) -> str:

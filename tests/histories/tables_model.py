@@ -13,7 +13,7 @@ from db.coverage import Known, Name
 from db.quarantine import ComparedPoint
 from model.values import Answered, DataPoint, Series, Verb, Window, midnight, windows_of
 from pipeline.acceptance import Judgement
-from pipeline.restatements import common_factor, doubt, doubts_of_one_factor
+from pipeline.restatements import CommonFactor, Doubt, common_factor, doubt, doubts_of_one_factor
 from tests.db.test_vintages import Replaced, Stored
 from tests.histories.provider import Restating
 from tests.histories.records import Covered, File, Key, Point, Refusals, Waits, merged
@@ -84,29 +84,36 @@ class TablesModel:
                 if key not in self.quarantine or self.quarantine[key].value is not None:
                     self.quarantine[key] = Waits(None, "new")
 
-    def doubtful(self, compared: Mapping[Name, Sequence[Window]], names: Sequence[Name]) -> set[Name]:
-        """Of the series with undecided values, those that a run has wait for a person."""
-        found, factors = set[Name](), defaultdict[str, dict[Name, float]](dict)
+    def doubtful(self, compared: Mapping[Name, Sequence[Window]], names: Sequence[Name]) -> dict[Name, set[Key]]:
+        """Of the series with undecided values, those that a run has wait for a person, with their doubtful points."""
+        doubts, factors = list[tuple[Name, Doubt]](), defaultdict[str, dict[Name, CommonFactor]](dict)
         for name in names:
             series = [self._compared(key) for key in self._of(name)]
-            days = sum(any(start <= each.at < end for start, end in compared[name]) for each in series)
-            if doubt(series, days, BOUNDS):
-                found.add(name)
-            elif common := common_factor(series, BOUNDS):
-                factors[name[1]][name] = common.factor
+            if why := doubt(series, compared[name], BOUNDS):
+                doubts.append((name, why))
+            if common := common_factor(series, BOUNDS):
+                factors[name[1]][name] = common
         for alike in factors.values():
-            found |= doubts_of_one_factor(alike, BOUNDS).keys()
+            doubts += doubts_of_one_factor(alike, BOUNDS).items()
+        found: dict[Name, set[Key]] = defaultdict(set)
+        for name, why in doubts:
+            found[name] |= {(name, each.at) for each in why.points}
         return found
 
     def undecided(self, *states: str) -> list[Name]:
         """The series with values in quarantine that have these states."""
         return sorted({name for (name, _), each in self.quarantine.items() if each.state in states})
 
-    def mark(self, name: Name, state: str) -> None:
-        """Put what is not rejected into a state."""
+    def hold(self, keys: Collection[Key]) -> None:
+        """Have these points wait for a person."""
+        for key in keys:
+            self.quarantine[key] = self.quarantine[key]._replace(state="waiting")
+
+    def reject(self, name: Name) -> None:
+        """Keep the stored values of what waits."""
         for key, each in self.quarantine.items():
-            if key[0] == name and each.state != "rejected":
-                self.quarantine[key] = each._replace(state=state)
+            if key[0] == name and each.state == "waiting":
+                self.quarantine[key] = each._replace(state="rejected")
 
     def adopt(self, name: Name, reason: str, at: datetime) -> None:
         """Write what is not rejected into the points."""
@@ -187,7 +194,7 @@ class TablesModel:
     def _compared(self, key: Key) -> ComparedPoint:
         value, state = self.quarantine.get(key, (None, "rejected"))
         restated = state != "rejected"
-        return ComparedPoint(key[1], self.points[key].value, restated, value)
+        return ComparedPoint(key[1], self.points[key].value, restated, value, state == "waiting")
 
     def _take(self, verb: Verb, key: Key, value: float, at: datetime, *, is_history: bool) -> None:
         """A point that the API gives; it is history if its day was over when the API gave it."""
@@ -250,6 +257,8 @@ class TablesModel:
             }
             days = {day_of(key) for key in given if key[0] == name}
             gone = (covered.found & requested) - days
+            for key in [key for key in self.quarantine if key[0] == name and day_of(key) in gone]:
+                del self.quarantine[key]
             covered.answered |= requested
             covered.found = covered.found - gone | requested & days
             covered.withdrawn = (covered.withdrawn | gone) - (requested & days)
