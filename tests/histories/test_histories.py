@@ -14,7 +14,7 @@ rows of metrics, revisions, quarantine and coverage, and with them all answers a
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from tests.histories.tables_model import TablesModel
 from tests.tables import Rows
 
 EVENTS = 22
+SHORT = (1013, 1199, 1218, 1320)  # in these histories a person accepts and rejects, and files are restored
 MICROSECOND = timedelta(microseconds=1)
 Row = tuple[Any, ...]
 LAGS = (timedelta(), timedelta(hours=5), 3 * DAY, 8 * DAY)
@@ -51,7 +52,7 @@ SELECT asset, metric_name, row_count, found_count, withdrawn_at, verified_at, an
 """
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", SHORT)
 def test_every_answer_is_that_of_a_naive_model_and_stays_the_same(
     seed: int, database: Database, rows: Rows, reader: Reader, tmp_path: Path
 ) -> None:
@@ -125,15 +126,21 @@ def _known(reader: Reader, instant: datetime | None, lag: timedelta | None = Non
 
 
 def _answers_are_those_of_the_model(history: History, reader: Reader) -> None:
-    """as_of at and around the instants of a history, lags, vintages, and the latest points."""
+    """as_of at and around the instants of a history, the latest points, lags, and vintages."""
     points = {(name, each.at): each for name in NAMES for each in history.model.stored(name)}
+    spans = {key: list(each.spans()) for key, each in points.items()}
+
+    def shown(key: Key, instant: datetime) -> tuple[float, datetime] | None:
+        """The value that is known at an instant, and since when."""
+        for number, since, until in spans[key]:
+            if since <= instant and (until is None or instant < until):
+                return points[key].values()[number], since
+        return None
+
     instants = [each + step for each in history.instants for step in (-MICROSECOND, timedelta())]
-    chosen = history.chance.sample(instants, min(len(instants), 25))
+    chosen = history.chance.sample(instants, min(len(instants), 20))
     for instant in [*chosen, *(each + history.chance.random() * 9 * DAY for each in chosen[:8])]:
-        known = {
-            key: (each.values()[number], each.known_at(number))
-            for key, each in points.items() if (number := each.shown(instant)) is not None
-        }  # fmt: skip
+        known = {key: found for key in points if (found := shown(key, instant))}
         assert _known(reader, instant) == known, (instant, history.log)
         last = {name: (at, value) for (name, at), (value, _) in sorted(known.items())}
         newest = reader.copy(*latest(WANTED, instant)).rows()
@@ -141,14 +148,10 @@ def _answers_are_those_of_the_model(history: History, reader: Reader) -> None:
     for lag in LAGS:
         limit = history.now - history.chance.choice((0, 0, 3)) * DAY
         then = {key: _closed(key) + lag for key in points}
-        known = {
-            key: (each.values()[number], each.known_at(number))
-            for key, each in points.items()
-            if then[key] <= limit and (number := each.shown(then[key])) is not None
-        }
+        known = {key: found for key in points if then[key] <= limit and (found := shown(key, then[key]))}
         assert _known(reader, limit, lag) == known, (lag, limit, history.log)
     for series, name in zip(WANTED, NAMES, strict=True):
-        wanted = [each for key, stored in points.items() if key[0] == name for each in _vintages(stored)]
+        wanted = [each for key, stored in points.items() if key[0] == name for each in _vintages(stored, spans[key])]
         assert reader.do(partial(vintages, series=series, window=ALWAYS)) == wanted, history.log
 
 
@@ -158,8 +161,7 @@ def _closed(key: Key) -> datetime:
     return midnight(at + Restating.METRICS[metric].shift) + DAY
 
 
-def _vintages(stored: Stored) -> list[Vintage]:
-    spans = list(stored.spans())
+def _vintages(stored: Stored, spans: Sequence[tuple[int, datetime, datetime | None]]) -> list[Vintage]:
     reasons = ["first", *(stored.old[number - 1].reason or "unknown" for number, *_ in spans[1:])]
     return [
         Vintage(stored.at, stored.values()[number], since, until, reason)
