@@ -86,7 +86,11 @@ def doubt(points: Sequence[ComparedPoint], compared: Sequence[Window], bounds: R
         return Doubt(
             f"the API no longer has {counted(len(withdrawn), 'day')}, such as {_day(withdrawn[-1])}", withdrawn
         )
-    if far := [each for place, each in enumerate(points) if _leaves_its_range(points, place, bounds)]:
+    largest = max((abs(each.stored) for each in points if each.stored is not None), default=0.0)
+    if far := [
+        each for place, each in enumerate(points)
+        if _is_huge(each, largest, bounds) or _leaves_its_range(points, place, bounds)
+    ]:  # fmt: skip
         return Doubt(f"{counted(len(far), 'day')} would be far from the days around, such as {_example(far[-1])}", far)
     common = common_factor(points, bounds)
     if common and common.is_usual and len(common.points) >= bounds.days_of_one_factor:
@@ -143,6 +147,11 @@ def _change(point: ComparedPoint) -> float:
         return 0.0
     size = max(abs(point.value), abs(point.stored))
     return abs(point.value - point.stored) / size if size else 0.0
+
+
+def _is_huge(point: ComparedPoint, largest: float, bounds: RestatementBounds) -> bool:
+    """Whether a restated value would be far above all stored ones: so a wild series has a limit, too."""
+    return point.restated and point.value is not None and abs(point.value) > bounds.times_neighbours * largest > 0
 
 
 def _leaves_its_range(points: Sequence[ComparedPoint], place: int, bounds: RestatementBounds) -> bool:
