@@ -48,10 +48,11 @@ class CommonFactor(NamedTuple):
 def decide_restatements(summary: Summary, store: Store, compared: Mapping[Name, Sequence[Window]]) -> None:
     """Adopt the restatements that this run has received, or have them wait for a person; the summary says which.
 
-    `compared` has the days for which the run has compared each series.
+    `compared` has the days for which the run has compared each series. One of which it has only the value of now tells
+    nothing about the past.
     """
     source = summary.plan.job.source
-    bounds, names = source.RESTATEMENTS, [name for name in store.undecided() if name in compared]
+    bounds, names = source.RESTATEMENTS, [name for name in store.undecided() if compared.get(name)]
     doubts, factors = defaultdict[Name, list[Doubt]](list), defaultdict[str, dict[Name, CommonFactor]](dict)
     for name in names:
         points = store.compared_points(name)
