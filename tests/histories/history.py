@@ -147,7 +147,7 @@ class History:
             model.load(verb, points, judged, at, source.received)
             for each in [*judged.answered, *judged.withdrawn]:
                 compared[each.asset, each.metric] += [each.days] if each.days else []
-        names = [name for name in model.undecided("new", "waiting") if name in compared]
+        names = [name for name in model.undecided("new", "waiting") if compared.get(name)]
         doubtful = model.doubtful(compared, names)
         if names := [name for name in names if name not in doubtful]:
             if not times:
