@@ -2,13 +2,13 @@
 
 import argparse
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from cli.jobs import names_of
 from cli.process import open_database
-from db.coverage import Name
-from db.quarantine import adopt, reject, waiting_series
+from db.load import take_turn
+from db.quarantine import ACCEPTED, adopt, reject, series_with
 from db.session import session_for
 from db.setup import ensure_schema
 from model.errors import ConfigurationError
@@ -20,33 +20,32 @@ from sources import SOURCES
 log = logging.getLogger(__name__)
 
 OPTIONS_OF_A_RUN = ("assets", "metrics", "config", "days", "all_days")
+NO_RUN = "--accept and --reject make no run: leave the other options out"
 ALL = "ALL"  # in place of a metric
 SERIES_SHOWN = 5  # of those that wait, in a message
 
-Waiting = Mapping[str, Collection[Name]]  # by source
-
 
 def decide(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Adopt or reject what waits for the named series, and log it; returns 0.
+    """Adopt or reject what waits for the named series, and log it; returns 0. What was rejected can be adopted later.
 
     Raises ConfigurationError, with nothing written, if nothing waits for a series, or for several of its name.
     """
     if any(getattr(arguments, option) for option in OPTIONS_OF_A_RUN):
-        raise ConfigurationError("--accept and --reject make no run: leave the other options out")
+        raise ConfigurationError(NO_RUN)
     if not settings.has_database():  # this command creates none
         raise ConfigurationError("nothing is stored yet, so nothing waits")
+    sources = names_of(arguments.source)
     with open_database(settings) as database:
         ensure_schema(database)
         with session_for(database, "settle") as session, session, session.cursor() as cursor:
-            waiting = {source: waiting_series(cursor, source) for source in names_of(arguments.source)}
-            accepted, rejected = (
-                [series for asset, metric in pairs for series in _series(asset, metric.upper(), waiting)]
-                for pairs in (arguments.accept, arguments.reject)
-            )
+            for source in sources:
+                take_turn(cursor, source)
+            accepted = _series(cursor, sources, arguments.accept, ["waiting", "rejected"])
+            rejected = _series(cursor, sources, arguments.reject, ["waiting"])
             if twice := [series for series in accepted if series in rejected]:
                 raise ConfigurationError(f"{twice[0]}: name it with --accept or with --reject, not with both")
-            done = [_accept(cursor, series) for series in dict.fromkeys(accepted)]
-            done += [_reject(cursor, series) for series in dict.fromkeys(rejected)]
+            done = [_accept(cursor, series) for series in accepted]
+            done += [_reject(cursor, series) for series in rejected]
     for line in done:
         log.info("%s", line)
     return 0
@@ -54,25 +53,37 @@ def decide(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _accept(cursor: Any, series: Series) -> str:
     """Adopt what waits for a series; what was done, in one line."""
-    source, *name = series
-    adopted = adopt(cursor, source, [(name[0], name[1])], SOURCES[source].own_times(), "accepted", pull_id=None)
-    gone = f"; {counted(adopted.withdrawn, 'value')} withdrawn" if adopted.withdrawn else ""
+    name, own_times = (series.asset, series.metric), SOURCES[series.source].own_times()
+    adopted = adopt(cursor, series.source, [name], own_times, ACCEPTED, run=None)
+    gone = f", marked {counted(adopted.withdrawn, 'value')} as withdrawn" if adopted.withdrawn else ""
     return f"{series}: adopted {counted(adopted.changed, 'value')}{gone}"
 
 
 def _reject(cursor: Any, series: Series) -> str:
     """Keep what is stored of a series; what was done, in one line."""
-    kept = reject(cursor, series.source, [(series.asset, series.metric)])
+    kept = reject(cursor, series.source, (series.asset, series.metric))
     return f"{series}: kept {counted(kept, 'value')} as stored"
 
 
-def _series(asset: str, metric: str, waiting: Waiting) -> list[Series]:
-    """The waiting series of these names in the one source that has any; the metric ALL stands for all of the asset."""
-    every = [Series(source, *name) for source, names in waiting.items() for name in names]
-    found = [each for each in every if each.asset == asset and metric in (each.metric, ALL)]
-    if len(sources := {each.source for each in found}) > 1:
-        raise ConfigurationError(f"{asset} {metric} waits in several sources: name one: {' or '.join(sorted(sources))}")
-    if not found:
-        these = f"these wait: {first_of([*map(str, every)], SERIES_SHOWN)}" if every else "nothing waits"
-        raise ConfigurationError(f"nothing waits for {asset} {metric}: {these}")
-    return found
+def _series(
+    cursor: Any, sources: Sequence[str], pairs: Sequence[tuple[str, str]], states: Sequence[str]
+) -> list[Series]:
+    """The series of these pairs (asset, metric) that have values in one of these states; ALL means all metrics."""
+    every = [Series(source, *name) for source in SOURCES for name in series_with(cursor, source, *states)]
+    found: dict[Series, None] = {}
+    for asset, metric in pairs:
+        here = [
+            each
+            for each in every
+            if each.source in sources
+            and each.asset.casefold() == asset.casefold()
+            and metric.upper() in (each.metric, ALL)
+        ]
+        if len(named := {each.source for each in here}) > 1:
+            either = " or ".join(sorted(named))
+            raise ConfigurationError(f"{asset} {metric} waits in several sources: name one: {either}")
+        if not here:
+            others = f"these wait: {first_of([*map(str, every)], SERIES_SHOWN)}" if every else "nothing waits at all"
+            raise ConfigurationError(f"nothing waits for {asset} {metric} in {' or '.join(sources)}: {others}")
+        found |= dict.fromkeys(here)
+    return list(found)

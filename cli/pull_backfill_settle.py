@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from cli.decisions import decide
+from cli.decisions import NO_RUN, decide
 from cli.jobs import jobs_of, names_of, with_keys
 from cli.process import open_database, read_database, stop_on_signals
 from cli.progress_bar import progress_bar
 from cli.run_text import plan_lines, summary_lines
 from db.setup import Database, ensure_schema, has_schema
-from model.errors import RunRefused
+from model.errors import ConfigurationError, RunRefused
 from model.settings import OWN_PACE_DIRECTORY, PACE_DIRECTORY, Settings
 from model.text import first_of
 from pipeline.plan import Job, Scope, make_plan, plan_alone
@@ -43,6 +43,8 @@ def run_all(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[
 
 def _jobs(arguments: argparse.Namespace, settings: Settings) -> tuple[list[Job], bool]:
     """The jobs of a command line, and whether a source that it does not name was skipped, since it has no key."""
+    if getattr(arguments, "accept", None) or getattr(arguments, "reject", None):
+        raise ConfigurationError(NO_RUN)
     names = names_of(arguments.source, arguments.config)
     served = with_keys(names, settings) if arguments.source == "all" else names
     return jobs_of(served, arguments, settings), served != names

@@ -59,8 +59,7 @@ def summary_lines(summary: Summary) -> Iterator[str]:
         yield f"  {rest if summary.received else 'nothing was received; run the command again'}"
     job, counts = summary.plan.job, summary.counts
     if counts.kept:
-        settle = f"; to adopt the API's values: python main.py settle {job.source.name} --all"
-        yield f"  kept as stored: {counts.kept:,} values{settle if job.verb is Verb.BACKFILL else ''}"
+        yield f"  kept as stored: {counts.kept:,} values{_remedy_for_kept(job)}"
     if counts.withdrawn:
         yield f"  no longer at the API: {counts.withdrawn:,} days; the stored values are kept"
     if summary.nulls:
@@ -99,6 +98,17 @@ def _failures(summary: Summary) -> Iterator[str]:
         yield f"  failed with {len(summary.failures) - FAILURES_SHOWN:,} more messages: see the column pulls.failure"
     if summary.not_made:
         yield f"  stopped: {summary.not_made:,} calls were not made"
+
+
+def _remedy_for_kept(job: Job) -> str:
+    """What becomes of the API's values, where a run has kept other ones."""
+    settle = f"python main.py settle {job.source.name}"
+    if job.verb is Verb.BACKFILL:
+        return f"; to adopt the API's values: {settle} --all"
+    if job.verb is Verb.PULL:
+        return f" of closed days; the next settle decides about the API's values: {settle}"
+    why = "the API's values wait for a person, are held back with these, or were rejected"
+    return f", since {why}: python main.py check {job.source.name}"
 
 
 def _not_needed(job: Job, number: int) -> str:

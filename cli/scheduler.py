@@ -22,7 +22,7 @@ from model.errors import DatabaseAway, DatabaseLost
 from model.settings import Settings
 from model.values import Verb
 from pipeline.due import ScheduledRun
-from pipeline.plan import Job, verified_since
+from pipeline.plan import Job, must_be_verified_since
 from pipeline.run import Show, run
 from pipeline.scheduler import Scheduler
 from pipeline.summary import Summary
@@ -112,7 +112,7 @@ def _serve(
 
 
 def _job_of(scheduled: ScheduledRun, settings: Settings) -> Job:
-    since = verified_since(scheduled.schedule, datetime.now(UTC))
+    since = must_be_verified_since(scheduled.schedule, datetime.now(UTC))
     return job_of(scheduled.source, scheduled.verb, settings, verified_since=since)
 
 

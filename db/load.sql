@@ -121,10 +121,10 @@ before AS MATERIALIZED (
 replaced AS MATERIALIZED (
     SELECT series, judged.at, judged.value, old_value, CASE
         WHEN (
-            over_live OR another OR metric = ANY(%(live_only)s::text[])
+            over_live OR metric = ANY(%(live_only)s::text[])
             OR NOT coalesce(found + withdrawn, '{}') @> day_of(judged.at, shift)
         ) AND (
-            SELECT loaded_at FROM loads
+            SELECT CASE WHEN last_id >= old_id THEN loaded_at END FROM loads
             WHERE loads.source = %(source)s AND first_id <= old_id ORDER BY first_id DESC LIMIT 1
         ) < judged.at::date + interval '25 hours' AND NOT EXISTS (
             SELECT FROM revisions r WHERE (r.source, r.asset, r.metric_name, r.pulled_at)
@@ -157,7 +157,7 @@ revised AS (
     SELECT %(source)s, asset, metric, replaced.at, old_value, instant.at, %(pull_id)s, reason
     FROM replaced JOIN series USING (series), instant WHERE {revises} AND reason <> 'restated'
 ),
--- Restated values wait for the end of the run: see db/quarantine.sql. A value that was rejected stays rejected.
+-- Restated values wait for the end of a settle: see db/quarantine.py. A value that was rejected stays rejected.
 quarantined AS (
     INSERT INTO quarantine (source, asset, metric_name, pulled_at, value, state, seen_at, pull_id)
     SELECT %(source)s, asset, metric, replaced.at, value, 'new', instant.at, %(pull_id)s
@@ -219,7 +219,8 @@ covered AS (
     ON CONFLICT (source, asset, metric_name) DO UPDATE
     SET answered = excluded.answered, found = excluded.found, row_count = excluded.row_count,
         found_count = excluded.found_count, api_id = excluded.api_id, withdrawn = excluded.withdrawn,
-        withdrawn_at = excluded.withdrawn_at
+        withdrawn_at = excluded.withdrawn_at,
+        verified_at = CASE WHEN coverage.api_id <> excluded.api_id THEN NULL ELSE coverage.verified_at END
     WHERE (coverage.answered, coverage.found, coverage.row_count, coverage.found_count, coverage.api_id,
         coverage.withdrawn, coverage.withdrawn_at)
         IS DISTINCT FROM

@@ -1,4 +1,9 @@
-"""The table quarantine: values of closed days that the API has restated, until they are adopted or rejected."""
+"""The table quarantine: values of closed days that the API has restated, until they are adopted.
+
+A value is `new` until a settle has judged it. What is not doubtful is adopted then, unless another value of the series
+is doubtful: then it is held back. A doubtful value is `waiting` until a person accepts or rejects it, or the API takes
+it back. A `rejected` one is not adopted as long as the API gives it, unless a person accepts it later.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -7,10 +12,11 @@ from typing import Any, NamedTuple
 from db.coverage import Name
 from db.load import take_turn
 from db.statements import arrays, fetch, fetch_one, read_statements
-from model.values import Window
+from model.values import ENOUGH_DATES, Reason, Window
 
 SQL = read_statements("quarantine.sql")
 NO_SHIFT = timedelta()
+RESTATED, ACCEPTED = "restated", "accepted"  # reasons of revisions: see schema.sql
 
 
 class ComparedPoint(NamedTuple):
@@ -47,14 +53,21 @@ class Adopted(NamedTuple):
     withdrawn: int
 
 
+def series_with(cursor: Any, source: str, *states: str) -> list[Name]:
+    """The series (asset, metric) with values that have one of these states, sorted."""
+    found = fetch(cursor, SQL["series"], {"source": source, "states": list(states)})
+    return [(asset, metric) for asset, metric in found]
+
+
+def rejected(cursor: Any, source: str) -> tuple[int, int]:
+    """How many values were rejected, and of how many series."""
+    values, series = fetch_one(cursor, SQL["rejected"], {"source": source})
+    return values, series
+
+
 def undecided(cursor: Any, source: str) -> list[Name]:
-    """The series (asset, metric) with values about which nobody has decided, sorted."""
-    return _series(cursor, source, ["new", "waiting"])
-
-
-def waiting_series(cursor: Any, source: str) -> list[Name]:
-    """The series (asset, metric) with values that wait for a person, sorted."""
-    return _series(cursor, source, ["waiting"])
+    """The series (asset, metric) with new or waiting values, sorted."""
+    return series_with(cursor, source, "new", "waiting")
 
 
 def waiting(
@@ -72,47 +85,46 @@ def compared_points(cursor: Any, source: str, name: Name) -> list[ComparedPoint]
 
 
 def adopt(
-    cursor: Any,
-    source: str,
-    names: Sequence[Name],
-    own_times: Mapping[str, timedelta],
-    reason: str,
-    pull_id: int | None,
+    cursor: Any, source: str, names: Sequence[Name], own_times: Mapping[str, timedelta], reason: str, run: int | None
 ) -> Adopted:
-    """Write the undecided values of these series into metrics, and keep the old ones as revisions for this reason."""
+    """Write values of these series into metrics, and keep the old ones as revisions for this reason.
+
+    A run adopts the new values that it or an earlier run has received; a person accepts those that wait, and those that
+    were rejected.
+    """
     take_turn(cursor, source)
+    states = ["waiting", "rejected"] if reason == ACCEPTED else ["new"]
     shifts = [own_times.get(metric, NO_SHIFT) for _, metric in names]
-    values = {"source": source, "shifts": shifts, "reason": reason, "pull_id": pull_id}
+    values = {"source": source, "shifts": shifts, "reason": reason, "pull_id": run, "states": states}
     return Adopted._make(fetch_one(cursor, SQL["adopt"], values | arrays("assets metrics", names)))
 
 
-def hold(cursor: Any, source: str, points: Iterable[tuple[str, str, datetime]]) -> int:
-    """Have undecided values wait for a person, by series and time of the point; returns how many they are.
+def hold(cursor: Any, source: str, name: Name, times: Sequence[datetime]) -> None:
+    """Have the new values of a series at these times wait for a person."""
+    cursor.execute(SQL["hold"], {"source": source, "asset": name[0], "metric": name[1], "times": list(times)})
 
-    The other undecided values of these series are neither adopted nor rejected while they wait.
+
+def reject(cursor: Any, source: str, name: Name) -> int:
+    """Keep the stored values of a series, where others wait, for as long as the API gives the same other ones.
+
+    Returns how many these are.
     """
     take_turn(cursor, source)
-    cursor.execute(SQL["hold"], {"source": source, **arrays("assets metrics times", points)})
+    values = {"source": source, "asset": name[0], "metric": name[1]}
+    cursor.execute(SQL["reject"], values | {"missing": Reason.WITHDRAWN, "enough": ENOUGH_DATES})
     return int(cursor.rowcount)
 
 
-def reject(cursor: Any, source: str, names: Sequence[Name]) -> int:
-    """Keep the stored values of these series, where others wait, for as long as the API gives the same other ones."""
-    take_turn(cursor, source)
-    cursor.execute(SQL["reject"], {"source": source, **arrays("assets metrics", names)})
-    return int(cursor.rowcount)
-
-
-def verify(cursor: Any, source: str, compared: Iterable[tuple[Name, Window]], pull_id: int) -> None:
+def verify(cursor: Any, source: str, compared: Iterable[tuple[Name, Window]], run: int) -> None:
     """Note that a run has compared these days of series: a series is verified if all its answered days are among them.
 
-    A series about which a person must decide is not verified.
+    A series with undecided values is not verified.
     """
     parts = [(*name, days.start.date(), days.end.date()) for name, days in compared]
-    values = {"source": source, "pull_id": pull_id}
+    values = {
+        "source": source,
+        "pull_id": run,
+        "enough": ENOUGH_DATES,
+        "flaws": [each for each in Reason if each.is_flaw],
+    }
     cursor.execute(SQL["verify"], values | arrays("assets metrics firsts lasts", parts))
-
-
-def _series(cursor: Any, source: str, states: Sequence[str]) -> list[Name]:
-    found = fetch(cursor, SQL["series"], {"source": source, "states": states})
-    return [(asset, metric) for asset, metric in found]

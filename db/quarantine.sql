@@ -4,6 +4,10 @@
 SELECT DISTINCT asset, metric_name FROM quarantine
 WHERE source = %(source)s AND state = ANY(%(states)s) ORDER BY asset, metric_name
 
+-- name: rejected
+SELECT count(*)::int, count(DISTINCT (asset, metric_name))::int FROM quarantine
+WHERE source = %(source)s AND state = 'rejected'
+
 -- name: waiting
 -- The series with values that wait for a person. The stored value of each is looked up as in `latest` of db/points.sql,
 -- so that only idx_metrics_unique can serve it. The factor is the median of new to stored values; it leaves out zeros,
@@ -41,16 +45,21 @@ ORDER BY m.asset, m.metric_name, m.pulled_at
 
 -- name: hold
 UPDATE quarantine SET state = 'waiting'
-FROM unnest(%(assets)s::text[], %(metrics)s::text[], %(times)s::timestamp[]) AS point (asset, metric, at)
-WHERE (source, quarantine.asset, metric_name, pulled_at) = (%(source)s, point.asset, metric, at) AND state = 'new'
+WHERE (source, asset, metric_name) = (%(source)s, %(asset)s, %(metric)s) AND state = 'new'
+    AND pulled_at = ANY(%(times)s::timestamp[])
 
 -- name: reject
-UPDATE quarantine SET state = 'rejected' FROM unnest(%(assets)s::text[], %(metrics)s::text[]) AS name (asset, metric)
-WHERE source = %(source)s AND quarantine.asset = name.asset AND metric_name = metric AND state = 'waiting'
+-- An answer that leaves out the rejected days is no failure any more: see pipeline/acceptance.py.
+WITH known AS (
+    UPDATE refused SET dates = greatest(dates, %(enough)s)
+    WHERE (source, asset, metric_name) = (%(source)s, %(asset)s, %(metric)s) AND reason = %(missing)s
+)
+UPDATE quarantine SET state = 'rejected'
+WHERE (source, asset, metric_name) = (%(source)s, %(asset)s, %(metric)s) AND state = 'waiting'
 
 -- name: adopt
--- Writes the undecided values of series into metrics. Days that the API no longer has keep their values. Each row is found
--- by the index of the key, whatever the planner's statistics say: see `load` in load.sql.
+-- Writes the values of series that are in some states into metrics: of a run, those that it or an earlier run has
+-- received. Days that the API no longer has keep their values. Each row is found by the index of the key, whatever the planner's statistics say: see `load` in load.sql.
 SET LOCAL enable_sort = off;
 WITH instant AS MATERIALIZED (
     SELECT clock_timestamp() AT TIME ZONE 'UTC' AS at
@@ -65,7 +74,7 @@ proposal AS MATERIALIZED (
             AND (m.asset, m.metric_name, m.pulled_at) >= (q.asset, q.metric_name, q.pulled_at)
         ORDER BY m.asset, m.metric_name, m.pulled_at LIMIT 1
     ) AS m ON (m.asset, m.metric_name, m.pulled_at) = (q.asset, q.metric_name, q.pulled_at)
-    WHERE state <> 'rejected'
+    WHERE state = ANY(%(states)s) AND (%(pull_id)s::int IS NULL OR coalesce(q.pull_id, 0) <= %(pull_id)s)
 ),
 written AS (
     UPDATE metrics m SET value = proposal.value FROM proposal WHERE m.id = proposal.id AND proposal.value IS NOT NULL
@@ -73,7 +82,8 @@ written AS (
 revised AS (
     INSERT INTO revisions (source, asset, metric_name, pulled_at, value, replaced_at, pull_id, reason)
     SELECT %(source)s, asset, metric_name, pulled_at, old_value, instant.at, %(pull_id)s, %(reason)s
-    FROM proposal, instant WHERE value IS NOT NULL ORDER BY asset, metric_name, pulled_at
+    FROM proposal, instant WHERE value IS NOT NULL AND value IS DISTINCT FROM old_value
+    ORDER BY asset, metric_name, pulled_at
 ),
 uncovered AS (
     UPDATE coverage c SET found = found - days, withdrawn = withdrawn + days, found_count = days_in(found - days),
@@ -85,13 +95,15 @@ uncovered AS (
     WHERE (c.source, c.asset, c.metric_name) = (%(source)s, gone.asset, gone.metric_name)
 ),
 decided AS (
-    DELETE FROM quarantine q USING unnest(%(assets)s::text[], %(metrics)s::text[]) AS name (asset, metric)
-    WHERE (q.source, q.asset, q.metric_name) = (%(source)s, name.asset, metric) AND state <> 'rejected'
+    DELETE FROM quarantine q USING proposal
+    WHERE (q.source, q.asset, q.metric_name, q.pulled_at)
+        = (%(source)s, proposal.asset, proposal.metric_name, proposal.pulled_at)
 )
 SELECT count(value), count(*) - count(value) FROM proposal
 
 -- name: verify
--- Notes that all answered days of series were compared with the API, where nothing waits for a decision.
+-- Notes that all answered days of series were compared with the API, where nothing is undecided. Days for which the API
+-- keeps giving points that can't be true can't be compared.
 UPDATE coverage c SET verified_at = pulls.pulled_at
 FROM pulls, (
     SELECT asset, metric, range_agg(daterange(first, last)) AS days
@@ -99,7 +111,11 @@ FROM pulls, (
         AS part (asset, metric, first, last) GROUP BY asset, metric
 ) AS compared
 WHERE pull_id = %(pull_id)s AND (c.source, c.asset, c.metric_name) = (%(source)s, compared.asset, metric)
-    AND answered * datemultirange(daterange(NULL, pulls.pulled_at::date)) <@ days AND NOT EXISTS (
+    AND answered * datemultirange(daterange(NULL, pulls.pulled_at::date)) - coalesce((
+        SELECT range_agg(part) FROM refused r, unnest(r.days) AS part
+        WHERE (r.source, r.asset, r.metric_name) = (c.source, c.asset, c.metric_name)
+            AND reason = ANY(%(flaws)s) AND dates >= %(enough)s
+    ), '{}') <@ days AND NOT EXISTS (
         SELECT FROM quarantine q WHERE (q.source, q.asset, q.metric_name) = (c.source, c.asset, c.metric_name)
             AND state <> 'rejected'
     )

@@ -139,7 +139,7 @@ class Store:
         return self._kept.do(write)
 
     def undecided(self) -> list[coverage.Name]:
-        """The series that have values in quarantine about which nobody has decided."""
+        """The series that have new or waiting values in quarantine."""
         return self._do(lambda cursor: quarantine.undecided(cursor, self._source))
 
     def compared_points(self, name: coverage.Name) -> list[ComparedPoint]:
@@ -147,24 +147,35 @@ class Store:
         return self._do(lambda cursor: quarantine.compared_points(cursor, self._source, name))
 
     def adopt(self, names: Sequence[coverage.Name], own_times: Mapping[str, timedelta]) -> Adopted:
-        """Adopt the undecided values of these series as usual restatements: see `db.quarantine.adopt`."""
+        """Adopt the new values of these series as usual restatements: see `db.quarantine.adopt`."""
+        if not names:
+            return Adopted(0, 0)
+        reason, run = quarantine.RESTATED, self._pull_id
+        return self._write(lambda cursor: quarantine.adopt(cursor, self._source, names, own_times, reason, run))
 
-        def work(cursor: Cursor) -> Adopted:
-            self._check_place()
-            return quarantine.adopt(cursor, self._source, names, own_times, "restated", self._pull_id)
+    def waiting(self) -> list[coverage.Name]:
+        """The series that have values which wait for a person."""
+        return self._do(lambda cursor: quarantine.series_with(cursor, self._source, "waiting"))
 
-        return self._do(work) if names else Adopted(0, 0)
-
-    def hold(self, points: Sequence[tuple[str, str, datetime]]) -> None:
-        """Have the undecided values of these points (asset, metric, time) wait for a person."""
-        if points:
-            self._do(lambda cursor: quarantine.hold(cursor, self._source, points))
+    def hold(self, name: coverage.Name, points: Iterable[ComparedPoint]) -> None:
+        """Have new values of a series wait for a person."""
+        times = [each.at for each in points]
+        self._write(lambda cursor: quarantine.hold(cursor, self._source, name, times))
 
     def verify(self, compared: Mapping[coverage.Name, Sequence[Window]]) -> None:
         """Note that this run has compared these days of series with the API."""
         pull_id, parts = self._pull_id, [(name, days) for name, windows in compared.items() for days in windows]
         if pull_id is not None and parts:
-            self._do(lambda cursor: quarantine.verify(cursor, self._source, parts, pull_id))
+            self._write(lambda cursor: quarantine.verify(cursor, self._source, parts, pull_id))
+
+    def _write(self, work: Callable[[Any], T]) -> T:
+        """Do some work if the run still holds its place."""
+
+        def checked(cursor: Cursor) -> T:
+            self._check_place()
+            return work(cursor)
+
+        return self._do(checked)
 
     def _do(self, work: Callable[[Any], T]) -> T:
         return self._kept.do(lambda session: in_transaction(session, work))

@@ -169,7 +169,7 @@ def _days_to_compare(job: Job, store: Store) -> dict[Window, list[Target]]:
     any of these series. Of other series, all answered days are requested if they were not verified for long, or if a
     value waits: so the next settle notices that the API has taken it back.
     """
-    known, start, undecided = store.known(job.targets), job.window.start, {*store.undecided()}
+    known, start, waiting = store.known(job.targets), job.window.start, {*store.waiting()}
     firsts = {name: min(start, each.answered[0].start) for name, each in known.items() if each.answered}
     whole = {target for target in job.targets if job.source.METRICS[target.metric].whole}
     first_of_whole = min((firsts.get(target[:2], start) for target in whole), default=start)
@@ -178,7 +178,7 @@ def _days_to_compare(job: Job, store: Store) -> dict[Window, list[Target]]:
         first, verified = start, known[target[:2]].verified if target[:2] in known else None
         if target in whole:
             first = first_of_whole
-        elif target[:2] in undecided or (job.verified_since and (verified is None or verified < job.verified_since)):
+        elif target[:2] in waiting or (job.verified_since and (verified is None or verified < job.verified_since)):
             first = firsts.get(target[:2], start)
         found.setdefault(Window(first, job.window.end), []).append(target)
     return found
@@ -241,7 +241,7 @@ def settle_window(now: datetime, number: int) -> Window:
     return Window(today - number * DAY, today)
 
 
-def verified_since(schedule: Schedule, now: datetime) -> datetime | None:
+def must_be_verified_since(schedule: Schedule, now: datetime) -> datetime | None:
     """Since when each series must be verified by this run, so that none is left for longer than the schedule allows.
 
     It is a midnight, so that a run that starts some seconds earlier than the last one does not put it off by a day.

@@ -1,4 +1,4 @@
-"""Which restatements of closed days a run adopts, and which wait for a person.
+"""Which restatements of closed days a settle adopts, and which wait for a person.
 
 A restatement waits if it looks like a glitch or a new definition: its size and shape count, not the number of days
 alone. `doubt` is a pure function of the stored values of a series and of what the API says now.
@@ -6,13 +6,13 @@ alone. `doubt` is a pure function of the stored values of a series and of what t
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 from statistics import median
 from typing import NamedTuple
 
 from db.coverage import Name
-from db.quarantine import ComparedPoint
+from db.quarantine import NO_SHIFT, ComparedPoint
 from db.store import Store
 from model.restatement_bounds import RestatementBounds
 from model.text import counted
@@ -28,6 +28,7 @@ SAME = 0.001  # the most by which the same factor differs on several days of a s
 # The same for several series: in a night in which hundreds of series of one metric are restated by some per cent, five
 # of them would often have the same factor by chance if it were larger.
 SAME_IN_SERIES = 0.00001
+MOST_NAMED = 20  # series that wait, in the warnings of a run
 
 
 class Doubt(NamedTuple):
@@ -46,66 +47,83 @@ class CommonFactor(NamedTuple):
 
 
 def decide_restatements(summary: Summary, store: Store, compared: Mapping[Name, Sequence[Window]]) -> None:
-    """Adopt the restatements that this run has received, or have them wait for a person; the summary says which.
+    """Adopt what a settle has found to be restated, or have it wait for a person; the summary says which.
 
-    `compared` has the days for which the run has compared each series. One of which it has only the value of now tells
-    nothing about the past.
+    `compared` has the days for which the run has compared each series. A series of which other days are restated too is
+    left to a later settle, which compares those.
     """
     source = summary.plan.job.source
-    bounds, names = source.RESTATEMENTS, [name for name in store.undecided() if compared.get(name)]
-    doubts, factors = defaultdict[Name, list[Doubt]](list), defaultdict[str, dict[Name, CommonFactor]](dict)
-    for name in names:
+    why, factors = dict[Name, str](), defaultdict[str, dict[Name, float]](dict)
+    names = []
+    for name in store.undecided():
+        shift = source.METRICS[name[1]].shift if name in compared else NO_SHIFT
+        windows = [Window(start - shift, end - shift) for start, end in compared.get(name, ())]
         points = store.compared_points(name)
-        if found := doubt(points, compared[name], bounds):
-            doubts[name].append(found)
-        if common := common_factor(points, bounds):
-            factors[name[1]][name] = common
-    for series in factors.values():
-        for name, found in doubts_of_one_factor(series, bounds).items():
-            doubts[name].append(found)
-    adopted = store.adopt([name for name in names if name not in doubts], source.own_times())
+        if not all(_is_within(each, windows) for each in points if each.restated):
+            continue
+        names.append(name)
+        if found := doubt(points, windows, source.RESTATEMENTS):
+            why[name] = found.why
+            store.hold(name, found.points)
+        if common := common_factor(points, source.RESTATEMENTS):
+            factors[name[1]][name] = common.factor
+    for alike in factors.values():
+        for name, text in doubts_of_one_factor(alike, source.RESTATEMENTS).items():
+            why.setdefault(name, text)
+            common = common_factor(store.compared_points(name), source.RESTATEMENTS)
+            store.hold(name, common.points if common else ())
+    adopted = store.adopt([name for name in names if name not in why], source.own_times())
     summary.counts.changed += adopted.changed
     summary.counts.kept -= adopted.changed
     summary.counts.withdrawn += adopted.withdrawn
-    store.hold([(*name, each.at) for name, found in doubts.items() for one in found for each in one.points])
-    for (asset, metric), (first, *_) in doubts.items():
-        text = f"{source.name} {asset} {metric}: {first.why}: nothing of this is adopted until you decide"
-        summary.warnings.append(text)
-        log.warning("%s", text)
+    summary.warnings += _warnings(source.name, why)
+
+
+def _warnings(source: str, why: Mapping[Name, str]) -> list[str]:
+    """What waits, in one line for each series, but not for very many."""
+    see = f"it waits for a person: python main.py check {source}"
+    found = [f"{source} {' '.join(name)}: {text}: {see}" for name, text in why.items()]
+    for message in found:
+        log.warning("%s", message)
+    more = [f"{source}: {len(found) - MOST_NAMED:,} more series wait: {see}"] if len(found) > MOST_NAMED else []
+    return found[:MOST_NAMED] + more
 
 
 def doubt(points: Sequence[ComparedPoint], compared: Sequence[Window], bounds: RestatementBounds) -> Doubt | None:
-    """Which restated points of a series are doubtful, and why.
+    """Which restated points of a series are doubtful, and the first reason.
 
-    `points` are all stored points of the series, sorted by time; `compared` has the days that this run has compared.
+    `points` are all stored points of the series, sorted by time; `compared` has the times that this run has compared.
     What was doubtful once stays so until the API takes it back: after some nights its numbers may be just within the
     bounds.
     """
-    restated = [each for each in points if each.restated]
-    withdrawn = [each for each in restated if each.value is None]
+    found = [*_doubts(points, compared, bounds)]
+    every = {each for one in found for each in one.points}
+    return Doubt(found[0].why, sorted(every)) if found else None
+
+
+def _doubts(points: Sequence[ComparedPoint], compared: Sequence[Window], bounds: RestatementBounds) -> Iterator[Doubt]:
+    withdrawn = [each for each in points if each.restated and each.value is None]
     if len(withdrawn) > bounds.withdrawn_days:
-        return Doubt(
-            f"the API no longer has {counted(len(withdrawn), 'day')}, such as {_day(withdrawn[-1])}", withdrawn
-        )
+        text = f"the API no longer has {counted(len(withdrawn), 'day')}, such as {_day(withdrawn[-1])}"
+        yield Doubt(text, withdrawn)
     largest = max((abs(each.stored) for each in points if each.stored is not None), default=0.0)
     if far := [
         each for place, each in enumerate(points)
         if _is_huge(each, largest, bounds) or _leaves_its_range(points, place, bounds)
     ]:  # fmt: skip
-        return Doubt(f"{counted(len(far), 'day')} would be far from the days around, such as {_example(far[-1])}", far)
+        text = f"{counted(len(far), 'day')} would be far from the days around, such as {_example(far[-1])}"
+        yield Doubt(text, far)
     common = common_factor(points, bounds)
     if common and common.is_usual and len(common.points) >= bounds.days_of_one_factor:
         text = f"{len(common.points):,} days would change by the same factor of {common.factor:.6g}"
-        return Doubt(f"{text}, such as {_example(common.points[-1])}", common.points)
-    now = [each for each in points if any(start <= each.at < end for start, end in compared)]
+        yield Doubt(f"{text}, such as {_example(common.points[-1])}", common.points)
+    now = [each for each in points if _is_within(each, compared)]
     changed = [each for each in now if _change(each) > bounds.small_change]
     if len(changed) >= bounds.many_days and len(changed) > bounds.share_of_days * len(now):
-        return Doubt(f"{len(changed):,} of {len(now):,} days would change, such as {_example(changed[-1])}", changed)
-    if waits := [each for each in restated if each.waits]:
-        return Doubt(
-            f"{counted(len(waits), 'day')} of an earlier run would change, such as {_example(waits[-1])}", waits
-        )
-    return None
+        yield Doubt(f"{len(changed):,} of {len(now):,} days would change, such as {_example(changed[-1])}", changed)
+    if waits := [each for each in points if each.waits]:
+        text = f"{counted(len(waits), 'day')} of an earlier run would change, such as {_example(waits[-1])}"
+        yield Doubt(text, waits)
 
 
 def common_factor(points: Sequence[ComparedPoint], bounds: RestatementBounds) -> CommonFactor | None:
@@ -131,15 +149,18 @@ def common_factor(points: Sequence[ComparedPoint], bounds: RestatementBounds) ->
     return CommonFactor(median(ratio for ratio, _ in alike), found, is_usual=2 * len(found) > len(ratios))
 
 
-def doubts_of_one_factor(factors: Mapping[Name, CommonFactor], bounds: RestatementBounds) -> dict[Name, Doubt]:
+def doubts_of_one_factor(factors: Mapping[Name, float], bounds: RestatementBounds) -> dict[Name, str]:
     """Why restatements of one metric are doubtful, if many series change by the same factor."""
     found = {}
-    for name, (factor, points, _) in factors.items():
-        alike = sum(abs(other.factor - factor) <= SAME_IN_SERIES * abs(factor) for other in factors.values())
+    for name, factor in factors.items():
+        alike = sum(abs(other - factor) <= SAME_IN_SERIES * abs(factor) for other in factors.values())
         if alike >= bounds.series_of_one_factor:
-            text = f"{alike:,} series of this metric would change by the same factor of {factor:.6g}"
-            found[name] = Doubt(text, points)
+            found[name] = f"{alike:,} series of this metric would change by the same factor of {factor:.6g}"
     return found
+
+
+def _is_within(point: ComparedPoint, windows: Sequence[Window]) -> bool:
+    return any(start <= point.at < end for start, end in windows)
 
 
 def _change(point: ComparedPoint) -> float:

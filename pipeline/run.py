@@ -118,7 +118,8 @@ def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show)
                     batch += points
                     means.add(judged)
                     for each in [*judged.answered, *judged.withdrawn]:
-                        compared[each.asset, each.metric] += [each.days] if each.days else []
+                        if each.days:
+                            compared[each.asset, each.metric].append(each.days)
                 else:
                     _count_failure(outcome, summary)
             if len(batch) >= BATCH_POINTS or (means.answered and time.monotonic() - loaded >= BATCH_SECONDS):
@@ -128,10 +129,11 @@ def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show)
             update(summary.calls, total, summary.received)
     summary.counts.add(store.load(batch, means.answered, means.refused, means.withdrawn))
     summary.not_made = total - summary.calls
+    if job.verb is Verb.SETTLE:
+        if not summary.not_made:
+            decide_restatements(summary, store, compared)
+        store.verify(compared)
     if not summary.not_made:
-        decide_restatements(summary, store, compared)
-        if job.verb is Verb.SETTLE:
-            store.verify(compared)
         explained = summary.with_data | summary.unanswered
         summary.without_data = sorted(
             each for each in summary.plan.series if (each.asset, each.metric) not in explained

@@ -14,7 +14,7 @@ import pytest
 
 from db.archive import restore
 from db.coverage import Name
-from db.quarantine import adopt, reject
+from db.quarantine import ACCEPTED, RESTATED, adopt, reject
 from db.session import session_for
 from db.setup import Database
 from model.errors import RunRefused
@@ -61,7 +61,7 @@ class History:
         if chance.random() < 0.15:  # a moment before midnight, which a run may pass
             self.set(midnight(self.now) + DAY - timedelta(seconds=chance.randint(1, 200)))
         self.provider.change(self.now)
-        useless = {"decide": not self.model.undecided("waiting"), "restore": not self.files}
+        useless = {"decide": not self.model.undecided("waiting", "rejected"), "restore": not self.files}
         weights = {kind: 0 if useless.get(kind) else weight for kind, weight in EVENTS.items()}
         kind = "run" if number < 2 else chance.choices([*weights], [*weights.values()])[0]
         done: str = getattr(self, f"_{kind}")()
@@ -146,20 +146,31 @@ class History:
                 judged.add(judge(answer, mine, source, known))
             model.load(verb, points, judged, at, source.received)
             for each in [*judged.answered, *judged.withdrawn]:
-                compared[each.asset, each.metric] += [each.days] if each.days else []
-        names = [name for name in model.undecided("new", "waiting") if compared.get(name)]
-        doubtful = model.doubtful(compared, names)
-        if names := [name for name in names if name not in doubtful]:
+                if each.days:
+                    compared[each.asset, each.metric].append(each.days)
+        if verb is Verb.SETTLE:
+            self._expect_decisions(compared, times)
+        assert times == [], self.log
+
+    def _expect_decisions(self, compared: Mapping[Name, Sequence[Window]], times: list[datetime]) -> None:
+        """What a settle decides, one write after the other, until it is killed."""
+        model, held = self.model, set[Name]()
+        names = model.judged(compared)
+        for name, keys in model.doubtful(compared):
+            if not times:
+                return
+            times.pop(0)
+            model.hold(keys)
+            held.add(name)
+        if names := [name for name in names if name not in held]:
             if not times:
                 return
             at = times.pop(0)
-        for name in names:
-            model.adopt(name, "restated", at)
-        for keys in doubtful.values():
-            model.hold(keys)
-        if verb is Verb.SETTLE:
+            for name in names:
+                model.adopt(name, RESTATED, at)
+        if compared and times:
+            times.pop(0)
             model.verify(compared)
-        assert times == [], self.log
 
     def _loads(self, answers: Sequence[Answer], job: Job, batch: int) -> Iterator[list[Answer]]:
         """The answers of each load: as many as have so many points."""
@@ -175,15 +186,16 @@ class History:
 
     def _decide(self) -> str:
         """A person decides."""
-        name, accepts = self.chance.choice(self.model.undecided("waiting")), self.chance.random() < 0.5
+        name = self.chance.choice(self.model.undecided("waiting", "rejected"))
+        accepts = name not in self.model.undecided("waiting") or self.chance.random() < 0.5
         self.tick()
         with session_for(self.database, "settle") as session, session, session.cursor() as cursor:
             if accepts:
-                adopt(cursor, Restating.name, [name], OWN_TIMES, "accepted", pull_id=None)
+                adopt(cursor, Restating.name, [name], OWN_TIMES, ACCEPTED, run=None)
             else:
-                reject(cursor, Restating.name, [name])
+                reject(cursor, Restating.name, name)
         if accepts:
-            self.model.adopt(name, "accepted", self.now)
+            self.model.adopt(name, ACCEPTED, self.now)
         else:
             self.model.reject(name)
         return f"{'accepted' if accepts else 'rejected'} {name}"

@@ -10,10 +10,10 @@ from copy import deepcopy
 from datetime import date, datetime, timedelta
 
 from db.coverage import Known, Name
-from db.quarantine import ComparedPoint
-from model.values import Answered, DataPoint, Series, Verb, Window, midnight, windows_of
+from db.quarantine import ACCEPTED, ComparedPoint
+from model.values import ENOUGH_DATES, Answered, DataPoint, Reason, Series, Verb, Window, midnight, windows_of
 from pipeline.acceptance import Judgement
-from pipeline.restatements import CommonFactor, Doubt, common_factor, doubt, doubts_of_one_factor
+from pipeline.restatements import CommonFactor, common_factor, doubt, doubts_of_one_factor
 from tests.db.test_vintages import Replaced, Stored
 from tests.histories.provider import Restating
 from tests.histories.records import Covered, File, Key, Point, Refusals, Waits, merged
@@ -84,20 +84,29 @@ class TablesModel:
                 if key not in self.quarantine or self.quarantine[key].value is not None:
                     self.quarantine[key] = Waits(None, "new")
 
-    def doubtful(self, compared: Mapping[Name, Sequence[Window]], names: Sequence[Name]) -> dict[Name, set[Key]]:
-        """Of the series with undecided values, those that a run has wait for a person, with their doubtful points."""
-        doubts, factors = list[tuple[Name, Doubt]](), defaultdict[str, dict[Name, CommonFactor]](dict)
-        for name in names:
-            series = [self._compared(key) for key in self._of(name)]
-            if why := doubt(series, compared[name], BOUNDS):
-                doubts.append((name, why))
+    def judged(self, compared: Mapping[Name, Sequence[Window]]) -> list[Name]:
+        """The series with undecided values of which a settle has compared all days that are restated."""
+        found = []
+        for name in self.undecided("new", "waiting"):
+            days = {day for window in compared.get(name, ()) for day in window.ordinals}
+            restated = [key for key, each in self.quarantine.items() if key[0] == name and each.state != "rejected"]
+            if all(day_of(key) in days for key in restated):
+                found.append(name)
+        return found
+
+    def doubtful(self, compared: Mapping[Name, Sequence[Window]]) -> list[tuple[Name, set[Key]]]:
+        """The doubtful points of these series, in the order in which a settle has them wait."""
+        commons, factors = dict[Name, CommonFactor](), defaultdict[str, dict[Name, float]](dict)
+        found = list[tuple[Name, set[Key]]]()
+        for name in self.judged(compared):
+            series, shift = [self._compared(key) for key in self._of(name)], METRICS[name[1]].shift
+            if why := doubt(series, [Window(start - shift, end - shift) for start, end in compared[name]], BOUNDS):
+                found.append((name, {(name, each.at) for each in why.points}))
             if common := common_factor(series, BOUNDS):
-                factors[name[1]][name] = common
+                commons[name], factors[name[1]][name] = common, common.factor
         for alike in factors.values():
-            doubts += doubts_of_one_factor(alike, BOUNDS).items()
-        found: dict[Name, set[Key]] = defaultdict(set)
-        for name, why in doubts:
-            found[name] |= {(name, each.at) for each in why.points}
+            for name in doubts_of_one_factor(alike, BOUNDS):
+                found.append((name, {(name, each.at) for each in commons[name].points}))
         return found
 
     def undecided(self, *states: str) -> list[Name]:
@@ -114,11 +123,14 @@ class TablesModel:
         for key, each in self.quarantine.items():
             if key[0] == name and each.state == "waiting":
                 self.quarantine[key] = each._replace(state="rejected")
+        if missing := self.refused[name].get(Reason.WITHDRAWN):
+            missing.dates = max(missing.dates, ENOUGH_DATES)
 
     def adopt(self, name: Name, reason: str, at: datetime) -> None:
-        """Write what is not rejected into the points."""
+        """Write new values into the points; or those that wait or were rejected, if a person accepts them."""
+        states = ("waiting", "rejected") if reason == ACCEPTED else ("new",)
         for key, (value, state) in list(self.quarantine.items()):
-            if key[0] != name or state == "rejected":
+            if key[0] != name or state not in states:
                 continue
             del self.quarantine[key]
             if value is not None:

@@ -9,7 +9,7 @@ import pytest
 from db.setup import Database
 from db.store import Store
 from model.values import DAY, Answered, Target, Verb, Window
-from pipeline.plan import Scope, make_job, plan_in, settle_window, verified_since
+from pipeline.plan import Scope, make_job, must_be_verified_since, plan_in, settle_window
 from sources import SOURCES
 from tests.tables import Rows, this_midnight
 
@@ -63,7 +63,7 @@ def test_by_window_all_answered_days_are_requested_of_series_not_verified_in_the
     planned("artemis", {PRICE: 300})
     if age is not None:
         rows("UPDATE coverage SET verified_at = %s", noon - age * DAY)
-    assert planned("artemis", {PRICE: 300}, verified_since(schedule, noon)) == {("sol", "PRICE"): first}
+    assert planned("artemis", {PRICE: 300}, must_be_verified_since(schedule, noon)) == {("sol", "PRICE"): first}
 
 
 def test_each_series_is_requested_from_its_own_first_day(planned: Planned, rows: Rows) -> None:

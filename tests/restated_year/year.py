@@ -9,7 +9,7 @@ from random import Random
 from db.coverage import Name
 from db.setup import Database
 from model.values import DAY, Verb, Window
-from pipeline.plan import Job, Scope, make_job, pull_window, settle_window, verified_since
+from pipeline.plan import Job, Scope, make_job, must_be_verified_since, pull_window, settle_window
 from pipeline.run import run
 from pipeline.summary import Summary
 from sources.base import BaseSource
@@ -84,7 +84,7 @@ class Year:
         if verb is Verb.BACKFILL:
             window = Window(self.provider.midnight_of(0), this_midnight())
             return self.run_job(make_job(self.source, verb, targets, window, Scope.MISSING))
-        return self._settle(verified_since(self.source.SCHEDULES[verb], now))
+        return self._settle(must_be_verified_since(self.source.SCHEDULES[verb], now))
 
     def compare_all(self) -> Summary:
         """A settle of all answered days."""
