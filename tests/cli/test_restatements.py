@@ -116,24 +116,57 @@ def test_what_a_person_accepts_is_adopted_with_its_revisions(command: Settle, de
     assert ("Ethereum CHAIN_TVL: " in out, "aave-v3 TVL: " in out) == (True, False)
 
 
-def test_what_a_person_rejects_stays_as_stored_and_is_not_asked_again(
+def test_what_a_person_rejects_stays_as_stored_and_is_not_asked_again_but_can_be_accepted_later(
     command: Settle, decide: Settle, rows: Rows
 ) -> None:
     command("backfill")
     before = stored(rows, "defillama")
     command("settle", restated=SCALED, code=1)
-    assert "defillama Ethereum CHAIN_TVL: kept " in decide("--reject Ethereum CHAIN_TVL --reject aave-v3 all")
+    assert "defillama Ethereum CHAIN_TVL: kept " in decide("--reject ethereum CHAIN_TVL --reject aave-v3 all")
     out = command("settle", restated=SCALED)
     assert ("needs attention" in out, stored(rows, "defillama"), rows(VERIFIED)) == (False, before, [(2, 2)])
+    assert "defillama aave-v3 TVL: adopted " in decide("--accept aave-v3 all")
+    changed = {asset for (asset, _, at), value in stored(rows, "defillama").items() if before[asset, _, at] != value}
+    assert changed == {"aave-v3"}
+
+
+def test_a_pull_leaves_restated_days_to_the_next_settle(command: Settle, rows: Rows) -> None:
+    command(f"backfill --start {ago(100)}", BY_WINDOW)
+    before = stored(rows, "artemis")
+    out = command("pull", BY_WINDOW, restated=USUAL)
+    assert {key: value for key, value in stored(rows, "artemis").items() if key in before} == before
+    [(number,)] = rows("SELECT count(*) FROM quarantine WHERE state = 'new'")
+    assert f"kept as stored: {number} values of closed days; the next settle decides about the API's values: " in out
+    command("settle", BY_WINDOW, restated=USUAL)
+    assert rows("SELECT FROM quarantine") == []
+    assert rows("SELECT count(*) >= %s FROM revisions WHERE reason = 'restated'", number) == [(True,)]
+
+
+def test_what_a_killed_settle_has_left_outside_the_days_of_the_next_one_is_left_to_a_later_one(
+    command: Settle, rows: Rows
+) -> None:
+    command(f"backfill --start {ago(100)}", BY_WINDOW)
+    rows(
+        "INSERT INTO quarantine SELECT source, asset, metric_name, pulled_at, value * 1.5, 'new', now(), 1 "
+        "FROM metrics WHERE metric_name = 'PRICE' AND asset = 'sol' AND pulled_at < now() - interval '20 days'"
+    )
+    command("settle", BY_WINDOW, restated=USUAL)
+    assert rows("SELECT DISTINCT asset, state FROM quarantine") == [("sol", "new")]
+    command("settle --all", BY_WINDOW, restated=USUAL)
+    assert rows("SELECT FROM quarantine") == []  # the API says what was stored
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--accept aave-v3 TLV", "nothing waits for aave-v3 TLV: these wait: defillama Ethereum CHAIN_TVL, defillama "),
-        ("--reject nobody all", "nothing waits for nobody ALL: these wait: "),
+        (
+            "--accept aave-v3 TLV",
+            "nothing waits for aave-v3 TLV in defillama: these wait: defillama Ethereum CHAIN_TVL, ",
+        ),
+        ("--reject nobody all", "nothing waits for nobody all in defillama: these wait: "),
         ("--accept aave-v3 TVL --reject aave-v3 all", "name it with --accept or with --reject, not with both"),
         ("--accept aave-v3 TVL --days 5", "--accept and --reject make no run: leave the other options out"),
+        ("--accept aave-v3 TVL --dry-run", "--accept and --reject make no run: leave the other options out"),
     ],
 )
 def test_a_wrong_decision_is_one_line_and_changes_nothing(
@@ -151,7 +184,9 @@ def test_a_wrong_decision_is_one_line_and_changes_nothing(
 
 def test_a_decision_before_anything_waits_is_one_line(decide: Settle, command: Settle) -> None:
     command("backfill")
-    assert "error: nothing waits for aave-v3 TVL: nothing waits\n" in decide("--accept aave-v3 TVL", code=2)
+    assert "error: nothing waits for aave-v3 TVL in defillama: nothing waits at all\n" in decide(
+        "--accept aave-v3 TVL", code=2
+    )
 
 
 def test_a_restatement_that_a_killed_run_has_left_is_decided_by_the_next_one(command: Settle, rows: Rows) -> None:

@@ -65,7 +65,7 @@ def test_what_is_adopted_has_the_time_of_its_adoption_and_the_run(
 def test_the_same_value_waits_on_and_another_one_takes_its_place(open_store: Opener, settle: Store, rows: Rows) -> None:
     open_store(BACKFILL).load(points(0), [asked(0, 1)])
     settle.load([point(value=2.0)], [asked(0, 1)])
-    settle.hold(TVL, settle.compared_points(TVL))
+    settle.hold(TVL, settle.compared_points(TVL)[:1])
     settle.load([point(value=2.0)], [asked(0, 1)])
     assert rows(HELD) == [(0, 2.0, "waiting")]
     settle.load([point(value=3.0)], [asked(0, 1)])
@@ -78,7 +78,7 @@ def test_what_the_provider_takes_back_waits_no_longer(
 ) -> None:
     open_store(BACKFILL).load(points(0), [asked(0, 1)])
     settle.load([point(value=2.0)], [asked(0, 1)])
-    settle.hold(TVL, settle.compared_points(TVL))
+    settle.hold(TVL, settle.compared_points(TVL)[:1])
     with closing(Store(database, "defillama", verb)) as store:
         assert store.load(points(0), [asked(0, 1)]) == Counts(unchanged=1)
     assert rows(HELD) == []
@@ -89,7 +89,7 @@ def test_a_rejected_value_is_not_asked_about_again_and_another_one_is(
 ) -> None:
     open_store(BACKFILL).load(points(0), [asked(0, 1)])
     settle.load([point(value=2.0)], [asked(0, 1)])
-    settle.hold(TVL, settle.compared_points(TVL))
+    settle.hold(TVL, settle.compared_points(TVL)[:1])
     with closing(database.connect("test")) as session:
         assert in_transaction(session, lambda cursor: reject(cursor, "defillama", TVL)) == 1
     settle.load([point(value=2.0)], [asked(0, 1)])
@@ -104,7 +104,7 @@ def test_only_what_waits_is_rejected_and_the_rest_of_the_series_is_judged_again(
 ) -> None:
     open_store(BACKFILL).load(points(0, 1), [asked(0, 2)])
     settle.load([point(value=2.0), point(day=1, value=1.1)], [asked(0, 2)])
-    settle.hold(TVL, settle.compared_points(TVL))
+    settle.hold(TVL, settle.compared_points(TVL)[:1])
     assert [each.waits for each in settle.compared_points(TVL)] == [True, False]
     with closing(database.connect("test")) as session:
         assert in_transaction(session, lambda cursor: reject(cursor, "defillama", TVL)) == 1
@@ -131,7 +131,7 @@ def test_withdrawn_days_keep_their_values_and_are_marked_when_they_are_adopted(
 def test_a_value_is_dropped_when_the_provider_withdraws_its_day(open_store: Opener, settle: Store, rows: Rows) -> None:
     open_store(BACKFILL).load(points(0, 1, 2), [asked(0, 3)])
     settle.load([point(value=2.0), point(day=1, value=2.0), point(day=2)], [asked(0, 3)])
-    settle.hold(TVL, settle.compared_points(TVL))
+    settle.hold(TVL, settle.compared_points(TVL)[:1])
     settle.load([point(day=1, value=2.0), point(day=2)], [asked(0, 3)])
     assert rows(HELD) == [(1, 2.0, "new")]
     assert rows("SELECT withdrawn::text FROM coverage") == [("{[2024-01-01,2024-01-02)}",)]
@@ -217,7 +217,7 @@ def test_a_series_is_verified_by_answers_that_only_together_have_all_days(
 @pytest.mark.parametrize(
     ("decide", "verified"),
     [
-        (lambda store: store.hold(TVL, store.compared_points(TVL)), None),
+        (lambda store: store.hold(TVL, store.compared_points(TVL)[:1]), None),
         (Store.undecided, None),  # decides nothing
         (lambda store: store.adopt([TVL], {}), True),
     ],

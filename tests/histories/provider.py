@@ -128,7 +128,7 @@ class Provider:
             if (name, day) not in self._hidden and ((metric and metric.whole) or window.start <= day < window.end)
         }
         if window.end > today:
-            shown[today] = open_value
+            shown[self._now if metric and metric.own_times else today] = open_value
         return [(at.isoformat(), value) for at, value in sorted(shown.items())]
 
     def _time(self, metric: str, day: datetime) -> datetime:
