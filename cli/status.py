@@ -26,6 +26,7 @@ from pipeline.freshness import Freshness, SeriesState
 from pipeline.health import Health, SchedulerState, diagnose
 from pipeline.run_health import RunHealth
 from pipeline.usage import usage_text
+from pipeline.waiting_restatements import rejected_text
 
 NOTHING_YET = Health(None, SchedulerState.NONE, None)
 WATCH_SECONDS = 5.0
@@ -115,6 +116,8 @@ def _lines(health: Health, scrub: Callable[[str], str], width: int) -> Iterator[
             yield from _run_lines(health, run, scrub, width)
         yield from _freshness_lines(health, each.freshness)
         yield from _confirmation_lines(health, each.confirmation)
+        if each.rejected:
+            yield f"  {rejected_text(each.rejected)}"
         yield f"  last 24 h: {each.calls:,} requests, {each.failed_calls:,} failed"
         if left := each.calls_left:
             yield f"  {usage_text(round(left.value), each.calls_a_month)} (as of {moment(left.at)})"

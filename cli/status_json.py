@@ -31,6 +31,7 @@ def as_json(health: Health) -> dict[str, Any]:
                 "series": _freshness_as_json(health, each.freshness),
                 "confirmation": each.confirmation._asdict(),
                 "waiting": [_waiting_as_json(waiting) for waiting in each.waiting],
+                "rejected": [rejected._asdict() for rejected in each.rejected],
                 "requests": each.calls,
                 "failed_requests": each.failed_calls,
                 "calls_left": each.calls_left and round(each.calls_left.value),

@@ -46,6 +46,14 @@ class Waiting(NamedTuple):
     since: datetime  # when the API first gave one of these values
 
 
+class Rejected(NamedTuple):
+    """How many values of a series a person has rejected, which the API still gives."""
+
+    asset: str
+    metric: str
+    values: int
+
+
 class Adopted(NamedTuple):
     """The numbers of points that were given the API's values, and of those that the API no longer has."""
 
@@ -59,10 +67,9 @@ def series_with(cursor: Any, source: str, *states: str) -> list[Name]:
     return [(asset, metric) for asset, metric in found]
 
 
-def rejected(cursor: Any, source: str) -> tuple[int, int]:
-    """How many values were rejected, and of how many series."""
-    values, series = fetch_one(cursor, SQL["rejected"], {"source": source})
-    return values, series
+def rejected(cursor: Any, source: str) -> list[Rejected]:
+    """The series of which the stored values are kept against the API; sorted."""
+    return list(map(Rejected._make, fetch(cursor, SQL["rejected"], {"source": source})))
 
 
 def undecided(cursor: Any, source: str) -> list[Name]:

@@ -5,8 +5,8 @@ SELECT DISTINCT asset, metric_name FROM quarantine
 WHERE source = %(source)s AND state = ANY(%(states)s) ORDER BY asset, metric_name
 
 -- name: rejected
-SELECT count(*)::int, count(DISTINCT (asset, metric_name))::int FROM quarantine
-WHERE source = %(source)s AND state = 'rejected'
+SELECT asset, metric_name, count(*)::int FROM quarantine
+WHERE source = %(source)s AND state = 'rejected' GROUP BY asset, metric_name ORDER BY asset, metric_name
 
 -- name: waiting
 -- The series with values that wait for a person. The stored value of each is looked up as in `latest` of db/points.sql,

@@ -12,7 +12,7 @@ from db.identities import Identity
 from db.lock import SCHEDULER, Sessions, is_held, place_of_run, sessions
 from db.points import ages
 from db.pulls import calls_of_last_day, last_runs
-from db.quarantine import Waiting, waiting
+from db.quarantine import Rejected, Waiting, rejected, waiting
 from model.settings import ROOT, Settings
 from model.values import Target
 from pipeline.confirmation import Confirmation, confirmation
@@ -60,6 +60,7 @@ class SourceHealth:
     missing_key: str = ""  # the variable of the key that it needs, and that is not set
     confirmation: Confirmation = field(default_factory=Confirmation)
     waiting: tuple[Waiting, ...] = ()  # restatements that wait for a person
+    rejected: tuple[Rejected, ...] = ()  # series of which stored values are kept against the API
 
     @property
     def needs_attention(self) -> bool:
@@ -144,7 +145,12 @@ def _source_health(
     needed = calls_a_month(api, targets, now) if left else 0
     other_assets = tuple(changed_rows(cursor, api, targets))
     found = SourceHealth(name, tuple(runs), fresh, *calls, left, needed, other_assets, tuple(errors), missing_key)
-    return replace(found, confirmation=confirmation(source, series, now), waiting=tuple(waiting(cursor, name)))
+    return replace(
+        found,
+        confirmation=confirmation(source, series, now),
+        waiting=tuple(waiting(cursor, name)),
+        rejected=tuple(rejected(cursor, name)),
+    )
 
 
 def _requestable(targets: Iterable[Target], settings: Settings, source: type[BaseSource]) -> list[Target]:

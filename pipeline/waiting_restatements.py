@@ -1,11 +1,13 @@
 """Restatements that wait for a person, as text: what the API has changed, and the commands that decide about it."""
 
 import shlex
+from collections.abc import Sequence
 from datetime import timedelta
 from math import isfinite
 
-from db.quarantine import Waiting
+from db.quarantine import Rejected, Waiting
 from model.amount_text import old_and_new, short_amount
+from model.text import counted
 from sources import metric_of, unit_of
 
 WRITTEN_OUT = (100, 1e15)  # factors of this size have no exponent and no decimals
@@ -34,6 +36,13 @@ def waiting_remedy(source: str, waiting: Waiting) -> str:
         f"python main.py settle {source} --accept {names} adopts them; "
         "--reject in place of --accept keeps the stored values"
     )
+
+
+def rejected_text(rejected: Sequence[Rejected]) -> str:
+    """How many stored values are kept against the API."""
+    values = counted(sum(each.values for each in rejected), "stored value")
+    series = counted(len(rejected), "series", "series")
+    return f"{values} of {series} kept against the API, since a person rejected its values"
 
 
 def _exceptions(waiting: Waiting) -> str:

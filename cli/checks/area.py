@@ -11,7 +11,7 @@ from cli.process import read_database
 from db.coverage import Name, stored_series
 from db.identities import Identity
 from db.points import Age, ages
-from db.quarantine import Waiting, waiting
+from db.quarantine import Rejected, Waiting, rejected, waiting
 from db.setup import Database
 from model.errors import PipelineError
 from model.settings import ROOT, Settings
@@ -58,6 +58,7 @@ class SourceRecords(NamedTuple):
     requested: Collection[Name]  # all series for which the API has ever answered
     changed: Sequence[Identity] = ()  # configured rows whose identifier now means another asset at the API
     waiting: Sequence[Waiting] = ()  # restatements that wait for a person
+    rejected: Sequence[Rejected] = ()  # series of which stored values are kept against the API
 
 
 @dataclass
@@ -97,8 +98,8 @@ class CheckContext:
             series = [(target.asset, target.metric) for target in targets]
             requested = frozenset((each.series.asset, each.series.metric) for each in stored_series(cursor, [name]))
             changed = changed_rows(cursor, source(), targets)
-            waits = waiting(cursor, name)
-            found[name] = SourceRecords(targets, ages(cursor, name, series), requested, changed, waits)
+            decisions = waiting(cursor, name), rejected(cursor, name)
+            found[name] = SourceRecords(targets, ages(cursor, name, series), requested, changed, *decisions)
         return found
 
 

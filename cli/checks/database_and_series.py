@@ -13,7 +13,7 @@ from model.values import Rhythm, Target, Verb
 from pipeline.confirmation import withdrawn_text
 from pipeline.freshness import QUARTER_REPORTED_AFTER
 from pipeline.identities import changed_text, remedy_text
-from pipeline.waiting_restatements import waiting_remedy, waiting_text
+from pipeline.waiting_restatements import rejected_text, waiting_remedy, waiting_text
 from sources import SOURCES
 from sources.base import BaseSource
 
@@ -77,6 +77,10 @@ def restatement_findings(name: str, records: SourceRecords) -> Iterator[Finding]
     """Restatements that wait for a person, and days that the provider has withdrawn."""
     for each in records.waiting:
         yield Finding(Severity.ERROR, name, waiting_text(name, each), waiting_remedy(name, each))
+    if records.rejected:
+        named = few(f"{each.asset} {each.metric} ({each.values:,})" for each in records.rejected)
+        remedy = f"python main.py settle {name} --accept ASSET METRIC adopts them after all"
+        yield Finding(Severity.NOTE, name, f"{rejected_text(records.rejected)}: {named}", remedy)
     withdrawn = [age for age in records.ages if age.withdrawn]
     if withdrawn:
         days = sum(age.withdrawn for age in withdrawn)

@@ -56,6 +56,12 @@ def decide(database_url: str) -> Settle:
     return work
 
 
+@pytest.fixture
+def show(database_url: str) -> Settle:
+    """What a read-only command prints."""
+    return lambda words: run(f"main.py {words}", env=environment(database_url)).stdout
+
+
 def ago(number: int) -> str:
     return str(today() - number * DAY)
 
@@ -117,7 +123,7 @@ def test_what_a_person_accepts_is_adopted_with_its_revisions(command: Settle, de
 
 
 def test_what_a_person_rejects_stays_as_stored_and_is_not_asked_again_but_can_be_accepted_later(
-    command: Settle, decide: Settle, rows: Rows
+    command: Settle, decide: Settle, show: Settle, rows: Rows
 ) -> None:
     command("backfill")
     before = stored(rows, "defillama")
@@ -125,6 +131,10 @@ def test_what_a_person_rejects_stays_as_stored_and_is_not_asked_again_but_can_be
     assert "defillama Ethereum CHAIN_TVL: kept " in decide("--reject ethereum CHAIN_TVL --reject aave-v3 all")
     out = command("settle", restated=SCALED)
     assert ("needs attention" in out, stored(rows, "defillama"), rows(VERIFIED)) == (False, before, [(2, 2)])
+    values = rows("SELECT count(*) FROM quarantine")[0][0]
+    kept = f"{values:,} stored values of 2 series kept against the API, since a person rejected its values"
+    assert f"  {kept}\n" in show("status")
+    assert f"{kept}: Ethereum CHAIN_TVL (" in " ".join(show("check --offline").split())
     assert "defillama aave-v3 TVL: adopted " in decide("--accept aave-v3 all")
     changed = {asset for (asset, _, at), value in stored(rows, "defillama").items() if before[asset, _, at] != value}
     assert changed == {"aave-v3"}

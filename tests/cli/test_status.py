@@ -50,6 +50,7 @@ OF_SOURCE = {
     "runs",
     "series",
     "confirmation",
+    "rejected",
     "waiting",
     "requests",
     "failed_requests",
