@@ -114,7 +114,7 @@ class Load:
         """Write the load in one transaction.
 
         Of days before today or `latest_day`, replaced values become revisions, and restated ones go into quarantine.
-        No value of the metrics in `live_only` can be restated.
+        Of the metrics in `live_only`, which have no history, a value that is replaced after its day was a sample.
         """
         values = {**self._values, "pull_id": pull_id, "latest_day": latest_day, "live_only": list(live_only)}
         if self._verb is not Verb.BACKFILL:

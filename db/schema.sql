@@ -132,9 +132,9 @@ ALTER TABLE revisions ADD COLUMN IF NOT EXISTS id BIGINT GENERATED ALWAYS AS IDE
 CREATE UNIQUE INDEX IF NOT EXISTS idx_revisions_order ON revisions (source, asset, metric_name, pulled_at, id);
 
 -- Why a value was replaced. 'sample': the value was observed while its day was open, and the API gave the first value of
--- the closed day. 'restated': the API gave another value of a closed day. 'accepted': a person has accepted the
--- change. NULL: unknown. Of older rows, the first revision of a point replaced a
--- sample if the point was inserted while its day was open.
+-- the closed day. 'restated': the API gave another value of a closed day. 'accepted': the same, and a person has accepted
+-- it. NULL: unknown. Of older rows, the first revision of a point replaced a sample if the point was inserted while its
+-- day was open.
 DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'revisions'::regclass AND attname = 'reason') THEN
         ALTER TABLE revisions ADD COLUMN reason TEXT;
@@ -155,7 +155,7 @@ DO $$ BEGIN
     END IF;
 END $$;
 
--- Values of closed days that the API gives now, and that differ from the stored ones. At its end, a run adopts what
+-- Values of closed days that the API gives now, and that differ from the stored ones. At its end, a settle adopts what
 -- looks like a usual restatement; the rest waits for a person.
 CREATE TABLE IF NOT EXISTS quarantine (
     source VARCHAR(100) NOT NULL,

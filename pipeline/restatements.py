@@ -80,13 +80,14 @@ def decide_restatements(summary: Summary, store: Store, compared: Mapping[Name, 
 
 
 def _warnings(source: str, why: Mapping[Name, str]) -> list[str]:
-    """What waits, in one line for each series, but not for very many."""
-    see = f"it waits for a person: python main.py check {source}"
+    """What waits, in a line for each of the first series and one for all others; each is logged."""
+    see = f"waits for a person: python main.py check {source}"
     found = [f"{source} {' '.join(name)}: {text}: {see}" for name, text in why.items()]
+    if len(found) > MOST_NAMED:
+        found[MOST_NAMED:] = [f"{source}, {len(found) - MOST_NAMED:,} more series: {see}"]
     for message in found:
         log.warning("%s", message)
-    more = [f"{source}: {len(found) - MOST_NAMED:,} more series wait: {see}"] if len(found) > MOST_NAMED else []
-    return found[:MOST_NAMED] + more
+    return found
 
 
 def doubt(points: Sequence[ComparedPoint], compared: Sequence[Window], bounds: RestatementBounds) -> Doubt | None:

@@ -59,9 +59,8 @@ class DefiLlama(BaseSource):
     REMOVED: ClassVar[Mapping[str, str]] = REMOVED
     SCHEDULES: ClassVar[Mapping[Verb, Schedule]] = {
         Verb.PULL: hourly(5),
-        Verb.SETTLE: daily(
-            4, 35, whole_every=7 * DAY
-        ),  # the point of a midnight can be missing until three hours after it
+        # the point of a midnight can be missing until three hours after it
+        Verb.SETTLE: daily(4, 35, whole_every=7 * DAY),
         Verb.BACKFILL: daily(4, 35),
     }
 

@@ -140,11 +140,13 @@ def test_an_answer_without_any_point_takes_nothing_from_a_series_that_has_values
         assert "refused for Ethereum CHAIN_TVL: stored days are missing: 40 days; " in next(iter(summary.failures))
         assert tvl.map() == before
         another_day()
-    summary = tvl.run(nothing, Scope.FULL)  # the same on a fourth day: now a person must decide
+    summary = tvl.run(nothing, Scope.FULL)  # the same on a fourth day
+    assert (summary.status, summary.exit_code, summary.counts.withdrawn, stored(rows)) == ("no_data", 0, 0, LONG)
+    summary = tvl.run(nothing, Scope.FULL, verb=Verb.SETTLE)  # now a person must decide
     assert (summary.status, summary.exit_code, summary.counts.withdrawn, stored(rows)) == ("no_data", 1, 0, LONG)
     assert summary.warnings == [
         f"defillama Ethereum CHAIN_TVL: the API no longer has {LONG} days, such as {this_midnight() - DAY:%Y-%m-%d}: "
-        "nothing of this is adopted until you decide"
+        "waits for a person: python main.py check defillama"
     ]
     assert (tvl.missing(), tvl.map()) == (set(), before)
 
