@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 
 from db.api_limits import Limit
@@ -87,7 +87,11 @@ def _make_calls(summary: Summary, job: Job, store: Store, pace: Pace, stop: thre
     if summary.plan.calls:
         kept = without_changed_identities(job, client, store, summary)
         summary.plan = summary.plan if kept == job else plan_in(store, kept)
-    _fetch_and_store(summary, client, store, show)
+    compared = _fetch_and_store(summary, client, store, show)
+    if job.verb is Verb.SETTLE:
+        if not summary.not_made:
+            decide_restatements(summary, store, compared)
+        store.verify(compared)
     found: dict[Limit, float | None] = {Limit.REQUEST_DELAY: pace.delay if pace.delay != delay else None}
     if source.SERIES_A_CALL:
         found[Limit.SERIES_A_CALL] = size_limit(summary.split, summary.answered)
@@ -96,8 +100,11 @@ def _make_calls(summary: Summary, job: Job, store: Store, pace: Pace, stop: thre
     store.set_api_limits(source.account, {name: value for name, value in found.items() if value is not None})
 
 
-def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show) -> None:
-    """Take answers as they come and load them in batches; the points of one answer share a transaction."""
+def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show) -> Mapping[Name, Sequence[Window]]:
+    """Take answers as they come and load them in batches; the points of one answer share a transaction.
+
+    Returns the days of each series that the answers which count are about.
+    """
     job, calls = summary.plan.job, summary.plan.calls
     live = [each._replace(metric=live) for each in job.targets if (live := job.source.METRICS[each.metric].live_name)]
     known = store.known([*job.targets, *live]) if calls else {}
@@ -129,15 +136,12 @@ def _fetch_and_store(summary: Summary, client: Client, store: Store, show: Show)
             update(summary.calls, total, summary.received)
     summary.counts.add(store.load(batch, means.answered, means.refused, means.withdrawn))
     summary.not_made = total - summary.calls
-    if job.verb is Verb.SETTLE:
-        if not summary.not_made:
-            decide_restatements(summary, store, compared)
-        store.verify(compared)
     if not summary.not_made:
         explained = summary.with_data | summary.unanswered
         summary.without_data = sorted(
             each for each in summary.plan.series if (each.asset, each.metric) not in explained
         )
+    return compared
 
 
 def _count_answer(answer: Answer, points: Sequence[DataPoint], judged: Judgement, summary: Summary) -> None:
