@@ -4,7 +4,7 @@ from contextlib import closing
 from datetime import timedelta
 
 from db.load import Counts
-from db.setup import Database
+from db.setup import Database, ensure_schema
 from db.store import Store
 from model.values import DAY, Answered, DataPoint, Verb, Window
 from tests.tables import BACKFILL, PULL, Opener, Rows, this_midnight
@@ -58,3 +58,33 @@ def test_what_waits_for_a_person_is_dropped_when_its_point_gets_a_newer_value(da
     assert load(BACKFILL, 6.0) == [(9.0,)]
     assert load(Verb.SETTLE, 6.0) == []
     assert rows(REASONS) == [(1.0, "sample")]
+
+
+def test_an_upgrade_says_of_older_revisions_what_loads_can_tell(database: Database, rows: Rows) -> None:
+    rows("ALTER TABLE revisions DROP COLUMN reason")
+    rows(
+        "INSERT INTO metrics (source, asset, metric_name, pulled_at, value) "
+        "SELECT 'defillama', asset, 'TVL', '2026-01-05', 9 FROM unnest(ARRAY['live', 'late', 'old', 'alien']) asset"
+    )
+    rows(
+        "INSERT INTO loads (source, first_id, last_id, loaded_at, pull_id) VALUES "
+        "('defillama', 1, 1, '2026-01-05 13:05', 1), ('defillama', 2, 2, '2026-01-07 04:35', 2), "
+        "('defillama', 3, 3, '2026-01-05 13:05', NULL)"  # older than the table loads: when it was stored is not known
+    )
+    rows(
+        "INSERT INTO revisions (source, asset, metric_name, pulled_at, value, replaced_at) "
+        "SELECT 'defillama', asset, 'TVL', '2026-01-05', value, '2026-01-08' "
+        "FROM unnest(ARRAY['live', 'late', 'old', 'alien']) asset, unnest(ARRAY[1.0, 2.0]) value ORDER BY value"
+    )
+    for _ in range(2):
+        assert ensure_schema(database, always=True)
+        assert rows("SELECT asset, value, reason FROM revisions ORDER BY asset, value") == [
+            ("alien", 1.0, None),
+            ("alien", 2.0, "restated"),
+            ("late", 1.0, "restated"),
+            ("late", 2.0, "restated"),
+            ("live", 1.0, "sample"),
+            ("live", 2.0, "restated"),
+            ("old", 1.0, None),
+            ("old", 2.0, "restated"),
+        ]
