@@ -94,8 +94,11 @@ def _finding_lines(finding: Finding, where_width: int) -> Iterator[str]:
     """Three columns: severity, where, and what with its remedy."""
     width = CHECK_WIDTH - SEVERITY_WIDTH - where_width - 4
     text = _wrapped(finding.what, width)
-    if finding.remedy:
-        text += _wrapped(f"-> {finding.remedy}", width, subsequent_indent="   ")
+    first, *others = finding.remedy.splitlines() or [""]
+    if others:
+        text += [f"-> {printable(first)}", *(f"   {printable(line)}" for line in others)]
+    elif first:
+        text += _wrapped(f"-> {first}", width, subsequent_indent="   ")
     where = _wrapped(finding.where, where_width)
     for severity, part, line in zip_longest([finding.severity], where, text, fillvalue=""):
         yield f"  {severity:<{SEVERITY_WIDTH}}{part:<{where_width}}  {line}".rstrip()

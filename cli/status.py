@@ -91,12 +91,21 @@ def _read_health(database: Database, settings: Settings) -> Health:
 
 def lines(health: Health, scrub: Callable[[str], str], width: int) -> Iterator[str]:
     """The screen: the problems first, then each source. Secrets are hidden before a text is wrapped or cut."""
-    for line in _lines(health, scrub, width):
+    yield from _wrapped(_scheduler_lines(health, scrub, width), width)
+    for each in health.sources:
+        for problem in source_problems(each):
+            yield from _problem_lines(each.source, scrubbed(problem, scrub), width)
+    yield from _wrapped(_source_lines(health, scrub, width), width)
+
+
+def _wrapped(lines: Iterable[str], width: int) -> Iterator[str]:
+    """The lines as they fit a screen that is narrower than they were made for."""
+    for line in lines:
         yield from [line] if width == FULL_WIDTH else textwrap.wrap(line, width, subsequent_indent=" " * 4)
 
 
-def _lines(health: Health, scrub: Callable[[str], str], width: int) -> Iterator[str]:
-    """The lines of the screen, not wrapped yet."""
+def _scheduler_lines(health: Health, scrub: Callable[[str], str], width: int) -> Iterator[str]:
+    """Whether the scheduler is alive, and what it is doing."""
     if problem := scheduler_problem(health):
         yield from _problem_lines("scheduler", problem, width)
     else:
@@ -105,9 +114,10 @@ def _lines(health: Health, scrub: Callable[[str], str], width: int) -> Iterator[
         age = span(health.at - beat.beaten_at)
         yield f"  pid {beat.pid} on {beat.host} since {moment(beat.started_at)}; last heartbeat {age} ago:"
         yield from (_cut(f"  {doing}", width) for doing in scrub(beat.doing).split("; "))
-    for each in health.sources:
-        for problem in source_problems(each):
-            yield from _problem_lines(each.source, scrubbed(problem, scrub), width)
+
+
+def _source_lines(health: Health, scrub: Callable[[str], str], width: int) -> Iterator[str]:
+    """The runs, series and requests of each source."""
     for each in health.sources:
         state = "NEEDS ATTENTION" if each.needs_attention else "ok"
         head = f"{each.source}: {state}"
@@ -126,9 +136,11 @@ def _lines(health: Health, scrub: Callable[[str], str], width: int) -> Iterator[
 def _problem_lines(where: str, problem: Problem, width: int) -> Iterator[str]:
     what = printable(f"! {where}: {problem.what}{':' if problem.reason else ''}")
     yield from textwrap.wrap(what, width, subsequent_indent=" " * 4, break_on_hyphens=False)
-    for text, most in ((problem.reason, REASON_LINES), (problem.remedy, None)):
+    first, *others = problem.remedy.splitlines()
+    for text, most in ((problem.reason, REASON_LINES), (first, None)):
         wrapped = textwrap.wrap(printable(text), width - 4, max_lines=most, placeholder="…", break_on_hyphens=False)
         yield from (f"    {line}" for line in wrapped)
+    yield from (f"    {printable(line)}" for line in others)  # not wrapped: a command can be copied
 
 
 def _run_lines(health: Health, run: RunHealth, scrub: Callable[[str], str], width: int) -> Iterator[str]:

@@ -8,6 +8,7 @@ from db.quarantine import Waiting
 from pipeline.freshness import Freshness, SeriesState
 from pipeline.health import Health
 from pipeline.run_health import RunHealth
+from pipeline.waiting_restatements import waiting_commands
 
 
 def as_json(health: Health) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def as_json(health: Health) -> dict[str, Any]:
                 "runs": [_run_as_json(run) for run in each.runs],
                 "series": _freshness_as_json(health, each.freshness),
                 "confirmation": each.confirmation._asdict(),
-                "waiting": [_waiting_as_json(waiting) for waiting in each.waiting],
+                "waiting": [_waiting_as_json(each.source, waiting) for waiting in each.waiting],
                 "rejected": [rejected._asdict() for rejected in each.rejected],
                 "requests": each.calls,
                 "failed_requests": each.failed_calls,
@@ -74,7 +75,8 @@ def _freshness_as_json(health: Health, found: Freshness) -> dict[str, Any]:
     }
 
 
-def _waiting_as_json(waiting: Waiting) -> dict[str, Any]:
-    """Without a stored value that JSON can't hold: somebody may have written NaN into the table."""
+def _waiting_as_json(source: str, waiting: Waiting) -> dict[str, Any]:
+    """With the two commands, and without a stored value that JSON can't hold: somebody may have written a NaN."""
     finite = waiting.old is not None and isfinite(waiting.old)
-    return waiting._replace(old=waiting.old if finite else None)._asdict()
+    found = waiting._replace(old=waiting.old if finite else None)._asdict()
+    return found | {"commands": waiting_commands(source, waiting)}

@@ -22,7 +22,7 @@ class Problem(NamedTuple):
 
     what: str
     reason: str  # empty if it is not known
-    remedy: str
+    remedy: str  # if it has several lines, each stays on a line of its own
 
     def __str__(self) -> str:
         return ": ".join(filter(None, (self.what, self.reason))) + f"; {self.remedy}"

@@ -7,14 +7,14 @@ from math import isfinite
 
 from db.quarantine import Rejected, Waiting
 from model.amount_text import old_and_new, short_amount
-from model.text import counted
+from model.text import counted, moment
 from sources import metric_of, unit_of
 
 WRITTEN_OUT = (100, 1e15)  # factors of this size have no exponent and no decimals
 
 
 def waiting_text(source: str, waiting: Waiting) -> str:
-    """What the API has changed in a series, with the newest change as an example."""
+    """What the API has changed in a series, with the newest change as an example, and since when."""
     metric = metric_of(source, waiting.metric)
     shift = metric.shift if metric else timedelta()
     first, last = ((at + shift).date() for at in (waiting.first, waiting.last))
@@ -25,17 +25,25 @@ def waiting_text(source: str, waiting: Waiting) -> str:
     elif waiting.zero == waiting.days:
         what = f"the API now gives zero for {of}, {when}"
     else:
-        what = f"the API now gives other values for {of}{_exceptions(waiting)}, {when}{_factor(waiting.factor)}"
-    return f"{waiting.asset} {waiting.metric}: {what}; {last} {_example(source, waiting)}"
+        what = f"the API now gives other values for {of}{_exceptions(waiting)}, {when}{_factor(waiting)}"
+    example = f"{last} {_example(source, waiting)}"
+    return f"{waiting.asset} {waiting.metric}: {what}; {example}; first seen {moment(waiting.since)}"
 
 
 def waiting_remedy(source: str, waiting: Waiting) -> str:
-    """The commands with which a person decides about it."""
+    """What a person can decide about it: four lines, with each command on a line of its own."""
+    accept, reject = waiting_commands(source, waiting)
+    if waiting.withdrawn == waiting.days:
+        take, keep = "to mark these days as withdrawn (the stored values stay)", "to leave them unmarked (the same)"
+    else:
+        take, keep = "to take the new values", "to keep the stored ones"
+    return "\n".join([f"{take}:", accept, f"{keep}:", reject])
+
+
+def waiting_commands(source: str, waiting: Waiting) -> list[str]:
+    """The command that accepts what the API has now, and the one that rejects it."""
     names = shlex.join([waiting.asset, waiting.metric])
-    return (
-        f"python main.py settle {source} --accept {names} adopts them; "
-        "--reject in place of --accept keeps the stored values"
-    )
+    return [f"python main.py settle {source} {option} {names}" for option in ("--accept", "--reject")]
 
 
 def rejected_text(rejected: Sequence[Rejected]) -> str:
@@ -52,12 +60,14 @@ def _exceptions(waiting: Waiting) -> str:
     return f" ({' and '.join(texts)} of them)" if texts else ""
 
 
-def _factor(factor: float | None) -> str:
-    if factor is None:
+def _factor(waiting: Waiting) -> str:
+    """The median of new to stored values; nothing for a single day, which is the example."""
+    factor = waiting.factor
+    if factor is None or waiting.days == 1:
         return ""
     least, most = WRITTEN_OUT
     text = f"{factor:,.0f}" if least <= abs(factor) < most else f"{factor:.3g}"
-    return "" if text == "1" else f", by a factor of {text} in the median"
+    return "" if text == "1" else f", typically new = {text} × old"
 
 
 def _example(source: str, waiting: Waiting) -> str:

@@ -40,7 +40,7 @@ class Finding(NamedTuple):
     severity: Severity
     where: str
     what: str
-    remedy: str = ""  # empty if there is nothing to do, or if `what` says it
+    remedy: str = ""  # empty if there is nothing to do, or if `what` says it; several lines stay as they are
 
 
 class Area(NamedTuple):

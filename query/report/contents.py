@@ -83,7 +83,7 @@ def _source(
     revisions, revised = largest_revisions(cursor, name, REVISIONS_SHOWN)
     return {
         "name": name,
-        "waiting": [(waiting_text(name, each), waiting_remedy(name, each), each.since) for each in health.waiting],
+        "waiting": [(waiting_text(name, each), waiting_remedy(name, each).splitlines()) for each in health.waiting],
         "confirmed": confirmation_text(health.confirmation, now),
         **_freshness(cursor, health, [each for each in stored if each.series.source == name], now),
         **_coverage(cursor, name, settings, midnight(now)),

@@ -330,7 +330,14 @@ def test_restatements_that_wait_are_errors_with_two_lines_and_withdrawn_days_are
         assert done.returncode == code, done.stdout
     shown = " ".join(done.stdout.split())
     assert "error artemis btc PRICE: the API now gives zero for 5 of 5 stored days, " in shown
-    assert " would be $0 in place of $100 -> python main.py settle artemis --accept btc PRICE adopts them; " in shown
+    assert " would be $0 in place of $100; first seen " in shown
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    at = lines.index("-> to take the new values:")
+    assert lines[at + 1 : at + 4] == [
+        "python main.py settle artemis --accept btc PRICE",
+        "to keep the stored ones:",
+        "python main.py settle artemis --reject btc PRICE",
+    ]
     assert (
         "note artemis 2 days of 1 series withdrawn by the provider, last on 2026-11-20, whose values stay stored: "
         "btc PRICE (2) -> python main.py gaps artemis shows which days" in shown

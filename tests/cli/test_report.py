@@ -70,9 +70,9 @@ def test_restatements_that_wait_for_a_person_stand_first_with_the_commands_that_
     assert "! 4restatements wait for a person" in told
     assert re.search(
         r"artemis sol PRICE: the API now gives other values for 18 of 52 stored days, 2024-01-01 to 2024-01-20, "
-        r"by a factor of 1,000 in the median; 2024-01-20 would be 1T in place of 1bn "
-        r"python main.py settle artemis --accept sol PRICE adopts them; "
-        r"--reject in place of --accept keeps the stored values; first seen 2026-11-20 04:36 UTC",
+        r"typically new = 1,000 × old; 2024-01-20 would be 1T in place of 1bn; first seen 2026-11-20 04:36Z "
+        r"to take the new values: ?python main.py settle artemis --accept sol PRICE "
+        r"to keep the stored ones: ?python main.py settle artemis --reject sol PRICE",
         told.replace("$", ""),
     )
 

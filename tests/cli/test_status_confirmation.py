@@ -88,19 +88,22 @@ def test_a_restatement_that_waits_needs_attention_with_the_commands_that_decide(
     assert done.returncode == 1
     lines = done.stdout.splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith("! "))
-    assert " ".join(" ".join(lines[at : at + 4]).split()) == (
+    take = lines.index("    to take the new values:")
+    assert " ".join(" ".join(lines[at:take]).split()) == (
         "! defillama: lido FEES: the API now gives other values for 2 of 2 stored days, 2024-01-01 to 2024-01-02, "
-        "by a factor of 0.001 in the median; 2024-01-02 would be $4.1M in place of $4.1bn "
-        "python main.py settle defillama --accept lido FEES adopts them; "
-        "--reject in place of --accept keeps the stored values"
+        "typically new = 0.001 × old; 2024-01-02 would be $4.1M in place of $4.1bn; first seen 2026-11-20 04:36Z"
     )
+    commands = [f"python main.py settle defillama {option} lido FEES" for option in ("--accept", "--reject")]
+    assert [line.strip() for line in lines[take + 1 : take + 4]] == [
+        commands[0], "to keep the stored ones:", commands[1],
+    ]  # fmt: skip
     assert max(map(len, lines)) < 100
     assert any(line.startswith("defillama: NEEDS ATTENTION ") for line in lines)
     (waiting,) = of_defillama(database_url)["waiting"]
     assert waiting == {
         "asset": "lido", "metric": "FEES", "days": 2, "zero": 0, "withdrawn": 0, "stored": 2,
         "first": "2024-01-01T00:00:00+00:00", "last": "2024-01-02T00:00:00+00:00", "factor": 0.001,
-        "old": 4.1e9, "new": 4.1e6, "since": "2026-11-20T04:36:00+00:00",
+        "old": 4.1e9, "new": 4.1e6, "since": "2026-11-20T04:36:00+00:00", "commands": commands,
     }  # fmt: skip
     assert "lido FEES: the API now gives" in of_defillama(database_url)["problems"][0]
 

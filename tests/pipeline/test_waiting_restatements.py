@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from db.quarantine import Waiting
-from pipeline.waiting_restatements import waiting_remedy, waiting_text
+from pipeline.waiting_restatements import waiting_commands, waiting_remedy, waiting_text
 
 FIRST, LAST = datetime(2020, 9, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)
 UNIT_CHANGE = Waiting("uniswap", "TVL", 2950, 0, 0, 3012, FIRST, LAST, 0.001, 4.1e9, 4.1e6, LAST)
@@ -14,16 +14,26 @@ UNIT_CHANGE = Waiting("uniswap", "TVL", 2950, 0, 0, 3012, FIRST, LAST, 0.001, 4.
 def test_a_change_of_unit_is_told_with_its_factor_and_the_newest_day() -> None:
     assert waiting_text("defillama", UNIT_CHANGE) == (
         "uniswap TVL: the API now gives other values for 2,950 of 3,012 stored days, 2020-09-01 to 2026-11-01, "
-        "by a factor of 0.001 in the median; 2026-11-01 would be $4.1M in place of $4.1bn"
+        "typically new = 0.001 × old; 2026-11-01 would be $4.1M in place of $4.1bn; first seen 2026-11-01 00:00Z"
     )
 
 
 def test_the_remedy_can_be_typed_whatever_the_names_hold() -> None:
     assert waiting_remedy("defillama", UNIT_CHANGE) == (
-        "python main.py settle defillama --accept uniswap TVL adopts them; "
-        "--reject in place of --accept keeps the stored values"
+        "to take the new values:\npython main.py settle defillama --accept uniswap TVL\n"
+        "to keep the stored ones:\npython main.py settle defillama --reject uniswap TVL"
     )
-    assert "--accept 'two words' TVL adopts" in waiting_remedy("defillama", UNIT_CHANGE._replace(asset="two words"))
+    two_words = waiting_commands("defillama", UNIT_CHANGE._replace(asset="two words"))
+    assert two_words[0] == "python main.py settle defillama --accept 'two words' TVL"
+
+
+def test_of_withdrawn_days_the_stored_values_stay_in_both_cases() -> None:
+    assert waiting_remedy("defillama", UNIT_CHANGE._replace(withdrawn=2950, new=None, factor=None)).splitlines() == [
+        "to mark these days as withdrawn (the stored values stay):",
+        "python main.py settle defillama --accept uniswap TVL",
+        "to leave them unmarked (the same):",
+        "python main.py settle defillama --reject uniswap TVL",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -37,11 +47,11 @@ def test_the_remedy_can_be_typed_whatever_the_names_hold() -> None:
          "2026-11-01 is stored as $4.1bn"),
         ({"zero": 40, "withdrawn": 3, "factor": 1e18},
          "other values for 2,950 of 3,012 stored days (zero for 40 and none for 3 of them), 2020-09-01 to 2026-11-01, "
-         "by a factor of 1e+18 in the median; 2026-11-01 would be $4.1M in place of $4.1bn"),
+         "typically new = 1e+18 × old; 2026-11-01 would be $4.1M in place of $4.1bn"),
         ({"zero": 40}, "stored days (zero for 40 of them), 2020"),
-        ({"first": LAST, "days": 1}, "1 of 3,012 stored days, 2026-11-01, by a factor of 0.001 in the median; 2026"),
-        ({"factor": 1000.0}, ", by a factor of 1,000 in the median; "),
-        ({"factor": -1.0}, ", by a factor of -1 in the median; "),
+        ({"first": LAST, "days": 1}, "1 of 3,012 stored days, 2026-11-01; 2026-11-01 would be "),
+        ({"factor": 1000.0}, ", typically new = 1,000 × old; "),
+        ({"factor": -1.0}, ", typically new = -1 × old; "),
         ({"factor": 1.0004}, "2026-11-01; 2026-11-01 would be "),
         ({"factor": None, "old": None}, "2026-11-01; 2026-11-01 would be $4.1M in place of no value"),
         ({"factor": None, "old": float("nan"), "new": 0.0}, "2026-11-01 would be $0 in place of nan"),
@@ -56,5 +66,5 @@ def test_each_shape_of_a_change_has_its_words(changed: dict[str, object], expect
 def test_a_point_with_a_time_of_its_own_is_told_by_its_day() -> None:
     at = LAST - timedelta(seconds=20)
     price = UNIT_CHANGE._replace(metric="PRICE", first=at, last=at)
-    assert "stored days, 2026-11-01, by a factor" in waiting_text("defillama", price)
-    assert "stored days, 2026-10-31, by a factor" in waiting_text("gone", price)
+    assert "stored days, 2026-11-01, typically new" in waiting_text("defillama", price)
+    assert "stored days, 2026-10-31, typically new" in waiting_text("gone", price)
