@@ -163,6 +163,20 @@ def test_the_command_shows_how_often_and_by_how_much(open_store: Opener, databas
     assert re.fullmatch(rf"    2024-01-01 00:00:00: 2.0 until .{{19}}Z, then 3.0 \(restated, run {pull_id}\)", one[2])
 
 
+def test_a_large_change_is_shown_as_a_multiple_and_a_person_in_place_of_a_run(
+    open_store: Opener, database_url: str, rows: Rows
+) -> None:
+    store = open_store(SETTLE)
+    for value in (2.0, 422.0):
+        store.load([point("lido", value=value)])
+    for reason, shown in (("accepted", "accepted by a person"), (None, "unknown")):
+        rows("UPDATE revisions SET reason = %s, pull_id = NULL", reason)
+        command = "main.py revisions defillama --asset lido --metric TVL"
+        _, series, each = run(command, env=environment(database_url)).stdout.splitlines()
+        assert " by 210 times the old value (median), 210 times the old value at most; last " in series
+        assert each.endswith(f"then 422.0 ({shown})")
+
+
 def test_a_sample_that_gave_way_to_the_value_of_its_closed_day_is_no_restatement(
     open_store: Opener, session: Connection, rows: Rows, database_url: str
 ) -> None:
@@ -182,9 +196,9 @@ def test_a_sample_that_gave_way_to_the_value_of_its_closed_day_is_no_restatement
         assert ([each.reason for each, _ in largest], number) == (["restated", "accepted"], 3)
     lines = run("main.py revisions defillama --asset solana --metric TVL", env=environment(database_url)).stdout
     assert lines.startswith("defillama: 3 restatements of 1 series\n")
-    assert re.findall(r"then (\S+) \((\w+), run", lines) == [
+    assert re.findall(r"then (\S+) \((.+)\)", lines) == [
         ("3.0", "restated"),
-        ("4.0", "accepted"),
+        ("4.0", "accepted by a person"),
         ("5.0", "unknown"),
     ]
 
