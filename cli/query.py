@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
-from cli.query_screen import log_count, show_newest, show_points
+from cli.query_screen import NO_POINT, log_count, show_newest, show_points
 from db.reader import KNOWN_AT, Reader
 from model.errors import ConfigurationError
 from model.files import atomic_write
@@ -30,6 +30,7 @@ TABLE = "table"
 ENDINGS = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 PICTURES = (".png", ".svg", ".pdf")
 ALL = "all"
+NOT_KNOWN = "no such point was known so early: a value is known from the run on that stored it, a backfilled one too"
 
 
 def query(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
@@ -47,13 +48,13 @@ def query(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[st
         if not every:
             rows, columns = (row[1:] for row in rows), columns[1:]
         assets = counted(len({each.asset for each in question.series}), "asset") if every else question.series[0].asset
-        title = _title(question, assets)
+        title, none = _title(question, assets), _if_none(question)
         if form == TABLE:
             unit = unit_of(question.series) if sys.stdout.isatty() and not every else None
             charted = question.metrics if unit is not None else ()
-            show_points(rows, columns, title, charted, unit=unit or "", log_scale=arguments.log)
+            show_points(rows, columns, title, charted, unit=unit or "", log_scale=arguments.log, if_none=none)
         else:
-            write_rows(form, arguments.out, columns, rows, title)
+            write_rows(form, arguments.out, columns, rows, title, none)
         if picture:
             drawn = _drawn(reader, question, "asset" if every else "metric", arguments)
             picture.write_bytes(drawn)  # not by matplotlib, which hides the error of a full disk
@@ -68,11 +69,11 @@ def latest(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[s
     series = sorted(set(session.names().many(arguments.metric, arguments.asset or None, arguments.source)))
     question = Question(series, as_of=as_of)
     rows = newest_of_each(session.reader(), question)
-    title = _title(question)
+    title, none = _title(question), _if_none(question)
     if form == TABLE:
-        show_newest(rows, series[0].metric, title, as_of or datetime.now(UTC))
+        show_newest(rows, series[0].metric, title, as_of or datetime.now(UTC), none)
     else:
-        write_rows(form, arguments.out, ["asset", "pulled_at", series[0].metric], rows, title)
+        write_rows(form, arguments.out, ["asset", "pulled_at", series[0].metric], rows, title, none)
     if missing := len(series) - len(rows):
         log.warning("%s of %s assets had no value of %s at that time", missing, len(series), series[0].metric)
     return 0
@@ -111,7 +112,14 @@ def _title(question: Question, *assets: str) -> str:
     return " ".join([question.series[0].source, *assets, *question.metrics]) + known_at + lag
 
 
-def write_rows(form: str, out: Path | None, columns: Sequence[str], rows: Iterable[Cells], title: str) -> None:
+def _if_none(question: Question) -> str:
+    """Why an answer has no rows."""
+    return NO_POINT if question.as_of is None and question.lag is None else NOT_KNOWN
+
+
+def write_rows(
+    form: str, out: Path | None, columns: Sequence[str], rows: Iterable[Cells], title: str, if_none: str = NO_POINT
+) -> None:
     """Write rows to a file or to standard output, in UTF-8 whatever the locale, and log how many."""
     if out is None:
         if isinstance(sys.stdout, TextIOWrapper):
@@ -121,7 +129,7 @@ def write_rows(form: str, out: Path | None, columns: Sequence[str], rows: Iterab
         with atomic_write(out) as part, part.open("w", encoding="utf-8", newline="") as file:
             count = WRITERS[form](file, columns, rows)
     where = f" in {out}" if out else ""
-    log_count(f"{title}: {counted(count, 'row')}{where}", count)
+    log_count(f"{title}: {counted(count, 'row')}{where}", count, if_none)
 
 
 def _check_plot(file: Path, out: Path | None) -> None:

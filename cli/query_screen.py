@@ -26,6 +26,7 @@ SMALLEST, LARGEST = 1e-6, 1e15  # smaller and larger numbers are written with an
 FEWEST_ROWS = 5  # of a table, however small the screen is
 SMALLEST_SCREEN = (40, 18)  # columns and lines of a screen; on a smaller one a chart is one line
 OTHER_LINES = 5  # the title, the header of the table, the line below it, the command and the next prompt
+NO_POINT = "there is no such point"  # the note of an empty answer
 ALL_OF_THEM = "--out FILE.csv or --format csv gives them all"
 
 # The points of each metric for a chart, as seconds since 1970 and values: 16 bytes a point.
@@ -40,6 +41,7 @@ def show_points(
     *,
     unit: str = "",
     log_scale: bool = False,
+    if_none: str = NO_POINT,
 ) -> None:
     """Show the last rows, and of the charted metrics a chart if there is one, a line of blocks for each of several.
 
@@ -63,10 +65,12 @@ def show_points(
         drawn = chart(times, values, screen.columns, unit=unit, plain=plain, log=log_scale)
     else:
         drawn = _sparklines(curves, screen.columns, plain=plain, log=log_scale)
-    _show(title, drawn, table_lines(columns, list(last)), foot, count)
+    _show(title, drawn, table_lines(columns, list(last)), foot, count, if_none)
 
 
-def show_newest(rows: Sequence[tuple[str, datetime, float | None]], metric: str, title: str, now: datetime) -> None:
+def show_newest(
+    rows: Sequence[tuple[str, datetime, float | None]], metric: str, title: str, now: datetime, if_none: str = NO_POINT
+) -> None:
     """Show the greatest values with their ages."""
     ranked = sorted(rows, key=lambda row: (row[2] is None, -(row[2] or 0), row[0]))
     shown = ranked[: max(shutil.get_terminal_size().lines - OTHER_LINES, FEWEST_ROWS)]
@@ -74,15 +78,15 @@ def show_newest(rows: Sequence[tuple[str, datetime, float | None]], metric: str,
         ["asset", metric, "pulled_at", "age"], [(asset, value, at, span(now - at)) for asset, at, value in shown]
     )
     more = f", the greatest {len(shown)} shown: {ALL_OF_THEM}" if len(rows) > len(shown) else ""
-    _show(title, [], table, f"{counted(len(rows), 'asset')}{more}", len(rows))
+    _show(title, [], table, f"{counted(len(rows), 'asset')}{more}", len(rows), if_none)
 
 
-def log_count(text: str, rows: int) -> None:
-    """Log how many rows there are; a warning if there are none."""
-    log.log(logging.INFO if rows else logging.WARNING, "%s%s", text, "" if rows else ": there is no such point")
+def log_count(text: str, rows: int, if_none: str = NO_POINT) -> None:
+    """Log how many rows there are; a warning if there are none, with the reason."""
+    log.log(logging.INFO if rows else logging.WARNING, "%s%s", text, "" if rows else f": {if_none}")
 
 
-def _show(title: str, charts: Sequence[str], table: Sequence[str], foot: str, rows: int) -> None:
+def _show(title: str, charts: Sequence[str], table: Sequence[str], foot: str, rows: int, if_none: str) -> None:
     """On a terminal print everything; otherwise print only the table, and log the rest."""
     on_terminal = sys.stdout.isatty()
     if on_terminal:
@@ -91,7 +95,7 @@ def _show(title: str, charts: Sequence[str], table: Sequence[str], foot: str, ro
     if on_terminal and rows:
         print(foot)
     else:
-        log_count(f"{title}: {foot}", rows)
+        log_count(f"{title}: {foot}", rows, if_none)
 
 
 def _shows_only_ascii() -> bool:

@@ -89,7 +89,8 @@ def test_a_window_is_half_open_and_as_of_is_what_was_known_then(url: str, rows: 
     assert len(asked(url, f"{line} --as-of {now.isoformat()}").stdout.splitlines()) == 2
     before = asked(url, f"{line} --as-of 2024-06-01")
     assert before.stdout == "pulled_at,PRICE\n"
-    assert "artemis sol PRICE as of 2024-06-01 00:00:00Z: 0 rows" in before.stderr
+    assert "artemis sol PRICE as of 2024-06-01 00:00:00Z: 0 rows: no such point was known so early: " in before.stderr
+    assert "0 rows: no such point was known so early: " in asked(url, f"{line} --lag 0d").stderr
 
 
 @pytest.mark.parametrize(("form", "out"), [("csv", "pulled_at,PRICE\n"), ("json", "[]\n"), ("jsonl", "")])
