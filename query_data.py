@@ -276,8 +276,8 @@ def finality(metric: str, source: str | None = None) -> pd.DataFrame:
     `points` counts those of closed days. `changed_after_3d` is the share of points that changed more than three days
     after the end of their day. Only points that were known at that age, and that have reached it, can tell: the share
     is of these, and NaN if there are none; a history that was fetched years later tells nothing of its first days.
-    `largest_change` is relative to the old value. `final_after_days` is the greatest age at a change, 0 if there was
-    none. Values of the open day that gave way to those of the closed day do not count as changes.
+    `largest_change`, relative to the old value, and `last_change_days`, the greatest age of a value that changed, are
+    of all changes seen here; NaN if there were none. Samples, values observed while their day was open, do not count.
     """
     question = _question(lambda names: names.many(metric, None, source))
     return vintage_frames.finality(_session.reader(), need_vintages(question))

@@ -38,7 +38,7 @@ class Finality(NamedTuple):
     points: int  # of closed days
     shares: Sequence[float | None]  # that changed after each of AGES, of the points that can tell; None if none can
     largest: float | None  # the largest change as a share of the old value, None if there is none
-    last: float  # the greatest age at a change, in days; 0 if nothing changed
+    last: float | None  # the greatest age at a change, in days, None if there is none
 
 
 def vintages(cursor: Any, series: Series, window: Window) -> list[Vintage]:

@@ -12,7 +12,7 @@ SELECT pulled_at, value, known_at, known_until, reason FROM vintage ORDER BY pul
 
 -- name: finality
 -- For each asset of a metric, and at last for all: the number of points of closed days, the shares that changed after
--- some ages, the largest change, and the greatest age at a change, in days.
+-- some ages, and of all changes the largest one, and the greatest age at one, in days.
 WITH point AS MATERIALIZED (
     SELECT m.asset, m.pulled_at, m.value, {visible} AS visible,
         day_of(m.pulled_at, {shift}) + interval '1 day' AS closed_at
@@ -33,7 +33,7 @@ changed AS (
     GROUP BY asset, pulled_at
 )
 SELECT asset, count(*), {shares}, max(change),
-    coalesce(extract(epoch FROM max(changed_at - closed_at)) / 86400, 0)::float8
+    (extract(epoch FROM max(changed_at - closed_at)) / 86400)::float8
 FROM point LEFT JOIN changed USING (asset, pulled_at)
 GROUP BY GROUPING SETS ((asset), ()) ORDER BY grouping(asset), asset
 

@@ -31,5 +31,5 @@ def finality(reader: Reader, question: Question) -> pd.DataFrame:
     series, now = question.series[0], reader.do(clock)
     found = reader.do(lambda cursor: stored.finality(cursor, series.source, series.metric, shift_of(series), now))
     rows = [(each.asset or ALL, each.points, *each.shares, each.largest, each.last) for each in found]
-    shares = dict.fromkeys([*SHARES, "largest_change", "final_after_days"], float)
+    shares = dict.fromkeys([*SHARES, "largest_change", "last_change_days"], float)
     return table(rows, {"asset": object, "points": int, **shares}).set_index("asset")

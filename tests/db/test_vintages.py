@@ -195,7 +195,7 @@ def test_finality_counts_the_changes_of_the_points_that_can_tell(
             able = [each for each in points if at[each] <= now and each.shown(at[each]) is not None]
             changed = [each for each in able if each in last and last[each] > at[each]]
             shares.append(len(changed) / len(able) if able else None)
-        return Finality(asset, len(points), shares, max(sizes, default=None), max(ages, default=0.0))
+        return Finality(asset, len(points), shares, max(sizes, default=None), max(ages, default=None))
 
     of_metric = [each for each in history if each.series.metric == metric]
     with session.cursor() as cursor:
