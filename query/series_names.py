@@ -180,6 +180,11 @@ class Names:
                 f"{name} has {some((each.metric for each in found), metric)}" for name, found in having.items()
             )
             return BadQuestion(f"{_where(source)} no {metric} of {asset!r}: {has}")
+        folded = asset.casefold()
+        rows = [each for each in self._rows(source) if folded in (each[1].asset.casefold(), each[1].entity.casefold())]
+        if rows and metric:
+            has = "; ".join(f"the config of {name} has {some(row.metrics, metric)}" for name, row in rows)
+            return BadQuestion(f"{_where(source)} no {metric} of {asset!r}: {has}, and nothing is stored of these yet")
         known = {each.series.asset for each in every if each.points}
         known.update(name for _, row in self._rows(source) for name in (row.asset, row.entity) if name)
         hint = nearest(asset, known, "query_data.assets()", NEAREST)

@@ -287,6 +287,14 @@ def test_several_sources_are_told_in_order_whatever_name_each_has_for_it() -> No
     assert str(caught.value) == f"several sources have TVL of 'x': artemis (x), defillama (y): {HOW}"
 
 
+def test_an_asset_of_a_config_without_the_metric_is_never_suggested_in_place_of_itself() -> None:
+    names = Names(lambda *_: [], {"artemis": [asset("aave", "PRICE FEES")]})
+    with pytest.raises(BadQuestion) as caught:
+        one(names, "AAVE", "DAU")
+    told = "the config of artemis has FEES, PRICE, and nothing is stored of these yet"
+    assert str(caught.value) == f"there is no DAU of 'AAVE': {told}"
+
+
 def test_an_entity_is_suggested_as_an_asset_is_and_an_empty_one_is_not() -> None:
     assert refused("uniswa", "PRICE", "artemis") == "artemis has no asset 'uniswa': did you mean Uniswap or uni?"
     names = Names(lambda *_: [], {"artemis": [asset("sol", "PRICE"), asset("eth", "PRICE", "ether")]})
