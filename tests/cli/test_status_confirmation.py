@@ -117,6 +117,8 @@ def test_of_many_that_wait_the_first_three_are_named(database_url: str, database
     assert "! defillama: and 6 more series wait for a person python main.py check defillama " in shown
     assert len(of_defillama(database_url)["waiting"]) == 9
     assert max(map(len, on_terminal(database_url, "status", columns=60)[1:])) <= 60
+    narrow = on_terminal(database_url, "status", columns=40)
+    assert "    python main.py settle defillama --accept 1 TVL" in narrow  # a command is never broken
 
 
 @pytest.mark.parametrize("state", ["new", "rejected"])
