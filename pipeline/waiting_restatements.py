@@ -34,10 +34,8 @@ def waiting_remedy(source: str, waiting: Waiting) -> str:
     """What a person can decide about it: four lines, with each command on a line of its own."""
     accept, reject = waiting_commands(source, waiting)
     if waiting.withdrawn == waiting.days:
-        take, keep = (
-            "to mark these days as withdrawn (the stored values stay)",
-            "to leave them unmarked (they stay, too)",
-        )
+        take = "to mark these days as withdrawn (the stored values stay)"
+        keep = "to leave these days unmarked (the stored values stay, too)"
     else:
         take, keep = "to take the new values", "to keep the stored ones"
     return "\n".join([f"{take}:", accept, f"{keep}:", reject])

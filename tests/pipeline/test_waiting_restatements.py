@@ -31,7 +31,7 @@ def test_of_withdrawn_days_the_stored_values_stay_in_both_cases() -> None:
     assert waiting_remedy("defillama", UNIT_CHANGE._replace(withdrawn=2950, new=None, factor=None)).splitlines() == [
         "to mark these days as withdrawn (the stored values stay):",
         "python main.py settle defillama --accept uniswap TVL",
-        "to leave them unmarked (they stay, too):",
+        "to leave these days unmarked (the stored values stay, too):",
         "python main.py settle defillama --reject uniswap TVL",
     ]
 
