@@ -11,6 +11,7 @@ from typing import Any
 from cli.run_text import window_text
 from cli.stored_sources import configured_series, read_sources
 from db.coverage import SeriesMap, forget_lost, series_maps
+from db.quarantine import series_with
 from model.settings import Settings
 from model.text import first_of
 from model.values import DAY, Window, midnight
@@ -47,7 +48,8 @@ def _source_gaps(cursor: Any, name: str, arguments: argparse.Namespace, today: d
     source, targets = SOURCES[name], configured_series(name, arguments)
     only = arguments.assets or None, arguments.metrics or None
     maps = series_maps(cursor, name, today, source.own_times(), *only)
-    gaps = SourceGaps(source, arguments.config, targets, in_rhythm(source, maps, targets))
+    waiting = series_with(cursor, name, "waiting")
+    gaps = SourceGaps(source, arguments.config, targets, in_rhythm(source, maps, targets), waiting)
     if arguments.forget_lost and (gone := gaps.lost_for_good()):
         forget_lost(cursor, name, gone)
         gaps = replace(gaps, maps=[each._replace(lost=[]) if each in gone else each for each in gaps.maps])
@@ -104,10 +106,11 @@ def _lines(gaps: SourceGaps, now: datetime) -> Iterator[str]:
 
 
 def _standing(gaps: SourceGaps, series: SeriesMap, now: datetime) -> str:
-    """Since when a series is confirmed; one that has only live values can't be."""
+    """Since when a series is confirmed, and whether a restatement waits; one that has only live values can't be."""
     if gaps.is_live_only(series):
         return "has no history at the API"
-    return confirmed_text(series.verified_at, now)
+    waits = "; a restatement waits for a person" if (series.asset, series.metric) in gaps.waiting else ""
+    return f"{confirmed_text(series.verified_at, now)}{waits}"
 
 
 def _totals(gaps: SourceGaps) -> Iterator[str]:

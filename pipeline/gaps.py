@@ -1,6 +1,6 @@
 """Gaps in what is stored: which missing days count as a gap, and which of them a backfill can fill."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ class SourceGaps:
     config: Path | None  # None: the source's own config file
     targets: Mapping[Name, Target]
     maps: Sequence[SeriesMap]
+    waiting: Collection[Name] = ()  # series of which a restatement waits for a person
 
     @property
     def config_name(self) -> str:

@@ -93,7 +93,9 @@ def test_by_window_a_settle_compares_ten_days_and_with_all_what_was_ever_request
     assert rows(VERIFIED) == [(3, 3)]
 
 
-def test_a_doubtful_restatement_is_not_adopted_and_the_run_says_what_waits(command: Settle, rows: Rows) -> None:
+def test_a_doubtful_restatement_is_not_adopted_and_the_run_says_what_waits(
+    command: Settle, show: Settle, rows: Rows
+) -> None:
     command("backfill")
     before = stored(rows, "defillama")
     out = command("settle", restated=SCALED, code=1)
@@ -102,6 +104,8 @@ def test_a_doubtful_restatement_is_not_adopted_and_the_run_says_what_waits(comma
         assert f"needs attention: defillama {name}: " in out
     assert rows("SELECT DISTINCT state FROM quarantine") == [("waiting",)]
     assert rows(VERIFIED) == [(2, 0)]
+    assert "aave-v3 TVL: " in (gaps := show("gaps defillama --metric TVL"))
+    assert ", not confirmed yet; a restatement waits for a person" in gaps
     [(status, failure)] = rows("SELECT status, failure FROM pulls WHERE kind = 'settle'")
     assert (status, "aave-v3 TVL: " in str(failure)) == ("success", True)  # the scheduler does not retry it
     assert "needs attention" in command("settle", restated=SCALED, code=1)  # as long as it waits
