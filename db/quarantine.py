@@ -67,6 +67,12 @@ def series_with(cursor: Any, source: str, *states: str) -> list[Name]:
     return [(asset, metric) for asset, metric in found]
 
 
+def compared_as_a_whole(cursor: Any, source: str, start: datetime) -> set[Name]:
+    """The series of which a settle must compare all days, since something waits or is undecided from before `start`."""
+    found = fetch(cursor, SQL["older"], {"source": source, "start": start})
+    return {(asset, metric) for asset, metric in found}
+
+
 def rejected(cursor: Any, source: str) -> list[Rejected]:
     """The series of which the stored values are kept against the API; sorted."""
     return list(map(Rejected._make, fetch(cursor, SQL["rejected"], {"source": source})))

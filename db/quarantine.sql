@@ -4,6 +4,11 @@
 SELECT DISTINCT asset, metric_name FROM quarantine
 WHERE source = %(source)s AND state = ANY(%(states)s) ORDER BY asset, metric_name
 
+-- name: older
+-- The series of which something waits, or of which a new value is older than a settle compares by itself.
+SELECT DISTINCT asset, metric_name FROM quarantine
+WHERE source = %(source)s AND (state = 'waiting' OR state = 'new' AND pulled_at < %(start)s::timestamp)
+
 -- name: rejected
 SELECT asset, metric_name, count(*)::int FROM quarantine
 WHERE source = %(source)s AND state = 'rejected' GROUP BY asset, metric_name ORDER BY asset, metric_name

@@ -153,9 +153,9 @@ class Store:
         reason, run = quarantine.RESTATED, self._pull_id
         return self._write(lambda cursor: quarantine.adopt(cursor, self._source, names, own_times, reason, run))
 
-    def waiting(self) -> list[coverage.Name]:
-        """The series that have values which wait for a person."""
-        return self._do(lambda cursor: quarantine.series_with(cursor, self._source, "waiting"))
+    def compared_as_a_whole(self, start: datetime) -> set[coverage.Name]:
+        """The series of which a settle must compare all days: see `db.quarantine.compared_as_a_whole`."""
+        return self._do(lambda cursor: quarantine.compared_as_a_whole(cursor, self._source, start))
 
     def hold(self, name: coverage.Name, points: Iterable[ComparedPoint]) -> None:
         """Have new values of a series wait for a person."""

@@ -166,10 +166,11 @@ def _days_to_compare(job: Job, store: Store) -> dict[Window, list[Target]]:
     """The days that a settle requests: those of its window, and earlier answered ones.
 
     Where an answer holds the whole history anyway, all of it is compared, from the first day that was ever answered for
-    any of these series. Of other series, all answered days are requested if they were not verified for long, or if a
-    value waits: so the next settle notices that the API has taken it back.
+    any of these series. Of other series, all answered days are requested if they were not verified for long, if a value
+    waits, since the API may have taken it back, or if one from before the window is undecided.
     """
-    known, start, waiting = store.known(job.targets), job.window.start, {*store.waiting()}
+    known, start = store.known(job.targets), job.window.start
+    undecided = store.compared_as_a_whole(start)
     firsts = {name: min(start, each.answered[0].start) for name, each in known.items() if each.answered}
     whole = {target for target in job.targets if job.source.METRICS[target.metric].whole}
     first_of_whole = min((firsts.get(target[:2], start) for target in whole), default=start)
@@ -178,7 +179,7 @@ def _days_to_compare(job: Job, store: Store) -> dict[Window, list[Target]]:
         first, verified = start, known[target[:2]].verified if target[:2] in known else None
         if target in whole:
             first = first_of_whole
-        elif target[:2] in waiting or (job.verified_since and (verified is None or verified < job.verified_since)):
+        elif target[:2] in undecided or (job.verified_since and (verified is None or verified < job.verified_since)):
             first = firsts.get(target[:2], start)
         found.setdefault(Window(first, job.window.end), []).append(target)
     return found

@@ -16,6 +16,7 @@ from tests.commands import (
     defillama_pull,
     differences,
     environment,
+    midnight,
     run,
     series,
     stored,
@@ -64,7 +65,7 @@ def test_a_pull_of_artemis_leaves_a_week_and_five_quarters(tmp_path: Path, datab
 
 
 @pytest.mark.parametrize("source", ["defillama", "artemis"])
-def test_a_pull_adopts_what_was_restated_and_counts_it(
+def test_a_pull_changes_the_open_day_and_leaves_restated_days_to_a_settle(
     source: str, tmp_path: Path, database_url: str, rows: Rows
 ) -> None:
     wanted = {"defillama": defillama_pull, "artemis": artemis_pull}[source]
@@ -74,10 +75,14 @@ def test_a_pull_adopts_what_was_restated_and_counts_it(
         with FakeApi(universe=[file], shipped=False, restated=restated) as api:
             done = run(f"main.py pull {source} --config", file, env=environment(database_url, api))
     was, now = wanted(config, today()), wanted(config, today(), 1)
-    changed = sum(was[key] != value for key, value in now.items())
-    assert changed > 0
-    assert differences(stored(rows, source), now) == []
-    assert f": 0 new, {changed} changed, {len(now) - changed} unchanged;" in done.stdout
+    differing = {key for key, value in now.items() if was[key] != value}
+    changed = {key for key in differing if key[2] == midnight(today())}
+    kept = differing - changed
+    assert changed
+    assert differences(stored(rows, source), now | {key: was[key] for key in kept}) == []
+    assert rows("SELECT count(*), count(*) FILTER (WHERE state = 'new') FROM quarantine") == [(len(kept),) * 2]
+    counts = f": 0 new, {len(changed)} changed, {len(now) - len(differing)} unchanged, {len(kept)} stored with another "
+    assert counts in done.stdout
 
 
 def test_without_a_key_the_metrics_that_need_one_are_left_out_with_one_warning(

@@ -49,5 +49,7 @@ def test_the_reasons_in_a_file_of_an_earlier_version_are_unknown(file: Path, dat
 def test_a_reason_that_no_revision_has_restores_nothing(file: Path, database: Database, rows: Rows) -> None:
     file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()).replace(b"accepted", b"guessed")))
     clear(database, "artemis")
-    assert "saved.csv.gz:4: reason is not one of revisions" in refusal(lambda: restore(database, file, {"artemis": []}))
+    assert "saved.csv.gz:4: reason is not sample, restated or accepted" in refusal(
+        lambda: restore(database, file, {"artemis": []})
+    )
     assert rows(REVISIONS) == []

@@ -34,6 +34,7 @@ SETTLE = Verb.SETTLE
 MICROSECOND = timedelta(microseconds=1)
 NEVER = datetime.max.replace(tzinfo=UTC)
 SOURCES, ASSETS, METRICS = ("artemis", "defillama"), ("a", "b"), ("TVL", "FEES")
+EVERY_ASSET = [f"{asset}{of}" for asset in ASSETS for of in ("", *Verb)]  # see `load`
 POISON = "poison"  # an asset whose load fails after its points, its revisions and its range of ids are written
 POISONED = f"ALTER TABLE coverage ADD CHECK (asset <> '{POISON}')"
 # when a load has stored new rows, and when its restated values were adopted after it
@@ -161,7 +162,7 @@ def points_known_at(session: Connection, source: str, as_of: datetime) -> dict[P
     with session.cursor() as cursor:
         return {
             (asset, metric, at): value
-            for asset in (*(f"{asset}{of}" for asset in ASSETS for of in ("", *Verb)), POISON)
+            for asset in (*EVERY_ASSET, POISON)
             for metric in METRICS
             for window in (
                 Window(START, this_midnight() - 2 * DAY),
@@ -176,7 +177,7 @@ def vintages_of(session: Connection, source: str) -> list[tuple[Point, Vintage]]
     with session.cursor() as cursor:
         return [
             ((asset, metric, each.at), each)
-            for asset in ASSETS
+            for asset in EVERY_ASSET
             for metric in METRICS
             for each in vintages(cursor, Series(source, asset, metric), Window(START, this_midnight() + 9 * DAY))
         ]

@@ -77,7 +77,7 @@ def test_each_series_is_requested_from_its_own_first_day(planned: Planned, rows:
     }
 
 
-@pytest.mark.parametrize(("state", "first"), [("waiting", 300), ("new", 10), ("rejected", 10)])
+@pytest.mark.parametrize(("state", "first"), [("waiting", 300), ("new", 300), ("rejected", 10)])
 def test_by_window_all_answered_days_are_requested_of_a_series_while_a_value_waits(
     state: str, first: int, planned: Planned, rows: Rows
 ) -> None:
