@@ -81,10 +81,10 @@ def decide_restatements(summary: Summary, store: Store, compared: Mapping[Name, 
 
 def _warnings(source: str, why: Mapping[Name, str]) -> list[str]:
     """What waits, in a line for each of the first series and one for all others; each is logged."""
-    see = f"waits for a person: python main.py check {source}"
-    found = [f"{source} {' '.join(name)}: {text}: {see}" for name, text in why.items()]
+    see = f"python main.py check {source}"
+    found = [f"{source} {' '.join(name)}: {text}: waits for a person: {see}" for name, text in why.items()]
     if len(found) > MOST_NAMED:
-        found[MOST_NAMED:] = [f"{source}, {len(found) - MOST_NAMED:,} more series: {see}"]
+        found[MOST_NAMED:] = [f"{source}, {len(found) - MOST_NAMED:,} more series: they wait for a person: {see}"]
     for message in found:
         log.warning("%s", message)
     return found

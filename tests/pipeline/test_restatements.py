@@ -277,3 +277,21 @@ def test_a_run_that_has_only_the_values_of_now_decides_nothing_and_warns_of_noth
         store.load([DataPoint("sol", "FEES", START, calm(0) * 1.1)])
         decide_restatements(summary, store, {("sol", "FEES"): []})
     assert (rows("SELECT state FROM quarantine"), summary.warnings) == ([("new",)], [])
+
+
+def test_a_run_names_twenty_series_that_wait_and_the_number_of_the_others(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    stored = [DataPoint(f"asset-{number:02}", "FEES", START, 1.0) for number in range(23)]
+    names = [(each.asset, each.metric) for each in stored]
+    with closing(Store(database, "artemis", BACKFILL)) as store:
+        store.load(stored)
+    job = make_job(Artemis(), Verb.SETTLE, [Target(*name, name[0]) for name in names], days(0, 1))
+    summary = Summary(Plan(job, {}))
+    with closing(Store(database, "artemis", Verb.SETTLE)) as store:
+        store.load([DataPoint(each.asset, each.metric, each.at, 1000.0) for each in stored])
+        decide_restatements(summary, store, {name: [job.window] for name in names})
+    assert len(summary.warnings) == 21
+    assert summary.warnings[0].startswith("artemis asset-00 FEES: 1 day would be far from the days around")
+    assert summary.warnings[-1] == "artemis, 3 more series: they wait for a person: python main.py check artemis"
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == summary.warnings
