@@ -111,7 +111,7 @@ def _add_run(parser: argparse.ArgumentParser, verb: Verb) -> None:
         which.add_argument("--days", type=int, metavar="N", help=days)
         which.add_argument("--all", action="store_true", dest="all_days", help=f"{where}, compare all answered days")
         for option, what in (("--accept", "adopt the values that wait"), ("--reject", "keep the stored values")):
-            text = f"make no run, but {what} for this series (METRIC may be all); may be repeated"
+            text = f"make no run, but {what} for this series (each name may be all); may be repeated"
             add(option, nargs=2, action="append", default=[], metavar=("ASSET", "METRIC"), help=text)
     if verb is Verb.BACKFILL:
         start = "first day, YYYY-MM-DD (default: all that the API has; for Artemis five years)"

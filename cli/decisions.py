@@ -8,7 +8,7 @@ from typing import Any
 from cli.jobs import names_of
 from cli.process import open_database
 from db.load import take_turn
-from db.quarantine import ACCEPTED, adopt, reject, series_with
+from db.quarantine import ACCEPTED, adopt, reconsider, reject, series_with
 from db.session import session_for
 from db.setup import ensure_schema
 from model.errors import ConfigurationError
@@ -21,12 +21,14 @@ log = logging.getLogger(__name__)
 
 OPTIONS_OF_A_RUN = ("assets", "metrics", "config", "days", "all_days")
 NO_RUN = "--accept and --reject make no run: leave the other options out"
-ALL = "ALL"  # in place of a metric
+ALL = "all"  # in place of an asset or a metric
 SERIES_SHOWN = 5  # of those that wait, in a message
 
 
 def decide(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Adopt or reject what waits for the named series, and log it; returns 0. What was rejected can be adopted later.
+    """Adopt or reject what waits for the named series, and log it; returns 0.
+
+    What was rejected can be accepted later, but only by the full name of the series.
 
     Raises ConfigurationError, with nothing written, if nothing waits for a series, or for several of its name.
     """
@@ -40,7 +42,10 @@ def decide(arguments: argparse.Namespace, settings: Settings) -> int:
         with session_for(database, "settle") as session, session, session.cursor() as cursor:
             for source in sources:
                 take_turn(cursor, source)
-            accepted = _series(cursor, sources, arguments.accept, ["waiting", "rejected"])
+            named = [pair for pair in arguments.accept if ALL not in map(str.casefold, pair)]
+            for each in _series(cursor, sources, named, ["waiting", "rejected"]):
+                reconsider(cursor, each.source, (each.asset, each.metric))
+            accepted = _series(cursor, sources, arguments.accept, ["waiting"])
             rejected = _series(cursor, sources, arguments.reject, ["waiting"])
             if twice := [series for series in accepted if series in rejected]:
                 raise ConfigurationError(f"{twice[0]}: name it with --accept or with --reject, not with both")
@@ -68,7 +73,7 @@ def _reject(cursor: Any, series: Series) -> str:
 def _series(
     cursor: Any, sources: Sequence[str], pairs: Sequence[tuple[str, str]], states: Sequence[str]
 ) -> list[Series]:
-    """The series of these pairs (asset, metric) that have values in one of these states; ALL means all metrics."""
+    """The series of these pairs (asset, metric) that have values in one of these states; ALL stands for any name."""
     every = [Series(source, *name) for source in SOURCES for name in series_with(cursor, source, *states)]
     found: dict[Series, None] = {}
     for asset, metric in pairs:
@@ -76,8 +81,8 @@ def _series(
             each
             for each in every
             if each.source in sources
-            and each.asset.casefold() == asset.casefold()
-            and metric.upper() in (each.metric, ALL)
+            and asset.casefold() in (each.asset.casefold(), ALL)
+            and metric.casefold() in (each.metric.casefold(), ALL)
         ]
         if len(named := {each.source for each in here}) > 1:
             either = " or ".join(sorted(named))

@@ -102,13 +102,12 @@ def adopt(
 ) -> Adopted:
     """Write values of these series into metrics, and keep the old ones as revisions for this reason.
 
-    A run adopts the new values that it or an earlier run has received; a person accepts those that wait, and those that
-    were rejected.
+    A run adopts the new values that it or an earlier run has received; a person accepts those that wait.
     """
     take_turn(cursor, source)
-    states = ["waiting", "rejected"] if reason == ACCEPTED else ["new"]
+    state = "waiting" if reason == ACCEPTED else "new"
     shifts = [own_times.get(metric, NO_SHIFT) for _, metric in names]
-    values = {"source": source, "shifts": shifts, "reason": reason, "pull_id": run, "states": states}
+    values = {"source": source, "shifts": shifts, "reason": reason, "pull_id": run, "state": state}
     return Adopted._make(fetch_one(cursor, SQL["adopt"], values | arrays("assets metrics", names)))
 
 
@@ -126,6 +125,11 @@ def reject(cursor: Any, source: str, name: Name) -> int:
     values = {"source": source, "asset": name[0], "metric": name[1]}
     cursor.execute(SQL["reject"], values | {"missing": Reason.WITHDRAWN, "enough": ENOUGH_DATES})
     return int(cursor.rowcount)
+
+
+def reconsider(cursor: Any, source: str, name: Name) -> None:
+    """Have the rejected values of a series wait again."""
+    cursor.execute(SQL["reconsider"], {"source": source, "asset": name[0], "metric": name[1]})
 
 
 def verify(cursor: Any, source: str, compared: Iterable[tuple[Name, Window]], run: int) -> None:

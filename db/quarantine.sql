@@ -62,8 +62,12 @@ WITH known AS (
 UPDATE quarantine SET state = 'rejected'
 WHERE (source, asset, metric_name) = (%(source)s, %(asset)s, %(metric)s) AND state = 'waiting'
 
+-- name: reconsider
+UPDATE quarantine SET state = 'waiting'
+WHERE (source, asset, metric_name) = (%(source)s, %(asset)s, %(metric)s) AND state = 'rejected'
+
 -- name: adopt
--- Writes the values of series that are in some states into metrics: of a run, those that it or an earlier run has
+-- Writes the values of series that are in one state into metrics: of a run, those that it or an earlier run has
 -- received. Days that the API no longer has keep their values. Each row is found by the index of the key, whatever the planner's statistics say: see `load` in load.sql.
 SET LOCAL enable_sort = off;
 WITH instant AS MATERIALIZED (
@@ -79,7 +83,7 @@ proposal AS MATERIALIZED (
             AND (m.asset, m.metric_name, m.pulled_at) >= (q.asset, q.metric_name, q.pulled_at)
         ORDER BY m.asset, m.metric_name, m.pulled_at LIMIT 1
     ) AS m ON (m.asset, m.metric_name, m.pulled_at) = (q.asset, q.metric_name, q.pulled_at)
-    WHERE state = ANY(%(states)s) AND (%(pull_id)s::int IS NULL OR coalesce(q.pull_id, 0) <= %(pull_id)s)
+    WHERE state = %(state)s AND (%(pull_id)s::int IS NULL OR coalesce(q.pull_id, 0) <= %(pull_id)s)
 ),
 written AS (
     UPDATE metrics m SET value = proposal.value FROM proposal WHERE m.id = proposal.id AND proposal.value IS NOT NULL

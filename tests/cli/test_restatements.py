@@ -118,7 +118,7 @@ def test_what_a_person_accepts_is_adopted_with_its_revisions(command: Settle, de
     before = stored(rows, "defillama")
     command("settle", restated=SCALED, code=1)
     waiting = rows("SELECT count(*) FROM quarantine WHERE metric_name = 'TVL'")[0][0]
-    assert f"defillama aave-v3 TVL: adopted {waiting} values\n" in decide("--accept aave-v3 tvl")
+    assert f"defillama aave-v3 TVL: adopted {waiting} values\n" in decide("--accept ALL tvl")
     changed = {key for key, value in stored(rows, "defillama").items() if before[key] != value}
     assert (len(changed), {asset for asset, _, _ in changed}) == (waiting, {"aave-v3"})
     assert rows("SELECT count(*), count(pull_id) FROM revisions WHERE reason = 'accepted'") == [(waiting, 0)]
@@ -139,7 +139,8 @@ def test_what_a_person_rejects_stays_as_stored_and_is_not_asked_again_but_can_be
     kept = f"{values:,} stored values of 2 series kept against the API, since a person rejected its values"
     assert f"  {kept}\n" in show("status")
     assert f"{kept}: Ethereum CHAIN_TVL (" in " ".join(show("check --offline").split())
-    assert "defillama aave-v3 TVL: adopted " in decide("--accept aave-v3 all")
+    assert "nothing waits for all all in defillama: nothing waits at all" in decide("--accept all all", code=2)
+    assert "defillama aave-v3 TVL: adopted " in decide("--accept aave-v3 tvl")
     changed = {asset for (asset, _, at), value in stored(rows, "defillama").items() if before[asset, _, at] != value}
     assert changed == {"aave-v3"}
 

@@ -14,7 +14,7 @@ import pytest
 
 from db.archive import restore
 from db.coverage import Name
-from db.quarantine import ACCEPTED, RESTATED, adopt, reject
+from db.quarantine import ACCEPTED, RESTATED, adopt, reconsider, reject
 from db.session import session_for
 from db.setup import Database
 from model.errors import RunRefused
@@ -191,6 +191,7 @@ class History:
         self.tick()
         with session_for(self.database, "settle") as session, session, session.cursor() as cursor:
             if accepts:
+                reconsider(cursor, Restating.name, name)
                 adopt(cursor, Restating.name, [name], OWN_TIMES, ACCEPTED, run=None)
             else:
                 reject(cursor, Restating.name, name)
