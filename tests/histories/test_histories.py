@@ -37,7 +37,7 @@ from tests.histories.tables_model import TablesModel
 from tests.tables import Rows
 
 EVENTS = 22
-SHORT = (1013, 1199, 1218, 1320)  # in these histories a person accepts and rejects, and files are restored
+SHORT = (1013, 1199)  # in these histories a person accepts and rejects, and files are restored
 MICROSECOND = timedelta(microseconds=1)
 Row = tuple[Any, ...]
 LAGS = (timedelta(), timedelta(hours=5), 3 * DAY, 8 * DAY)
