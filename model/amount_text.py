@@ -32,7 +32,10 @@ def short_amount(value: float, unit: str = "", near: float = NEAR) -> str:
     return amount(value, unit, near * abs(value))
 
 
-def old_and_new(old: float, new: float, unit: str) -> list[str]:
-    """Two different values, with enough digits to see that they differ."""
-    near = min(NEAR, abs(new - old) / max(abs(new), abs(old)) / 10)
+def old_and_new(old: float | None, new: float, unit: str = "") -> list[str]:
+    """Two values, with enough digits to see that they differ; the old one may be missing, or no finite number."""
+    if old is None:
+        return ["no value", short_amount(new, unit)]
+    differs = math.isfinite(old) and old != new
+    near = min(NEAR, abs(new - old) / max(abs(new), abs(old)) / 10) if differs else NEAR
     return [short_amount(value, unit, near) for value in (old, new)]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from db.coverage import Name
 from db.quarantine import NO_SHIFT, ComparedPoint
 from db.store import Store
+from model.amount_text import old_and_new
 from model.restatement_bounds import RestatementBounds
 from model.text import counted
 from model.values import Window
@@ -123,7 +124,7 @@ def _doubts(points: Sequence[ComparedPoint], compared: Sequence[Window], bounds:
     if len(changed) >= bounds.many_days and len(changed) > bounds.share_of_days * len(now):
         yield Doubt(f"{len(changed):,} of {len(now):,} days would change, such as {_example(changed[-1])}", changed)
     if waits := [each for each in points if each.waits]:
-        text = f"{counted(len(waits), 'day')} of an earlier run would change, such as {_example(waits[-1])}"
+        text = f"{counted(len(waits), 'day')} waiting since an earlier run, such as {_example(waits[-1])}"
         yield Doubt(text, waits)
 
 
@@ -202,7 +203,8 @@ def _leaves_its_range(points: Sequence[ComparedPoint], place: int, bounds: Resta
 def _example(point: ComparedPoint) -> str:
     if point.value is None:
         return f"{_day(point)}, which the API no longer has"
-    return f"{_day(point)} from {point.stored:.6g} to {point.value:.6g}"
+    old, new = old_and_new(point.stored, point.value)
+    return f"{_day(point)} from {old} to {new}"
 
 
 def _day(point: ComparedPoint) -> str:

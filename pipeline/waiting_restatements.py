@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Sequence
 from datetime import timedelta
-from math import isfinite
 
 from db.quarantine import Rejected, Waiting
 from model.amount_text import old_and_new, short_amount
@@ -74,14 +73,7 @@ def _factor(waiting: Waiting) -> str:
 def _example(source: str, waiting: Waiting) -> str:
     """What would become of the newest day."""
     unit = unit_of([(source, waiting.asset, waiting.metric)])
-    old, new = waiting.old, waiting.new
-    if new is None:
-        return f"is stored as {_value(old, unit)}"
-    if old is None or not isfinite(old) or old == new:
-        return f"would be {short_amount(new, unit)} in place of {_value(old, unit)}"
-    old_text, new_text = old_and_new(old, new, unit)
-    return f"would be {new_text} in place of {old_text}"
-
-
-def _value(value: float | None, unit: str) -> str:
-    return "no value" if value is None else short_amount(value, unit)
+    if waiting.new is None:
+        return "is stored as " + ("no value" if waiting.old is None else short_amount(waiting.old, unit))
+    old, new = old_and_new(waiting.old, waiting.new, unit)
+    return f"would be {new} in place of {old}"
