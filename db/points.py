@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
+from db.coverage import MOST_NAMES
 from db.statements import arrays, fetch, filled_in, read_statements
 from model.values import ENOUGH_DATES, Series, Window
 
 SQL = read_statements("points.sql")
 ROW_LOAD = SQL["load"]  # joins the load of each row of metrics AS m, as `load`
-
-MOST_NAMES = 100  # if more assets are named, withdrawn days of all are read
 
 Statement = tuple[str, dict[str, Any]]  # with its values
 
@@ -21,7 +20,7 @@ Statement = tuple[str, dict[str, Any]]  # with its values
 class How(NamedTuple):
     """How points are shown: each as it was known so long after its day had closed, and with which extras.
 
-    With a lag, `as_of` must be given: a point for which that instant is later is absent.
+    With a lag, a point for which that instant is later than `as_of`, or than now, is absent.
     """
 
     lag: timedelta | None = None
@@ -101,7 +100,7 @@ def _statement(name: str, as_of: datetime | None, values: dict[str, Any], how: H
         parts["wanted"] += " JOIN known USING (source)"
         parts |= {"known": "JOIN known ON known.source = m.source", "then": SQL["then_stored"]}
         parts["instant"] = "%(as_of)s::timestamp"
-    if as_of is not None:
+    if how.lag is not None or as_of is not None:
         values = values | {"as_of": as_of}
         parts |= {"value": SQL["then_value"], "since": SQL["then_since"]}
     if how.lag is not None or "known_at" in how.extras:

@@ -71,8 +71,9 @@ known.ids @> m.id::bigint AND m.pulled_at < %(as_of)s::timestamp::date
 (day_of(m.pulled_at, {shift}) + interval '1 day' + %(lag)s::interval)
 
 -- name: lag_stored
--- As `then_stored` for that instant, which must not be later than `as_of`.
-load.loaded_at <= {instant} AND m.pulled_at < {instant}::date AND {instant} <= %(as_of)s::timestamp
+-- As `then_stored` for that instant, which must not be later than `as_of`, or than now.
+load.loaded_at <= {instant} AND m.pulled_at < {instant}::date
+    AND {instant} <= coalesce(%(as_of)s::timestamp, statement_timestamp() AT TIME ZONE 'UTC')
 
 -- name: load
 -- The load that has stored a row; rows that were written by other hands have none.

@@ -69,7 +69,7 @@ def series_with(cursor: Any, source: str, *states: str) -> list[Name]:
 
 def compared_as_a_whole(cursor: Any, source: str, start: datetime) -> set[Name]:
     """The series of which a settle must compare all days, since something waits or is undecided from before `start`."""
-    found = fetch(cursor, SQL["older"], {"source": source, "start": start})
+    found = fetch(cursor, SQL["compared_as_a_whole"], {"source": source, "start": start})
     return {(asset, metric) for asset, metric in found}
 
 
@@ -83,12 +83,9 @@ def undecided(cursor: Any, source: str) -> list[Name]:
     return series_with(cursor, source, "new", "waiting")
 
 
-def waiting(
-    cursor: Any, source: str, assets: Sequence[str] | None = None, metrics: Sequence[str] | None = None
-) -> list[Waiting]:
-    """The series of a source with values that wait for a person, of these assets and metrics if given; sorted."""
-    found = fetch(cursor, SQL["waiting"], {"source": source, "assets": assets, "metrics": metrics})
-    return list(map(Waiting._make, found))
+def waiting(cursor: Any, source: str) -> list[Waiting]:
+    """The series of a source with values that wait for a person, sorted."""
+    return list(map(Waiting._make, fetch(cursor, SQL["waiting"], {"source": source})))
 
 
 def compared_points(cursor: Any, source: str, name: Name) -> list[ComparedPoint]:

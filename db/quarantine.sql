@@ -4,7 +4,7 @@
 SELECT DISTINCT asset, metric_name FROM quarantine
 WHERE source = %(source)s AND state = ANY(%(states)s) ORDER BY asset, metric_name
 
--- name: older
+-- name: compared_as_a_whole
 -- The series of which something waits, or of which a new value is older than a settle compares by itself.
 SELECT DISTINCT asset, metric_name FROM quarantine
 WHERE source = %(source)s AND (state = 'waiting' OR state = 'new' AND pulled_at < %(start)s::timestamp)
@@ -33,8 +33,6 @@ FROM quarantine each LEFT JOIN LATERAL (
     ORDER BY m.asset, m.metric_name, m.pulled_at LIMIT 1
 ) AS found ON true
 WHERE each.source = %(source)s AND state = 'waiting'
-    AND (%(assets)s::text[] IS NULL OR each.asset = ANY(%(assets)s))
-    AND (%(metrics)s::text[] IS NULL OR each.metric_name = ANY(%(metrics)s))
 GROUP BY each.asset, each.metric_name ORDER BY each.asset, each.metric_name
 
 -- name: compared
@@ -68,7 +66,8 @@ WHERE (source, asset, metric_name) = (%(source)s, %(asset)s, %(metric)s) AND sta
 
 -- name: adopt
 -- Writes the values of series that are in one state into metrics: of a run, those that it or an earlier run has
--- received. Days that the API no longer has keep their values. Each row is found by the index of the key, whatever the planner's statistics say: see `load` in load.sql.
+-- received. Days that the API no longer has keep their values. Each row is found by the index of the key, whatever the
+-- planner's statistics say: see `load` in load.sql.
 SET LOCAL enable_sort = off;
 WITH instant AS MATERIALIZED (
     SELECT clock_timestamp() AT TIME ZONE 'UTC' AS at

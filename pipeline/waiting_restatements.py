@@ -2,20 +2,18 @@
 
 import shlex
 from collections.abc import Sequence
-from datetime import timedelta
 
 from db.quarantine import Rejected, Waiting
 from model.amount_text import old_and_new, short_amount
 from model.text import counted, moment
-from sources import metric_of, unit_of
+from sources import shift_of, unit_of
 
 WRITTEN_OUT = (100, 1e15)  # factors of this size have no exponent and no decimals
 
 
 def waiting_text(source: str, waiting: Waiting) -> str:
     """What the API has changed in a series, with the newest change as an example, and since when."""
-    metric = metric_of(source, waiting.metric)
-    shift = metric.shift if metric else timedelta()
+    shift = shift_of(source, waiting.metric)
     first, last = ((at + shift).date() for at in (waiting.first, waiting.last))
     of = f"{waiting.days:,} of {waiting.stored:,} stored days"
     when = f"{first}" if first == last else f"{first} to {last}"

@@ -15,9 +15,9 @@ from db.reader import KNOWN_AT, NEVER, WITHDRAWN, Columns, Reader, Table
 from db.statements import fetch
 from model.errors import BadQuestion
 from model.values import DAY, Series, Window, midnight
-from query.question import EPOCH, MICROSECOND, Question, answer, shift_of
+from query.question import EPOCH, MICROSECOND, Question, answer
 from query.time_arguments import lag_text
-from sources import unit_of
+from sources import shift_of, unit_of
 
 COPY_ROW = [("", "V6"), ("series", ">i4"), ("", "V4"), ("at", ">i8"), ("", "V4"), ("value", ">f8")]  # as ROW
 COPY_EXTRAS = {KNOWN_AT: ">i8", WITHDRAWN: "?"}  # as EXTRAS
@@ -75,7 +75,7 @@ def cross_section(reader: Reader, question: Question, day: datetime) -> pd.DataF
     The question has one series, whose asset does not count.
     """
     (series,) = question.series
-    shift = shift_of(series)
+    shift = shift_of(series.source, series.metric)
     try:
         window = Window(day - shift, day - shift + DAY)
     except OverflowError:
@@ -101,7 +101,7 @@ def by_day(points: Points, series: Sequence[Series]) -> Points:
     midnight is the price of that midnight. In such a series, a row at midnight was dated by a pull, and counts as
     earlier than any time that the API gave.
     """
-    shifts = np.array([shift_of(each) // MICROSECOND for each in series], dtype=np.int64)
+    shifts = np.array([shift_of(each.source, each.metric) // MICROSECOND for each in series], dtype=np.int64)
     moved = points.at + shifts[points.series]
     day = moved - moved % DAY_LENGTH
     if shifts.any():  # without a shift, a midnight is the first time of its day anyway

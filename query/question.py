@@ -11,7 +11,7 @@ from db.points import PLAIN, How, latest, of_series, withdrawn_days
 from db.reader import KNOWN_AT, NEVER, Columns, Reader
 from model.values import DAY, Series, Window, midnight
 from query.time_arguments import ALWAYS, LATEST
-from sources import metric_of
+from sources import shift_of
 from sources.base import EARLIEST
 
 POINTS_A_DAY = 24  # the most that a series has, for an estimate of the points in a window
@@ -35,16 +35,11 @@ class Question(NamedTuple):
     extras: Sequence[str] = ()
 
     @property
-    def limit(self) -> datetime | None:
-        """The instant after which nothing counts."""
-        return self.as_of or (None if self.lag is None else datetime.now(UTC))
-
-    @property
     def how(self) -> How:
         """How the points are shown."""
         if self.lag is None and not self.extras:
             return PLAIN
-        return How(self.lag, self.extras, [shift_of(each) for each in self.series])
+        return How(self.lag, self.extras, [shift_of(each.source, each.metric) for each in self.series])
 
     @property
     def metrics(self) -> list[str]:
@@ -61,12 +56,12 @@ def answer(reader: Reader, question: Question, most: int | None = None) -> Colum
     window = question.window
     if question.daily:
         window = Window(max(window.start, EARLIEST) - DAY, min(window.end, LATEST - DAY) + DAY)
-    return reader.copy(*of_series(question.series, window, question.limit, most, question.how), question.extras)
+    return reader.copy(*of_series(question.series, window, question.as_of, most, question.how), question.extras)
 
 
 def newest(reader: Reader, question: Question) -> Columns:
     """The newest point of each series that has any; the window does not count."""
-    return reader.copy(*latest(question.series, question.limit, question.how), question.extras)
+    return reader.copy(*latest(question.series, question.as_of, question.how), question.extras)
 
 
 def withdrawn_texts(reader: Reader, question: Question) -> dict[str, str]:
@@ -76,7 +71,7 @@ def withdrawn_texts(reader: Reader, question: Question) -> dict[str, str]:
         start = midnight(min(start, LATEST - DAY) + DAY - MICROSECOND)
     found: dict[str, list[str]] = {}
     for series, first, last in reader.do(lambda cursor: withdrawn_days(cursor, question.series)):
-        shift = timedelta() if question.daily else shift_of(series)
+        shift = timedelta() if question.daily else shift_of(series.source, series.metric)
         first = max(first, (start + shift).date())
         last = min(last, (end + shift - MICROSECOND).date())
         if first <= last:
@@ -108,12 +103,6 @@ def extra_cells(extras: Sequence[str], cells: Sequence[Any]) -> list[Any]:
         cell if extra != KNOWN_AT else None if cell == NEVER else time_of(cell)
         for extra, cell in zip(extras, cells, strict=True)
     ]
-
-
-def shift_of(series: Series) -> timedelta:
-    """The time span that is added to the time of a point to find its day."""
-    metric = metric_of(series.source, series.metric)
-    return metric.shift if metric else timedelta()
 
 
 def _days(first: date, last: date) -> str:

@@ -6,8 +6,9 @@ from db import vintages as stored
 from db.reader import Reader
 from db.session import clock
 from query.frames import INDEX, TIME, table
-from query.question import Question, shift_of
+from query.question import Question
 from query.vintages import vintages_of
+from sources import shift_of
 
 SHARES = [f"changed_after_{days}d" for days in stored.AGES]
 ALL = "all"  # the name of the last row
@@ -29,7 +30,8 @@ def first_release(reader: Reader, question: Question) -> pd.DataFrame:
 def finality(reader: Reader, question: Question) -> pd.DataFrame:
     """How late the values of a metric change, for each asset and for all."""
     series, now = question.series[0], reader.do(clock)
-    found = reader.do(lambda cursor: stored.finality(cursor, series.source, series.metric, shift_of(series), now))
+    shift = shift_of(series.source, series.metric)
+    found = reader.do(lambda cursor: stored.finality(cursor, series.source, series.metric, shift, now))
     rows = [(each.asset or ALL, each.points, *each.shares, each.largest, each.last) for each in found]
     shares = dict.fromkeys([*SHARES, "largest_change", "last_change_days"], float)
     return table(rows, {"asset": object, "points": int, **shares}).set_index("asset")

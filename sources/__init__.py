@@ -1,6 +1,7 @@
 """The sources: one module and one config file for each API. A new source gets a line in SOURCES."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 from model.values import Metric
 from sources.artemis import Artemis
@@ -13,6 +14,12 @@ SOURCES: dict[str, type[BaseSource]] = {source.name: source for source in (Artem
 def metric_of(source: str, metric: str) -> Metric | None:
     """The facts about a metric; None for an unknown source or metric."""
     return SOURCES[source].METRICS.get(metric) if source in SOURCES else None
+
+
+def shift_of(source: str, metric: str) -> timedelta:
+    """What is added to the time of a point to find its day: see Metric.shift."""
+    known = metric_of(source, metric)
+    return known.shift if known else timedelta()
 
 
 def note_of(source: str, metric: str) -> str:

@@ -27,10 +27,10 @@ def _stored(open_store: Opener) -> None:
     open_store(BACKFILL).load([*values, today], [asked(0, 6), asked(0, 6, "uniswap")])
 
 
-def found(session: Connection, *only: list[str]) -> list[Waiting]:
+def found(session: Connection) -> list[Waiting]:
     """What waits of DefiLlama."""
     with session.cursor() as cursor:
-        return waiting(cursor, "defillama", *only)
+        return waiting(cursor, "defillama")
 
 
 def test_nothing_waits_in_an_empty_table(session: Connection) -> None:
@@ -74,7 +74,5 @@ def test_values_of_a_run_under_way_and_rejected_ones_do_not_wait(session: Connec
     assert found(session) == []
     rows("UPDATE quarantine SET state = 'waiting' WHERE pulled_at = '2024-01-03'")
     assert [(each.asset, each.days) for each in found(session)] == [("solana", 1), ("uniswap", 1)]
-    assert [each.asset for each in found(session, ["uniswap"], ["TVL"])] == ["uniswap"]
-    assert found(session, ["uniswap"], ["FEES"]) == []
     with session.cursor() as cursor:
         assert waiting(cursor, "artemis") == []
