@@ -17,7 +17,7 @@ from db.reader import Reader
 from db.statements import fetch
 from db.store import Store
 from model.errors import ConfigurationError
-from model.values import DAY, Answered, DataPoint, Refused, Series, Verb, Window, midnight
+from model.values import DAY, Answered, DataPoint, Series, Verb, Window, midnight
 from sources.defillama import DefiLlama
 
 PULL, BACKFILL = Verb.PULL, Verb.BACKFILL
@@ -36,15 +36,9 @@ class AdoptingStore(Store):
 
     adopts_only: Sequence[Name] = ()  # series; empty for all
 
-    def load(
-        self,
-        points: Sequence[DataPoint],
-        answered: Sequence[Answered] = (),
-        refused: Sequence[Refused] = (),
-        withdrawn: Sequence[Answered] = (),
-    ) -> Counts:
+    def load(self, *what: Any, **more: Any) -> Counts:
         """Load and adopt; the counts are those of both."""
-        counts = super().load(points, answered, refused, withdrawn)
+        counts = super().load(*what, **more)
         adopted = self.adopt([each for each in self.undecided() if each in (self.adopts_only or [each])], OWN_TIMES)
         counts.changed += adopted.changed
         counts.kept -= adopted.changed

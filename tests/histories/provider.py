@@ -1,19 +1,16 @@
 """An API on a real socket that rewrites its history at random, and the source that pulls from it."""
 
-import json
 import random
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar, Self, cast
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, ClassVar
 
 from db.coverage import Name
 from model.restatement_bounds import RestatementBounds
 from model.values import DAY, Metric, Target, Verb, Window, midnight
 from sources.base import UNDATED, Answer, BaseSource, Call, Observation, Request
+from tests.json_server import JsonServer
 
 BEGIN = datetime(2026, 3, 2, tzinfo=UTC)  # of the history of each series
 EVERY, SECOND = frozenset(Verb), timedelta(seconds=1)
@@ -78,10 +75,11 @@ TARGETS = [Target(asset, metric, asset) for asset in ("a", "b") for metric in Re
 NAMES: list[Name] = [target[:2] for target in TARGETS]
 
 
-class Provider:
+class Provider(JsonServer):
     """The API. `change` lets time pass, and rewrites the history at random."""
 
     def __init__(self, chance: random.Random) -> None:
+        super().__init__()
         self._chance, self._now = chance, BEGIN
         self._level = {name: chance.choice((1.0, 100.0, 3e6)) for name in NAMES}
         self._times: dict[Name, dict[datetime, datetime]] = {name: {} for name in NAMES}  # of each closed day
@@ -89,17 +87,6 @@ class Provider:
         self._glitches: dict[tuple[Name, datetime], float] = {}  # factors
         self._units = dict.fromkeys(NAMES, 1.0)
         self._hidden = set[tuple[Name, datetime]]()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.provider = self
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.005,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     def change(self, now: datetime) -> None:
         """Go on to a time."""
@@ -114,7 +101,13 @@ class Provider:
         for _ in range(chance.randint(0, 3)):
             self._rewrite(chance.choice(NAMES))
 
-    def rows(self, name: Name, window: Window, *, dated: bool) -> list[tuple[str | None, float]]:
+    def answer(self, path: str, query: Mapping[str, str]) -> Any:
+        """The points of the series that the path names."""
+        asset, metric = path.strip("/").split("/")
+        window = Window(datetime.fromisoformat(query["start"]), datetime.fromisoformat(query["end"]))
+        return self._rows((asset, metric), window, dated=query["dated"] == "1")
+
+    def _rows(self, name: Name, window: Window, *, dated: bool) -> list[tuple[str | None, float]]:
         """The points of a series."""
         today, metric = midnight(self._now), Restating.METRICS.get(name[1])
         if name not in NAMES:
@@ -156,29 +149,3 @@ class Provider:
         else:
             self._glitches, self._units = {}, dict.fromkeys(NAMES, 1.0)
             self._hidden = {each for each in self._hidden if chance.random() < 0.5}
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    provider: Provider
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def do_GET(self) -> None:
-        parts = urlsplit(self.path)
-        asset, metric = parts.path.strip("/").split("/")
-        given = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        window = Window(datetime.fromisoformat(given["start"]), datetime.fromisoformat(given["end"]))
-        provider = cast("_Server", self.server).provider
-        body = json.dumps(provider.rows((asset, metric), window, dated=given["dated"] == "1")).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""

@@ -1,18 +1,15 @@
 """A provider that rewrites its history night by night, and answers as DefiLlama and Artemis do, on a real socket."""
 
-import json
-import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from math import sin
 from random import Random
-from typing import Any, NamedTuple, Self
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, NamedTuple
 
 from db.coverage import Name
 from model.values import DAY, Target
+from tests.json_server import JsonServer
 from tests.tables import this_midnight
 
 HISTORY = 400  # days that each series has before the first night
@@ -32,10 +29,11 @@ class Glitch(NamedTuple):
     factor: float | None  # None: the days are withdrawn
 
 
-class Provider:
+class Provider(JsonServer):
     """What it says of each series and day, now and in the nights before; `with` serves it at `url`."""
 
     def __init__(self, targets: Sequence[Target], chance: Random) -> None:
+        super().__init__()
         self.targets = {(each.asset, each.metric): each for each in targets}
         self.nights = 0  # that have passed
         self.glitches: list[Glitch] = []
@@ -45,20 +43,6 @@ class Provider:
         self.samples: dict[Cell, set[float]] = defaultdict(set)  # the values that it gave of open days
         self._chance, self._began = chance, this_midnight()
         self._true = {name: {day: self._new(day) for day in range(HISTORY)} for name in self.targets}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"provider": self}))
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.005,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    @property
-    def url(self) -> str:
-        """The server."""
-        return f"http://127.0.0.1:{self._server.server_port}"
 
     @property
     def today(self) -> int:
@@ -101,7 +85,7 @@ class Provider:
         found = [(self.midnight_of(day), value) for day, value in closed if value is not None]
         return [*found, (this_midnight(), self.live(name))] if live else found
 
-    def answer(self, path: str, query: Mapping[str, Sequence[str]]) -> Any:
+    def answer(self, path: str, query: Mapping[str, str]) -> Any:
         """The JSON of an answer, in the shape of the API whose path it is."""
         if path == "/api/v2/chains":
             return [{"name": name[0], "tvl": self.live(name)} for name in self.targets if name[1] == "CHAIN_TVL"]
@@ -115,7 +99,7 @@ class Provider:
         if path == "/asset/symbols/":
             assets = dict.fromkeys(asset for asset, _ in self.targets)
             return {"assets": [{"symbol": each, "artemis_id": each, "title": each} for each in assets]}
-        first, last = (datetime.fromisoformat(query[key][0]).replace(tzinfo=this_midnight().tzinfo)
+        first, last = (datetime.fromisoformat(query[key]).replace(tzinfo=this_midnight().tzinfo)
                        for key in ("startDate", "endDate"))  # fmt: skip
         metrics = path.removeprefix("/data/api/").strip("/").split(",")
         start = self.today - (this_midnight() - first).days
@@ -125,26 +109,8 @@ class Provider:
                 for at, value in self.history((symbol, metric), start, live=last >= this_midnight())
                 if at <= last
             ] for metric in metrics if (symbol, metric) in self.targets}
-            for symbol in query["symbols"][0].split(",")
+            for symbol in query["symbols"].split(",")
         }}}  # fmt: skip
 
     def _new(self, day: int) -> float:
         return (1000 + 300 * sin(day / 40)) * self._chance.uniform(0.9, 1.1)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    provider: Provider
-
-    def do_GET(self) -> None:
-        url = urlsplit(self.path)
-        body = json.dumps(self.provider.answer(url.path, parse_qs(url.query))).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
