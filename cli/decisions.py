@@ -25,6 +25,11 @@ ALL = "all"  # in place of an asset or a metric
 SERIES_SHOWN = 5  # of those that wait, in a message
 
 
+def is_decision(arguments: argparse.Namespace) -> bool:
+    """Whether the command line has --accept or --reject, which only `settle` knows."""
+    return any(getattr(arguments, option, None) for option in ("accept", "reject"))
+
+
 def decide(arguments: argparse.Namespace, settings: Settings) -> int:
     """Adopt or reject what waits for the named series, and log it; returns 0.
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from cli.decisions import NO_RUN, decide
+from cli.decisions import NO_RUN, decide, is_decision
 from cli.jobs import jobs_of, names_of, with_keys
 from cli.process import open_database, read_database, stop_on_signals
 from cli.progress_bar import progress_bar
@@ -32,7 +32,7 @@ def run_all(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[
 
     With --accept or --reject it makes no run.
     """
-    if getattr(arguments, "accept", None) or getattr(arguments, "reject", None):
+    if is_decision(arguments):
         return decide(arguments, settings)
     jobs, skipped = _jobs(arguments, settings)
     with open_database(settings) as database, stop_on_signals() as stop:
@@ -43,7 +43,7 @@ def run_all(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[
 
 def _jobs(arguments: argparse.Namespace, settings: Settings) -> tuple[list[Job], bool]:
     """The jobs of a command line, and whether a source that it does not name was skipped, since it has no key."""
-    if getattr(arguments, "accept", None) or getattr(arguments, "reject", None):
+    if is_decision(arguments):  # beside --dry-run
         raise ConfigurationError(NO_RUN)
     names = names_of(arguments.source, arguments.config)
     served = with_keys(names, settings) if arguments.source == "all" else names

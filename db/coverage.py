@@ -40,7 +40,7 @@ class Known(NamedTuple):
     answered: Sequence[Window] = ()
     found: Sequence[Window] = ()
     rows: int = 0
-    verified: datetime | None = None  # the start of the last settle that has compared all answered days
+    verified_at: datetime | None = None  # the start of the last settle that has compared all answered days
     refused: Mapping[str, tuple[int, date]] = {}  # by reason: on how many UTC days, and the last of them
 
     def dates_refused(self, reason: Reason, today: date) -> int:

@@ -25,6 +25,7 @@ class Claim(NamedTuple):
     reason: Reason
     days: set[int]  # by their numbers: see Window.ordinals
     detail: str = ""  # for the message, if the claim makes the call fail
+    lost: frozenset[int] = frozenset()  # those of the days that had a value: a person decides about them
 
 
 @dataclass(slots=True)
@@ -116,9 +117,9 @@ def _absence(without: set[int], before: Known, most_withdrawn: int, *, valued: b
     `valued` says whether the answer has any point of the series, also outside the window; `begun` whether the series
     has values by the end of the window.
     """
-    lost = _lost(without, before)
+    lost = frozenset(day for each in before.found for day in each.ordinals if day in without)
     if len(lost) > most_withdrawn:
-        yield Claim(Reason.WITHDRAWN, without, f"{len(lost):,} days")
+        yield Claim(Reason.WITHDRAWN, without, f"{len(lost):,} days", lost)
         return
     unknown = without.difference(*(each.ordinals for each in before.answered))
     if not valued and len(unknown) > LONGEST_EMPTY:
@@ -126,11 +127,6 @@ def _absence(without: set[int], before: Known, most_withdrawn: int, *, valued: b
             yield Claim(Reason.EMPTY, unknown, f"{len(unknown):,} days, though the series has values")
         else:
             yield Claim(Reason.NOT_BEGUN, unknown)
-
-
-def _lost(days: set[int], before: Known) -> set[int]:
-    """Those of these days that had a value."""
-    return {day for each in before.found for day in each.ordinals if day in days}
 
 
 def _accept(
@@ -143,10 +139,9 @@ def _accept(
     name, refused = (series.asset, series.metric), set[int]()
     for claim in claims:
         counts = before.dates_refused(claim.reason, today) >= claim.reason.enough_dates
-        lost = _lost(claim.days, before) if claim.reason is Reason.WITHDRAWN else set[int]()
-        judged.withdrawn += [series._replace(days=days) for days in windows_of(lost)]
+        judged.withdrawn += [series._replace(days=days) for days in windows_of(claim.lost)]
         if counts and not claim.reason.is_flaw:
-            refused |= lost  # they are not answered before a person has decided
+            refused |= claim.lost  # they are not answered before a person has decided
             continue
         refused |= claim.days
         judged.refused += [Refused(*name, claim.reason, days, today) for days in windows_of(claim.days)]

@@ -1,7 +1,7 @@
 """The health of the whole pipeline, read from the database: the scheduler, and each source."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -143,10 +143,16 @@ def _source_health(
     left = api_limits(cursor, api.account).get(Limit.CALLS_LEFT)
     left = left if left and f"{left.at:%Y-%m}" == f"{now:%Y-%m}" else None
     needed = calls_a_month(api, targets, now) if left else 0
-    other_assets = tuple(changed_rows(cursor, api, targets))
-    found = SourceHealth(name, tuple(runs), fresh, *calls, left, needed, other_assets, tuple(errors), missing_key)
-    return replace(
-        found,
+    return SourceHealth(
+        name,
+        tuple(runs),
+        fresh,
+        *calls,
+        left,
+        needed,
+        changed=tuple(changed_rows(cursor, api, targets)),
+        config_errors=tuple(errors),
+        missing_key=missing_key,
         confirmation=confirmation(source, series, now),
         waiting=tuple(waiting(cursor, name)),
         rejected=tuple(rejected(cursor, name)),

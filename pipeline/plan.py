@@ -176,7 +176,7 @@ def _days_to_compare(job: Job, store: Store) -> dict[Window, list[Target]]:
     first_of_whole = min((firsts.get(target[:2], start) for target in whole), default=start)
     found: dict[Window, list[Target]] = {}
     for target in job.targets:
-        first, verified = start, known[target[:2]].verified if target[:2] in known else None
+        first, verified = start, known[target[:2]].verified_at if target[:2] in known else None
         if target in whole:
             first = first_of_whole
         elif target[:2] in undecided or (job.verified_since and (verified is None or verified < job.verified_since)):
