@@ -14,7 +14,7 @@ from db.coverage import SeriesMap, forget_lost, series_maps
 from db.quarantine import series_with
 from model.settings import Settings
 from model.text import first_of
-from model.values import DAY, Window, midnight
+from model.values import DAY, Window, midnight, number_of_days
 from pipeline.confirmation import confirmed_text, withdrawn_text
 from pipeline.gaps import SourceGaps, in_rhythm
 from sources import SOURCES
@@ -72,6 +72,7 @@ def _as_json(gaps: SourceGaps, series: SeriesMap) -> dict[str, Any]:
         "withdrawn": _pairs(series.withdrawn),
         "withdrawn_at": _text(series.withdrawn_at),
         "verified_at": _text(series.verified_at),
+        "waiting": (series.asset, series.metric) in gaps.waiting,
     }
 
 
@@ -94,14 +95,15 @@ def _lines(gaps: SourceGaps, now: datetime) -> Iterator[str]:
         requested += f", {_standing(gaps, series, now)}" if series.answered or gaps.is_live_only(series) else ""
         left = "" if gaps.configures(series) else f", not in {gaps.config_name}"
         yield f"  {series.asset} {series.metric}: {series.days:,} days; {requested}{left}"
-        if days := _days(series.withdrawn):
+        if days := number_of_days(series.withdrawn):
             which = first_of([*map(window_text, series.withdrawn)], GAPS_SHOWN)
             yield f"      {withdrawn_text(days, series.withdrawn_at)}: {which}"
         for reason, text in REASONS.items():
             windows: list[Window] = getattr(series, reason)
             if windows:
                 why = f"{text}: {series.reason}" if reason == "refused" else text
-                yield f"      {why}, {_days(windows):,} days: {first_of([*map(window_text, windows)], GAPS_SHOWN)}"
+                which = first_of([*map(window_text, windows)], GAPS_SHOWN)
+                yield f"      {why}, {number_of_days(windows):,} days: {which}"
     yield from _remedies(gaps, midnight(now))
 
 
@@ -117,7 +119,7 @@ def _totals(gaps: SourceGaps) -> Iterator[str]:
     """How many days are missing, by reason; without days never answered that no backfill would request."""
     for reason, text in REASONS.items():
         counted = [series for series in gaps.maps if reason != "never" or gaps.can_backfill(series)]
-        days = [number for series in counted if (number := _days(getattr(series, reason)))]
+        days = [number for series in counted if (number := number_of_days(getattr(series, reason)))]
         if days:
             yield f"{sum(days):,} days of {len(days):,} series {text}"
 
@@ -150,7 +152,3 @@ def _remedies(gaps: SourceGaps, today: datetime) -> Iterator[str]:
             if len(names) <= NAMES_IN_COMMAND:
                 command += "".join(f" --{kind} {shlex.quote(each)}" for each in names)
         yield f"  to fetch the lost days again: {command}"
-
-
-def _days(windows: Sequence[Window]) -> int:
-    return sum((window.end - window.start) // DAY for window in windows)

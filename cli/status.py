@@ -175,8 +175,8 @@ def _freshness_lines(health: Health, found: Freshness) -> Iterator[str]:
 def _confirmation_lines(health: Health, found: Confirmation) -> Iterator[str]:
     if health.at and found.series:
         yield f"  {confirmation_text(found, health.at)}"
-    if found.withdrawn_days:
-        yield f"  {withdrawn_text(found.withdrawn_days, found.withdrawn_at, found.withdrawn_series)}"
+    if found.withdrawn.days:
+        yield f"  {withdrawn_text(*found.withdrawn)}"
 
 
 def _cut(line: str, width: int) -> str:

@@ -5,10 +5,11 @@ from typing import Any
 
 from cli.status_problems import scheduler_problem, source_problems
 from db.quarantine import Waiting
+from pipeline.confirmation import Confirmation
 from pipeline.freshness import Freshness, SeriesState
 from pipeline.health import Health
 from pipeline.run_health import RunHealth
-from pipeline.waiting_restatements import waiting_commands
+from pipeline.waiting_restatements import waiting_choices
 
 
 def as_json(health: Health) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def as_json(health: Health) -> dict[str, Any]:
                 "problems": [str(problem) for problem in source_problems(each)],
                 "runs": [_run_as_json(run) for run in each.runs],
                 "series": _freshness_as_json(health, each.freshness),
-                "confirmation": each.confirmation._asdict(),
+                "confirmation": _confirmation_as_json(each.confirmation),
                 "waiting": [_waiting_as_json(each.source, waiting) for waiting in each.waiting],
                 "rejected": [rejected._asdict() for rejected in each.rejected],
                 "requests": each.calls,
@@ -75,8 +76,12 @@ def _freshness_as_json(health: Health, found: Freshness) -> dict[str, Any]:
     }
 
 
+def _confirmation_as_json(found: Confirmation) -> dict[str, Any]:
+    return found._asdict() | {"withdrawn": found.withdrawn._asdict()}
+
+
 def _waiting_as_json(source: str, waiting: Waiting) -> dict[str, Any]:
     """With the two commands, and without a stored value that JSON can't hold: somebody may have written a NaN."""
     finite = waiting.old is not None and isfinite(waiting.old)
     found = waiting._replace(old=waiting.old if finite else None)._asdict()
-    return found | {"commands": waiting_commands(source, waiting)}
+    return found | {"commands": [command for _, command in waiting_choices(source, waiting)]}

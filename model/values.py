@@ -1,6 +1,6 @@
 """The values that flow from a source to the store."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -177,6 +177,11 @@ class DataPoint:
             raise BadPoint(f"asset {self.asset!r} or metric {self.metric!r} does not fit its column")
         if "\0" in self.asset or "\0" in self.metric:
             raise BadPoint(f"asset {self.asset!r} or metric {self.metric!r} holds a NUL character")
+
+
+def number_of_days(windows: Iterable[Window]) -> int:
+    """How many days these windows have together."""
+    return sum((window.end - window.start) // DAY for window in windows)
 
 
 def windows_of(ordinals: Collection[int]) -> list[Window]:

@@ -1,6 +1,6 @@
 """Since when series are known to be what the API says, and what it has withdrawn: pure functions, and their text."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -13,6 +13,14 @@ from sources.base import BaseSource
 DATED_FROM = timedelta(days=2)  # from this age on, a confirmation has a date in place of its age
 
 
+class Withdrawal(NamedTuple):
+    """Stored days that the API no longer has."""
+
+    days: int = 0
+    last: datetime | None = None  # when the last of them was withdrawn
+    series: int = 0  # that have such days
+
+
 class Confirmation(NamedTuple):
     """How far the configured series of a source are confirmed, and what the API has withdrawn of them.
 
@@ -23,25 +31,27 @@ class Confirmation(NamedTuple):
     in_time: int = 0  # confirmed within the time that the schedule promises
     never: int = 0
     oldest: datetime | None = None  # the oldest confirmation
-    withdrawn_days: int = 0
-    withdrawn_series: int = 0  # that have such days
-    withdrawn_at: datetime | None = None  # when the last of these days was withdrawn
+    withdrawn: Withdrawal = Withdrawal()
 
 
 def confirmation(source: type[BaseSource], ages: Sequence[Age], now: datetime) -> Confirmation:
     """How far these series of a source are confirmed."""
     with_history = [age for age in ages if age.newest and not source.METRICS[age.metric].live_only]
     confirmed = [(age.metric, age.verified_at) for age in with_history if age.verified_at]
-    withdrawn = [age for age in ages if age.withdrawn]
     return Confirmation(
         len(with_history),
         sum(now - at <= confirmed_within(source, metric) for metric, at in confirmed),
         len(with_history) - len(confirmed),
         min((at for _, at in confirmed), default=None),
-        sum(age.withdrawn for age in withdrawn),
-        len(withdrawn),
-        max((age.withdrawn_at for age in withdrawn if age.withdrawn_at), default=None),
+        withdrawal(ages),
     )
+
+
+def withdrawal(ages: Iterable[Age]) -> Withdrawal:
+    """What the API has withdrawn of these series."""
+    withdrawn = [age for age in ages if age.withdrawn]
+    last = max((age.withdrawn_at for age in withdrawn if age.withdrawn_at), default=None)
+    return Withdrawal(sum(age.withdrawn for age in withdrawn), last, len(withdrawn))
 
 
 def confirmed_within(source: type[BaseSource], metric: str) -> timedelta:

@@ -27,21 +27,21 @@ def waiting_text(source: str, waiting: Waiting) -> str:
     return f"{waiting.asset} {waiting.metric}: {what}; {example}; first seen {moment(waiting.since)}"
 
 
-def waiting_remedy(source: str, waiting: Waiting) -> str:
-    """What a person can decide about it: four lines, with each command on a line of its own."""
-    accept, reject = waiting_commands(source, waiting)
+def waiting_choices(source: str, waiting: Waiting) -> list[tuple[str, str]]:
+    """What a person can decide about it: to accept or to reject what the API has now, each with its command."""
     if waiting.withdrawn == waiting.days:
         take = "to mark these days as withdrawn (the stored values stay)"
         keep = "to leave these days unmarked (the stored values stay, too)"
     else:
         take, keep = "to take the new values", "to keep the stored ones"
-    return "\n".join([f"{take}:", accept, f"{keep}:", reject])
-
-
-def waiting_commands(source: str, waiting: Waiting) -> list[str]:
-    """The command that accepts what the API has now, and the one that rejects it."""
     names = shlex.join([waiting.asset, waiting.metric])
-    return [f"python main.py settle {source} {option} {names}" for option in ("--accept", "--reject")]
+    choices = (take, "--accept"), (keep, "--reject")
+    return [(purpose, f"python main.py settle {source} {option} {names}") for purpose, option in choices]
+
+
+def waiting_remedy(source: str, waiting: Waiting) -> str:
+    """The choices as text, with each command on a line of its own."""
+    return "\n".join(f"{purpose}:\n{command}" for purpose, command in waiting_choices(source, waiting))
 
 
 def rejected_text(rejected: Sequence[Rejected]) -> str:

@@ -18,7 +18,7 @@ from db.reader import Reader
 from db.session import clock
 from model.errors import BadQuestion
 from model.settings import Settings
-from model.values import DAY, Series, midnight
+from model.values import DAY, Series, midnight, number_of_days
 from pipeline.gaps import in_rhythm
 from pipeline.health import diagnose
 from query.flags import stored_flags
@@ -139,7 +139,7 @@ def _by_source(wanted: Iterable[Series]) -> Iterator[tuple[str, list[str], list[
 
 def _days(source: str, series: SeriesMap) -> tuple[object, ...]:
     kinds = series.never, series.empty, series.lost, series.refused, series.withdrawn
-    counts = [sum((gap.end - gap.start) // DAY for gap in gaps) for gaps in kinds]
+    counts = [number_of_days(gaps) for gaps in kinds]
     asked = (series.answered[0].start, series.answered[-1].end - DAY) if series.answered else (None, None)
     times = series.verified_at, series.withdrawn_at
     return source, series.asset, series.metric, series.days, *counts, *asked, *times

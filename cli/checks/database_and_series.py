@@ -10,7 +10,7 @@ from db.coverage import Name
 from db.setup import Rights, has_schema, has_tables, rights
 from model.settings import EMBEDDED_DIRECTORY
 from model.values import Rhythm, Target, Verb
-from pipeline.confirmation import withdrawn_text
+from pipeline.confirmation import withdrawal, withdrawn_text
 from pipeline.freshness import QUARTER_REPORTED_AFTER
 from pipeline.identities import changed_text, remedy_text
 from pipeline.waiting_restatements import rejected_text, waiting_remedy, waiting_text
@@ -81,12 +81,9 @@ def restatement_findings(name: str, records: SourceRecords) -> Iterator[Finding]
         named = few(f"{each.asset} {each.metric} ({each.values:,})" for each in records.rejected)
         remedy = f"python main.py settle {name} --accept ASSET METRIC adopts them after all"
         yield Finding(Severity.NOTE, name, f"{rejected_text(records.rejected)}: {named}", remedy)
-    withdrawn = [age for age in records.ages if age.withdrawn]
-    if withdrawn:
-        days = sum(age.withdrawn for age in withdrawn)
-        last = max((age.withdrawn_at for age in withdrawn if age.withdrawn_at), default=None)
-        named = few(f"{age.asset} {age.metric} ({age.withdrawn:,})" for age in withdrawn)
-        what = f"{withdrawn_text(days, last, len(withdrawn))}, whose values stay stored: {named}"
+    if (withdrawn := withdrawal(records.ages)).days:
+        named = few(f"{age.asset} {age.metric} ({age.withdrawn:,})" for age in records.ages if age.withdrawn)
+        what = f"{withdrawn_text(*withdrawn)}, whose values stay stored: {named}"
         yield Finding(Severity.NOTE, name, what, f"python main.py gaps {name} shows which days")
 
 

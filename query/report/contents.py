@@ -15,12 +15,12 @@ from db.revisions import largest_revisions
 from db.session import clock
 from model.errors import ConfigurationError
 from model.settings import Settings
-from model.values import DAY, midnight
+from model.values import midnight, number_of_days
 from pipeline.confirmation import confirmation, confirmation_text, withdrawn_text
 from pipeline.freshness import SeriesState
 from pipeline.gaps import in_rhythm
 from pipeline.health import SourceHealth, configured_targets, diagnose
-from pipeline.waiting_restatements import waiting_remedy, waiting_text
+from pipeline.waiting_restatements import waiting_choices, waiting_text
 from query.flags import stored_flags
 from query.query_session import QuerySession, configs, fill_command
 from query.report.charted_series import charts, choose
@@ -83,7 +83,7 @@ def _source(
     revisions, revised = largest_revisions(cursor, name, REVISIONS_SHOWN)
     return {
         "name": name,
-        "waiting": [(waiting_text(name, each), waiting_remedy(name, each).splitlines()) for each in health.waiting],
+        "waiting": [(waiting_text(name, each), waiting_choices(name, each)) for each in health.waiting],
         "confirmed": confirmation_text(health.confirmation, now),
         **_freshness(cursor, health, [each for each in stored if each.series.source == name], now),
         **_coverage(cursor, name, settings, midnight(now)),
@@ -136,7 +136,7 @@ def _coverage(cursor: Any, name: str, settings: Settings, today: datetime) -> Co
 
 def _withdrawn(series: SeriesMap) -> tuple[str, str]:
     """A series, and how many of its days the provider has withdrawn."""
-    days = sum((gone.end - gone.start) // DAY for gone in series.withdrawn)
+    days = number_of_days(series.withdrawn)
     return f"{series.asset} {series.metric}", withdrawn_text(days, series.withdrawn_at)
 
 

@@ -65,6 +65,7 @@ def test_the_report_has_every_gap_and_says_how_to_fill_it(database: Database, da
         "answered": [["2024-01-01", "2024-01-30"]], "never_asked": [["2024-01-31", yesterday]],
         "empty": [["2024-01-21", "2024-01-30"]], "lost": [["2024-01-08", "2024-01-08"]],
         "refused": [], "refused_because": "", "withdrawn": [], "withdrawn_at": None, "verified_at": None,
+        "waiting": False,
     }  # fmt: skip
     assert found["eq-coin", "PRICE"]["empty"] == [["2024-01-05", "2024-01-05"], ["2024-01-08", "2024-01-12"]]
     assert found["eq-coin", "EBITDA"]["empty"] == []

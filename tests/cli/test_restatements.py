@@ -1,5 +1,6 @@
 """Settles as processes: how far back they compare, what waits for a person, and what a person decides."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,6 +107,7 @@ def test_a_doubtful_restatement_is_not_adopted_and_the_run_says_what_waits(
     assert rows(VERIFIED) == [(2, 0)]
     assert "aave-v3 TVL: " in (gaps := show("gaps defillama --metric TVL"))
     assert ", not confirmed yet; a restatement waits for a person" in gaps
+    assert [each["waiting"] for each in json.loads(show("gaps defillama --json"))] == [True, True]
     [(status, failure)] = rows("SELECT status, failure FROM pulls WHERE kind = 'settle'")
     assert (status, "aave-v3 TVL: " in str(failure)) == ("success", True)  # the scheduler does not retry it
     assert "needs attention" in command("settle", restated=SCALED, code=1)  # as long as it waits

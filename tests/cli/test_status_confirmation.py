@@ -54,7 +54,7 @@ def test_an_upgraded_database_is_not_confirmed_yet_and_well(database_url: str) -
     assert "withdrawn" not in done.stdout
     assert of_defillama(database_url)["confirmation"] == {
         "series": 3, "in_time": 0, "never": 3, "oldest": None,
-        "withdrawn_days": 0, "withdrawn_series": 0, "withdrawn_at": None,
+        "withdrawn": {"days": 0, "last": None, "series": 0},
     }  # fmt: skip
     assert of_defillama(database_url)["waiting"] == []
 
@@ -79,7 +79,9 @@ def test_withdrawn_days_are_counted_and_need_no_attention(database_url: str, row
     done = status(database_url)
     assert "  2 days of 2 series withdrawn by the provider, last on 2026-11-20\n" in done.stdout
     assert done.returncode == 0
-    assert of_defillama(database_url)["confirmation"]["withdrawn_at"] == "2026-11-20T04:36:00+00:00"
+    assert of_defillama(database_url)["confirmation"]["withdrawn"] == {
+        "days": 2, "last": "2026-11-20T04:36:00+00:00", "series": 2,
+    }  # fmt: skip
 
 
 def test_a_restatement_that_waits_needs_attention_with_the_commands_that_decide(database_url: str, rows: Rows) -> None:

@@ -5,7 +5,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from db.points import Age
-from pipeline.confirmation import Confirmation, confirmation, confirmation_text, confirmed_text, withdrawn_text
+from pipeline.confirmation import (
+    Confirmation,
+    Withdrawal,
+    confirmation,
+    confirmation_text,
+    confirmed_text,
+    withdrawn_text,
+)
 from sources.defillama import DefiLlama
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -34,7 +41,7 @@ def test_live_only_series_and_those_without_a_point_are_not_expected_to_be_confi
 def test_withdrawn_days_are_counted_with_the_last_time() -> None:
     ages = [age("TVL")._replace(withdrawn=2, withdrawn_at=NIGHT - DAY), age("FEES")._replace(withdrawn=1), age("MCAP")]
     found = confirmation(DefiLlama, ages, NOW)
-    assert (found.withdrawn_days, found.withdrawn_series, found.withdrawn_at) == (3, 2, NIGHT - DAY)
+    assert found.withdrawn == Withdrawal(days=3, last=NIGHT - DAY, series=2)
 
 
 @pytest.mark.parametrize(

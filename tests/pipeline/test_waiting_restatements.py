@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from db.quarantine import Waiting
-from pipeline.waiting_restatements import waiting_commands, waiting_remedy, waiting_text
+from pipeline.waiting_restatements import waiting_choices, waiting_remedy, waiting_text
 
 FIRST, LAST = datetime(2020, 9, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)
 UNIT_CHANGE = Waiting("uniswap", "TVL", 2950, 0, 0, 3012, FIRST, LAST, 0.001, 4.1e9, 4.1e6, LAST)
@@ -23,8 +23,11 @@ def test_the_remedy_can_be_typed_whatever_the_names_hold() -> None:
         "to take the new values:\npython main.py settle defillama --accept uniswap TVL\n"
         "to keep the stored ones:\npython main.py settle defillama --reject uniswap TVL"
     )
-    two_words = waiting_commands("defillama", UNIT_CHANGE._replace(asset="two words"))
-    assert two_words[0] == "python main.py settle defillama --accept 'two words' TVL"
+    two_words = waiting_choices("defillama", UNIT_CHANGE._replace(asset="two words"))
+    assert [command for _, command in two_words] == [
+        "python main.py settle defillama --accept 'two words' TVL",
+        "python main.py settle defillama --reject 'two words' TVL",
+    ]
 
 
 def test_of_withdrawn_days_the_stored_values_stay_in_both_cases() -> None:
