@@ -32,7 +32,7 @@ PLAIN = How()
 
 # What names the shift and the series of a point in each statement.
 BY_SERIES = {"shift": "wanted.shift", "series": "wanted.source, wanted.asset, wanted.metric"}
-BY_METRIC = {"shift": "%(shift)s::interval", "series": "m.source, m.asset, m.metric_name"}
+BY_METRIC = {"shift": "(%(shifts)s::interval[])[1]", "series": "m.source, m.asset, m.metric_name"}
 
 # How a statement for a binary COPY, whose rows have the same length, selects each extra.
 NAMES = {"known_at": "coalesce(point.known_at, '-infinity')", "withdrawn": "point.withdrawn"}
@@ -90,26 +90,25 @@ def ages(cursor: Any, source: str, series: Sequence[tuple[str, str]]) -> list[Ag
 
 
 def _statement(name: str, as_of: datetime | None, values: dict[str, Any], how: How) -> Statement:
-    parts = {"wanted": SQL["wanted_with_shifts" if how.shifts else "wanted"], "known": "", "value": "m.value"}
-    parts |= {"then": "true", "instant": "'infinity'::timestamp", "since": ""}
-    first = ""
-    if how.lag is not None:
-        parts |= {"instant": SQL["lag_instant"], "then": SQL["lag_stored"]}
-    elif as_of is not None:
-        first = f"{SQL['then_known']} "
-        parts["wanted"] += " JOIN known USING (source)"
-        parts |= {"known": "JOIN known ON known.source = m.source", "then": SQL["then_stored"]}
-        parts["instant"] = "%(as_of)s::timestamp"
-    if how.lag is not None or as_of is not None:
-        values = values | {"as_of": as_of}
-        parts |= {"value": SQL["then_value"], "since": SQL["then_since"]}
-    if how.lag is not None or "known_at" in how.extras:
-        parts["since"] = f"{SQL['load']} {parts['since']}"
-    if "withdrawn" in how.extras:
-        parts["known" if name == "on_day" else "wanted"] += f" {SQL['covered']}"
-    instant = parts.pop("instant")
-    parts["extras"] = "".join(f", {SQL[extra]} AS {extra}" for extra in how.extras)
-    parts["names"] = "".join(f", {NAMES[extra]}" for extra in how.extras)
-    more = {"lag": how.lag, "shifts": list(how.shifts), "shift": how.shifts[0]} if how.shifts else {}
+    """A statement for points with a lag, as of an instant, or as stored now."""
     by = BY_METRIC if name == "on_day" else BY_SERIES
-    return first + filled_in(SQL[name], **parts, instant=instant, **by), values | more
+    first, wanted, known = "", SQL["wanted_with_shifts" if how.shifts else "wanted"], ""
+    value, since = SQL["then_value"], SQL["then_since"]
+    if how.lag is not None:
+        then, instant = SQL["lag_stored"], SQL["lag_instant"]
+    elif as_of is not None:
+        then, instant = SQL["then_stored"], "%(as_of)s::timestamp"
+        first, known = f"{SQL['then_known']} ", "JOIN known ON known.source = m.source"
+        wanted = f"{wanted} JOIN known USING (source)"
+    else:
+        then, instant = "true", "'infinity'::timestamp"
+        value, since = "m.value", ""
+    if how.lag is not None or "known_at" in how.extras:
+        since = f"{SQL['load']} {since}"
+    if "withdrawn" in how.extras:
+        known, wanted = f"{known} {SQL['covered']}", f"{wanted} {SQL['covered']}"
+    extras = "".join(f", {SQL[extra]} AS {extra}" for extra in how.extras)
+    names = "".join(f", {NAMES[extra]}" for extra in how.extras)
+    parts = {"wanted": wanted, "known": known, "value": value, "since": since, "then": then}
+    text = first + filled_in(SQL[name], **parts, extras=extras, names=names, instant=instant, **by)
+    return text, values | {"as_of": as_of, "lag": how.lag, "shifts": list(how.shifts)}
