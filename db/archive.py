@@ -89,8 +89,8 @@ def restore(database: Database, file: Path, live_only: Mapping[str, Collection[s
         _stage(cursor, file, live_only)
         for (source,) in fetch(cursor, SQL["staged_sources"]):
             take_turn(cursor, source)
+        revisions = fetch_one(cursor, SQL["restore_revisions"])  # before the rows, of which it looks at the stored ones
         metrics = fetch_one(cursor, SQL["restore_metrics"], arrays("live_sources live_only", pairs))
-        revisions = fetch_one(cursor, SQL["restore_revisions"])
     return Restored(*metrics, *revisions)
 
 

@@ -136,19 +136,29 @@ FROM judged
 -- Revisions count in the order of their ids. So those made since the file was written get new ids, after those of the
 -- file; within both groups the order stays as it was.
 WITH
--- the revisions of the file, and those of them that are not stored
+-- the revisions of the file
 fitting AS (
     SELECT source, asset, metric_name, pulled_at::timestamp AS pulled_at, value, at::timestamp AS replaced_at, pull_id,
         reason, min(line) AS place
     FROM kept WHERE kind = 'revisions'
     GROUP BY source, asset, metric_name, pulled_at::timestamp, value, at::timestamp, pull_id, reason
 ),
+-- Those that are not stored. The stored row of a point may have been loaded earlier than the time of such a revision,
+-- if a clock was ahead. The time of the load ends the old value then, so that `as_of` never shows it for the row.
 back AS MATERIALIZED (
-    SELECT * FROM fitting WHERE NOT EXISTS (
+    SELECT source, asset, metric_name, pulled_at, value, ended.at AS replaced_at, pull_id, reason, place
+    FROM fitting LEFT JOIN LATERAL (
+        SELECT loads.loaded_at FROM metrics m CROSS JOIN LATERAL (
+            SELECT * FROM loads WHERE loads.source = m.source AND first_id <= m.id ORDER BY first_id DESC LIMIT 1
+        ) AS loads
+        WHERE loads.last_id >= m.id AND (m.source, m.asset, m.metric_name, m.pulled_at)
+            = (fitting.source, fitting.asset, fitting.metric_name, fitting.pulled_at)
+    ) AS stored ON true CROSS JOIN LATERAL (SELECT least(replaced_at, stored.loaded_at) AS at) AS ended
+    WHERE NOT EXISTS (
         SELECT FROM revisions r
-        WHERE (r.source, r.asset, r.metric_name, r.pulled_at, r.replaced_at)
-            = (fitting.source, fitting.asset, fitting.metric_name, fitting.pulled_at, fitting.replaced_at)
-            AND r.value IS NOT DISTINCT FROM fitting.value
+        WHERE (r.source, r.asset, r.metric_name, r.pulled_at)
+            = (fitting.source, fitting.asset, fitting.metric_name, fitting.pulled_at)
+            AND r.replaced_at IN (fitting.replaced_at, ended.at) AND r.value IS NOT DISTINCT FROM fitting.value
     )
 ),
 -- the stored revisions of the same points: deleted here, and written again below

@@ -170,6 +170,27 @@ def test_at_every_instant_before_the_clearing_the_same_was_known_as_before(
     assert len(rows(ALL_REVISIONS)) > 6
 
 
+def test_an_old_value_of_a_file_is_never_that_of_a_row_which_was_loaded_since(
+    file: Path, database: Database, open_store: Opener, session: Connection, rows: Rows
+) -> None:
+    """A clock that was ahead has given it a time at which the new row had been loaded already."""
+    store = open_store(SETTLE)
+    for value in (1.0, 2.0):
+        store.load([point(value=value)])
+    rows("UPDATE revisions SET replaced_at = replaced_at + interval '1 year'")
+    keep(database, file)
+    store.load([point(value=3.0)])
+    instants = [rows(f"SELECT clock_timestamp() + interval '{days} days'")[0][0] for days in (0, 100, 400)]
+    before = [known(session, instant) for instant in instants]
+    assert [found[0][1] for found in before] == [3.0] * 3
+    for back in (1, 0):
+        assert restore(database, file, LIVE_ONLY) == Restored(0, 0, 1, revisions=back, revisions_unchanged=1 - back)
+        assert [known(session, instant) for instant in instants] == before
+        assert [(value, at) for *_, value, at in map(tuple, rows("SELECT value, replaced_at FROM revisions"))] == [
+            (1.0, *rows("SELECT loaded_at FROM loads")[0])
+        ]
+
+
 def known(session: Connection, as_of: datetime) -> list[tuple[datetime, float | None]]:
     """What was known of a series at an instant."""
     with session.cursor() as cursor:

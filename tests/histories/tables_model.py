@@ -170,12 +170,14 @@ class TablesModel:
 
     def restore(self, file: File) -> None:
         """Bring back what is missing."""
-        back = {key: deepcopy(each) for key, each in file.points.items() if key not in self.points}
-        self.points |= back
         for key, saved in file.old.items():
-            missing = [each for each in saved if each not in self.old[key]]
+            limit = self.points[key].loaded_at if key in self.points else None
+            ended = [each._replace(at=min(each.at, limit or each.at)) for each in saved]
+            missing = [each for was, each in zip(saved, ended, strict=True) if not {was, each} & {*self.old[key]}]
             if missing:
                 self.old[key] = merged(missing, self.old[key])
+        back = {key: deepcopy(each) for key, each in file.points.items() if key not in self.points}
+        self.points |= back
         for key, each in back.items():
             covered = self.covered[key[0]]
             covered.rows += 1
