@@ -1,9 +1,10 @@
 """Databases for the report with something of everything in them, and the page as a reader has it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from html.parser import HTMLParser
 from itertools import count
+from math import sin
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -15,13 +16,28 @@ from db.setup import Database
 from db.store import Store
 from model.values import DAY, DataPoint, Verb
 from tests.commands import environment, run
-from tests.tables import START, AdoptingStore, asked, point, points
+from tests.tables import START, AdoptingStore, asked, point, points, this_midnight
 
 SECRET = environment("")["ARTEMIS_API_KEY"]
 EVIL = '"><script>alert(1)</script>'
 FAILED = f"/data/api?key={SECRET}: 503 {EVIL}"
 LONG = "x" * 100
 NUMBERS = count(1)
+HARD = {
+    "one-point": [5e10],
+    "two-points": [1.5, -2.5],
+    "of-a-month": [97_234.56 + day for day in range(30)],
+    "of-a-year": [1e9 + day * 1e7 for day in range(366)],
+    "of-years": [1.93e12 + day * 1e9 for day in range(2_500)],
+    "steep": [1e-9 * 10 ** (day / 100) for day in range(1_500)],
+    "negative": [-1e9 * sin(day / 50) for day in range(700)],
+    "hardly-moving": [1e10 + day / 1000 for day in range(300)],
+    "constant": [183_254_123_456.0] * 100,
+    "zero": [0.0] * 100,
+    "largest": [1.7e308, -1.7e308, 5e-324],
+    "smallest": [5e-324, 1e-323],
+    "farthest": [1e-300, 1e300],
+}
 WAITING = """
 INSERT INTO quarantine (source, asset, metric_name, pulled_at, value, state, seen_at)
 SELECT source, asset, metric_name, pulled_at, value * 1000, 'waiting', '2026-11-20 04:36' FROM metrics
@@ -103,6 +119,24 @@ def fill(url: str, directory: Path) -> None:
         cursor.execute(PULLS, (FAILED,))
         cursor.execute(WAITING)
         cursor.execute(CONFIRMED)
+
+
+def fill_charts(url: str, directory: Path) -> None:
+    """Series that are hard to draw: one of each of HARD, dated back from yesterday."""
+    store = Store(Database(url, directory), "artemis", Verb.BACKFILL)
+    for name, values in HARD.items():
+        store.load(days_back(name, "TXNS", values), [])
+    store.close()
+    store = Store(Database(url, directory), "defillama", Verb.BACKFILL)
+    store.load(days_back("some-pool-of-a-rather-long-name", "APY", [3 + sin(day / 30) for day in range(900)]), [])
+    store.close()
+
+
+def days_back(asset: str, metric: str, values: Iterable[float], newest: int = 1) -> list[DataPoint]:
+    """Points of consecutive days with these values, the first one of them `newest` days ago, and each other before."""
+    return [
+        DataPoint(asset, metric, this_midnight() - (newest + place) * DAY, each) for place, each in enumerate(values)
+    ]
 
 
 def report(url: str, *words: str | Path) -> CompletedProcess[str]:

@@ -15,16 +15,18 @@ from db.revisions import largest_revisions
 from db.session import clock
 from model.errors import ConfigurationError
 from model.settings import Settings
+from model.text import counted
 from model.values import midnight, number_of_days
 from pipeline.confirmation import confirmation, confirmation_text, withdrawn_text
 from pipeline.freshness import SeriesState
 from pipeline.gaps import in_rhythm
 from pipeline.health import SourceHealth, configured_targets, diagnose
 from pipeline.waiting_restatements import waiting_choices, waiting_text
-from query.flags import stored_flags
+from query.flags import Flag, stored_flags
 from query.query_session import QuerySession, configs, fill_command
-from query.report.charted_series import charts, choose
 from query.report.coverage_by_month import DaysByMonth, days_of_series, together
+from query.report.leading_series import choose
+from query.report.series_figures import figures
 from query.series_names import NOT_ASKED_FOR
 from sources import SOURCES
 
@@ -40,7 +42,7 @@ Contents = dict[str, Any]
 
 
 def gather_contents(settings: Settings, source: str | None, assets: Sequence[str], metrics: Sequence[str]) -> Contents:
-    """The contents for one source or all, with charts of these assets and metrics, or of a few series if none is named.
+    """The contents for one source or all; they open with these assets and metrics, or a few series if none is named.
 
     Raises ConfigurationError if nothing is stored, and BadQuestion for a name that has no stored points.
     """
@@ -48,10 +50,10 @@ def gather_contents(settings: Settings, source: str | None, assets: Sequence[str
     stored = session.stored(source)
     if not stored:
         raise ConfigurationError(f"nothing is stored yet: {fill_command(settings, source)}")
-    drawn, chosen = choose(session.names(), source, assets, metrics)
     reader = session.reader()
     now = reader.do(clock)
-    lines = charts(reader, drawn, midnight(now))
+    leading, chosen = choose(reader, session.names(), configs(), source, assets, metrics)
+    shown = list(figures(reader, leading, midnight(now)))
 
     def gather(cursor: Any) -> Contents:
         health = diagnose(cursor, settings, names)
@@ -62,25 +64,30 @@ def gather_contents(settings: Settings, source: str | None, assets: Sequence[str
         return {
             "at": now,
             "database": str(reader),
-            "sources": [_source(cursor, settings, each, stored, now) for each in health.sources],
+            "sources": [_source(cursor, settings, each, stored, flags, now) for each in health.sources],
             "foreign": sorted({each.series.source for each in stored} - SOURCES.keys()),  # their modules are gone
             "chosen": chosen,
-            "charts": lines,
+            "leading": shown,
+            "without_value": len(leading) - len(shown),  # of a closed day
             "days": DAYS,
             "lately": recent_runs(cursor, names, now - timedelta(days=DAYS), running),
             "flag_days": FLAG_DAYS,
-            "flags_shown": FLAGS_SHOWN,
-            "flags": {name: [each for each in flags if each.series.source == name] for name in names},
         }
 
     return reader.do(gather)
 
 
 def _source(
-    cursor: Any, settings: Settings, health: SourceHealth, stored: Sequence[StoredSeries], now: datetime
+    cursor: Any,
+    settings: Settings,
+    health: SourceHealth,
+    stored: Sequence[StoredSeries],
+    flags: Sequence[Flag],
+    now: datetime,
 ) -> Contents:
     name = health.source
     revisions, revised = largest_revisions(cursor, name, REVISIONS_SHOWN)
+    flagged = sorted((each for each in flags if each.series.source == name), key=lambda each: each.end, reverse=True)
     return {
         "name": name,
         "waiting": [(waiting_text(name, each), waiting_choices(name, each)) for each in health.waiting],
@@ -89,6 +96,8 @@ def _source(
         **_coverage(cursor, name, settings, midnight(now)),
         "revisions": revisions,
         "revised": revised,  # how many there are in all
+        "flags": flagged[:FLAGS_SHOWN],
+        "flagged": len(flagged),
     }
 
 
@@ -115,8 +124,14 @@ def _freshness(cursor: Any, health: SourceHealth, stored: Sequence[StoredSeries]
         "points": sum(each.points for each in stored),
         "counts": counts,
         "metrics": sorted(metrics, key=lambda each: ([-each[2][state] for state in NEED_ATTENTION], each[0])),
-        "stale": sorted(stale),
+        "stale": [_stale(*each, now) for each in sorted(stale)],
     }
+
+
+def _stale(newest: datetime, asset: str, metric: str, now: datetime) -> str:
+    """A stale series, with the day of its newest point."""
+    ago = counted((now.date() - newest.date()).days, "day")
+    return f"{asset} {metric} ({newest:%Y-%m-%d}, {ago} ago)"
 
 
 def _coverage(cursor: Any, name: str, settings: Settings, today: datetime) -> Contents:
@@ -134,10 +149,10 @@ def _coverage(cursor: Any, name: str, settings: Settings, today: datetime) -> Co
     }
 
 
-def _withdrawn(series: SeriesMap) -> tuple[str, str]:
+def _withdrawn(series: SeriesMap) -> str:
     """A series, and how many of its days the provider has withdrawn."""
-    days = number_of_days(series.withdrawn)
-    return f"{series.asset} {series.metric}", withdrawn_text(days, series.withdrawn_at)
+    days = withdrawn_text(number_of_days(series.withdrawn), series.withdrawn_at)
+    return f"{series.asset} {series.metric} ({days})"
 
 
 def _cover(metric: str, series: Sequence[DaysByMonth]) -> Contents:

@@ -11,7 +11,8 @@ from markupsafe import Markup
 from model.amount_text import old_and_new, short_amount
 from model.scrub import scrubbed
 from model.text import counted, first_of
-from query.report.charted_series import PLOT_SIZE
+from query.report import line_chart
+from query.report.changes import change_text
 from query.report.contents import STATES, Contents
 from query.report.coverage_by_month import Strips, by_year, month_of
 from sources import unit_of
@@ -32,6 +33,7 @@ def page(contents: Contents, scrub: Callable[[str], str]) -> str:
     environment.filters |= {
         "amount": short_amount,
         "by_year": by_year,
+        "change": change_text,
         "counted": counted,
         "day": "{:%Y-%m-%d}".format,
         "first_of": first_of,
@@ -45,7 +47,7 @@ def page(contents: Contents, scrub: Callable[[str], str]) -> str:
     months = (month for source in contents["sources"] for cover in source["covers"] for month in cover["all"].months)
     text = environment.get_template("page.html").render(
         css=Markup(css),  # noqa: S704 - our own file
-        plot_size=PLOT_SIZE,
+        plot=line_chart,
         policy=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
         report=scrubbed(contents, scrub),
         states=STATES,

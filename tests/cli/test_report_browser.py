@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from db.embedded import EmbeddedServer
-from tests.report_pages import fill, fresh_url, written
+from tests.report_pages import fill, fill_charts, fresh_url, written
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
@@ -61,6 +61,24 @@ CONTRASTS = """(() => {
     }
     return [...found.values()].sort((a, b) => a[0] - b[0]);
 })()"""
+# The texts of a card that lie over each other, or are outside of the card, or are smaller than 9 pixels.
+MEETING = """[...document.querySelectorAll('figure')].flatMap(card => {
+    const outer = card.getBoundingClientRect();
+    const texts = [...card.querySelectorAll('b, strong, dt, dd, span, text')];
+    const boxes = texts.map(each => {
+        const range = document.createRange();
+        range.selectNodeContents(each);
+        return range.getBoundingClientRect();
+    });
+    const size = each => parseFloat(getComputedStyle(each).fontSize) *
+        (each.ownerSVGElement ? each.ownerSVGElement.getBoundingClientRect().width / 210 : 1);
+    return texts.filter((each, number) => {
+        const box = boxes[number];
+        return size(each) < 9 || box.left < outer.left || box.right > outer.right || boxes.some((other, place) =>
+            place > number && box.left < other.right && other.left < box.right &&
+            box.top + 1 < other.bottom && other.top + 1 < box.bottom);
+    }).map(each => card.textContent.slice(0, 40) + ': ' + each.textContent);
+})"""
 OPEN_ALL = "document.querySelectorAll('details').forEach(each => { each.open = true; })"
 WIDTHS = "[document.documentElement.scrollWidth, innerWidth]"
 BY_KEYBOARD = """[...document.querySelectorAll('a, summary, .wide')].filter(each => each.tabIndex < 0).length"""
@@ -152,11 +170,12 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def file(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page with something of everything."""
+    """A page with something of everything, and charts of values that are hard to draw."""
     file = tmp_path_factory.mktemp("page") / "report.html"
     with fresh_url(server) as url:
         fill(url, file.parent)
-        written(url, file)
+        fill_charts(url, file.parent)
+        written(url, file, "--metric", "TXNS", "--metric", "APY", "--metric", "PRICE", "--metric", "FEES")
     return file
 
 
@@ -199,11 +218,18 @@ def test_a_page_that_is_not_ours_would_be_complained_about(chromium: Browser, fi
 
 
 def test_strips_and_lines_are_drawn(shown: Browser) -> None:
-    flat = """[...document.querySelectorAll('.strip path, .plot path')].filter(each => !each.getTotalLength()).length"""
-    small = """[...document.querySelectorAll('.strip, .plot')].filter(each => each.clientWidth < 200).length"""
+    flat = """[...document.querySelectorAll('.strip path, .plot path:not(.dot)')].filter(each => !each.getTotalLength())
+        .length"""
+    small = """[...document.querySelectorAll('.strip, .plot')].filter(each => each.clientWidth < 160).length"""
     assert (shown.evaluate(flat), shown.evaluate(small)) == (0, 0)
     assert shown.evaluate("document.querySelectorAll('.strip path').length") > 20
     assert shown.evaluate("document.querySelectorAll('path path').length") == 0
+    assert shown.evaluate("document.querySelectorAll('.plot .dot').length") == 1
+
+
+def test_the_texts_of_a_card_can_be_read_and_do_not_meet(shown: Browser) -> None:
+    assert shown.evaluate("document.querySelectorAll('.plot text').length") > 40
+    assert shown.evaluate(MEETING) == []
 
 
 def test_the_schemes_differ(chromium: Browser, file: Path) -> None:

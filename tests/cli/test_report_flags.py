@@ -31,7 +31,7 @@ def told(database: Database, database_url: str, tmp_path: Path) -> str:
     load(database, "old", [*STEADY, 0.0], ago=31)
     load(database, "aave", STEADY, source="defillama")
     page = Page(written(database_url, tmp_path / "x.html"))
-    assert "2flags of odd values" in page.text  # a large figure, and text below it
+    assert "! 2flags of odd values" in page.text  # a large figure, and text below it
     return page.part("No value is changed.", "never")
 
 
