@@ -82,7 +82,7 @@ def _requested(
     found = [each.series for each in requested]
     wanted = " and ".join(" or ".join(each) for each in (assets, metrics) if each)
     if len(found) <= MOST_SERIES:
-        return found, f"as requested: {wanted}"
+        return found, f"{wanted}, as requested"
     how = f"the largest {MOST_SERIES} of {len(found):,} requested series ({wanted}), all metrics in turn"
     return _in_rounds(_newest(reader, found))[:MOST_SERIES], how
 

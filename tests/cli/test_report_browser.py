@@ -70,8 +70,10 @@ MEETING = """[...document.querySelectorAll('figure')].flatMap(card => {
         range.selectNodeContents(each);
         return range.getBoundingClientRect();
     });
-    const size = each => parseFloat(getComputedStyle(each).fontSize) *
-        (each.ownerSVGElement ? each.ownerSVGElement.getBoundingClientRect().width / 210 : 1);
+    const size = each => {
+        const svg = each.ownerSVGElement, scale = svg ? svg.clientWidth / svg.viewBox.baseVal.width : 1;
+        return parseFloat(getComputedStyle(each).fontSize) * scale;
+    };
     return texts.filter((each, number) => {
         const box = boxes[number];
         return size(each) < 9 || box.left < outer.left || box.right > outer.right || boxes.some((other, place) =>

@@ -94,7 +94,7 @@ def test_named_assets_and_metrics_open_it(database: Database, opening: Opening) 
     load(database, {("artemis", asset, metric): [1.0] for asset in ("sol", "btc") for metric in ("PRICE", "DAU")})
     assert opening.shown("--asset", "SOL", "--metric", "price") == ["sol PRICE"]
     assert opening.shown("--asset", "sol") == ["sol DAU", "sol PRICE"]
-    assert "Shown: as requested: SOL and price." in opening("--asset", "SOL", "--metric", "price")
+    assert "Shown: SOL and price, as requested." in opening("--asset", "SOL", "--metric", "price")
 
 
 def test_of_many_requested_series_the_largest_are_shown_all_metrics_in_turn(
