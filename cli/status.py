@@ -14,7 +14,6 @@ from typing import Any
 
 from cli.process import open_database, read_database
 from cli.status_json import as_json
-from cli.status_problems import Problem, scheduler_problem, source_problems
 from db.setup import Database, has_tables, need_schema
 from model.errors import ConfigurationError, DatabaseLost
 from model.scrub import scrubbed
@@ -24,6 +23,7 @@ from model.values import DAY
 from pipeline.confirmation import Confirmation, confirmation_text, withdrawn_text
 from pipeline.freshness import Freshness, SeriesState
 from pipeline.health import Health, SchedulerState, diagnose
+from pipeline.problems import Problem, scheduler_problem, source_problems
 from pipeline.run_health import RunHealth
 from pipeline.usage import usage_text
 from pipeline.waiting_restatements import rejected_text

@@ -3,11 +3,11 @@
 from math import isfinite
 from typing import Any
 
-from cli.status_problems import scheduler_problem, source_problems
 from db.quarantine import Waiting
 from pipeline.confirmation import Confirmation
 from pipeline.freshness import Freshness, SeriesState
 from pipeline.health import Health
+from pipeline.problems import scheduler_problem, source_problems
 from pipeline.run_health import RunHealth
 from pipeline.waiting_restatements import waiting_choices
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from cli.status_problems import source_problems
 from db.points import Age
 from db.pulls import LastRuns
 from model.values import DAY, Rhythm, Target, Verb, midnight
 from pipeline.due import Attempt, History, ScheduledRun, due
 from pipeline.freshness import freshness
 from pipeline.health import SourceHealth
+from pipeline.problems import source_problems
 from pipeline.run_health import RunState, health_of_runs
 from sources import SOURCES
 

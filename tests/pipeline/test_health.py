@@ -4,13 +4,13 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
-from cli.status_problems import Problem, scheduler_problem
 from db.heartbeat import Beat
 from db.lock import Sessions
 from model.text import span
 from model.values import DAY, Target, Verb
 from pipeline.freshness import SeriesState
 from pipeline.health import Health, SchedulerState, scheduler_state
+from pipeline.problems import Kind, Problem, scheduler_problem
 from pipeline.run_health import RunState
 from sources import SOURCES
 from tests.modelled_night import BUSY, CALM, HOUR, MINUTE, WEDNESDAY, Known, Model, first_problem, model, problems
@@ -233,8 +233,8 @@ def test_without_a_scheduler_no_run_has_a_next_time() -> None:
 
 
 def test_a_problem_reads_as_what_it_is_why_and_what_to_do() -> None:
-    assert str(Problem("it fails", "HTTP 500", "run it")) == "it fails: HTTP 500; run it"
-    assert str(Problem("it is late", "", "run it")) == "it is late; run it"
+    assert str(Problem(Kind.RUNS, "it fails", "HTTP 500", "run it")) == "it fails: HTTP 500; run it"
+    assert str(Problem(Kind.RUNS, "it is late", "", "run it")) == "it is late; run it"
 
 
 @pytest.mark.parametrize(
