@@ -92,6 +92,9 @@ def parser() -> argparse.ArgumentParser:
     restore = add("restore", "cli.setup_fresh_restore:restore_file", saved)
     restore.add_argument("file", type=Path, metavar="FILE")
     _add_discover(add)
+    told = "test the webhook to which the scheduler sends a message when a source fails, waits, or is well again"
+    notify = add("notify", "cli.notify:notify", told)
+    notify.add_argument("--test", action="store_true", required=True, help="send a test message; says if it arrived")
     psql = add("psql", "cli.psql:open_psql", "open psql, PostgreSQL's own client, on the database in use")
     psql.add_argument("sql", nargs="?", metavar="SQL", help="run this statement alone")
     add("setup", "cli.setup_fresh_restore:setup", "create or upgrade the tables; may be repeated")

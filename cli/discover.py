@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cli.jobs import api_of, warn_of_exposed_keys
+from cli.jobs import api_of, warn_of_exposed_secrets
 from cli.listed_assets import Comparison, all_names, compare, row_to_add, search
 from cli.pull_backfill_settle import pace_of
 from model.errors import CallFailed, ConfigurationError, PipelineError
@@ -70,7 +70,7 @@ def _source(arguments: argparse.Namespace, settings: Settings) -> BaseSource:
     for metric in arguments.metric:
         if metric not in source.METRICS:
             raise ConfigurationError(f"{source.name} has no metric {metric!r}: {nearest(metric, source.METRICS)}")
-    warn_of_exposed_keys([source.name], settings)
+    warn_of_exposed_secrets([source.name], settings)
     return api_of(source, settings)
 
 

@@ -55,7 +55,7 @@ def jobs_of(names: Sequence[str], arguments: argparse.Namespace, settings: Setti
     if given.get("retry_empty") and not arguments.gaps:
         raise ConfigurationError("--retry-empty needs --gaps: write --gaps --retry-empty")
     jobs = [job_of(name, arguments.verb, settings, **options) for name in names]
-    warn_of_exposed_keys(names, settings)
+    warn_of_exposed_secrets(names, settings)
     for job in jobs:
         need_series(job)
         announce(job)
@@ -104,9 +104,10 @@ def api_of(source: type[BaseSource], settings: Settings) -> BaseSource:
     return api
 
 
-def warn_of_exposed_keys(names: Iterable[str], settings: Settings) -> None:
-    """Log where others can read the keys of these sources."""
+def warn_of_exposed_secrets(names: Iterable[str], settings: Settings, webhooks: Iterable[str] = ()) -> None:
+    """Log where others can read the keys of these sources, or the URLs of webhooks in these variables."""
     variables = [(SOURCES[name].KEY_VARIABLE, SOURCES[name].BASE_URL_VARIABLE) for name in names]
+    variables += [(name, name) for name in webhooks]
     for where, why, remedy in dict.fromkeys(each for pair in variables for each in settings.exposed(*pair)):
         log.warning("%s: %s: %s", where, why, remedy)
 

@@ -9,8 +9,9 @@ from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from functools import partial
 
-from cli.jobs import announce, job_of, need_series, warn_of_exposed_keys, with_keys
+from cli.jobs import announce, job_of, need_series, warn_of_exposed_secrets, with_keys
 from cli.logs import JOURNAL, PERSON, JsonLines, formatter_for, json_line, log_to, secrets_of
+from cli.notify import check_webhooks, reports
 from cli.process import open_database, stop_on_signals, until_stopped
 from cli.pull_backfill_settle import pace_of
 from cli.run_text import summary_line
@@ -19,7 +20,7 @@ from db.heartbeat import Heartbeat
 from db.lock import SCHEDULER, SessionLock
 from db.setup import Database, ensure_schema
 from model.errors import DatabaseAway, DatabaseLost
-from model.settings import Settings
+from model.settings import WEBHOOKS, Settings
 from model.values import Verb
 from pipeline.due import ScheduledRun
 from pipeline.plan import Job, must_be_verified_since
@@ -54,7 +55,8 @@ def run_scheduler(arguments: argparse.Namespace, settings: Settings, scrub: Call
             need_series(backfill)
         elif not backfill.targets:
             need_series(pull)
-    warn_of_exposed_keys(names, settings)
+    check_webhooks(settings)
+    warn_of_exposed_secrets(names, settings, WEBHOOKS)
     if arguments.fresh:
         check_confirmation(arguments)
     notify = Notify()
@@ -79,7 +81,7 @@ def _serve(
     if entered is None:
         return 0
     place, heartbeat = entered
-    with closing(place), closing(heartbeat):
+    with closing(place), closing(heartbeat), reports(settings, database, scrub) as report:
         paces = {name: pace_of(SOURCES[name], settings) for name in names}
         if arguments.fresh:
             if done := [name for name in names if name in heartbeat.cleared]:
@@ -107,6 +109,7 @@ def _serve(
             check_place=place.take,
             make_job=lambda scheduled: _job_of(scheduled, settings),
             run=make_run,
+            after_look=report,
         ).serve()
     return 0
 

@@ -169,6 +169,15 @@ CREATE TABLE IF NOT EXISTS quarantine (
     PRIMARY KEY (source, asset, metric_name, pulled_at)
 );
 
+-- The problems of which the webhook in NOTIFY_URL was told, and that have not ended since.
+CREATE TABLE IF NOT EXISTS notified (
+    source VARCHAR(100) NOT NULL,
+    kind VARCHAR(20) NOT NULL,              -- 'configuration', 'identity', 'waiting', 'runs', 'freshness'
+    about TEXT NOT NULL,                    -- which one of its kind: an asset, a series, the verb of a run; or ''
+    notified_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (source, kind, about)
+);
+
 -- For as_of queries, rows stored before these tables existed count as known from now on.
 INSERT INTO loads (source, first_id, last_id, loaded_at)
 SELECT source, min(id), max(id), clock_timestamp() AT TIME ZONE 'UTC' FROM metrics

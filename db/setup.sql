@@ -12,7 +12,7 @@ WITH
 wanted AS (
     SELECT name, privilege
     FROM unnest(
-        '{pulls,metrics,coverage,refused,loads,revisions,quarantine,scheduler,api_limits,identities}'::text[]
+        '{pulls,metrics,coverage,refused,loads,revisions,quarantine,scheduler,api_limits,identities,notified}'::text[]
     ) AS name, unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS privilege
     WHERE privilege <> 'DELETE' OR name NOT IN ('pulls', 'scheduler', 'api_limits', 'identities')
 ),

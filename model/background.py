@@ -1,10 +1,16 @@
 """Threads: how they are started, and work that is done in one."""
 
+import logging
+import math
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
+from model.errors import PipelineError
+
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -28,3 +34,39 @@ def start(thread: threading.Thread) -> None:
         thread.start()
     except RuntimeError as error:
         raise MemoryError(str(error)) from error
+
+
+class Repeated:
+    """Work that is repeated in the background, while its caller never waits for it.
+
+    A repetition begins at the earliest `seconds` after the one before, and once that has ended. A PipelineError is
+    logged once, and again only after a repetition that went well.
+    """
+
+    def __init__(self, name: str, work: Callable[[], object], seconds: float) -> None:
+        self._name, self._work, self._seconds = name, work, seconds
+        self._thread = threading.Thread()
+        self._began = -math.inf
+        self._failing = False
+
+    def __call__(self) -> None:
+        """Begin the work, if it is time for it; returns at once. Raises MemoryError as `start` does."""
+        now = time.monotonic()
+        if now - self._began >= self._seconds and not self._thread.is_alive():
+            self._began = now
+            self._thread = threading.Thread(target=self._repeat, name=self._name, daemon=True)
+            start(self._thread)
+
+    def _repeat(self) -> None:
+        try:
+            self._work()
+        except PipelineError as error:
+            if not self._failing:
+                log.warning("%s: %s: trying again every %.0f s", self._name, error, self._seconds)
+            self._failing = True
+        except Exception:
+            log.exception("%s: this is a bug: report it with the lines below", self._name)
+        else:
+            if self._failing:
+                log.info("%s: works again", self._name)
+            self._failing = False

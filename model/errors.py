@@ -62,5 +62,9 @@ class TryFailed(CallFailed):
     """Retry this call: the reason may be temporary."""
 
 
+class NotDelivered(PipelineError):
+    """Send it again later: a webhook did not take a message; the error says why, without the URL."""
+
+
 class BadPoint(PipelineError, ValueError):
     """Leave this point out and count it: it is not a finite value with a UTC time."""

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 
@@ -19,6 +19,10 @@ DATABASE_URL = "DATABASE_URL"
 EMBEDDED_DIRECTORY = ROOT / ".data" / "postgres"
 PACE_DIRECTORY = "PACE_DIRECTORY"
 OWN_PACE_DIRECTORY = ROOT / ".data" / "pace"
+NOTIFY_URL, NOTIFY_FORM, HEARTBEAT_URL = "NOTIFY_URL", "NOTIFY_FORM", "HEARTBEAT_URL"
+WEBHOOKS = (NOTIFY_URL, HEARTBEAT_URL)  # their paths and queries hold tokens
+WORD = r"(?:[a-z]{1,15}|[A-Z]{1,15}|[A-Z][a-z]{1,14}|sendMessage)"
+WORDS = re.compile(rf"{WORD}(?:[-_.]{WORD})*")  # a part of a URL that is no token: to hide it would hide plain words
 
 
 class Settings:
@@ -56,7 +60,7 @@ class Settings:
     def url(self, name: str) -> str:
         """The value of a variable for the URL of a server; raises ConfigurationError if it can't be one."""
         value = self.get(name)
-        if value and not re.match(r"https?://[^/\s]", value):
+        if value and not _is_url(value):
             raise ConfigurationError(f"{name} is not the URL of a server: write http://host:port or https://host")
         return value
 
@@ -66,7 +70,7 @@ class Settings:
         """Where others can read a key that is set: the file or variable, why, and what to do."""
         if not self.get(key_variable):
             return
-        server = re.match(r"http://(?:[^/]*@)?\[?([^/\]]*?)\]?(:\d*)?(/|$)", self.get(url_variable))
+        server = re.match(r"http://(?:[^/?#]*@)?\[?([^/?#\]]*?)\]?(:\d*)?([/?#]|$)", self.get(url_variable))
         if server and not _is_loopback(server[1]):
             why = f"requests to {server[1]} show {key_variable} to the network"
             yield url_variable, why, "write https:// in place of http://"
@@ -74,7 +78,7 @@ class Settings:
             yield file.name, "every user of this machine can read it", f"chmod 600 {file}"
 
     def secrets(self, key_variables: Iterable[str]) -> list[str]:
-        """The keys and the password of the database, in each form in which they are set or read."""
+        """The keys, the tokens of webhooks and the password of the database, in each form that is set or read."""
         import psycopg2  # imported here, since `--help` does not need it
         from psycopg2.extensions import parse_dsn
 
@@ -83,7 +87,28 @@ class Settings:
         found |= {unquote(written) for written in found}  # as libpq reads them
         with contextlib.suppress(psycopg2.ProgrammingError, UnicodeDecodeError):  # Database refuses a wrong URL
             found.add(parse_dsn(url).get("password", ""))
+        found.update(token for name in WEBHOOKS for token in _tokens(self.get(name)))
         return [secret for secret in {*map(self.get, key_variables), *found} if secret]
+
+
+def _is_url(value: str) -> bool:
+    if not value.isprintable() or not re.fullmatch(r"https?://[^/?#\s]\S*", value):
+        return False
+    try:
+        return bool(urlsplit(value).hostname) and urlsplit(value).port != 0
+    except ValueError:  # a port or an IPv6 address that can be none
+        return False
+
+
+def _tokens(url: str) -> Iterator[str]:
+    """What may be secret in the URL of a webhook, which may be a wrong one: user and password, path and query."""
+    host, *parts = re.split(r"[/?&#]+", url.partition("://")[2] or url)
+    user, _, password = host.rpartition("@")[0].partition(":")
+    yield password
+    for part in (user, *parts):
+        value = part.rpartition("=")[2]
+        if not WORDS.fullmatch(value):
+            yield value
 
 
 def _is_loopback(host: str) -> bool:

@@ -101,13 +101,13 @@ def _run_problems(health: SourceHealth) -> Iterator[Problem]:
                 retry = "retrying now" if run.running else f"next retry {moment(run.next)}" if run.next else "no retry"
                 times = counted(last.failures, "time")
                 what = f"{verb} has failed {times} since {moment(last.failing_since)} ({retry})"
-                yield Problem(Kind.RUNS, what, last.failure or "the log says why", manual_run, verb)
+                yield Problem(Kind.RUNS, what, last.failure or "the log says why", manual_run, verb.value)
             case RunState.OVERDUE:
                 what = f"{verb} is overdue: the run of {moment(run.slot)} has not started"
-                yield Problem(Kind.RUNS, what, "", manual_run, verb)
+                yield Problem(Kind.RUNS, what, "", manual_run, verb.value)
             case RunState.SLOW:
                 what = f"{verb} has been running since {moment(last.running_since)}"
-                yield Problem(Kind.RUNS, what, "", f"if its log has stopped, {RESTART_IT}; {SEE_LOG}", verb)
+                yield Problem(Kind.RUNS, what, "", f"if its log has stopped, {RESTART_IT}; {SEE_LOG}", verb.value)
 
 
 def _freshness_problems(health: SourceHealth) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""The one HTTP client: many requests in flight, one pace, bounded retries. Nothing else touches the network."""
+"""The one client of the APIs: many requests in flight, one pace, bounded retries. Nothing else calls an API."""
 
 import logging
 import re
@@ -16,7 +16,7 @@ from model.scrub import Secrets
 from model.settings import VERSION
 from model.text import printable
 from sources.base import Answer, BaseSource, Call, Request
-from sources.http_session import HttpSession
+from sources.http_session import HttpSession, failure_text
 from sources.json_body import PIECE, JsonBody, TooLarge
 from sources.pace import Pace
 from sources.retry import (
@@ -173,7 +173,7 @@ class Client:
                     body.write(piece)
         except requests.RequestException as error:
             if not session.broken_off:
-                raise TryFailed(_reason(error)) from None
+                raise TryFailed(failure_text(error)) from None
         finally:
             if session.broken_off:
                 self.close_connections()
@@ -240,19 +240,9 @@ class Client:
         try:
             text = next(response.iter_content(400), b"").decode("utf-8", "replace")
         except requests.RequestException as error:
-            return _reason(error)
+            return failure_text(error)
         return " ".join(printable(self._secrets.hide(text)).split())[:SNIPPET] or "no text"
 
 
 def _is_html(response: requests.Response) -> bool:
     return "html" in response.headers.get("Content-Type", "").lower()
-
-
-def _reason(error: requests.RequestException) -> str:
-    """Why a request failed, without the URL that requests writes into its messages."""
-    cause: object = error
-    while isinstance(
-        inner := getattr(cause, "reason", None) or next(iter(getattr(cause, "args", ())), None), Exception
-    ):
-        cause = inner
-    return type(error).__name__ if cause is error else f"{type(error).__name__}, {type(cause).__name__}"

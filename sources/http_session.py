@@ -109,3 +109,13 @@ class _Adapter(HTTPAdapter):
         pool: Any = super().get_connection_with_tls_context(*given, **options)
         pool.ConnectionCls = partial(_TlsConnection if pool.scheme == "https" else _Connection, opened=self._opened)
         return pool
+
+
+def failure_text(error: requests.RequestException) -> str:
+    """Why a request failed, without the URL that requests writes into its messages."""
+    cause: object = error
+    while isinstance(
+        inner := getattr(cause, "reason", None) or next(iter(getattr(cause, "args", ())), None), Exception
+    ):
+        cause = inner
+    return type(error).__name__ if cause is error else f"{type(error).__name__}, {type(cause).__name__}"

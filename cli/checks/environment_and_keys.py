@@ -15,9 +15,19 @@ from cli.checks.area import Area, CheckContext, Finding, Severity, few
 from cli.jobs import api_of
 from cli.pull_backfill_settle import pace_of
 from model.errors import CallFailed, ConfigurationError, SourceStopped
-from model.settings import DATABASE_URL, OWN_PACE_DIRECTORY, PACE_DIRECTORY, ROOT, Settings
+from model.settings import (
+    DATABASE_URL,
+    HEARTBEAT_URL,
+    NOTIFY_FORM,
+    NOTIFY_URL,
+    OWN_PACE_DIRECTORY,
+    PACE_DIRECTORY,
+    ROOT,
+    Settings,
+)
 from model.values import DAY, midnight
 from pipeline.usage import DAYS_A_MONTH, calls_a_month, calls_left, usage_text
+from pipeline.webhook import webhook_of
 from sources import SOURCES
 from sources.base import BaseSource
 from sources.config import Asset
@@ -35,6 +45,7 @@ def check_environment(context: CheckContext) -> Area:
         findings += setting_findings(context.settings, source, rows)
         exposed = context.settings.exposed(source.KEY_VARIABLE, source.BASE_URL_VARIABLE, file)
         findings += [Finding(Severity.WARNING, *each) for each in exposed]
+    findings += webhook_findings(context.settings, file)
     findings = list(dict.fromkeys(findings))  # one .env may have several keys
     findings += env_findings(file, os.environ)
     findings += pace_findings(pace)
@@ -62,9 +73,19 @@ def setting_findings(settings: Settings, source: type[BaseSource], rows: Iterabl
         yield Finding(Severity.NOTE, source.KEY_VARIABLE, what)
 
 
+def webhook_findings(settings: Settings, file: Path) -> Iterator[Finding]:
+    """A NOTIFY_URL or HEARTBEAT_URL that can't be one, or that others can read."""
+    for variable, read in ((NOTIFY_URL, webhook_of), (HEARTBEAT_URL, lambda found: found.url(HEARTBEAT_URL))):
+        try:
+            read(settings)
+        except ConfigurationError as error:
+            yield Finding(Severity.ERROR, variable, str(error))
+        yield from (Finding(Severity.WARNING, *each) for each in settings.exposed(variable, variable, file))
+
+
 def env_findings(file: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
     """Names in .env that seem to be misspelled, and a .env that every user of this machine can read."""
-    known = {DATABASE_URL, PACE_DIRECTORY}
+    known = {DATABASE_URL, PACE_DIRECTORY, NOTIFY_URL, NOTIFY_FORM, HEARTBEAT_URL}
     known.update(name for source in SOURCES.values() for name in (source.KEY_VARIABLE, source.BASE_URL_VARIABLE))
     written = dotenv_values(file)
     for name in written.keys() - known:

@@ -287,7 +287,7 @@ def test_a_role_that_may_only_read_is_shown_with_what_it_lacks(root: Path, datab
     rows("DROP ROLE looker")
     (line,) = found(done)["database"]
     assert line.startswith("role looker: it lacks DELETE on coverage, ")
-    assert " and 23 more -> " in line
+    assert " and 26 more -> " in line
     assert found(done)["series"] == []
 
 

@@ -60,10 +60,11 @@ def test_a_needed_key_that_is_not_set_and_values_that_are_none_are_errors_and_an
     assert "a b" not in "".join(found)
 
 
-def test_a_server_that_no_parser_takes_is_a_finding_and_no_error() -> None:
+def test_a_server_that_no_parser_takes_is_a_finding_and_no_exception() -> None:
     settings = Settings({"ARTEMIS_API_KEY": "a-key", "ARTEMIS_BASE_URL": "http://[nonsense"})
-    (found,) = texts(environment.setting_findings(settings, Artemis, []))
-    assert found.startswith("note ARTEMIS_BASE_URL: artemis sends its requests to [nonsense instead of its API")
+    wrong, note = texts(environment.setting_findings(settings, Artemis, []))
+    assert wrong.startswith("error ARTEMIS_BASE_URL: ARTEMIS_BASE_URL is not the URL of a server: write http")
+    assert note.startswith("note ARTEMIS_BASE_URL: artemis sends its requests to [nonsense instead of its API")
 
 
 def env_of(folder: Path, text: str) -> Path:

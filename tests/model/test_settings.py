@@ -15,7 +15,7 @@ import pytest
 
 from model.errors import ConfigurationError
 from model.scrub import HIDDEN, Scrubber, Secrets
-from model.settings import DATABASE_URL, Settings
+from model.settings import DATABASE_URL, HEARTBEAT_URL, NOTIFY_URL, Settings
 
 KEY = "ARTEMIS_API_KEY"
 LONG = 's3cr3t+key/==&<"é-\\tail'
@@ -199,12 +199,53 @@ def test_secrets_are_hidden_in_messages_arguments_and_tracebacks() -> None:
     assert "s3cret" not in text
 
 
+@pytest.mark.parametrize(
+    ("url", "token"),
+    [
+        ("https://hooks.slack.com/services/T0ABC/B0DEF/x1Y2z3", "x1Y2z3"),
+        ("https://hooks.slack.com/services/T0ABC/B0DEF/x1Y2z3", "T0ABC/B0DEF"),
+        ("https://api.telegram.org/bot123:AA-token_1/sendMessage?chat_id=-1001", "123:AA-token_1"),
+        ("https://api.telegram.org/bot123:AA-token_1/sendMessage?chat_id=-1001", "-1001"),
+        ("https://hc-ping.com/3fa8e2d1-77aa-4c5e-9d0f-1b2c3d4e5f60/fail", "3fa8e2d1-77aa-4c5e-9d0f-1b2c3d4e5f60"),
+        ("https://me:pass@ntfy.example.com/topic", "pass"),
+        ("https://tk_7eevi1@ntfy.example.com/topic", "tk_7eevi1"),
+        ("hooks.slack.com/services/x1Y2z3", "x1Y2z3"),  # a wrong URL
+        ("https://[host/x1Y2z3", "x1Y2z3"),
+        ("https://host?t=x1Y2z3", "x1Y2z3"),
+        ("https://host/abcdefghijklmnopqrstuvwx", "abcdefghijklmnopqrstuvwx"),  # too long for a word
+    ],
+)
+@pytest.mark.parametrize("variable", [NOTIFY_URL, HEARTBEAT_URL])
+def test_the_tokens_of_a_webhook_are_secrets(variable: str, url: str, token: str) -> None:
+    said = scrub(f"it said {token}, then", **{variable: url})
+    assert token not in said
+    assert re.fullmatch(r"it said [*/]+, then", said)
+
+
+def test_the_words_in_the_url_of_a_webhook_are_not_hidden() -> None:
+    words = "python main.py pull defillama; systemctl restart crypto-metrics; POST /api/webhooks/sendMessage to ntfy.sh"
+    for url in ("https://ntfy.sh/crypto-metrics", "https://host/api/webhooks/pull/sendMessage?q=defillama", "nonsense"):
+        assert scrub(words, **{NOTIFY_URL: url}) == words
+
+
 @pytest.mark.parametrize("url", ["", "http://127.0.0.1:8080", "https://api.example/base"])
 def test_a_url_of_a_server_is_taken(url: str) -> None:
     assert Settings({"BASE": url}).url("BASE") == url
 
 
-@pytest.mark.parametrize("url", ["localhost:99", "ftp://host", "http://", "https:///path", "api.example"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:99",
+        "ftp://host",
+        "http://",
+        "https:///path",
+        "api.example",
+        "http://h:port",
+        "http://h/a b",
+        "http://[h",
+    ],
+)
 def test_what_is_no_url_of_a_server_is_refused_with_its_variable(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^BASE is not the URL of a server: write http"):
         Settings({"BASE": url}).url("BASE")
@@ -219,6 +260,7 @@ def test_what_is_no_url_of_a_server_is_refused_with_its_variable(url: str) -> No
         ("a-key", "http://127.0.0.1:8000", False),
         ("a-key", "http://[::1]:8000", False),
         ("a-key", "http://localhost", False),
+        ("a-key", "http://api.example.com?of=a-key", True),
         ("a-key", "", False),
         ("", "http://api.example.com", False),
     ],

@@ -1,0 +1,119 @@
+"""What the webhook is told: one message when a source begins to need attention, and one when it is well again.
+
+The table notified remembers what was told, so nothing is told twice. What the webhook did not take stays news, and the
+next look sends what is news by then.
+"""
+
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from typing import Any, NamedTuple
+
+from db.notified import Told, notified, set_notified
+from db.session import KeptSession
+from db.setup import Database
+from db.statements import in_transaction
+from model.scrub import scrubbed
+from model.settings import Settings
+from model.text import printable
+from pipeline.freshness import SeriesState
+from pipeline.health import Health, SourceHealth, diagnose
+from pipeline.problems import Kind, Problem, every_problem, few_waiting
+from pipeline.webhook import Message, Status, Webhook
+
+REASON_SHOWN = 300  # characters of why a run failed
+# Problems that mostly come of one outage: a second one of a kind is no news, and their end is told when all have ended.
+WITH_ONE_CAUSE = frozenset({Kind.RUNS.value, Kind.FRESHNESS.value})
+ENDED = {
+    Kind.CONFIGURATION: "its key and its config can be used again",
+    Kind.IDENTITY: "no row of its config means another asset any more",
+    Kind.WAITING: "nothing waits for a decision any more",
+    Kind.RUNS: "no run is failing or late any more",
+    Kind.FRESHNESS: "no series is stale any more",
+}
+
+
+class News(NamedTuple):
+    """What a webhook has not been told of a source yet."""
+
+    begun: list[Problem]
+    ended: list[Kind]  # kinds that were told, and of which no problem is left
+    told: frozenset[Told]  # what it has been told after this
+
+
+def news(health: SourceHealth, told: AbstractSet[Told]) -> News:
+    """The news of a source of which this was told before.
+
+    A told problem that is gone has not ended while a run or a restart leaves open whether it comes back.
+    """
+    problems = {(each.kind.value, each.about): each for each in every_problem(health)}
+    still = told & (problems.keys() | _open_questions(health))
+    kinds = {kind for kind, _ in still}
+    begun = [
+        problem
+        for (kind, about), problem in problems.items()
+        if (kind, about) not in still and not (kind in WITH_ONE_CAUSE and kind in kinds)
+    ]
+    now = frozenset(still | problems.keys())
+    left = {kind for kind, _ in now}
+    ended = {kind for kind, _ in told} - left - (WITH_ONE_CAUSE if left & WITH_ONE_CAUSE else set())
+    return News(begun, [kind for kind in ENDED if kind in ended], now)
+
+
+def message_of(source: str, found: News, scrub: Callable[[str], str]) -> Message | None:
+    """The message with the news of a source; None without any. Secrets are hidden before a text is cut."""
+    lines = []
+    for problem in few_waiting(source, found.begun):
+        shown: Problem = scrubbed(problem, scrub)
+        reason = shown.reason if len(shown.reason) <= REASON_SHOWN else f"{shown.reason[:REASON_SHOWN]}…"
+        lines += f"! {source}: {shown._replace(reason=printable(reason))}".splitlines()
+    lines += [f"{source}: {ENDED[kind]}" for kind in found.ended]
+    if not lines:
+        return None
+    if found.begun:
+        title, status = f"{source} needs attention", Status.PROBLEM
+    elif found.told:
+        title, status = f"{source} is well again in part", Status.PROBLEM
+        lines.append("what still needs attention: python main.py status")
+    else:
+        title, status = f"{source} is well again", Status.WELL
+    return Message(title, "\n".join(map(printable, lines)), status, source)
+
+
+class Notifier:
+    """Tells a webhook the news of each source, on a session of its own."""
+
+    def __init__(self, database: Database, settings: Settings, webhook: Webhook, scrub: Callable[[str], str]) -> None:
+        self._kept = KeptSession(database, "notify")
+        self._settings, self._webhook, self._scrub = settings, webhook, scrub
+
+    def look(self) -> None:
+        """Send one message for each source with news.
+
+        Raises NotDelivered, or as KeptSession.do_once does; the next look then sends what is missing.
+        """
+        health, told = self._do(self._read)
+        for each in health.sources:
+            before = told.get(each.source, frozenset())
+            found = news(each, before)
+            if message := message_of(each.source, found, self._scrub):
+                self._webhook.send(message)
+            if found.told != before:
+                self._do(lambda cursor: set_notified(cursor, each.source, found.told))  # noqa: B023 - done at once
+
+    def close(self) -> None:
+        """End the session."""
+        self._kept.close()
+
+    def _read(self, cursor: Any) -> tuple[Health, dict[str, frozenset[Told]]]:
+        return diagnose(cursor, self._settings), notified(cursor)
+
+    def _do(self, work: Callable[[Any], Any]) -> Any:
+        return self._kept.do_once(lambda session: in_transaction(session, work))
+
+
+def _open_questions(health: SourceHealth) -> set[Told]:
+    """The problems of which it is not known yet whether they have ended."""
+    open_questions = {(Kind.RUNS.value, each.scheduled.verb.value) for each in health.runs if each.unfinished}
+    if health.freshness.count(SeriesState.AWAITED):
+        open_questions.add((Kind.FRESHNESS.value, ""))
+    return open_questions

@@ -1,0 +1,84 @@
+"""Work that is repeated in the background: when it begins, and what is said of its errors."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from model.background import Repeated
+from model.errors import NotDelivered
+from tests.waiting import until
+
+
+def test_the_caller_does_not_wait_and_no_second_work_begins_beside_the_first() -> None:
+    began, end = [], threading.Event()
+
+    def work() -> None:
+        began.append(threading.current_thread())
+        end.wait()
+
+    repeated = Repeated("work", work, 0.0)
+    repeated()
+    until(lambda: began)
+    repeated()
+    repeated()
+    end.set()
+    began[0].join()
+    assert len(began) == 1
+    repeated()
+    until(lambda: len(began) == 2)
+
+
+def test_the_next_work_begins_after_its_time() -> None:
+    done: list[int] = []
+    repeated = Repeated("work", lambda: done.append(1), 3600.0)
+    repeated()
+    until(lambda: done)
+    repeated()
+    assert len(done) == 1
+
+
+def fail(error: Exception | None) -> None:
+    if error:
+        raise error
+
+
+def said(caplog: pytest.LogCaptureFixture, *errors: Exception | None) -> list[str]:
+    """What the log has after repetitions with these errors; None for one that goes well."""
+    left = list(errors)
+    ended: list[object] = []
+
+    def work() -> None:
+        ended.append(threading.current_thread())
+        fail(left.pop(0))
+
+    repeated = Repeated("work", work, 0.0)
+    with caplog.at_level(logging.INFO, "model.background"):
+        for number in range(1, len(errors) + 1):
+            until(_repeats(repeated, ended, number))
+    return [each.getMessage() for each in caplog.records]
+
+
+def _repeats(repeated: Repeated, ended: list[object], number: int) -> Callable[[], bool]:
+    """Whether the repetition of this number has ended; begins it."""
+
+    def look() -> bool:
+        if len(ended) < number:
+            repeated()
+        return len(ended) == number and not repeated._thread.is_alive()
+
+    return look
+
+
+def test_an_error_that_repeats_is_logged_once_and_its_end_too(caplog: pytest.LogCaptureFixture) -> None:
+    away = NotDelivered("HTTP 500")
+    assert said(caplog, away, away, None, None, away) == [
+        "work: HTTP 500: trying again every 0 s",
+        "work: works again",
+        "work: HTTP 500: trying again every 0 s",
+    ]
+
+
+def test_a_bug_is_logged_as_one_and_the_work_is_repeated(caplog: pytest.LogCaptureFixture) -> None:
+    assert said(caplog, ZeroDivisionError(), None) == ["work: this is a bug: report it with the lines below"]
