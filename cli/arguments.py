@@ -143,13 +143,17 @@ def _add_stored(add: Add) -> None:
     _add_names(revisions)
     status = add("status", "cli.status:show_status", "show the health of the scheduler and each source")
     status.add_argument("--watch", action="store_true", help="refresh every few seconds, until Ctrl-C")
+    form = status.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help=JSON_HELP)
+    form.add_argument("--format", choices=("prometheus",), help="print the figures as a scrape of Prometheus")
+    out = "with --format: write to this file, completely or not at all"
+    status.add_argument("--out", type=_file, metavar="FILE", help=out)
     check = add("check", "cli.check:check", "check keys, configs, database and APIs, and say what a person must do")
     _add_source(check, optional=True)
     check.add_argument("--offline", action="store_true", help="send no request to an API")
     confirm = "first accept that the API now means another asset by this row; may be repeated"
     check.add_argument("--confirm", action="append", default=[], metavar="ASSET", help=confirm)
-    for command in (status, check):
-        command.add_argument("--json", action="store_true", help=JSON_HELP)
+    check.add_argument("--json", action="store_true", help=JSON_HELP)
 
 
 def _add_query(add_command: Add) -> None:

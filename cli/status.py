@@ -1,4 +1,4 @@
-"""The command `status`: the health of the pipeline as problems with their remedies, on one screen, or as JSON."""
+"""The command `status`: the health of the pipeline as problems with their remedies, on one screen, or for a program."""
 
 import argparse
 import json
@@ -14,8 +14,10 @@ from typing import Any
 
 from cli.process import open_database, read_database
 from cli.status_json import as_json
+from cli.status_prometheus import as_prometheus
 from db.setup import Database, has_tables, need_schema
-from model.errors import ConfigurationError, DatabaseLost
+from model.errors import ConfigurationError, DatabaseLost, PipelineError
+from model.files import atomic_write
 from model.scrub import scrubbed
 from model.settings import Settings
 from model.text import moment, printable, span
@@ -41,6 +43,10 @@ RARE_STATES = {  # not shown where no series has them
 
 def show_status(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Show the health of the scheduler and each source; returns 0, 1 if something is wrong, 3 without a scheduler."""
+    if arguments.format == "prometheus":
+        return _write_metrics(arguments, settings)
+    if arguments.out:
+        raise ConfigurationError("--out goes with --format prometheus: leave it out, or add that option")
 
     def show(health: Health) -> int:
         if arguments.json:
@@ -70,6 +76,34 @@ def show_status(arguments: argparse.Namespace, settings: Settings, scrub: Callab
                 with suppress(ConfigurationError):  # the next reading reports it
                     database.reopen()  # restarts the embedded server if it has ended
         return exit_code
+
+
+def _write_metrics(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Write the health for Prometheus to the file or to standard output, also if no database answers.
+
+    The file is written completely or not at all, and others may read it, since a program of another user collects it.
+    """
+    if arguments.watch:
+        raise ConfigurationError("--watch does not go with --format prometheus: leave it out")
+
+    def write(found: dict[str, Any] | None, exit_code: int) -> int:
+        text = as_prometheus(found, exit_code)
+        if arguments.out:
+            with atomic_write(arguments.out, mode=0o644) as part:
+                part.write_text(text, encoding="utf-8")
+        else:
+            print(text, end="")
+        return exit_code
+
+    if not settings.has_database():
+        return write(None, NOTHING_YET.exit_code)
+    try:
+        with open_database(settings) as database:
+            health = _read_health(database, settings)
+    except PipelineError as error:
+        write(None, error.exit_code)
+        raise
+    return write(as_json(health), health.exit_code)
 
 
 def _print_screen(screen: Iterable[str], *, watch: bool) -> None:

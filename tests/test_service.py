@@ -1,4 +1,4 @@
-"""The systemd unit: systemd accepts it and calls it safe enough, and what it says fits what the code does."""
+"""The systemd units: systemd accepts them and calls them safe enough, and what they say fits what the code does."""
 
 import re
 import shlex
@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from cli.arguments import scheduler_parser
+from cli.arguments import parser, scheduler_parser
 from cli.process import SHUTDOWN_SECONDS
 from cli.setup_fresh_restore import SAVED
-from model.errors import ConfigurationError, PipelineError, SchedulerRefused
+from model.errors import ConfigurationError, DatabaseAway, PipelineError, SchedulerRefused
 from model.settings import EMBEDDED_DIRECTORY, PACE_DIRECTORY, ROOT
 from pipeline.scheduler import CHECK_SECONDS
 from tests.commands import copy_tree, environment, run_process
 from tests.fake_api import FakeApi
 
 UNIT = ROOT / "deploy" / "crypto-metrics.service"
+STATUS, TIMER = (UNIT.with_name(f"crypto-metrics-status.{kind}") for kind in ("service", "timer"))
 ANALYZE = shutil.which("systemd-analyze")
 UNITS = {"s": 1, "sec": 1, "min": 60, "h": 3600}
 CRASHED = 60  # seconds until the database server has buried the session of a host that has crashed
@@ -28,26 +29,26 @@ OK = 5.0  # the exposure below which systemd says OK
 needs_systemd = pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
 
 
-def settings() -> dict[str, list[str]]:
-    """All values of each setting of the unit, in their order."""
+def settings(unit: Path = UNIT) -> dict[str, list[str]]:
+    """All values of each setting of a unit, in their order."""
     found = defaultdict(list)
-    for line in UNIT.read_text(encoding="utf-8").splitlines():
+    for line in unit.read_text(encoding="utf-8").splitlines():
         if line and line[0] not in "#[":
             name, _, value = line.partition("=")
             found[name].append(value)
     return found
 
 
-def one(name: str) -> str:
+def one(name: str, unit: Path = UNIT) -> str:
     """The value of a setting that is written once."""
-    (value,) = settings()[name]
+    (value,) = settings(unit)[name]
     return value
 
 
-def seconds(name: str) -> float:
+def seconds(name: str, unit: Path = UNIT) -> float:
     """A span of time, such as 1min 30s."""
-    parts = re.findall(r"(\d+)\s*([a-z]*)", one(name))
-    return sum(float(number) * UNITS[unit or "s"] for number, unit in parts)
+    parts = re.findall(r"(\d+)\s*([a-z]*)", one(name, unit))
+    return sum(float(number) * UNITS[of or "s"] for number, of in parts)
 
 
 def place(path: Path) -> str:
@@ -55,25 +56,29 @@ def place(path: Path) -> str:
     return f"{one('WorkingDirectory')}/{path.relative_to(ROOT)}"
 
 
-def analyzed(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """What systemd-analyze says of the unit, its program replaced by one that is there."""
+def analyzed(tmp_path: Path, *words: str, unit: Path = UNIT) -> subprocess.CompletedProcess[str]:
+    """What systemd-analyze says of a unit, the programs of all units replaced by one that is there."""
     assert ANALYZE is not None
-    copy = tmp_path / UNIT.name
-    copy.write_text(re.sub(r"(?m)^ExecStart=\S+", f"ExecStart={sys.executable}", UNIT.read_text(encoding="utf-8")))
-    return subprocess.run([ANALYZE, *words, copy], capture_output=True, text=True, timeout=60)  # noqa: S603
+    for each in UNIT.parent.glob(f"{unit.stem}.*"):  # a timer is analyzed with its service
+        text = re.sub(r"(?m)^ExecStart=\S+", f"ExecStart={sys.executable}", each.read_text(encoding="utf-8"))
+        (tmp_path / each.name).write_text(text)
+    line = [ANALYZE, *words, str(tmp_path / unit.name)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=60)  # noqa: S603
 
 
 @needs_systemd
-def test_systemd_accepts_the_unit_without_a_word(tmp_path: Path) -> None:
-    done = analyzed(tmp_path, "verify")
-    said = [line for line in done.stderr.splitlines() if UNIT.name in line]  # it may speak of the host's own units
+@pytest.mark.parametrize("unit", [UNIT, STATUS, TIMER], ids=lambda unit: unit.name)
+def test_systemd_accepts_each_unit_without_a_word(unit: Path, tmp_path: Path) -> None:
+    done = analyzed(tmp_path, "verify", unit=unit)
+    said = [line for line in done.stderr.splitlines() if unit.stem in line]  # it may speak of the host's own units
     assert (done.returncode, said) == (0, [])
 
 
 @needs_systemd
-def test_systemd_rates_the_exposure_ok_or_better(tmp_path: Path) -> None:
-    done = analyzed(tmp_path, "security", "--offline=true", "--no-pager", f"--threshold={OK * 10:.0f}")
-    (exposure,) = re.findall(r"Overall exposure level for crypto-metrics\.service: ([\d.]+)", done.stdout)
+@pytest.mark.parametrize("unit", [UNIT, STATUS], ids=lambda unit: unit.name)
+def test_systemd_rates_the_exposure_ok_or_better(unit: Path, tmp_path: Path) -> None:
+    done = analyzed(tmp_path, "security", "--offline=true", "--no-pager", f"--threshold={OK * 10:.0f}", unit=unit)
+    (exposure,) = re.findall(rf"Overall exposure level for {unit.name}: ([\d.]+)", done.stdout)
     assert float(exposure) < OK
     assert done.returncode == 0, done.stderr
 
@@ -117,6 +122,32 @@ def test_it_starts_the_scheduler_of_the_directory_it_works_in_with_options_that_
 def test_only_the_places_that_the_code_names_may_be_written() -> None:
     assert one("ProtectSystem") == "strict"
     assert sorted(one("ReadWritePaths").split()) == [place(EMBEDDED_DIRECTORY.parent), place(SAVED)]
+
+
+def test_the_unit_of_the_health_runs_as_the_same_user_with_the_same_bars() -> None:
+    ours, theirs = settings(STATUS), settings()
+    barred = [
+        name for name in theirs if re.match("Protect|Private|Restrict|System|Capab|Amb|NoNew|Lock|Memory|UM", name)
+    ]
+    assert len(barred) > 15
+    assert {name: ours[name] for name in barred} == {name: theirs[name] for name in barred}
+    for name in ("User", "Group", "WorkingDirectory", "EnvironmentFile"):
+        assert ours[name] == theirs[name]
+    assert one("ReadWritePaths", STATUS) == place(EMBEDDED_DIRECTORY.parent)
+
+
+def test_the_unit_of_the_health_writes_to_its_own_folder_which_others_may_read_and_fails_for_no_state() -> None:
+    program, script, *words = shlex.split(one("ExecStart", STATUS))
+    assert (program, script) == (shlex.split(one("ExecStart"))[0], f"{one('WorkingDirectory')}/main.py")
+    arguments = parser().parse_args(words)
+    assert (arguments.command, arguments.format) == ("cli.status:show_status", "prometheus")
+    assert arguments.out == Path("/var/lib", one("StateDirectory", STATUS), "status.prom")
+    assert one("StateDirectoryMode", STATUS) == "0755"
+    states = {PipelineError.exit_code, SchedulerRefused.exit_code, DatabaseAway.exit_code}
+    assert {int(code) for code in one("SuccessExitStatus", STATUS).split()} == states
+    assert one("KillMode", STATUS) == "process"
+    assert seconds("TimeoutStartSec", STATUS) < 60
+    assert one("OnCalendar", TIMER) == "minutely"
 
 
 def entries(root: Path) -> set[str]:
