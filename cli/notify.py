@@ -15,6 +15,7 @@ from pipeline.notifications import Notifier
 from pipeline.webhook import Message, Status, beat, webhook_of
 
 REPORT_SECONDS = 60.0  # between two looks for news, and between two heartbeats
+LAST_REPORT_SECONDS = 0.3  # that a report may take after a stop, so that it is recorded what a webhook has just taken
 
 
 def notify(_arguments: argparse.Namespace, settings: Settings, _scrub: Callable[[str], str]) -> int:
@@ -46,6 +47,9 @@ def reports(settings: Settings, database: Database, scrub: Callable[[str], str])
         if webhook := webhook_of(settings):
             notifier = closed_at_the_end.enter_context(closing(Notifier(database, settings, webhook, scrub)))
             tasks.append(Repeated("notify", notifier.look, REPORT_SECONDS))
+
+        for task in tasks:
+            closed_at_the_end.callback(task.wait, LAST_REPORT_SECONDS)
 
         def report() -> None:
             for task in tasks:

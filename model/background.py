@@ -57,6 +57,11 @@ class Repeated:
             self._thread = threading.Thread(target=self._repeat, name=self._name, daemon=True)
             start(self._thread)
 
+    def wait(self, seconds: float) -> None:
+        """Wait for the end of the work under way, at most so many seconds."""
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
     def _repeat(self) -> None:
         try:
             self._work()

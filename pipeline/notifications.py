@@ -65,7 +65,7 @@ def message_of(source: str, found: News, scrub: Callable[[str], str]) -> Message
     for problem in few_waiting(source, found.begun):
         shown: Problem = scrubbed(problem, scrub)
         reason = shown.reason if len(shown.reason) <= REASON_SHOWN else f"{shown.reason[:REASON_SHOWN]}…"
-        lines += f"! {source}: {shown._replace(reason=printable(reason))}".splitlines()
+        lines += [f"! {source}: {shown.what}{':' if reason else ''}", reason, *shown.remedy.splitlines()]
     lines += [f"{source}: {ENDED[kind]}" for kind in found.ended]
     if not lines:
         return None
@@ -76,7 +76,7 @@ def message_of(source: str, found: News, scrub: Callable[[str], str]) -> Message
         lines.append("what still needs attention: python main.py status")
     else:
         title, status = f"{source} is well again", Status.WELL
-    return Message(title, "\n".join(map(printable, lines)), status, source)
+    return Message(title, "\n".join(map(printable, filter(None, lines))), status, source)
 
 
 class Notifier:

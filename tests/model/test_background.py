@@ -23,8 +23,11 @@ def test_the_caller_does_not_wait_and_no_second_work_begins_beside_the_first() -
     until(lambda: began)
     repeated()
     repeated()
+    repeated.wait(0.01)
+    assert began[0].is_alive()
     end.set()
-    began[0].join()
+    repeated.wait(30)
+    assert not began[0].is_alive()
     assert len(began) == 1
     repeated()
     until(lambda: len(began) == 2)

@@ -74,10 +74,11 @@ def test_an_outage_is_two_messages_whatever_fails_in_it_and_however_often() -> N
     assert told.titles == ["defillama needs attention", "defillama is well again"]
     (began, first), (ended, last) = told.messages
     assert began == DOWN + 10 * MINUTE
-    assert first.text.startswith("! defillama: pull has failed 2 times since 2026-11-25 02:05Z (next retry ")
-    assert first.text.endswith(
-        "): HTTP 500 (5 tries); run it manually: python main.py pull defillama; log: journalctl -u crypto-metrics"
-    )
+    assert first.text.splitlines() == [
+        "! defillama: pull has failed 2 times since 2026-11-25 02:05Z (next retry 2026-11-25 02:10Z):",
+        "HTTP 500 (5 tries)",
+        "run it manually: python main.py pull defillama; log: journalctl -u crypto-metrics",
+    ]
     assert DOWN + 4 * HOUR < ended < DOWN + 5 * HOUR
     assert (last.text, last.status) == ("defillama: no run is failing or late any more", Status.WELL)
 
@@ -135,7 +136,7 @@ def test_each_series_that_begins_to_wait_is_told_once_and_the_end_when_none_is_l
     first, second, third = (replace(well, waiting=waits(*names)) for names in (["sol"], ["eth", "sol"], ["eth"]))
     begun, more, none = texts([well, first, first, second, third, well, well])
     assert begun.startswith("! artemis: sol PRICE: the API now gives other values for 1 of 9 stored days")
-    assert begun.splitlines()[1] == "python main.py settle artemis --accept sol PRICE"
+    assert begun.splitlines()[2] == "python main.py settle artemis --accept sol PRICE"
     assert more.startswith("! artemis: eth PRICE: ")
     assert "sol" not in more
     assert none == "artemis: nothing waits for a decision any more"
@@ -158,9 +159,8 @@ def test_what_ends_while_something_else_goes_on_is_told_as_a_part() -> None:
 def test_many_that_begin_to_wait_at_once_are_one_message_that_names_a_few() -> None:
     well = working().health()
     (text,) = texts([replace(well, waiting=waits(*(f"a{number}" for number in range(40))))])
-    assert [line for line in text.splitlines() if line.startswith("! ")][3:] == [
-        "! artemis: and 37 more series wait for a person; python main.py check artemis"
-    ]
+    assert text.count("! artemis: ") == 4
+    assert text.endswith("\n! artemis: and 37 more series wait for a person\npython main.py check artemis")
 
 
 def test_a_long_reason_is_cut_after_its_secrets_are_hidden_and_leaves_the_remedy() -> None:
@@ -174,7 +174,7 @@ def test_a_long_reason_is_cut_after_its_secrets_are_hidden_and_leaves_the_remedy
     message = message_of("artemis", found, lambda text: text.replace("s3cret", "*"))
     assert message is not None
     assert "s3cret" not in message.text
-    assert f"): {'*' * 60}; run it manually" in message.text
+    assert f"):\n{'*' * 60}\nrun it manually" in message.text
 
 
 @pytest.fixture
