@@ -56,7 +56,7 @@ def _of_sources(found: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
         counted = [(source, len(value) if isinstance(value, list) else value) for source, value in values]
         return Metric(name, text, [Sample(value, {"source": source}) for source, value in counted])
 
-    yield metric("problems", "What needs attention, as status shows it.", "problems")
+    yield metric("problems", "Problems that need attention, as status shows them.", "problems")
     yield metric("waiting_series", "Series with restatements that wait for a person.", "waiting")
     yield metric("rejected_series", "Series of which a person has rejected values of the API.", "rejected")
     yield metric("recent_requests", "Requests of the last 24 hours.", "requests")

@@ -39,8 +39,8 @@ def start(thread: threading.Thread) -> None:
 class Repeated:
     """Work that is repeated in the background, while its caller never waits for it.
 
-    A repetition begins at the earliest `seconds` after the one before, and once that has ended. A PipelineError is
-    logged once, and again only after a repetition that went well.
+    A repetition begins at the earliest `seconds` after the one before, and once that has ended. A PipelineError and a
+    lack of memory are logged once, and again only after a repetition that went well.
     """
 
     def __init__(self, name: str, work: Callable[[], object], seconds: float) -> None:
@@ -50,12 +50,16 @@ class Repeated:
         self._failing = False
 
     def __call__(self) -> None:
-        """Begin the work, if it is time for it; returns at once. Raises MemoryError as `start` does."""
+        """Begin the work, if it is time for it; returns at once."""
         now = time.monotonic()
-        if now - self._began >= self._seconds and not self._thread.is_alive():
-            self._began = now
-            self._thread = threading.Thread(target=self._repeat, name=self._name, daemon=True)
+        if now - self._began < self._seconds or self._thread.is_alive():
+            return
+        self._began = now
+        self._thread = threading.Thread(target=self._repeat, name=self._name, daemon=True)
+        try:
             start(self._thread)
+        except MemoryError as error:
+            self._log_failure(error)
 
     def wait(self, seconds: float) -> None:
         """Wait for the end of the work under way, at most so many seconds."""
@@ -65,13 +69,16 @@ class Repeated:
     def _repeat(self) -> None:
         try:
             self._work()
-        except PipelineError as error:
-            if not self._failing:
-                log.warning("%s: %s: trying again every %.0f s", self._name, error, self._seconds)
-            self._failing = True
+        except (PipelineError, MemoryError) as error:
+            self._log_failure(error)
         except Exception:
             log.exception("%s: this is a bug: report it with the lines below", self._name)
         else:
             if self._failing:
                 log.info("%s: works again", self._name)
             self._failing = False
+
+    def _log_failure(self, error: Exception) -> None:
+        if not self._failing:
+            log.warning("%s: %s: trying again every %.0f s", self._name, error, self._seconds)
+        self._failing = True

@@ -83,5 +83,18 @@ def test_an_error_that_repeats_is_logged_once_and_its_end_too(caplog: pytest.Log
     ]
 
 
+def test_without_memory_for_a_thread_the_caller_goes_on(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    repeated = Repeated("work", list, 0.0)
+    repeated()
+    repeated()
+    assert [each.getMessage() for each in caplog.records] == ["work: can't start new thread: trying again every 0 s"]
+
+
 def test_a_bug_is_logged_as_one_and_the_work_is_repeated(caplog: pytest.LogCaptureFixture) -> None:
     assert said(caplog, ZeroDivisionError(), None) == ["work: this is a bug: report it with the lines below"]

@@ -20,7 +20,7 @@ from pipeline.summary import Summary
 from pipeline.systemd import Notify
 from sources.artemis import Artemis
 from tests.schedulers import service_manager
-from tests.tables import START, Rows
+from tests.tables import START, Rows, end
 from tests.waiting import until
 
 DUTY = ScheduledRun("artemis", Verb.PULL, Schedule(DAY, timedelta()))
@@ -35,11 +35,12 @@ def of(
     check_place: Callable[[], None] = lambda: None,
     make_job: Callable[[ScheduledRun], Job] = lambda _: JOB,
     notify: Notify | None = None,
+    after_look: Callable[[], None] = lambda: None,
 ) -> Scheduler:
     """A scheduler of one scheduled run, whose runs are these."""
     return Scheduler(
         [DUTY], heartbeat, threading.Event(), notify or Notify({}), lambda text: text.replace("s3cret", "***"),
-        check_place=check_place, make_job=make_job, run=run,
+        check_place=check_place, make_job=make_job, run=run, after_look=after_look,
     )  # fmt: skip
 
 
@@ -51,6 +52,23 @@ def never(job: Job, show: Show) -> Summary:
 def refused(_: ScheduledRun) -> Job:
     """The job of a config that is wrong."""
     raise ConfigurationError("defillama_config.csv:2: s3cret is wrong")
+
+
+def test_reports_are_made_after_a_look_that_found_the_database_and_started_nothing(
+    heartbeat: Heartbeat, rows: Rows
+) -> None:
+    looks: list[str] = []
+    made = of(heartbeat, never, make_job=refused, after_look=lambda: looks.append("reported"))
+    made._check()
+    assert looks == []  # it has started a run
+    until(lambda: not made._lanes)
+    made._check()
+    assert looks == ["reported"]  # the run has failed, and its retry waits
+    end(rows, "crypto-metrics heartbeat")
+    made._check()
+    assert looks == ["reported"]
+    made._check()
+    assert looks == ["reported"] * 2
 
 
 def test_a_config_that_is_wrong_is_recorded_without_secrets_as_a_failed_try(heartbeat: Heartbeat, rows: Rows) -> None:
