@@ -47,7 +47,6 @@ def reports(settings: Settings, database: Database, scrub: Callable[[str], str])
         if webhook := webhook_of(settings):
             notifier = closed_at_the_end.enter_context(closing(Notifier(database, settings, webhook, scrub)))
             tasks.append(Repeated("notify", notifier.look, REPORT_SECONDS))
-
         for task in tasks:
             closed_at_the_end.callback(task.wait, LAST_REPORT_SECONDS)
 

@@ -102,13 +102,12 @@ def _is_url(value: str) -> bool:
 
 def _tokens(url: str) -> Iterator[str]:
     """What may be secret in the URL of a webhook, which may be a wrong one: user and password, path and query."""
-    host, *parts = re.split(r"[/?&#]+", url.partition("://")[2] or url)
+    place, _, query = (url.partition("://")[2] or url).partition("?")
+    host, *path = re.split("[/#]", place)
     user, _, password = host.rpartition("@")[0].partition(":")
+    values = [each.partition("=")[2] or each for each in re.split("[&#]", query)]
     yield password
-    for part in (user, *parts):
-        value = part.rpartition("=")[2]
-        if not WORDS.fullmatch(value):
-            yield value
+    yield from (part for part in (user, *path, *values) if not WORDS.fullmatch(part))
 
 
 def _is_loopback(host: str) -> bool:

@@ -43,10 +43,10 @@ class News(NamedTuple):
 def news(health: SourceHealth, told: AbstractSet[Told]) -> News:
     """The news of a source of which this was told before.
 
-    A told problem that is gone has not ended while a run or a restart leaves open whether it comes back.
+    A told problem that is gone has not ended while a run, a restart or a missing key leaves open whether it comes back.
     """
     problems = {(each.kind.value, each.about): each for each in every_problem(health)}
-    still = told & (problems.keys() | _open_questions(health))
+    still = told if health.missing_key else told & (problems.keys() | _open_questions(health))
     kinds = {kind for kind, _ in still}
     begun = [
         problem

@@ -156,6 +156,20 @@ def test_what_ends_while_something_else_goes_on_is_told_as_a_part() -> None:
     )
 
 
+def test_a_failing_source_whose_key_is_then_missing_is_not_well_again() -> None:
+    made = working()
+    made.down = lambda *_: True
+    made.sleep(DOWN + 4 * HOUR)
+    failing = made.health()
+    keyless = replace(working().health(), runs=(), missing_key="ARTEMIS_API_KEY")
+    first, second = texts([failing, keyless, keyless, failing])[:2]
+    assert "has failed" in first
+    assert second.startswith("! artemis: it needs a key\nwrite ARTEMIS_API_KEY=")
+    assert texts([failing, keyless, failing])[2:] == [
+        "artemis: its key and its config can be used again\nwhat still needs attention: python main.py status"
+    ]
+
+
 def test_many_that_begin_to_wait_at_once_are_one_message_that_names_a_few() -> None:
     well = working().health()
     (text,) = texts([replace(well, waiting=waits(*(f"a{number}" for number in range(40))))])
