@@ -1,19 +1,18 @@
 """Finds the series that a person names: it never guesses, and never mixes sources."""
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 from shlex import quote
 
 from db.coverage import StoredSeries
 from model.errors import BadQuestion
-from model.text import close_names, first_of, nearest
+from model.text import counted, nearest
 from model.values import Series, Verb
+from query.series_by_name import SeriesByName, metrics_of, one_asset, some, with_all
 from sources import SOURCES
 from sources.config import Asset
 
-SHOWN = 8  # names in a message
 NEAREST = 3
 NAME_THE_SOURCE = "name the source (--source, in Python source=)"
 NOT_ASKED_FOR = "not asked for"  # the state of a series that no run requests: no config has it, or its key is missing
@@ -52,50 +51,43 @@ class Names:
 
     def many(self, metric: str, assets: Sequence[str] | None = None, source: str | None = None) -> list[Series]:
         """The series of one metric in one source: of these assets in their order, or of all assets, sorted."""
-        source, metric = self.source(source), _text(metric, "metric").upper()
-        if assets is None:
-            found = self._having(source, None, [metric])
-            if not found:
-                raise self._unknown_metric(metric, source)
-            return _of_one_source(found, metric)
-        named = list(dict.fromkeys(_text(asset, "asset") for asset in assets))
-        if not named:
-            raise BadQuestion("no asset is named: leave assets out for all of them")
-        by_name = SeriesByName(self._having(source, self._like(named), [metric]), self._entities)
-        each = [by_name.find(asset) for asset in named]
-        for asset, by_source in zip(named, each, strict=True):
-            if not by_source:
-                raise self._unknown(asset, metric, source)
-        common = set.intersection(*(set(by_source) for by_source in each))
-        if not common:
-            where = some(f"{asset} in {' and '.join(has)}" for asset, has in zip(named, each, strict=True))
-            raise BadQuestion(f"no source has {metric} of all these assets ({where}): name only assets of one source")
-        if len(common) > 1:
-            raise _several(f"{metric} of {named[0]!r}", each[0])
-        (only,) = common
-        found = [_of_one_asset(by_source[only], asset)[0] for by_source, asset in zip(each, named, strict=True)]
-        return list(dict.fromkeys(found))  # two names may mean the same asset
+        return self.grid(assets, [metric], source)
 
     def of_asset(self, asset: str, metrics: Sequence[str] | None = None, source: str | None = None) -> list[Series]:
         """The series of one asset in one source: of these metrics in their order, or of all its metrics, sorted."""
-        source, asset = self.source(source), _text(asset, "asset")
-        wanted = None if metrics is None else list(dict.fromkeys(_text(each, "metric").upper() for each in metrics))
-        if wanted is not None and not wanted:
-            raise BadQuestion("no metric is named: leave metrics out for all of them")
-        having = SeriesByName(self._having(source, self._like([asset])), self._entities).find(asset)
-        if not having:
-            raise self._unknown(asset, None, source)
-        fitting = {name: fit for name, found in having.items() if (fit := _with_all(found, wanted or ()))}
+        return self.grid([asset], metrics, source)
+
+    def grid(
+        self,
+        assets: Sequence[str] | None,
+        metrics: Sequence[str] | None,
+        source: str | None = None,
+        *,
+        by_metric: bool = False,
+    ) -> list[Series]:
+        """The series that these assets have of these metrics in one source; all assets or all metrics for None.
+
+        Each name has at least one series, but not every asset needs to have every metric. The series are sorted by
+        asset and then by metric, both in their order here; with `by_metric`, by metric and then by asset.
+        """
+        source, named = self.source(source), _texts(assets, "asset")
+        wanted = metrics if metrics is None else [each.upper() for each in _texts(metrics, "metric") or ()]
+        having = self._having(source, named and self._like(named), wanted)
+        fitting = {}
+        for name in {each.source for each in having}:
+            of_source = [each for each in having if each.source == name]
+            by_name = SeriesByName(of_source, self._entities)
+            groups = [of_source] if named is None else [by_name.find(asset).get(name, []) for asset in named]
+            if all(groups) and metrics_of(chain(*groups)).issuperset(wanted or ()):
+                fitting[name] = groups
         if not fitting:
-            for metric in wanted or ():
-                if not any(each.metric == metric for found in having.values() for each in found):
-                    raise self._unknown(asset, metric, source)
-            raise BadQuestion(f"no source has all of {', '.join(wanted or ())} of {asset!r}: name fewer metrics")
+            raise self._none_fits(named, wanted, source, having)
         if len(fitting) > 1:
-            raise _several(repr(asset), fitting)
+            raise _several(named, wanted, {name: groups[0] for name, groups in fitting.items()})
         (found,) = fitting.values()
-        by_metric = {each.metric: each for each in _of_one_asset(found, asset)}
-        return [by_metric[metric] for metric in wanted or sorted(by_metric)]
+        if named is not None:
+            found = [one_asset(with_all(each, wanted or ()), asset) for each, asset in zip(found, named, strict=True)]
+        return _in_order(list(chain(*found)), wanted, by_metric=by_metric)
 
     def of_entity(self, entity: str, metrics: Sequence[str]) -> list[Series]:
         """The series of an entity with any of these metrics, in every source; sorted by source and metric.
@@ -165,6 +157,26 @@ class Names:
         """The rows of the config of this source, or of all, each with its source."""
         return ((name, row) for name, rows in self._configs.items() if source in (None, name) for row in rows)
 
+    def _none_fits(
+        self, assets: Sequence[str] | None, metrics: Sequence[str] | None, source: str | None, having: Sequence[Series]
+    ) -> BadQuestion:
+        """The error that says why no source has these assets and metrics; `having` are all that there are."""
+        by_name = SeriesByName(having, self._entities)
+        found = {asset: by_name.find(asset) for asset in assets or ()}
+        known, all_metrics = metrics_of(having), ", ".join(metrics or ())
+        for asset, by_source in found.items():
+            if not by_source:
+                return self._unknown(asset, metrics[0] if metrics else None, source)
+        for metric in metrics or ():
+            if metric not in known:
+                return self._unknown_metric(metric, source, list(found))
+        if len(found) < 2 or set.intersection(*map(set, found.values())):
+            of = " of these assets" if len(found) > 1 else "".join(f" of {asset!r}" for asset in found)
+            return BadQuestion(f"no source has all of {all_metrics}{of}: name fewer metrics")
+        where = some(f"{asset} in {' and '.join(has)}" for asset, has in found.items())
+        what = f"{all_metrics} of all these assets" if metrics else "all these assets"
+        return BadQuestion(f"no source has {what} ({where}): name only assets of one source")
+
     def _unknown(self, asset: str, metric: str | None, source: str | None) -> BadQuestion:
         """The error that says why this asset, or this metric of it, is unknown."""
         every = self._load(source)
@@ -190,11 +202,15 @@ class Names:
         hint = nearest(asset, known, "query_data.assets()", NEAREST)
         return BadQuestion(f"{_where(source)} no asset {asset!r}: {hint}")
 
-    def _unknown_metric(self, metric: str, source: str | None) -> BadQuestion:
-        """The error that says why this metric is unknown."""
+    def _unknown_metric(self, metric: str, source: str | None, assets: Sequence[str]) -> BadQuestion:
+        """The error that says why this metric is unknown, or unknown of these assets if there are any."""
+        if len(assets) == 1:
+            return self._unknown(assets[0], metric, source)
+        known = metrics_of(self._having(source, None))
+        if assets and metric in known:
+            return BadQuestion(f"{_where(source)} no {metric} of any of these assets: {some(assets)}")
         if error := self._not_fetched_yet(source, None, metric):
             return error
-        known = {each.metric for each in self._having(source, None)}
         hint = nearest(metric, known, "query_data.metrics()", NEAREST)
         return BadQuestion(f"{_where(source)} no metric {metric!r}: {hint}")
 
@@ -221,30 +237,6 @@ class Names:
         return BadQuestion(min(found, key=itemgetter(0))[1]) if found else None
 
 
-class SeriesByName:
-    """Finds series by the name of their asset: by the exact name, by the name in any case, and by the entity."""
-
-    def __init__(self, series: Iterable[Series], entities: Mapping[tuple[str, str], str]) -> None:
-        self._ways: tuple[dict[str, dict[str, list[Series]]], ...] = {}, {}, {}
-        for each in series:
-            entity = entities.get((each.source, each.asset), "")
-            names = each.asset, each.asset.casefold(), entity.casefold()
-            for way, name in zip(self._ways, names, strict=True):
-                way.setdefault(name, {}).setdefault(each.source, []).append(each)
-
-    def find(self, name: str) -> dict[str, list[Series]]:
-        """The series of this name by source; in each source, those of the first of the three ways that finds any."""
-        exact, any_case, entity = self._ways
-        folded = name.casefold()
-        return entity.get(folded, {}) | any_case.get(folded, {}) | exact.get(name, {})
-
-
-def some(names: Iterable[str], near: str = "") -> str:
-    """A few of these names as text, those most similar to `near` first."""
-    known = sorted(set(names))
-    return first_of(list(dict.fromkeys([*close_names(near, known, SHOWN), *known])), SHOWN)
-
-
 def _text(name: object, what: str) -> str:
     text = name.strip() if isinstance(name, str) else ""
     if not text or not text.isprintable():  # for example half a surrogate pair, which the table can't store
@@ -252,34 +244,34 @@ def _text(name: object, what: str) -> str:
     return text
 
 
-def _of_one_source(found: list[Series], metric: str) -> list[Series]:
-    counts = Counter(each.source for each in found)
-    if len(counts) > 1:
-        have = ", ".join(f"{source} ({number:,} assets)" for source, number in counts.items())
-        raise BadQuestion(f"several sources have {metric}: {have}: {NAME_THE_SOURCE}")
-    return found
+def _texts(names: Sequence[str] | None, what: str) -> list[str] | None:
+    """These names without repetition; None for None."""
+    if names is None:
+        return None
+    if not names:
+        raise BadQuestion(f"no {what} is named: leave {what}s out for all of them")
+    return list(dict.fromkeys(_text(name, what) for name in names))
 
 
-def _of_one_asset(found: list[Series], name: str) -> list[Series]:
-    assets = sorted({each.asset for each in found})
-    if len(assets) > 1:
-        raise BadQuestion(f"{name!r} may mean several assets of {found[0].source}: name one of {some(assets)}")
-    return found
+def _in_order(series: Sequence[Series], metrics: Sequence[str] | None, *, by_metric: bool) -> list[Series]:
+    """The series by asset in their order, and by metric in the order of `metrics`, or sorted; without repetition."""
+    assets = {asset: place for place, asset in enumerate(dict.fromkeys(each.asset for each in series))}
+    places = {metric: place for place, metric in enumerate(metrics or sorted(metrics_of(series)))}
+    keys = {each: (assets[each.asset], places[each.metric]) for each in series}  # two names may mean the same asset
+    return sorted(keys, key=lambda each: keys[each][::-1] if by_metric else keys[each])
 
 
-def _with_all(found: Sequence[Series], metrics: Sequence[str]) -> list[Series]:
-    """The series of the assets that have all of these metrics."""
-    having: dict[str, set[str]] = defaultdict(set)
-    for each in found:
-        having[each.asset].add(each.metric)
-    return [each for each in found if having[each.asset].issuperset(metrics)]
-
-
-def _several(what: str, by_source: Mapping[str, Sequence[Series]]) -> BadQuestion:
-    have = ", ".join(
-        f"{source} ({some({each.asset for each in found})})" for source, found in sorted(by_source.items())
-    )
-    return BadQuestion(f"several sources have {what}: {have}: {NAME_THE_SOURCE}")
+def _several(
+    assets: Sequence[str] | None, metrics: Sequence[str] | None, by_source: Mapping[str, Sequence[Series]]
+) -> BadQuestion:
+    """The error for what several sources have; `by_source` has the series of the first asset, or of all assets."""
+    what, have = ", ".join(metrics or ()), []
+    if assets:
+        what = f"{what} of {assets[0]!r}" if what else repr(assets[0])
+    for source, found in sorted(by_source.items()):
+        names = {each.asset for each in found}
+        have.append(f"{source} ({some(names) if assets else counted(len(names), 'asset')})")
+    return BadQuestion(f"several sources have {what}: {', '.join(have)}: {NAME_THE_SOURCE}")
 
 
 def _where(source: str | None) -> str:

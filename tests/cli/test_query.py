@@ -137,7 +137,7 @@ def test_of_an_earlier_instant_the_newest_value_is_that_of_then_and_what_has_non
         ("query sool PRICE", "did you mean sol"),
         ("query sol PRISE", "PRICE"),
         ("query solana PRICE", "several sources have"),
-        ("query all PRICE", "several sources have PRICE: artemis (2 assets), defillama (1 assets)"),
+        ("query all PRICE", "several sources have PRICE: artemis (2 assets), defillama (1 asset)"),
         ("query sol PRICE TVL --source artemis", "TVL"),
         ("query sol PRICE --source artmis", "did you mean artemis?"),
         ("query sol PRICE --source artemis --start 2024-02-01 --end 2024-02-01", "the window is empty"),

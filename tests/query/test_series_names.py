@@ -9,7 +9,8 @@ from db.coverage import StoredSeries
 from model.errors import BadQuestion
 from model.text import nearest
 from model.values import Series
-from query.series_names import Names, some
+from query.series_by_name import some
+from query.series_names import Names
 from sources.config import Asset
 
 STORED = [
