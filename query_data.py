@@ -26,23 +26,22 @@ raises ConfigurationError. All calls share one read-only session, and any thread
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import compress
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from db.reader import EXTRAS
 from model.errors import BadQuestion
-from model.settings import Settings
-from model.values import Series, Window, midnight
-from query import frames, overview_frames, vintage_frames
+from model.values import Window, midnight
+from query import frames
+from query.answers import described, frame_of, listed, needed, question_of
 from query.csv_and_json import newest_of_each
-from query.query_session import QuerySession, configs
-from query.question import MICROSECOND, Question, portions, withdrawn_texts
-from query.series_names import Names
-from query.time_arguments import instant, lag_of, past_instant, window
-from query.vintages import need_vintages
+from query.point_arrays import arrays_of, points
+from query.query_session import SESSION
+from query.question import MICROSECOND, portions
+from query.stored_lists import assets, coverage, flags, freshness, metrics, pulls, revisions, sources, sql
+from query.time_arguments import instant
+from query.vintage_frames import finality, first_release, vintages
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,8 +73,6 @@ __all__ = [
 ]
 
 CHUNK = 200_000  # points
-
-_session = QuerySession()
 
 
 def __dir__() -> list[str]:
@@ -113,14 +110,15 @@ def series(
     To join two series, name their columns: `pd.concat({"sol": sol["value"], "eth": eth["value"]}, axis=1)`; or ask for
     both at once with panel(), frame() or compare().
     """
-    question = _question(
+    question = question_of(
         lambda names: names.many(metric, [asset], source), start, end, as_of, lag, [known_at, withdrawn], daily=daily
     )
-    return _frame(question, None, asset=asset, metric=metric, source=source, start=start, end=end)
+    made = frames.one(points(SESSION.reader(), question))
+    return described(made, question, asset=asset, metric=metric, source=source, start=start, end=end)
 
 
 def panel(
-    metric: str,
+    metric: str | Iterable[str],
     assets: str | Iterable[str] | None = None,
     source: str | None = None,
     start: When = None,
@@ -131,17 +129,24 @@ def panel(
     lag: Lag = None,
     known_at: bool = False,
     withdrawn: bool = False,
+    tidy: bool = False,
 ) -> pd.DataFrame:
-    """One metric of one source for these assets, or for all that have it, with a column for each asset."""
-    named = _listed(assets)
-    question = _question(
-        lambda names: names.many(metric, named, source), start, end, as_of, lag, [known_at, withdrawn], daily=daily
-    )
-    return _frame(question, "asset", metric=metric, assets=named, source=source, start=start, end=end)
+    """One metric of one source for these assets, or for all that have it, with a column for each asset.
+
+    A list of metrics gives columns with two levels: `panel(["PRICE", "FEES"])["FEES"]["sol"]`. An asset that lacks one
+    of them has no column there. With `tidy=True`, each point is a row under its time: asset, metric, value, extras.
+    """
+    named, wanted = listed(assets), needed(metric, "metric")
+    question = question_of(
+        lambda names: names.grid(named, wanted, source, by_metric=True),
+        start, end, as_of, lag, [known_at, withdrawn], daily=daily,
+    )  # fmt: skip
+    levels = [] if tidy else ["asset"] if isinstance(metric, str) else ["metric", "asset"]
+    return frame_of(question, levels, metric=wanted, assets=named, source=source, start=start, end=end)
 
 
 def frame(
-    asset: str,
+    asset: str | Iterable[str],
     metrics: str | Iterable[str] | None = None,
     source: str | None = None,
     start: When = None,
@@ -152,13 +157,19 @@ def frame(
     lag: Lag = None,
     known_at: bool = False,
     withdrawn: bool = False,
+    tidy: bool = False,
 ) -> pd.DataFrame:
-    """These metrics of one asset of one source, or all of its metrics, with a column for each metric."""
-    named = _listed(metrics)
-    question = _question(
-        lambda names: names.of_asset(asset, named, source), start, end, as_of, lag, [known_at, withdrawn], daily=daily
+    """These metrics of one asset of one source, or all of its metrics, with a column for each metric.
+
+    A list of assets gives columns with two levels: `frame(["sol", "eth"])["sol"]["FEES"]`. An asset that lacks one of
+    the metrics has no column for it. With `tidy=True`, each point is a row as in panel().
+    """
+    named, wanted = needed(asset, "asset"), listed(metrics)
+    question = question_of(
+        lambda names: names.grid(named, wanted, source), start, end, as_of, lag, [known_at, withdrawn], daily=daily
     )
-    return _frame(question, "metric", asset=asset, metrics=named, source=source, start=start, end=end)
+    levels = [] if tidy else ["metric"] if isinstance(asset, str) else ["asset", "metric"]
+    return frame_of(question, levels, asset=named, metrics=wanted, source=source, start=start, end=end)
 
 
 def compare(
@@ -180,11 +191,11 @@ def compare(
     Where sources have different names for the metric, give all these names: `compare("solana", ["TVL", "CHAIN_TVL"])`.
     Where their times differ, `daily=True` puts the points of one day into one row.
     """
-    named = _listed(metric) or []
-    question = _question(
+    named = listed(metric) or []
+    question = question_of(
         lambda names: names.of_entity(entity, named), start, end, as_of, lag, [known_at, withdrawn], daily=daily
     )
-    return _frame(question, "series", entity=entity, metric=named, start=start, end=end)
+    return frame_of(question, ["series"], entity=entity, metric=named, start=start, end=end)
 
 
 def latest(
@@ -197,10 +208,10 @@ def latest(
     withdrawn: bool = False,
 ) -> pd.DataFrame:
     """The newest value of a metric for each asset of one source: columns `value` and `pulled_at`, indexed by asset."""
-    named, extras = _listed(assets), [known_at, withdrawn]
-    question = _question(lambda names: names.many(metric, named, source), as_of=as_of, extras=extras)
-    made = frames.by_asset(newest_of_each(_session.reader(), question), question.extras)
-    return _described(made, question, metric=metric, assets=named, source=source)
+    named, extras = listed(assets), [known_at, withdrawn]
+    question = question_of(lambda names: names.many(metric, named, source), as_of=as_of, extras=extras)
+    made = frames.by_asset(newest_of_each(SESSION.reader(), question), question.extras)
+    return described(made, question, metric=metric, assets=named, source=source)
 
 
 def cross_section(
@@ -220,148 +231,34 @@ def cross_section(
     if day is None:
         raise BadQuestion("no date is given: write a day, such as 2026-01-31")
     extras = [known_at, withdrawn]
-    question = _question(
+    question = question_of(
         lambda names: [names.many(metric, None, source)[0]._replace(asset="")], as_of=as_of, extras=extras
     )
-    made = frames.cross_section(_session.reader(), question, midnight(day))
+    made = frames.cross_section(SESSION.reader(), question, midnight(day))
     found = [question.series[0]._replace(asset=asset) for asset in made.index]
     of_day = question._replace(series=found, window=Window(midnight(day), midnight(day) + MICROSECOND), daily=True)
-    return _described(made, question, of_day, metric=metric, date=date, source=source)
+    return described(made, question, of_day, metric=metric, date=date, source=source)
 
 
 def chunks(
-    metric: str,
+    metric: str | Iterable[str],
     assets: str | Iterable[str] | None = None,
     source: str | None = None,
     start: When = None,
     end: When = None,
     as_of: When = None,
     *,
+    daily: bool = False,
     lag: Lag = None,
     known_at: bool = False,
     withdrawn: bool = False,
 ) -> Iterator[pd.DataFrame]:
     """The points of a panel of any size, in frames of about 200,000 rows: `asset`, `metric` and `value` by time."""
-    named, extras = _listed(assets), [known_at, withdrawn]
-    question = _question(lambda names: names.many(metric, named, source), start, end, as_of, lag, extras)
-    for part, columns in portions(_session.reader(), question, CHUNK):
-        made = frames.long(frames.sorted_points(columns), part.series)
-        yield _described(made, part, metric=metric, assets=named, source=source, start=start, end=end)
-
-
-def vintages(asset: str, metric: str, source: str | None = None, start: When = None, end: When = None) -> pd.DataFrame:
-    """Every value that each point of a series had: value, known_at, known_until, reason; by time and known_at.
-
-    `as_of` shows a value from `known_at` up to but excluding `known_until`, which is NaT for the present value. The
-    reason says why the value replaced the one before it, as in revisions(); it is "first" for the first one. Points of
-    the open day are left out. A live-only metric has no vintages.
-    """
-    question = _question(lambda names: names.many(metric, [asset], source), start, end)
-    made = vintage_frames.vintages(_session.reader(), need_vintages(question))
-    return _described(made, question, asset=asset, metric=metric, source=source, start=start, end=end)
-
-
-def first_release(
-    asset: str, metric: str, source: str | None = None, start: When = None, end: When = None
-) -> pd.DataFrame:
-    """Each point of a series with its value as first known: value, known_at. See vintages()."""
-    question = _question(lambda names: names.many(metric, [asset], source), start, end)
-    made = vintage_frames.first_release(_session.reader(), need_vintages(question))
-    return _described(made, question, asset=asset, metric=metric, source=source, start=start, end=end)
-
-
-def finality(metric: str, source: str | None = None) -> pd.DataFrame:
-    """How late the values of a metric change, indexed by asset; the last row, "all", is that of all assets.
-
-    `points` counts those of closed days. `changed_after_3d` is the share of points that changed more than three days
-    after the end of their day. Only points that were known at that age, and that have reached it, can tell: the share
-    is of these, and NaN if there are none; a history that was fetched years later tells nothing of its first days.
-    `largest_change`, relative to the old value, and `last_change_days`, the greatest age of a value that changed, are
-    of all changes seen here; NaN if there were none. Samples, values observed while their day was open, do not count.
-    """
-    question = _question(lambda names: names.many(metric, None, source))
-    return vintage_frames.finality(_session.reader(), need_vintages(question))
-
-
-def sources() -> pd.DataFrame:
-    """The sources that have points, with their numbers of assets, metrics, series and points."""
-    return overview_frames.sources(_session.names().every())
-
-
-def assets(source: str | None = None, metric: str | None = None) -> pd.DataFrame:
-    """The assets that have points of this metric, or of any: names from the configs, numbers of metrics and points."""
-    return overview_frames.assets(_session.names().every(source, metric=metric), configs())
-
-
-def metrics(source: str | None = None, asset: str | None = None) -> pd.DataFrame:
-    """The metrics that have points of this asset, or of any: units where known, numbers of assets and points.
-
-    `note` says if the API has deprecated a metric or changed its definition.
-    """
-    return overview_frames.metrics(_session.names().every(source, asset))
-
-
-def coverage(source: str | None = None, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
-    """How many days up to yesterday are stored and missing, for each series that was ever requested.
-
-    `days` are stored. The missing days since the first one are counted by their reason: `never` answered, `empty` at
-    the API, `lost` here, or `refused`, because the API keeps giving points that can't be true. Days on which no point
-    is expected do not count, such as the weekends of equities. `withdrawn` counts the stored days that the API no
-    longer has, the last of them since `withdrawn_at`. `verified_at` is when the last settle began that has compared
-    all answered days with the API; it is empty for series that exist only live.
-    """
-    return overview_frames.coverage(_session.reader(), _session.names().every(source, asset, metric), configs())
-
-
-def freshness(source: str | None = None, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
-    """The age of each series that was ever requested or that a config has.
-
-    `newest` is the time of its newest point, `age` how long ago that was, `answered` the last day for which the API
-    answered, with data or without. `state` is fresh, quiet, awaited, stale or never seen, as `main.py status` counts
-    them, or "not asked for" where no config has the series or its key is missing. `verified_at` and `withdrawn` are
-    those of `coverage`.
-    """
-    return overview_frames.freshness(_session.reader(), _session.names().every(source, asset, metric), Settings.read())
-
-
-def pulls(
-    source: str | None = None, kind: str | None = None, status: str | None = None, last: int = 1000
-) -> pd.DataFrame:
-    """The last runs, the newest first, indexed by `pull_id`: see docs/tables.md."""
-    return overview_frames.pulls(_session.reader(), _session.names().source(source), kind, status, last)
-
-
-def revisions(source: str | None = None, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
-    """The values of closed days that were replaced: source, asset, metric, at, old, new, replaced_at, pull_id, reason.
-
-    The reason is "sample" where a value observed while its day was open gave way to the first value of the closed day,
-    "restated" where the API changed a closed day, "accepted" where a person accepted the change, or "unknown".
-    """
-    return overview_frames.revisions(_session.reader(), _session.names().every(source, asset, metric))
-
-
-def flags(
-    source: str | None = None, asset: str | None = None, metric: str | None = None, start: When = "90d"
-) -> pd.DataFrame:
-    """Odd values of closed days since `start`: source, asset, metric, rule, start, end, value, text.
-
-    The rules: `flat`, the same value for a week; `zero`, a sudden zero; `jump`, undone on the next day; `drift`, away
-    from another source. docs/sources.md explains them. Values are never changed.
-    """
-    since = window(start, None).start
-    return overview_frames.flags(_session.reader(), _session.names().every(source, asset, metric), configs(), since)
-
-
-def sql(query: str, params: Any = None) -> pd.DataFrame:
-    """The rows of any query, with `%s` or `%(name)s` for its parameters; timestamps are UTC.
-
-    It runs in a read-only transaction that is rolled back, so a mistake changes nothing. Against a hostile query,
-    connect as a role that may only SELECT. Raises psycopg2.Error where PostgreSQL refuses the query.
-    """
-    found = _session.reader().table(query, params)
-    if not found.names:
-        raise BadQuestion("the statement returns no rows: write a query, such as SELECT")
-    return frames.any_table(found)
+    named, wanted, extras = listed(assets), needed(metric, "metric"), [known_at, withdrawn]
+    question = question_of(lambda names: names.grid(named, wanted, source), start, end, as_of, lag, extras, daily=daily)
+    for part, columns in portions(SESSION.reader(), question, CHUNK):
+        made = frames.long(arrays_of(columns, part), part.series)
+        yield described(made, part, metric=wanted, assets=named, source=source, start=start, end=end)
 
 
 def plot(
@@ -390,45 +287,3 @@ def plot(
     from query import plots
 
     return plots.plot(data, log=log, title=title, unit=unit, ax=ax)
-
-
-def _question(
-    find: Callable[[Names], list[Series]],
-    start: When = None,
-    end: When = None,
-    as_of: When = None,
-    lag: Lag = None,
-    extras: Iterable[bool] = (),
-    *,
-    daily: bool = False,
-) -> Question:
-    """The question for the series that `find` returns; wrong times are refused before `find` reads the names.
-
-    `extras` says of each of db.reader.EXTRAS whether it is wanted.
-    """
-    span, known_at, known_after = window(start, end), past_instant(as_of), lag_of(lag)
-    columns = list(compress(EXTRAS, extras))
-    return Question(find(_session.names()), span, known_at, daily, known_after, columns)
-
-
-def _frame(question: Question, label: str | None, **arguments: Any) -> pd.DataFrame:
-    """A frame with a column for each series, named by its `label` (asset, metric, series); without one, `value`."""
-    points = frames.points(_session.reader(), question)
-    made = frames.wide(points, question.series, label) if label else frames.one(points)
-    return _described(made, question, **arguments)
-
-
-def _described(made: pd.DataFrame, question: Question, found: Question | None = None, **arguments: Any) -> pd.DataFrame:
-    """The frame with its `attrs`; `found` has the series and the window of the points, if the question has others."""
-    frames.described(made, question, arguments)
-    made.attrs["withdrawn"] = withdrawn_texts(_session.reader(), found or question)
-    return made
-
-
-def _listed(names: str | Iterable[str] | None) -> list[str] | None:
-    if names is None or isinstance(names, str):
-        return None if names is None else [names]
-    try:
-        return list(names)
-    except TypeError:
-        raise BadQuestion(f"{names!r} is neither a name nor a list of names") from None

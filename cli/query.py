@@ -95,15 +95,10 @@ def output_format(arguments: argparse.Namespace) -> str:
 
 def _series(names: Names, arguments: argparse.Namespace) -> list[Series]:
     """The series that the arguments name, metric by metric; raises BadQuestion for unknown names."""
-    metrics = list(dict.fromkeys(metric.strip().upper() for metric in arguments.metric))
-    if arguments.asset.casefold() != ALL:
-        return names.of_asset(arguments.asset, metrics, arguments.source)
-    if arguments.plot and len(metrics) > 1:
+    every = arguments.asset.casefold() == ALL
+    if every and arguments.plot and len(arguments.metric) > 1:
         raise ConfigurationError("--plot draws one metric of all assets, or several of one: leave the others out")
-    series = names.many(metrics[0], None, arguments.source)
-    for metric in metrics[1:]:
-        series += names.many(metric, None, series[0].source)
-    return series
+    return names.grid(None if every else [arguments.asset], arguments.metric, arguments.source, by_metric=True)
 
 
 def _title(question: Question, *assets: str) -> str:
@@ -147,9 +142,10 @@ def _drawn(reader: Reader, question: Question, label: str, arguments: argparse.N
     from matplotlib import pyplot
 
     from query import frames, plots
+    from query.point_arrays import points
 
     question = question._replace(extras=())
-    frame = frames.wide(frames.points(reader, question), question.series, label)
+    frame = frames.wide(points(reader, question), question.series, [label])
     plots.plot(frames.described(frame, question, {}), log=arguments.log)
     picture = BytesIO()
     pyplot.savefig(picture, format=arguments.plot.suffix[1:].lower())

@@ -4,69 +4,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from db.points import on_day
-from db.reader import KNOWN_AT, NEVER, WITHDRAWN, Columns, Reader, Table
+from db.reader import KNOWN_AT, NEVER, WITHDRAWN, Reader, Table
 from db.statements import fetch
 from model.errors import BadQuestion
 from model.values import DAY, Series, Window, midnight
-from query.question import EPOCH, MICROSECOND, Question, answer
+from query.point_arrays import EPOCH_SINCE_1970, Integers, Points
+from query.question import Question
 from query.time_arguments import lag_text
 from sources import shift_of, unit_of
 
-COPY_ROW = [("", "V6"), ("series", ">i4"), ("", "V4"), ("at", ">i8"), ("", "V4"), ("value", ">f8")]  # as ROW
-COPY_EXTRAS = {KNOWN_AT: ">i8", WITHDRAWN: "?"}  # as EXTRAS
 NO_EXTRA = {KNOWN_AT: NEVER, WITHDRAWN: False}  # where a wide frame has no point
-EPOCH_SINCE_1970 = np.datetime64(EPOCH.replace(tzinfo=None), "us").astype(np.int64)  # microseconds
-DAY_LENGTH = DAY // MICROSECOND
 TIMESTAMP, NUMERIC = 1114, 1700  # PostgreSQL's oids; a timestamp is naive UTC in every table here
 TIME = "time"  # the type of a column of UTC times
 MOST_CELLS = 250_000_000  # of a wide frame: they take 2 GB
 INDEX = "pulled_at"  # the time of a point, as the table calls it
-
-Integers = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-
-
-class Points(NamedTuple):
-    """Points of several series, sorted by series and time."""
-
-    series: Integers  # the number of the series
-    at: Integers  # microseconds, as in Columns
-    value: Floats
-    extras: Mapping[str, npt.NDArray[Any]] = {}
-
-    def chosen(self, positions: npt.NDArray[Any]) -> "Points":
-        """The points at these positions."""
-        extras = {name: values[positions] for name, values in self.extras.items()}
-        return Points(self.series[positions], self.at[positions], self.value[positions], extras)
-
-
-def points(reader: Reader, question: Question) -> Points:
-    """The points that a question selects."""
-    found = sorted_points(answer(reader, question))
-    if not question.daily:
-        return found
-    found = by_day(found, question.series)
-    start, end = ((each - EPOCH) // MICROSECOND for each in question.window)
-    return found.chosen((found.at >= start) & (found.at < end))
-
-
-def sorted_points(columns: Columns) -> Points:
-    """The same points as arrays, sorted by series and time."""
-    more = [field for extra in columns.extras for field in (("", "V4"), (extra, COPY_EXTRAS[extra]))]
-    rows = np.frombuffer(columns.data, np.dtype([*COPY_ROW, *more]))
-    extras = {extra: rows[extra].astype(rows[extra].dtype.newbyteorder("=")) for extra in columns.extras}
-    series, at = rows["series"].astype(np.int64), rows["at"].astype(np.int64)
-    points = Points(series, at, rows["value"].astype(np.float64), extras)
-    if np.any(points.series[1:] < points.series[:-1]):  # rarely: usually they are sorted, but SQL promises no order
-        return points.chosen(np.argsort(points.series, kind="stable"))
-    return points
 
 
 def cross_section(reader: Reader, question: Question, day: datetime) -> pd.DataFrame:
@@ -94,50 +52,31 @@ def by_asset(rows: Iterable[tuple[Any, ...]], extras: Sequence[str] = ()) -> pd.
     return table(cells, {"asset": object, "value": float, INDEX: TIME, **kinds}).set_index("asset")
 
 
-def by_day(points: Points, series: Sequence[Series]) -> Points:
-    """The last point of each day, dated at its midnight.
+def wide(points: Points, series: Sequence[Series], labels: Sequence[str]) -> pd.DataFrame:
+    """A column for each series; NaN means no point. Raises BadQuestion if the frame would take too much memory.
 
-    If the API gives times of its own, the metric's shift says to which day a time belongs: a price observed 20 s before
-    midnight is the price of that midnight. In such a series, a row at midnight was dated by a pull, and counts as
-    earlier than any time that the API gave.
+    A column is named by its "asset" or "metric", by both on two levels, or by all names of the series ("series"). With
+    extras, there is one more level above: "value" and the extras.
     """
-    shifts = np.array([shift_of(each.source, each.metric) // MICROSECOND for each in series], dtype=np.int64)
-    moved = points.at + shifts[points.series]
-    day = moved - moved % DAY_LENGTH
-    if shifts.any():  # without a shift, a midnight is the first time of its day anyway
-        order = np.lexsort((points.at, points.at % DAY_LENGTH != 0, day, points.series))
-        points, day = points.chosen(order), day[order]
-    last = np.ones(len(day), dtype=bool)
-    last[:-1] = (day[1:] != day[:-1]) | (points.series[1:] != points.series[:-1])
-    return points._replace(at=day).chosen(last)
-
-
-def wide(points: Points, series: Sequence[Series], label: str) -> pd.DataFrame:
-    """A column for each series, named by its "asset", "metric", or all of its names ("series"); NaN means no point.
-
-    With extras, it has two levels of columns: "value" and the extras above, the series below. Raises BadQuestion if the
-    frame would take too much memory.
-    """
-    labels = [str(each) if label == "series" else getattr(each, label) for each in series]
-    times = np.unique(points.at)
-    if len(times) * len(labels) * (1 + len(points.extras)) > MOST_CELLS:
+    columns, times = _columns(series, labels), np.unique(points.at)
+    if len(times) * len(columns) * (1 + len(points.extras)) > MOST_CELLS:
         raise BadQuestion(
-            f"a frame of {len(times):,} times and {len(labels):,} columns takes too much memory: give a window, ask "
+            f"a frame of {len(times):,} times and {len(columns):,} columns takes too much memory: give a window, ask "
             "for fewer series, use daily=True where times differ, or read chunks()"
         )
     index, places = _index(times), (points.series, np.searchsorted(times, points.at))
-    cells = np.full((len(labels), len(times)), np.nan)
+    cells = np.full((len(columns), len(times)), np.nan)
     cells[places] = points.value
-    made = pd.DataFrame(cells.T, index=index, columns=pd.Index(labels, name=label))
+    made = pd.DataFrame(cells.T, index=index, columns=columns)
     if points.extras:
         parts = {"value": made}
         for extra, values in points.extras.items():
             marks = np.full(cells.shape, NO_EXTRA[extra], dtype=values.dtype)
             marks[places] = values
-            each = (_extra(extra, row) for row in marks)
-            parts[extra] = pd.DataFrame(dict(zip(labels, each, strict=True)), index=index, columns=made.columns)
+            parts[extra] = pd.DataFrame(dict(enumerate(_extra(extra, row) for row in marks)), index=index)
+            parts[extra].columns = columns
         made = pd.concat(parts, axis=1, names=["column"])
-    made.attrs["limits"] = _limits(points, len(labels))
+    made.attrs["limits"] = _limits(points, len(columns))
     return made
 
 
@@ -188,6 +127,13 @@ def described(made: pd.DataFrame, question: Question, asked: Mapping[str, Any]) 
     lag = None if question.lag is None else lag_text(question.lag)
     made.attrs |= {"unit": unit_of(question.series), "as_of": as_of, "lag": lag, "asked": said}
     return made
+
+
+def _columns(series: Sequence[Series], labels: Sequence[str]) -> pd.Index:
+    names = [[str(each) if label == "series" else getattr(each, label) for each in series] for label in labels]
+    if len(labels) > 1:
+        return pd.MultiIndex.from_arrays(names, names=list(labels))
+    return pd.Index(names[0], name=labels[0])
 
 
 def _limits(points: Points, count: int) -> str:

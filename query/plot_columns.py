@@ -1,5 +1,6 @@
 """The columns of a frame as a plot needs them: their series, their units and their panels. Loads pandas."""
 
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain, repeat
@@ -89,9 +90,12 @@ def checked(data: Any) -> pd.DataFrame:
 
 
 def _without_extras(frame: pd.DataFrame) -> pd.DataFrame:
-    """The values of a frame of query_data, without the columns that say more about them."""
+    """The values of a frame of query_data, without the columns that say more about them, on one level of columns."""
     if frame.columns.nlevels > 1 and "value" in frame.columns:
-        return frame[["value"]].droplevel(0, axis=1)
+        frame = frame[["value"]].droplevel(0, axis=1)
+    if set(frame.columns.names) == {"asset", "metric"}:
+        names = zip(*(frame.columns.get_level_values(level) for level in ("asset", "metric")), strict=True)
+        return frame.set_axis([" ".join(each) for each in names], axis=1)
     return frame.drop(columns=list(EXTRAS), errors="ignore")
 
 
@@ -147,12 +151,16 @@ def subject_of(frame: pd.DataFrame, *, computed: bool) -> tuple[str, str, str]:
 
 
 def _origins(attrs: Mapping[Hashable, Any]) -> dict[str, Origin]:
-    """The origins of the columns of a frame of query_data, by the names that these may have: asset, metric, or both."""
-    found: dict[str, Origin] = {}
+    """The origins of the columns of a frame of query_data, by the names that these may have: asset, metric, or more.
+
+    A name that several series share has no origin.
+    """
+    found: dict[str, list[Origin]] = defaultdict(list)
     texts = list(filter(None, attrs.get("series", "").split("; ")))
     limits = chain(attrs.get("limits", "").split("; "), repeat(""))
     for text, limit in zip(texts, limits, strict=False):
         source, _, rest = text.partition(" ")
         origin = Origin(Series(source, *rest.rsplit(" ", 1)), limit)
-        found |= dict.fromkeys((origin.series.metric, origin.series.asset, text), origin)
-    return found
+        for name in {origin.series.metric, origin.series.asset, rest, text}:
+            found[name].append(origin)
+    return {name: origins[0] for name, origins in found.items() if len(origins) == 1}

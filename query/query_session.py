@@ -50,6 +50,9 @@ class QuerySession:
         return self.reader().do(lambda cursor: stored_series(cursor, sources, *assets_and_metrics))
 
 
+SESSION = QuerySession()  # of all calls of query_data
+
+
 def configs() -> dict[str, list[Asset]]:
     """The valid rows of each source's config file, as it is now; wrong rows are logged once."""
     found = {}

@@ -82,11 +82,12 @@ def withdrawn_texts(reader: Reader, question: Question) -> dict[str, str]:
 def portions(reader: Reader, question: Question, most: int) -> Iterator[tuple[Question, Columns]]:
     """The same question in parts of about `most` points, each with its answer; sorted by source and asset.
 
-    A part has one or more whole assets, or a span of time of one asset that has more points. Each part is read on its
-    own: no transaction is open while the caller works, and each part shows what was stored when it was read.
+    A part has one or more whole assets, or a span of time of one asset that has more points; of a daily question always
+    whole assets. Each part is read on its own: no transaction is open while the caller works, and each part shows what
+    was stored when it was read.
     """
     for part in _whole_assets(reader, question, most):
-        if len({each[:2] for each in part.series}) > 1:
+        if question.daily or len({each[:2] for each in part.series}) > 1:
             yield part, answer(reader, part)
         else:
             yield from _pieces(reader, part, most)

@@ -451,7 +451,9 @@ def test_without_the_config_files_what_is_stored_is_still_told(
 
 def test_a_person_completes_and_reads_the_public_functions_alone() -> None:
     own = {name for name, value in vars(q).items() if callable(value) and value.__module__ == q.__name__}
-    assert dir(q) == q.__all__ == ["BadQuestion", *sorted(name for name in own if not name.startswith("_"))]
+    assert dir(q) == q.__all__ == sorted(q.__all__)
+    assert {name for name in own if not name.startswith("_")} < set(q.__all__)
+    assert all(vars(q)[name].__doc__ for name in q.__all__)
 
 
 def test_compare_takes_the_name_of_an_asset(open_store: Opener, load_artemis: Callable[..., object]) -> None:
