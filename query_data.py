@@ -44,12 +44,14 @@ from query.time_arguments import instant
 from query.vintage_frames import finality, first_release, vintages
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from matplotlib.axes import Axes
 
     from query.time_arguments import Lag, When
 
 __all__ = [
     "BadQuestion",
+    "arrow",
     "assets",
     "chunks",
     "compare",
@@ -259,6 +261,34 @@ def chunks(
     for part, columns in portions(SESSION.reader(), question, CHUNK):
         made = frames.long(arrays_of(columns, part), part.series)
         yield described(made, part, metric=wanted, assets=named, source=source, start=start, end=end)
+
+
+def arrow(
+    metric: str | Iterable[str],
+    assets: str | Iterable[str] | None = None,
+    source: str | None = None,
+    start: When = None,
+    end: When = None,
+    as_of: When = None,
+    *,
+    daily: bool = False,
+    lag: Lag = None,
+    known_at: bool = False,
+    withdrawn: bool = False,
+) -> pa.Table:
+    """The points of a panel as a pyarrow Table, a row for each: pulled_at, asset, metric, value and the extras.
+
+    Times are timestamps in UTC, names are dictionaries, and a missing value is NULL. `table.schema.metadata` names the
+    source, the unit of each metric, the withdrawn days, as_of and lag. A million points take 24 MB. Raises
+    ConfigurationError if pyarrow is missing.
+
+    >>> polars.from_arrow(q.arrow("PRICE", ["sol", "eth"]))
+    """
+    from query import arrow_tables
+
+    named, wanted, extras = listed(assets), needed(metric, "metric"), [known_at, withdrawn]
+    question = question_of(lambda names: names.grid(named, wanted, source), start, end, as_of, lag, extras, daily=daily)
+    return arrow_tables.table(SESSION.reader(), question)
 
 
 def plot(

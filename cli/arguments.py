@@ -74,6 +74,13 @@ def parser() -> argparse.ArgumentParser:
         _add_run(command, verb)
     _add_stored(add)
     _add_query(add)
+    files = "write what is stored as Parquet files into a folder, for DuckDB, polars or Spark"
+    export = add("export", "cli.export:export", files)
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder that does not exist yet")
+    export.add_argument("--source", metavar="SOURCE", help="only this source")
+    export.add_argument("--as-of", metavar="TIME", help="the values as they were known at this time")
+    _add_names(export)
+    _add_window(export)
     page = "write an HTML page: freshness, coverage, charts, revisions, failures"
     report = add("report", "cli.report:write_report", page)
     _add_source(report, optional=True)
@@ -181,7 +188,8 @@ def _add_query(add_command: Add) -> None:
         add = command.add_argument
         add("--source", metavar="SOURCE", help="needed where several sources have the series")
         by_default = "default: table on a terminal, otherwise csv; with --out, the ending of FILE"
-        add("--format", choices=("table", "csv", "json", "jsonl"), help=by_default)
+        forms = ("table", "csv", "json", "jsonl", *(["parquet"] if command is points else []))
+        add("--format", choices=forms, help=by_default)
         add("--out", type=_file, metavar="FILE", help="write the answer to this file, completely or not at all")
 
 

@@ -4,7 +4,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from io import BytesIO, TextIOWrapper
@@ -27,6 +27,7 @@ from sources import unit_of
 log = logging.getLogger(__name__)
 
 TABLE = "table"
+PARQUET = "parquet"
 ENDINGS = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 PICTURES = (".png", ".svg", ".pdf")
 ALL = "all"
@@ -35,7 +36,9 @@ NOT_KNOWN = "no such point was known so early: a value is known from the run on 
 
 def query(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Print or write the points of one asset, or of all assets that have the metrics, by time."""
-    form = output_format(arguments)
+    form = output_format(arguments, ENDINGS | {".parquet": PARQUET})
+    if form == PARQUET:
+        from query import arrow_tables  # noqa: F401 - fails here where pyarrow is missing
     if arguments.plot:
         _check_plot(arguments.plot, arguments.out)
     with atomic_write(arguments.plot) if arguments.plot else nullcontext() as picture:
@@ -53,6 +56,8 @@ def query(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[st
             unit = unit_of(question.series) if sys.stdout.isatty() and not every else None
             charted = question.metrics if unit is not None else ()
             show_points(rows, columns, title, charted, unit=unit or "", log_scale=arguments.log, if_none=none)
+        elif form == PARQUET:
+            _write_parquet(arguments.out, reader, question, title, none)
         else:
             write_rows(form, arguments.out, columns, rows, title, none)
         if picture:
@@ -79,18 +84,21 @@ def latest(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[s
     return 0
 
 
-def output_format(arguments: argparse.Namespace) -> str:
+def output_format(arguments: argparse.Namespace, endings: Mapping[str, str] = ENDINGS) -> str:
     """The format that the user names, or that of the file's ending; otherwise a table on a terminal, CSV elsewhere."""
     named: str | None = arguments.format
     out: Path | None = arguments.out
     if out is None:
+        if named == PARQUET:
+            raise ConfigurationError(f"--format {PARQUET} is for a file: add --out FILE.parquet")
         return named or (TABLE if sys.stdout.isatty() else "csv")
     if named == TABLE:
         raise ConfigurationError(f"--format {TABLE} is for a screen: write csv, json or jsonl for --out")
-    if named is None and out.suffix.lower() not in ENDINGS:
-        endings = ", ".join(ENDINGS)
-        raise ConfigurationError(f"--out {out}: write a file that ends in {endings}, or name the format with --format")
-    return named or ENDINGS[out.suffix.lower()]
+    if named is None and out.suffix.lower() not in endings:
+        raise ConfigurationError(
+            f"--out {out}: write a file that ends in {', '.join(endings)}, or name the format with --format"
+        )
+    return named or endings[out.suffix.lower()]
 
 
 def _series(names: Names, arguments: argparse.Namespace) -> list[Series]:
@@ -125,6 +133,15 @@ def write_rows(
             count = WRITERS[form](file, columns, rows)
     where = f" in {out}" if out else ""
     log_count(f"{title}: {counted(count, 'row')}{where}", count, if_none)
+
+
+def _write_parquet(out: Path, reader: Reader, question: Question, title: str, if_none: str) -> None:
+    """Write the points to a file, one a row, and log how many."""
+    from query import arrow_tables
+
+    with atomic_write(out) as part, part.open("wb") as file:
+        count = arrow_tables.write_parquet(file, reader, question)
+    log_count(f"{title}: {counted(count, 'row')} in {out}", count, if_none)
 
 
 def _check_plot(file: Path, out: Path | None) -> None:

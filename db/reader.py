@@ -5,11 +5,13 @@ import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
-from psycopg2.extensions import PYDATETIME, register_type
+from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ, PYDATETIME, register_type
 
-from db.session import KeptSession
+from db.session import KeptSession, session_for
 from db.setup import Database
 from db.statements import Connection, Cursor, T, in_transaction
 from model.background import in_background
@@ -90,7 +92,7 @@ class Reader:
                 if not cursor.connection.closed:
                     cursor.connection.rollback()
 
-        return self._kept.do(lambda session: _interruptible(session, work), raw=True)
+        return self._kept.do(lambda session: _interruptible(session, partial(in_transaction, session, work)), raw=True)
 
     def copy(self, statement: str, values: Any = None, extras: Sequence[str] = ()) -> Columns:
         """The result of a statement of db.points that selects series, time, value and these extras."""
@@ -98,12 +100,36 @@ class Reader:
 
     def do(self, work: Callable[[Cursor], T]) -> T:
         """The result of the work, which is repeated once on a new session if the session was lost."""
-        return self._kept.do(lambda session: _interruptible(session, work))
+        return self._kept.do(lambda session: _interruptible(session, partial(in_transaction, session, work)))
+
+    @contextmanager
+    def snapshot(self) -> Iterator["Reader"]:
+        """Yield a reader whose queries all see what is stored now, in one transaction that ends with the block.
+
+        A lost session is not replaced: its state of the tables is gone, and DatabaseLost is raised.
+        """
+        with session_for(self._database, "query", "read") as session:
+            session.isolation_level = ISOLATION_LEVEL_REPEATABLE_READ
+            reader = _Snapshot(self._database, session)
+            reader.do(lambda cursor: cursor.execute("SELECT 1"))  # PostgreSQL takes the snapshot at the first query
+            yield reader
 
     def close(self) -> None:
         """Close the session and release the database."""
         self._kept.close()
         self._database.close()
+
+
+class _Snapshot(Reader):
+    """A reader in one transaction of a session; its errors are translated by the block that opened the session."""
+
+    def __init__(self, database: Database, session: Connection) -> None:
+        super().__init__(database)
+        self._session = session
+
+    def do(self, work: Callable[[Cursor], T]) -> T:
+        with self._session.cursor() as cursor:
+            return _interruptible(self._session, lambda: work(cursor))
 
 
 def copied(cursor: Cursor, statement: str, values: Any = None, extras: Sequence[str] = ()) -> Columns:
@@ -113,19 +139,19 @@ def copied(cursor: Cursor, statement: str, values: Any = None, extras: Sequence[
     return Columns(out.getbuffer()[HEADER:-TRAILER], extras)
 
 
-def _interruptible(session: Connection, work: Callable[[Cursor], T]) -> T:
-    """The result of the work, done in a transaction.
+def _interruptible(session: Connection, work: Callable[[], T]) -> T:
+    """The result of the work on a session.
 
     A thread that waits in the driver handles no signal, so the main thread uses another.
     """
     if threading.current_thread() is not threading.main_thread():
-        return in_transaction(session, work)
+        return work()
     begun, ended = threading.Event(), threading.Event()
 
     def run() -> T:
         begun.set()
         try:
-            return in_transaction(session, work)
+            return work()
         finally:
             ended.set()
 

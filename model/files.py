@@ -1,6 +1,7 @@
-"""Files that are written completely or not at all."""
+"""Files and folders that are written completely or not at all."""
 
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,3 +40,28 @@ def atomic_write(file: Path, mode: int = 0o600) -> Iterator[Path]:
         raise
     except OSError as error:
         raise ConfigurationError(f"{file}: can't be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a folder beside the wanted one to write to; at the end of the block it gets the wanted name.
+
+    If the block fails, it is removed with all that it holds. It is for its owner alone, unless an empty folder of the
+    wanted name gives its mode. Raises ConfigurationError if something else has the name, or if it can't be written.
+    """
+    place = Path(os.path.realpath(folder))
+    part = place.with_name(f".{os.urandom(8).hex()}.part")
+    try:
+        mode = stat.S_IMODE(place.stat().st_mode) if place.exists() else 0o700
+        if place.exists() and (not place.is_dir() or any(place.iterdir())):
+            raise ConfigurationError(f"{folder} exists and is not an empty folder: name a new one, or remove it first")
+        try:
+            part.mkdir(0o700)
+            part.chmod(mode)
+            yield part
+            part.rename(place)
+        finally:
+            if part.exists():
+                shutil.rmtree(part)
+    except OSError as error:
+        raise ConfigurationError(f"{folder}: can't be written: {error.strerror or error}") from error
