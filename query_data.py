@@ -39,7 +39,7 @@ from query.csv_and_json import newest_of_each
 from query.point_arrays import arrays_of, points
 from query.query_session import SESSION
 from query.question import MICROSECOND, portions
-from query.stored_lists import assets, coverage, flags, freshness, metrics, pulls, revisions, sources, sql
+from query.stored_lists import assets, coverage, flags, freshness, metrics, pulls, revisions, search, sources, sql
 from query.time_arguments import instant
 from query.vintage_frames import finality, first_release, vintages
 
@@ -68,6 +68,7 @@ __all__ = [
     "plot",
     "pulls",
     "revisions",
+    "search",
     "series",
     "sources",
     "sql",

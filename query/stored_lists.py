@@ -11,6 +11,7 @@ from model.errors import BadQuestion
 from model.settings import Settings
 from query import frames, overview_frames
 from query.query_session import SESSION, configs
+from query.search import entries, matches
 from query.time_arguments import window
 
 if TYPE_CHECKING:
@@ -35,6 +36,21 @@ def metrics(source: str | None = None, asset: str | None = None) -> pd.DataFrame
     `note` says if the API has deprecated a metric or changed its definition.
     """
     return overview_frames.metrics(SESSION.names().every(source, asset))
+
+
+def search(text: str) -> pd.DataFrame:
+    """The assets and metrics, stored or configured, that have this text in a name or in what is said of them.
+
+    `matched` says where the text is: the name of the asset or metric itself, the name, entity or id of the config, the
+    unit, or the note; `text` is what is written there. `points` counts what is stored. The best match is the first:
+    names before units and notes, equal texts before longer ones. Where none has it, the most similar names are found.
+    """
+    if not isinstance(text, str) or not any(map(str.isalnum, text)):
+        raise BadQuestion(f"{text!r} can't be searched: write a part of a name, such as uni")
+    found = matches(text, entries(SESSION.names().every(), configs()))
+    rows = [(*entry[:3], matched, said, entry.points) for entry, matched, said in found]
+    columns = dict.fromkeys(("kind", "source", "name", "matched", "text"), object)
+    return frames.table(rows, {**columns, "points": int})
 
 
 def coverage(source: str | None = None, asset: str | None = None, metric: str | None = None) -> pd.DataFrame:
