@@ -33,7 +33,7 @@ def export(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[s
             for file, count in arrow_tables.write_partitions(folder, reader, question):
                 log.info("%s: %s", file.parent.relative_to(folder), counted(count, "point"))
                 points, files, size = points + count, files + 1, size + file.stat().st_size
-    print(f"{arguments.out}: {counted(points, 'point')} in {counted(files, 'file')}; {size / 1e6:,.1f} MB")
+    print(f"{arguments.out}: {counted(points, 'point')} in {counted(files, 'file')}; {size / 1e6:,.2f} MB")
     if not points:
         log.warning("%s", NO_POINT if as_of is None else NOT_KNOWN)
     return 0
