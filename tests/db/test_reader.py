@@ -156,3 +156,27 @@ def test_a_reader_that_is_closed_has_no_session(database: Database, rows: Rows) 
     reader.close()
     until(lambda: not rows(SESSIONS))
     Reader(database).close()  # nor one that was never asked
+
+
+def test_a_snapshot_shows_one_state_in_all_its_queries_and_leaves_no_transaction(
+    reader: Reader, open_store: Opener, rows: Rows
+) -> None:
+    count, store = "SELECT count(*) FROM metrics", open_store(Verb.BACKFILL)
+    store.load(points(0))
+    with reader.snapshot() as snapshot:
+        store.load(points(1))
+        assert [read(each, count) for each in (snapshot, snapshot, reader)] == [[(1,)], [(1,)], [(2,)]]
+        with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
+            snapshot.do(lambda cursor: cursor.execute("DELETE FROM metrics"))
+    assert rows(f"{SESSIONS} AND state <> 'idle'") == []
+
+
+def test_a_snapshot_that_has_lost_its_session_is_not_replaced(reader: Reader, rows: Rows) -> None:
+    def lose() -> None:
+        with reader.snapshot() as snapshot:
+            end(rows, "query")
+            read(snapshot, "SELECT 1")
+
+    with pytest.raises(DatabaseLost):
+        lose()
+    assert read(reader, "SELECT 1") == [(1,)]

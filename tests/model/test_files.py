@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from model.files import atomic_write
+from model.errors import ConfigurationError
+from model.files import atomic_write, new_folder
 
 
 @pytest.fixture
@@ -25,3 +26,29 @@ def test_a_new_file_is_for_its_owner_alone_and_an_old_one_keeps_its_mode(tmp_pat
             assert stat.S_IMODE(part.stat().st_mode) == mode
         assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
         (tmp_path / "file").chmod(0o644)
+
+
+@pytest.mark.usefixtures("_open_umask")
+def test_a_new_folder_is_for_its_owner_alone_and_appears_when_it_is_complete(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "new") as part:
+        (part / "file").write_text("text")
+        assert not (tmp_path / "new").exists()
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["file"]
+
+
+def test_a_folder_that_fails_or_whose_name_is_taken_leaves_what_was_there(tmp_path: Path) -> None:
+    def fail_in(name: str, error: type[BaseException]) -> None:
+        with new_folder(tmp_path / name) as part:
+            (part / "deep").mkdir()
+            raise error
+
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(ConfigurationError, match="taken exists and is not an empty folder: name a new one"):
+        fail_in("taken", ZeroDivisionError)
+    with pytest.raises(KeyboardInterrupt):
+        fail_in("new", KeyboardInterrupt)
+    assert [file.name for file in tmp_path.iterdir()] == ["taken"]
+    with pytest.raises(ConfigurationError, match="can't be written: Directory not empty"), new_folder(tmp_path / "new"):
+        (tmp_path / "new" / "another").mkdir(parents=True)
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["another"]

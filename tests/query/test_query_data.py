@@ -395,7 +395,7 @@ def test_an_edited_config_counts_at_once_and_a_wrong_line_costs_its_names_alone(
 
 def test_pandas_is_loaded_only_by_who_asks_for_a_frame() -> None:
     for modules, unwanted in (
-        ("main, scheduler, cli.scheduler, pipeline.run", "{'pandas', 'numpy', 'matplotlib'}"),
+        ("main, scheduler, cli.scheduler, pipeline.run", "{'pandas', 'numpy', 'matplotlib', 'pyarrow'}"),
         ("query_data", "{'matplotlib'}"),
     ):
         code = f"import sys, {modules}; sys.exit(bool({unwanted} & {{*sys.modules}}))"
