@@ -50,30 +50,10 @@ if TYPE_CHECKING:
     from query.time_arguments import Lag, When
 
 __all__ = [
-    "BadQuestion",
-    "arrow",
-    "assets",
-    "chunks",
-    "compare",
-    "coverage",
-    "cross_section",
-    "finality",
-    "first_release",
-    "flags",
-    "frame",
-    "freshness",
-    "latest",
-    "metrics",
-    "panel",
-    "plot",
-    "pulls",
-    "revisions",
-    "search",
-    "series",
-    "sources",
-    "sql",
-    "vintages",
-]
+    "BadQuestion", "arrow", "assets", "chunks", "compare", "coverage", "cross_section", "finality",
+    "first_release", "flags", "frame", "freshness", "latest", "metrics", "panel", "plot", "pulls", "revisions",
+    "search", "series", "sources", "sql", "vintages",
+]  # fmt: skip
 
 CHUNK = 200_000  # points
 

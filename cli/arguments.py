@@ -74,13 +74,7 @@ def parser() -> argparse.ArgumentParser:
         _add_run(command, verb)
     _add_stored(add)
     _add_query(add)
-    files = "write what is stored as Parquet files into a folder, for DuckDB, polars or Spark"
-    export = add("export", "cli.export:export", files)
-    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder that does not exist yet")
-    export.add_argument("--source", metavar="SOURCE", help="only this source")
-    export.add_argument("--as-of", metavar="TIME", help="the values as they were known at this time")
-    _add_names(export)
-    _add_window(export)
+    _add_export(add)
     page = "write an HTML page: freshness, coverage, charts, revisions, failures"
     report = add("report", "cli.report:write_report", page)
     _add_source(report, optional=True)
@@ -191,6 +185,16 @@ def _add_query(add_command: Add) -> None:
         forms = ("table", "csv", "json", "jsonl", *(["parquet"] if command is points else []))
         add("--format", choices=forms, help=by_default)
         add("--out", type=_file, metavar="FILE", help="write the answer to this file, completely or not at all")
+
+
+def _add_export(add_command: Add) -> None:
+    stored = "write what is stored into a folder of Parquet files, as DuckDB, polars and Spark read them"
+    command = add_command("export", "cli.export:export", stored)
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder that does not exist yet")
+    command.add_argument("--source", metavar="SOURCE", help="only this source")
+    command.add_argument("--as-of", metavar="TIME", help="the values as they were known at this time")
+    _add_names(command)
+    _add_window(command)
 
 
 def _add_window(parser: argparse.ArgumentParser) -> None:

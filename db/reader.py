@@ -3,6 +3,7 @@
 import io
 import struct
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
 from contextlib import contextmanager
@@ -57,7 +58,30 @@ class Columns(NamedTuple):
         return struct.Struct(ROW + "".join(f"4x{EXTRAS[extra]}" for extra in self.extras))
 
 
-class Reader:
+class BaseReader(ABC):
+    """What reads points: the kept session, or one snapshot of the tables."""
+
+    @abstractmethod
+    def do(self, work: Callable[[Cursor], T]) -> T:
+        """The result of the work, which only reads."""
+
+    def copy(self, statement: str, values: Any = None, extras: Sequence[str] = ()) -> Columns:
+        """The result of a statement of db.points that selects series, time, value and these extras."""
+        return self.do(lambda cursor: copied(cursor, statement, values, extras))
+
+
+class Snapshot(BaseReader):
+    """Reads in one transaction of a session; see Reader.snapshot."""
+
+    def __init__(self, session: Connection) -> None:
+        self._session = session
+
+    def do(self, work: Callable[[Cursor], T]) -> T:
+        with self._session.cursor() as cursor:
+            return _interruptible(self._session, lambda: work(cursor))
+
+
+class Reader(BaseReader):
     """One read-only session, opened at the first query and kept; thread-safe, one query at a time.
 
     If the session was lost, the query is repeated on a new one. Ctrl-C also cancels a query on the server. The methods
@@ -94,42 +118,26 @@ class Reader:
 
         return self._kept.do(lambda session: _interruptible(session, partial(in_transaction, session, work)), raw=True)
 
-    def copy(self, statement: str, values: Any = None, extras: Sequence[str] = ()) -> Columns:
-        """The result of a statement of db.points that selects series, time, value and these extras."""
-        return self.do(lambda cursor: copied(cursor, statement, values, extras))
-
     def do(self, work: Callable[[Cursor], T]) -> T:
         """The result of the work, which is repeated once on a new session if the session was lost."""
         return self._kept.do(lambda session: _interruptible(session, partial(in_transaction, session, work)))
 
     @contextmanager
-    def snapshot(self) -> Iterator["Reader"]:
+    def snapshot(self) -> Iterator[Snapshot]:
         """Yield a reader whose queries all see what is stored now, in one transaction that ends with the block.
 
         A lost session is not replaced: its state of the tables is gone, and DatabaseLost is raised.
         """
         with session_for(self._database, "query", "read") as session:
             session.isolation_level = ISOLATION_LEVEL_REPEATABLE_READ
-            reader = _Snapshot(self._database, session)
-            reader.do(lambda cursor: cursor.execute("SELECT 1"))  # PostgreSQL takes the snapshot at the first query
-            yield reader
+            snapshot = Snapshot(session)
+            snapshot.do(lambda cursor: cursor.execute("SELECT 1"))  # PostgreSQL takes it at the first query
+            yield snapshot
 
     def close(self) -> None:
         """Close the session and release the database."""
         self._kept.close()
         self._database.close()
-
-
-class _Snapshot(Reader):
-    """A reader in one transaction of a session; its errors are translated by the block that opened the session."""
-
-    def __init__(self, database: Database, session: Connection) -> None:
-        super().__init__(database)
-        self._session = session
-
-    def do(self, work: Callable[[Cursor], T]) -> T:
-        with self._session.cursor() as cursor:
-            return _interruptible(self._session, lambda: work(cursor))
 
 
 def copied(cursor: Cursor, statement: str, values: Any = None, extras: Sequence[str] = ()) -> Columns:

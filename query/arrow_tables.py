@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from db.reader import KNOWN_AT, NEVER, Reader
+from db.reader import KNOWN_AT, NEVER, BaseReader
 from model.errors import ConfigurationError
 from query.point_arrays import EPOCH_SINCE_1970, Integers, Points, arrays_of
 from query.question import Question, portions, withdrawn_texts
@@ -33,13 +33,13 @@ NAME = pa.dictionary(pa.int32(), pa.string())
 NAMES = ("asset", "metric")
 
 
-def table(reader: Reader, question: Question) -> pa.Table:
+def table(reader: BaseReader, question: Question) -> pa.Table:
     """All points of a question in memory, asset by asset; the rows are those of `schema_of`."""
     schema = schema_of(reader, question)
     return pa.Table.from_batches(_batches(reader, question, schema), schema).unify_dictionaries()
 
 
-def write_parquet(file: BinaryIO, reader: Reader, question: Question, names: Sequence[str] = NAMES) -> int:
+def write_parquet(file: BinaryIO, reader: BaseReader, question: Question, names: Sequence[str] = NAMES) -> int:
     """Write the points of a question as a Parquet file, in flat memory; returns their number.
 
     The rows are those of `schema_of`. A full disk raises OSError.
@@ -52,7 +52,7 @@ def write_parquet(file: BinaryIO, reader: Reader, question: Question, names: Seq
     return count
 
 
-def write_partitions(folder: Path, reader: Reader, question: Question) -> Iterator[tuple[Path, int]]:
+def write_partitions(folder: Path, reader: BaseReader, question: Question) -> Iterator[tuple[Path, int]]:
     """Write a Parquet file for each source and metric; yields each file and the number of its points.
 
     A file is `source=artemis/metric_name=PRICE/points.parquet`, as Hive names partitions: special characters are
@@ -69,7 +69,7 @@ def write_partitions(folder: Path, reader: Reader, question: Question) -> Iterat
         yield file, count
 
 
-def schema_of(reader: Reader, question: Question, names: Sequence[str] = NAMES) -> pa.Schema:
+def schema_of(reader: BaseReader, question: Question, names: Sequence[str] = NAMES) -> pa.Schema:
     """The columns pulled_at, `names`, value and the extras: times in UTC, names as dictionaries; NULL for no value.
 
     The metadata says the source, the unit of each metric and the withdrawn days, both as JSON; as_of and lag if given.
@@ -89,7 +89,7 @@ def schema_of(reader: Reader, question: Question, names: Sequence[str] = NAMES) 
     return pa.schema([*columns, *extras], metadata=metadata)
 
 
-def _batches(reader: Reader, question: Question, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _batches(reader: BaseReader, question: Question, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     for part, columns in portions(reader, question, POINTS_AT_ONCE):
         points = arrays_of(columns, part)
         arrays = {name: _names(points, [getattr(each, name) for each in part.series]) for name in NAMES}

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from db.reader import KNOWN_AT, WITHDRAWN, Columns, Reader
+from db.reader import KNOWN_AT, WITHDRAWN, BaseReader, Columns
 from model.values import DAY, Series
 from query.question import EPOCH, MICROSECOND, Question, answer
 from sources import shift_of
@@ -34,7 +34,7 @@ class Points(NamedTuple):
         return Points(self.series[positions], self.at[positions], self.value[positions], extras)
 
 
-def points(reader: Reader, question: Question) -> Points:
+def points(reader: BaseReader, question: Question) -> Points:
     """The points that a question selects."""
     return arrays_of(answer(reader, question), question)
 

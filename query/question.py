@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from db.coverage import stored_series
 from db.points import PLAIN, How, latest, of_series, withdrawn_days
-from db.reader import KNOWN_AT, NEVER, Columns, Reader
+from db.reader import KNOWN_AT, NEVER, BaseReader, Columns
 from model.values import DAY, Series, Window, midnight
 from query.time_arguments import ALWAYS, LATEST
 from sources import shift_of
@@ -47,7 +47,7 @@ class Question(NamedTuple):
         return list(dict.fromkeys(each.metric for each in self.series))
 
 
-def answer(reader: Reader, question: Question, most: int | None = None) -> Columns:
+def answer(reader: BaseReader, question: Question, most: int | None = None) -> Columns:
     """The points that a question selects; with `most`, only the first points of each series, up to this number.
 
     For a daily question, the answer also has the points of one day before and one day after the window: they may belong
@@ -59,12 +59,12 @@ def answer(reader: Reader, question: Question, most: int | None = None) -> Colum
     return reader.copy(*of_series(question.series, window, question.as_of, most, question.how), question.extras)
 
 
-def newest(reader: Reader, question: Question) -> Columns:
+def newest(reader: BaseReader, question: Question) -> Columns:
     """The newest point of each series that has any; the window does not count."""
     return reader.copy(*latest(question.series, question.as_of, question.how), question.extras)
 
 
-def withdrawn_texts(reader: Reader, question: Question) -> dict[str, str]:
+def withdrawn_texts(reader: BaseReader, question: Question) -> dict[str, str]:
     """The days in the window that the provider has withdrawn, as text, for each series that has such days."""
     start, end = (min(each, LATEST) for each in question.window)
     if question.daily:  # whole days, whose midnights lie in the window
@@ -79,7 +79,7 @@ def withdrawn_texts(reader: Reader, question: Question) -> dict[str, str]:
     return {name: ", ".join(days) for name, days in found.items()}
 
 
-def portions(reader: Reader, question: Question, most: int) -> Iterator[tuple[Question, Columns]]:
+def portions(reader: BaseReader, question: Question, most: int) -> Iterator[tuple[Question, Columns]]:
     """The same question in parts of about `most` points, each with its answer; sorted by source and asset.
 
     A part has one or more whole assets, or a span of time of one asset that has more points; of a daily question always
@@ -110,7 +110,7 @@ def _days(first: date, last: date) -> str:
     return f"{first}" if first == last else f"{first} to {last}"
 
 
-def _whole_assets(reader: Reader, question: Question, most: int) -> Iterator[Question]:
+def _whole_assets(reader: BaseReader, question: Question, most: int) -> Iterator[Question]:
     """Parts of one or more whole assets; a part of several assets has at most `most` points."""
     if len({each[:2] for each in question.series}) == 1:
         yield question
@@ -129,7 +129,7 @@ def _whole_assets(reader: Reader, question: Question, most: int) -> Iterator[Que
     yield question._replace(series=part)
 
 
-def _pieces(reader: Reader, question: Question, most: int) -> Iterator[tuple[Question, Columns]]:
+def _pieces(reader: BaseReader, question: Question, most: int) -> Iterator[tuple[Question, Columns]]:
     """Parts of one asset: each reads the same number of points of each series, and ends at the time that all reach."""
     each = most // len(question.series) or 1
     start: datetime | None = question.window.start

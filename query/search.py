@@ -49,7 +49,9 @@ def entries(every: Iterable[StoredSeries], configs: Configs) -> list[Entry]:
         if kind == "metric":
             said.setdefault(unit_of([(source, "", name)]), "unit")
             said.setdefault(note_of(source, name), "note")
-    return [Entry(*key, points[key], said) for key, said in texts.items()]
+    return [
+        Entry(*key, points[key], {text: what for text, what in said.items() if text}) for key, said in texts.items()
+    ]
 
 
 def matches(text: str, found_in: Iterable[Entry]) -> list[Match]:

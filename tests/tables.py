@@ -13,7 +13,7 @@ from db.coverage import Name
 from db.load import Counts
 from db.points import of_series
 from db.pulls import RunEnd
-from db.reader import Reader
+from db.reader import BaseReader
 from db.statements import fetch
 from db.store import Store
 from model.errors import ConfigurationError
@@ -84,7 +84,7 @@ def ask(url: str, statement: str) -> list[tuple[Any, ...]]:
         return [] if cursor.description is None else cursor.fetchall()
 
 
-def read(reader: Reader, statement: str, values: Any = None) -> list[tuple[Any, ...]]:
+def read(reader: BaseReader, statement: str, values: Any = None) -> list[tuple[Any, ...]]:
     """All rows of a statement that a reader runs."""
     return reader.do(lambda cursor: fetch(cursor, statement, values))
 
