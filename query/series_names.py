@@ -206,11 +206,13 @@ class Names:
         """The error that says why this metric is unknown, or unknown of these assets if there are any."""
         if len(assets) == 1:
             return self._unknown(assets[0], metric, source)
+        wanted: Sequence[str | None] = assets or [None]
+        for asset in wanted:
+            if error := self._not_fetched_yet(source, asset, metric):
+                return error
         known = metrics_of(self._having(source, None))
-        if assets and metric in known:
+        if assets and metric in known.union(*(row.metrics for _, row in self._rows(source))):
             return BadQuestion(f"{_where(source)} no {metric} of any of these assets: {some(assets)}")
-        if error := self._not_fetched_yet(source, None, metric):
-            return error
         hint = nearest(metric, known, "query_data.metrics()", NEAREST)
         return BadQuestion(f"{_where(source)} no metric {metric!r}: {hint}")
 

@@ -340,3 +340,36 @@ def test_where_no_name_is_near_few_are_told_and_of_many_where_they_stand() -> No
     assert nearest("zzz", [f"a{n:02}" for n in range(13)], "the list", 3) == "see the list"
     assert some(f"a{n}" for n in range(8)).endswith(", a6, a7")
     assert some(f"a{n}" for n in range(9)).endswith(", a6, a7 and 1 more")
+
+
+@pytest.mark.parametrize(
+    ("assets", "metrics", "told"),
+    [
+        (["sol", "eth"], ["PRICE", "TVL"], "there is no TVL of any of these assets: eth, sol"),
+        (["sol", "eth"], ["PRICE", "MCAP"], "there is no MCAP of any of these assets: eth, sol"),
+        (["eth", "sol"], ["PRICE", "TXNS"], "nothing is stored yet of sol TXNS: python main.py backfill artemis "),
+        (["sol", "eth"], ["PRICE", "PRICEY"], "there is no metric 'PRICEY': did you mean PRICE?"),
+        (
+            ["sol", "solana"],
+            ["PRICE", "CHAIN_TVL"],
+            "no source has all of PRICE, CHAIN_TVL of these assets: name fewer",
+        ),
+        (
+            ["sol", "uniswap-v3"],
+            ["TVL", "FEES"],
+            "no source has TVL, FEES of all these assets (sol in artemis, uniswap",
+        ),
+    ],
+)
+def test_of_many_assets_and_metrics_the_first_name_without_a_series_is_told(
+    assets: list[str], metrics: list[str], told: str
+) -> None:
+    assert refused(assets, metrics, of="grid").startswith(told)
+
+
+def test_of_many_assets_and_metrics_each_pair_that_exists_is_found_in_the_order_of_the_names() -> None:
+    found = NAMES.grid(["eth", "sol"], ["FEES", "PRICE"])
+    assert [each[1:] for each in found] == [("eth", "PRICE"), ("sol", "FEES"), ("sol", "PRICE")]
+    found = NAMES.grid(["eth", "sol"], ["FEES", "PRICE"], by_metric=True)
+    assert [each[1:] for each in found] == [("sol", "FEES"), ("eth", "PRICE"), ("sol", "PRICE")]
+    assert NAMES.grid(["uniswap"], ["FEES", "TVL"], "defillama")[0].asset == "uniswap-v3"  # only it has both
