@@ -16,6 +16,7 @@ Params = tuple[tuple[str, str], ...]
 PARENT = "parent#"  # the prefix of the API's own identifiers of parent protocols: "parent#uniswap"
 EVERYTHING = "defi"  # what the one asset of kind total is called here, since the API has no name for it
 # An overview has its breakdown by protocol, a summary by chain and version: many times the size of what is read here.
+# The one of an overview replaces no summaries, since it lacks zeros and has copies: docs/sources.md.
 # The server obeys both flags on both paths (api2/routes/dimensions.ts), though the docs list them for some types only.
 NO_CHART = (("excludeTotalDataChart", "true"), ("excludeTotalDataChartBreakdown", "true"))
 CHART = (("excludeTotalDataChart", "false"), ("excludeTotalDataChartBreakdown", "true"))
