@@ -180,6 +180,11 @@ def _without_moving_zero(payload: Any) -> list[Any]:
     return rows if any(amounts) else rows[:-1]
 
 
+def slug_of_overview(slug: str) -> str:
+    """The slug that all other endpoints take: that of an overview keeps an apostrophe of the name, as in "jpeg'd"."""
+    return slug.replace("'", "")
+
+
 def _chain(name: str) -> str:
     return RENAMED_CHAINS.get(name.casefold(), name).casefold()
 
@@ -187,7 +192,9 @@ def _chain(name: str) -> str:
 # Values are in USD unless noted. A protocol without values of the last 24 hours lacks `total24h`. /stablecoins lists
 # supplies too, but since 2026 in USD under the name of the peg: another quantity.
 read_protocols = _many("slug", _protocol)
-_read_overview_rows = _many("slug", lambda _, row: row.get("total24h"), lambda payload: payload["protocols"])
+_read_overview_rows = _many(
+    "slug", lambda _, row: row.get("total24h"), lambda payload: payload["protocols"], same=slug_of_overview
+)
 read_chains = _many("name", lambda _, row: row["tvl"], same=_chain)
 read_stablecoin_chains = _many("name", _pegged_usd, same=_chain)
 read_stablecoins = _many("id", lambda _, row: row["price"], lambda payload: payload["peggedAssets"])

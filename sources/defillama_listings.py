@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from sources.base import ListedAsset, as_list
-from sources.defillama_answers import COINGECKO, PART_OF_TVL, POOL_FIELD, RENAMED_CHAINS
+from sources.defillama_answers import COINGECKO, PART_OF_TVL, POOL_FIELD, RENAMED_CHAINS, slug_of_overview
 from sources.defillama_metrics import EVERYTHING, FLOWS, PARENT, Flow
 
 NO_SYMBOL = "-"
@@ -46,7 +46,8 @@ def _read_overview(
     """
     for row in as_list(payload["protocols"]):
         if any(name.startswith("total") and row[name] is not None for name in row):
-            yield ListedAsset(row["slug"], row["slug"], "protocol", row["name"], "", of_protocols)
+            slug = slug_of_overview(row["slug"])
+            yield ListedAsset(slug, slug, "protocol", row["name"], "", of_protocols)
             yield from _parent(row, of_protocols)
     for name in as_list(payload["allChains"]) if of_chains else []:
         yield _chain(name, "", of_chains)

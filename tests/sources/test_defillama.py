@@ -114,6 +114,12 @@ def test_the_total_of_all_protocols_comes_from_the_answer_with_their_own_totals(
     assert live(DefiLlama().answer(call, body, RECEIVED)) == {("aave-v3", "FEES_24H"): 500}
 
 
+def test_a_slug_of_an_overview_may_have_an_apostrophe_that_no_other_answer_has() -> None:
+    body = {"protocols": [{"slug": "jpeg'd", "name": "JPEG'd", "total24h": 5}]}
+    assert live(answer(body, PULL, "FEES_24H", "jpegd")) == {("jpegd", "FEES_24H"): 5}
+    assert live(answer(body, PULL, "OPEN_INTEREST", "jpegd")) == {("jpegd", "OPEN_INTEREST"): 5}
+
+
 def test_totals_of_levels_are_dated_rows_in_a_pull_too() -> None:
     for name, metric, days in (
         ("historical_chain_tvl", "TOTAL_TVL", [5, 0, 7.25]),

@@ -155,6 +155,11 @@ def test_an_overview_without_a_metric_of_chains_offers_none() -> None:
     assert not by_id(read("api/overview/aggregators", payload), "chain")
 
 
+def test_a_protocol_has_one_slug_in_all_answers() -> None:
+    payload = {"protocols": [{"slug": "jpeg'd", "name": "JPEG'd", "total24h": 5}], "allChains": []}
+    assert metrics(read("api/overview/open-interest", payload), "protocol") == {"jpegd": {"OPEN_INTEREST"}}
+
+
 def test_chains_come_with_their_coins() -> None:
     found = read("api/v2/chains", body("chains"))
     assert metrics(found, "chain") == {name: {"CHAIN_TVL"} for name in ("Ethereum", "OP Mainnet", "ZKsync Era")}
