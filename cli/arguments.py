@@ -98,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
     notify.add_argument("--test", action="store_true", required=True, help="send a test message; says if it arrived")
     psql = add("psql", "cli.psql:open_psql", "open psql, PostgreSQL's own client, on the database in use")
     psql.add_argument("sql", nargs="?", metavar="SQL", help="run this statement alone")
+    _add_backup(add)
     add("setup", "cli.setup_fresh_restore:setup", "create or upgrade the tables; may be repeated")
     return parser
 
@@ -207,6 +208,14 @@ def _add_fresh(parser: argparse.ArgumentParser, when: str = "") -> None:
     keep_all = f"{when}also save the rows that a backfill can fetch again"
     parser.add_argument("--keep-all", action="store_true", help=keep_all)
     parser.add_argument("--yes", action="store_true", help=f"{when}clear without asking")
+
+
+def _add_backup(add: Add) -> None:
+    whole = "write the whole database into a file, completely or not at all; runs may go on"
+    empty = "restore such a file into an empty database, completely or not at all"
+    for name, function, text in (("backup", "write_backup", whole), ("restore-backup", "restore_whole", empty)):
+        command = add(name, f"cli.backup:{function}", text)
+        command.add_argument("file", type=Path, metavar="FILE")
 
 
 def _add_discover(add_command: Add) -> None:

