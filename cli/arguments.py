@@ -214,8 +214,11 @@ def _add_backup(add: Add) -> None:
     whole = "write the whole database into a file, completely or not at all; runs may go on"
     empty = "restore such a file into an empty database, completely or not at all"
     for name, function, text in (("backup", "write_backup", whole), ("restore-backup", "restore_whole", empty)):
-        command = add(name, f"cli.backup:{function}", text)
-        command.add_argument("file", type=Path, metavar="FILE")
+        add(name, f"cli.backup:{function}", text).add_argument("file", type=Path, metavar="FILE")
+    newest = "move the embedded database to the newest PostgreSQL that is installed"
+    upgrade = add("upgrade-database", "cli.backup:upgrade_database", newest)
+    old = "a backup to restore, where the old PostgreSQL is gone (default: read the old database)"
+    upgrade.add_argument("file", nargs="?", type=Path, metavar="FILE", help=old)
 
 
 def _add_discover(add_command: Add) -> None:

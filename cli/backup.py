@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 from cli.process import open_database
 from db.backup import back_up, check_backup, restore_backup, row_counts
+from db.embedded_upgrade import upgrade_embedded
 from db.setup import ensure_schema
 from model.errors import ConfigurationError
-from model.settings import Settings
+from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, Settings
 
 
 def write_backup(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
@@ -29,4 +30,20 @@ def restore_whole(arguments: argparse.Namespace, settings: Settings, scrub: Call
         ensure_schema(database)
         rows = row_counts(database)
         print(f"{arguments.file}: {sum(rows.values()):,} rows in {len(rows)} tables are restored into {database}")
+    return 0
+
+
+def upgrade_database(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
+    """Move the embedded database to the newest PostgreSQL that is installed; returns 0."""
+    if settings.get(DATABASE_URL):
+        raise ConfigurationError("DATABASE_URL is set: upgrade the server there with its own tools")
+    done = upgrade_embedded(EMBEDDED_DIRECTORY, arguments.file)
+    if done is None:
+        print(f"the embedded database in {EMBEDDED_DIRECTORY} is of the newest PostgreSQL already")
+        return 0
+    what = "compared with the old database" if arguments.file is None else f"from {arguments.file}"
+    print(
+        f"moved from PostgreSQL {done.old} to {done.new}: {sum(done.rows.values()):,} rows in {len(done.rows)} tables, "
+        f"{what}. The old data is in {done.kept}: delete it when you no longer need it"
+    )
     return 0

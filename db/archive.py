@@ -1,7 +1,6 @@
 """Saves rows in a compressed CSV file before a fresh start clears them, and restores them from it."""
 
 import gzip
-import os
 import re
 import zlib
 from collections.abc import Collection, Mapping, Sequence
@@ -15,7 +14,7 @@ from db.session import session_for
 from db.setup import Database, reason
 from db.statements import arrays, fetch, fetch_one, filled_in, read_statements
 from model.errors import ConfigurationError
-from model.files import atomic_write
+from model.files import atomic_write, sync_folder
 from model.text import printable
 from model.values import Target, Window
 
@@ -54,9 +53,7 @@ def save(database: Database, source: str, refetched: Sequence[Target], window: W
             with session_for(database, f"save {source}", "read") as session, session, session.cursor() as cursor:
                 cursor.copy_expert(cursor.mogrify(SQL["save"], values | span).decode(), packed)
                 rows: int = cursor.rowcount
-        folder = os.open(file.parent, os.O_RDONLY)
-        os.fsync(folder)  # before anything is cleared, so that the file's name survives a power cut
-        os.close(folder)
+        sync_folder(file.parent)  # before anything is cleared
     except OSError as error:
         raise ConfigurationError(f"{file}: can't be written: {error}") from error
     return rows

@@ -23,7 +23,7 @@ from db.session import session_for
 from db.setup import CONNECT, SCHEMA_LOCK, SESSION_SETTINGS, TABLES_VERSION, Database, alive, has_tables, session_name
 from db.statements import Connection, fetch_one
 from model.errors import ConfigurationError, DatabaseLost
-from model.files import atomic_write
+from model.files import atomic_write, sync_folder
 
 LOCK_SECONDS = 600  # how long pg_dump waits for an upgrade of the tables
 STOP_SECONDS = 2  # how long pg_dump may take to cancel its statement
@@ -65,9 +65,7 @@ def back_up(database: Database, file: Path) -> None:
         with atomic_write(file) as part, _program(database, "backup", program, *options, part) as (dump, said):
             if dump.wait():
                 raise _failure(database, session, f"{file}: the backup failed", said)
-    folder = os.open(file.parent, os.O_RDONLY)
-    os.fsync(folder)  # so that the file's name survives a power cut
-    os.close(folder)
+    sync_folder(file.parent)
 
 
 def check_backup(file: Path) -> None:

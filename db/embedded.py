@@ -20,18 +20,21 @@ import socket
 import stat
 import subprocess
 import time
+from contextlib import AbstractContextManager
 from io import FileIO
 from pathlib import Path
 
 import psycopg2
 
-from db.postgres_programs import REMEDY, START_SECONDS, Account, complaint, program_directories
+from db.postgres_programs import REMEDY, START_SECONDS, Account, complaint, program_directories, programs_for
 from model.errors import ConfigurationError
+from model.files import sync_folder
 
 log = logging.getLogger(__name__)
 
 NAME = "metrics"  # the database, its superuser and the stem of socket directories
 PORT = 5432  # part of the socket's file name; nothing listens on TCP
+UPGRADED = "data.upgraded"  # complete, and only to be renamed: see db/embedded_upgrade.py
 SOCKET = f".s.PGSQL.{PORT}"
 ANSWER_SECONDS = 60  # how long to wait for a server that runs but does not answer
 GATE_SECONDS = 10  # how long a process that leaves waits for the gate
@@ -55,22 +58,23 @@ SERVER_SETTINGS = {
 class EmbeddedServer:
     """A PostgreSQL server in a directory of ours, running for as long as any process holds it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, gate: FileIO | None = None) -> None:
         """Start the server or attach to it, until release() or the end of the process.
 
-        Raises ConfigurationError if no server can run in `directory`.
+        A caller that has locked the gate gives it here. Raises ConfigurationError if no server can run in `directory`.
         """
         self.directory = directory = directory.resolve()
         self.version = self._refusal = ""
         self._data = directory / "data"
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            with _lock(directory / "gate", fcntl.LOCK_EX, START_SECONDS) as gate:
+            with _at_gate(directory, START_SECONDS, gate) as gate:
+                finish_upgrade(directory)
                 self._account = Account(self._data)
                 self._sockets = _socket_directory(self._data, self._account.uid)
                 self._programs = program_directories()
                 self.dsn = f"host='{_text(self._sockets)}' port={PORT} user={NAME} dbname={NAME}"
-                self._holder = _lock(directory / "holders", fcntl.LOCK_SH, 0)
+                self._holder = lock(directory / "holders", fcntl.LOCK_SH, 0)
                 try:
                     self._start_or_attach(gate)
                 except BaseException:
@@ -82,13 +86,13 @@ class EmbeddedServer:
             ) from error
         atexit.register(self.release)
 
-    def release(self) -> None:
+    def release(self, gate: FileIO | None = None) -> None:
         """Leave the server; the last one to leave stops it. Further calls do nothing."""
         atexit.unregister(self.release)
         if self._holder.closed:
             return
         try:
-            with _lock(self.directory / "gate", fcntl.LOCK_EX, GATE_SECONDS) as gate:
+            with _at_gate(self.directory, GATE_SECONDS, gate) as gate:
                 self._leave(gate)
         except (OSError, subprocess.TimeoutExpired, ConfigurationError) as error:
             # A process that holds the gate that long is starting the server for its own use, and will stop it.
@@ -96,10 +100,14 @@ class EmbeddedServer:
         finally:
             self._holder.close()
 
+    def runs(self) -> bool:
+        """Whether a server runs in the directory, this one or another."""
+        return self._state() != ABSENT or bool(_server_processes(self._data))
+
     def _leave(self, gate: FileIO) -> None:
         self._holder.close()  # not unlocked: a forked child shares the lock, and still needs it
         try:
-            last = _lock(self.directory / "holders", fcntl.LOCK_EX, 0)
+            last = lock(self.directory / "holders", fcntl.LOCK_EX, 0)
         except TimeoutError:
             log.debug("others still hold the embedded database in %s", self.directory)
             return
@@ -151,7 +159,7 @@ class EmbeddedServer:
 
     def _start(self, gate: FileIO) -> bool:
         """Start a server; False while another one is still stopping or starting."""
-        programs = self._matching_programs()
+        programs = programs_for(self._data, self._programs)
         if not (self._data / "PG_VERSION").exists():
             self._create(programs, gate)
         self._account.reach(programs / "postgres", self._data)
@@ -177,27 +185,6 @@ class EmbeddedServer:
             return False
         raise ConfigurationError(f"PostgreSQL did not start in {self.directory}: {reason}")
 
-    def _matching_programs(self) -> Path:
-        made_by = self._data / "PG_VERSION"
-        if not made_by.exists():
-            if self._data.exists() and any(self._data.iterdir()):
-                raise ConfigurationError(f"{self._data} is not a PostgreSQL database: move it away {REMEDY}")
-            return self._programs[0]
-        major = made_by.read_text(encoding="utf-8").strip()
-        versions = []
-        for programs in self._programs:
-            asked = subprocess.run(  # noqa: S603 - as in Account.run
-                (programs / "postgres", "--version"), capture_output=True, text=True, check=False
-            )
-            version = asked.stdout.removeprefix("postgres (PostgreSQL) ")
-            if re.match(rf"{re.escape(major)}\b", version):
-                return programs
-            versions.append(version.split()[0] if version else "unknown")
-        raise ConfigurationError(
-            f"{self._data} was created by PostgreSQL {major}, but {', '.join(versions)} is installed: "
-            f"install PostgreSQL {major}, move the directory away {REMEDY}"
-        )
-
     def _create(self, programs: Path, gate: FileIO) -> None:
         """Create the cluster under another name, so that `data` is either complete or absent."""
         fresh = self.directory / "data.new"
@@ -216,9 +203,7 @@ class EmbeddedServer:
                 reason = complaint(result.stdout)
                 raise ConfigurationError(f"PostgreSQL could not create a database in {self.directory}: {reason}")
         fresh.rename(self._data)
-        parent = os.open(self.directory, os.O_RDONLY)
-        os.fsync(parent)
-        os.close(parent)
+        sync_folder(self.directory)
 
     def _make_socket_directory(self) -> None:
         if self._sockets == self._data:
@@ -231,7 +216,20 @@ class EmbeddedServer:
             raise ConfigurationError(f"{self._sockets} is not a private folder of uid {self._account.uid}: remove it")
 
 
-def _lock(path: Path, mode: int, seconds: float) -> FileIO:
+def finish_upgrade(directory: Path) -> None:
+    """Put the data of an upgrade in its place, if it was killed after it had moved the old data away."""
+    upgraded = directory / UPGRADED
+    if upgraded.exists() and not (directory / "data").exists():
+        upgraded.rename(directory / "data")
+        sync_folder(directory)
+
+
+def _at_gate(directory: Path, seconds: float, held: FileIO | None) -> AbstractContextManager[FileIO]:
+    """The locked gate until the end of the block, or the one that the caller holds, which stays locked."""
+    return contextlib.nullcontext(held) if held else lock(directory / "gate", fcntl.LOCK_EX, seconds)
+
+
+def lock(path: Path, mode: int, seconds: float) -> FileIO:
     """Open a file and flock it; closing it releases the lock. Raises TimeoutError after so many seconds."""
     file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
     deadline = time.monotonic() + seconds

