@@ -2,10 +2,16 @@
 
 import sys
 
+from cli import run_command
 from cli.arguments import scheduler_parser
-from cli.run_command import main
 from model.memory import use_plain_malloc
 
-if __name__ == "__main__":
+
+def main() -> int:
+    """Run until stopped; returns the exit code."""
     use_plain_malloc()
-    sys.exit(main(parser=scheduler_parser()))
+    return run_command.main(parser=scheduler_parser())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from model.settings import VERSION
+from model.settings import MAIN, VERSION
 from model.text import nearest
 from model.values import Verb
 from sources import SOURCES
@@ -39,7 +39,7 @@ class _Parser(argparse.ArgumentParser):
 
 def backfill_parser(source: str) -> argparse.ArgumentParser:
     """The command line of the script that backfills one source."""
-    parser = _Parser(description=f"The same as `python main.py backfill {source}`.")
+    parser = _Parser(description=f"The same as `{MAIN} backfill {source}`.")
     _add_run(parser, Verb.BACKFILL)
     parser.set_defaults(source=source)
     return parser
@@ -48,7 +48,7 @@ def backfill_parser(source: str) -> argparse.ArgumentParser:
 def scheduler_parser() -> argparse.ArgumentParser:
     """The command line of scheduler.py."""
     parser = _Parser(description="Starts each run when it is due, until it is stopped.")
-    parser.add_argument("--fresh", action="store_true", help="first clear each source, once; see main.py fresh --help")
+    parser.add_argument("--fresh", action="store_true", help=f"first clear each source, once; see {MAIN} fresh --help")
     _add_fresh(parser, "with --fresh: ")
     parser.add_argument("--source", action="append", choices=list(SOURCES), help="only this source; may be repeated")
     form = "format of the log (default: text)"

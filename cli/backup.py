@@ -8,17 +8,17 @@ from db.backup import back_up, check_backup, restore_backup, row_counts
 from db.embedded_upgrade import upgrade_embedded
 from db.setup import ensure_schema
 from model.errors import ConfigurationError
-from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, Settings
+from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, MAIN, Settings
 
 
 def write_backup(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Write the whole database into a file, completely or not at all; returns 0."""
     if not settings.has_database():
-        raise ConfigurationError("there is no database yet: python main.py setup creates one")
+        raise ConfigurationError(f"there is no database yet: {MAIN} setup creates one")
     with open_database(settings) as database:
         back_up(database, arguments.file)
     size = arguments.file.stat().st_size / 1e6
-    print(f"{arguments.file}: {size:,.1f} MB; to restore it: python main.py restore-backup {arguments.file}")
+    print(f"{arguments.file}: {size:,.1f} MB; to restore it: {MAIN} restore-backup {arguments.file}")
     return 0
 
 

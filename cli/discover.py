@@ -14,7 +14,7 @@ from cli.listed_assets import Comparison, all_names, compare, row_to_add, search
 from cli.pull_backfill_settle import pace_of
 from model.errors import CallFailed, ConfigurationError, PipelineError
 from model.scrub import scrubbed
-from model.settings import ROOT, Settings
+from model.settings import MAIN, ROOT, Settings
 from model.text import nearest
 from sources import SOURCES
 from sources.base import BaseSource, Call, ListedAsset
@@ -88,7 +88,7 @@ def _matches(listing: Listing, arguments: argparse.Namespace) -> list[ListedAsse
     if matches := search(listing.assets, text, kind):
         return matches
     names = [each for asset in listing.assets if kind in (None, asset.kind) for each in all_names(asset)]
-    hint = nearest(text.strip(), names, f"python main.py discover {name}, or write less of its name", 3)
+    hint = nearest(text.strip(), names, f"{MAIN} discover {name}, or write less of its name", 3)
     nothing = f"{name} lists no {f'{kind} ' if kind else ''}{text!r}: {hint}"
     if listing.failed:
         raise PipelineError(f"{nothing}; or it is in a list that could not be fetched: try again later")

@@ -9,7 +9,7 @@ from cli.query import NOT_KNOWN
 from cli.query_screen import NO_POINT
 from model.errors import BadQuestion
 from model.files import new_folder
-from model.settings import Settings
+from model.settings import MAIN, Settings
 from model.text import counted
 from model.values import Series
 from query.query_session import QuerySession
@@ -46,7 +46,5 @@ def _series(names: Names, arguments: argparse.Namespace) -> list[Series]:
     of_metrics = [names.every(source, metric=each) for each in arguments.metrics] or [names.every(source)]
     found = sorted(each.series for each in set(chain(*of_assets)) & set(chain(*of_metrics)) if each.points)
     if not found:
-        raise BadQuestion(
-            "nothing is stored of these names together: name fewer of them; python main.py gaps lists what is"
-        )
+        raise BadQuestion(f"nothing is stored of these names together: name fewer of them; {MAIN} gaps lists what is")
     return found

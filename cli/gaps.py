@@ -12,7 +12,7 @@ from cli.run_text import window_text
 from cli.stored_sources import configured_series, read_sources
 from db.coverage import SeriesMap, forget_lost, series_maps
 from db.quarantine import series_with
-from model.settings import Settings
+from model.settings import MAIN, Settings
 from model.text import first_of
 from model.values import DAY, Window, midnight, number_of_days
 from pipeline.confirmation import confirmed_text, withdrawn_text
@@ -127,7 +127,7 @@ def _totals(gaps: SourceGaps) -> Iterator[str]:
 def _remedies(gaps: SourceGaps, today: datetime) -> Iterator[str]:
     """The commands that fill the gaps, by reason."""
     name, config = gaps.source.name, f" --config {shlex.quote(str(gaps.config))}" if gaps.config else ""
-    backfill = f"python main.py backfill {name}{config}"
+    backfill = f"{MAIN} backfill {name}{config}"
     default_start = gaps.source.history_start(today)
 
     def start(first: datetime) -> str:
@@ -142,8 +142,8 @@ def _remedies(gaps: SourceGaps, today: datetime) -> Iterator[str]:
     if gaps.lost_for_good():
         yield (
             f"  no backfill can fetch lost live values, or series that {gaps.config_name} does not name: "
-            "python main.py restore FILE restores what a fresh start has saved, "
-            f"python main.py gaps {name}{config} --forget-lost stops counting the days as lost"
+            f"{MAIN} restore FILE restores what a fresh start has saved, "
+            f"{MAIN} gaps {name}{config} --forget-lost stops counting the days as lost"
         )
     if lost := [series for series in fillable if series.lost]:
         command = f"{backfill} --full{start(min(series.lost[0].start for series in lost))}"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from model.errors import ConfigurationError, KeyMissing
-from model.settings import ROOT, Settings
+from model.settings import DOTENV, MAIN, ROOT, Settings
 from model.values import Verb
 from pipeline.plan import Job, Scope, backfill_window, choose, make_job, pull_window, settle_window
 from sources import SOURCES
@@ -100,7 +100,7 @@ def api_of(source: type[BaseSource], settings: Settings) -> BaseSource:
     """The source with its key and server; raises KeyMissing, or ConfigurationError for a wrong value."""
     api = source(settings.key(source.KEY_VARIABLE), settings.url(source.BASE_URL_VARIABLE))
     if variable := source.missing_key(api.key):
-        raise KeyMissing(f"{source.name} needs a key: write {variable}=… into .env or the environment")
+        raise KeyMissing(f"{source.name} needs a key: write {variable}=… into {DOTENV} or the environment")
     return api
 
 
@@ -136,4 +136,4 @@ def _other_commands(job: Job) -> str:
     """The commands that request the series which this job leaves out."""
     verbs = {verb for target in job.left_out for verb in job.source.METRICS[target.metric].verbs}
     first = [verb for verb in (Verb.PULL, Verb.BACKFILL) if verb in verbs]  # a settle needs one of these before it
-    return " or ".join(f"python main.py {verb} {job.source.name}" for verb in first)
+    return " or ".join(f"{MAIN} {verb} {job.source.name}" for verb in first)

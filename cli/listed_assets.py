@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from model.errors import ConfigurationError
+from model.settings import MAIN
 from model.text import nearest
 from sources.base import BaseSource, ListedAsset
 from sources.config import Asset
@@ -81,7 +82,7 @@ def row_to_add(
     asset, listed = found.listed, found.listed.metrics or frozenset()
     for metric in metrics:
         if metric not in listed:
-            hint = nearest(metric, listed, f"python main.py discover {source.name} {asset.id}")
+            hint = nearest(metric, listed, f"{MAIN} discover {source.name} {asset.id}")
             raise ConfigurationError(f"{source.name} lists no {metric} for {found.asset}: {hint}")
     wanted = [
         metric

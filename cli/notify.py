@@ -10,7 +10,7 @@ from cli.jobs import warn_of_exposed_secrets
 from db.setup import Database
 from model.background import Repeated
 from model.errors import ConfigurationError
-from model.settings import HEARTBEAT_URL, NOTIFY_URL, WEBHOOKS, Settings
+from model.settings import DOTENV, HEARTBEAT_URL, MAIN, NOTIFY_URL, WEBHOOKS, Settings
 from pipeline.notifications import Notifier
 from pipeline.webhook import Message, Status, beat, webhook_of
 
@@ -24,8 +24,8 @@ def notify(_arguments: argparse.Namespace, settings: Settings, _scrub: Callable[
     warn_of_exposed_secrets((), settings, WEBHOOKS)
     webhook = webhook_of(settings)
     if webhook is None:
-        raise ConfigurationError(f"{NOTIFY_URL} is not set: write {NOTIFY_URL}=… into .env or the environment")
-    text = f"python main.py notify --test was run on {socket.gethostname()}: messages arrive here"
+        raise ConfigurationError(f"{NOTIFY_URL} is not set: write {NOTIFY_URL}=… into {DOTENV} or the environment")
+    text = f"{MAIN} notify --test was run on {socket.gethostname()}: messages arrive here"
     webhook.send(Message("a test of crypto-metrics", text, Status.TEST))
     print(f"the test message was delivered, in the form {webhook.form}")
     return 0

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from cli.process import open_database
 from db.postgres_programs import client_program
 from model.errors import ConfigurationError
-from model.settings import Settings
+from model.settings import MAIN, Settings
 
 
 def open_psql(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Open psql, or run one statement with it; returns its exit code."""
     if not settings.has_database():
-        raise ConfigurationError("there is no database yet: python main.py setup creates one")
+        raise ConfigurationError(f"there is no database yet: {MAIN} setup creates one")
     with open_database(settings) as database:
         conninfo, password = database.conninfo()
         environment = {**os.environ, **({"PGPASSWORD": password} if password else {})}  # not shown by ps

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from model.settings import MAIN
 from model.text import first_of
 from model.values import DAY, Verb, Window
 from pipeline.plan import Job, Plan, Scope
@@ -102,13 +103,13 @@ def _failures(summary: Summary) -> Iterator[str]:
 
 def _remedy_for_kept(job: Job) -> str:
     """What becomes of the API's values, where a run has kept other ones."""
-    settle = f"python main.py settle {job.source.name}"
+    settle = f"{MAIN} settle {job.source.name}"
     if job.verb is Verb.BACKFILL:
         return f"; to adopt the API's values: {settle} --all"
     if job.verb is Verb.PULL:
         return f" of closed days; the next settle decides about the API's values: {settle}"
     why = "the API's values wait for a person, are held back with these, or were rejected"
-    return f", since {why}: python main.py check {job.source.name}"
+    return f", since {why}: {MAIN} check {job.source.name}"
 
 
 def _not_needed(job: Job, number: int) -> str:

@@ -20,7 +20,7 @@ from db.heartbeat import Heartbeat
 from db.lock import SCHEDULER, SessionLock
 from db.setup import Database, ensure_schema
 from model.errors import DatabaseAway, DatabaseLost
-from model.settings import WEBHOOKS, Settings
+from model.settings import MAIN, WEBHOOKS, Settings
 from model.values import Verb
 from pipeline.due import ScheduledRun
 from pipeline.plan import Job, must_be_verified_since
@@ -36,7 +36,7 @@ RETRY_SECONDS = 5.0  # between two attempts to reach a database that does not an
 EXTENSION_SECONDS = 60.0  # that each attempt adds to the start timeout of systemd
 CLEARED_BEFORE = (
     "not cleared again, since an earlier start with --fresh has cleared it: %s; to clear it once more, run "
-    "python main.py fresh SOURCE, or start once without --fresh"
+    f"{MAIN} fresh SOURCE, or start once without --fresh"
 )
 
 

@@ -12,7 +12,7 @@ from cli.pull_backfill_settle import pace_of, run_one
 from db.archive import restore, save
 from db.setup import Database, ensure_schema
 from model.errors import ConfigurationError
-from model.settings import ROOT, Settings
+from model.settings import MAIN, ROOT, Settings
 from pipeline.fresh_start import check_api, clear_source
 from pipeline.plan import Job
 from sources import SOURCES
@@ -82,7 +82,7 @@ def clear_sources(
             say(f"{name}: not cleared, since the command was stopped")
             return
         points, rows = clear_source(job, database, file, stop, keep_all=keep_all)
-        say(f"{name}: {points:,} points cleared; {rows:,} rows saved; to restore them: python main.py restore {file}")
+        say(f"{name}: {points:,} points cleared; {rows:,} rows saved; to restore them: {MAIN} restore {file}")
         yield job
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from model.settings import MAIN
 from pipeline.freshness import SeriesState
 from pipeline.health import SchedulerState
 from pipeline.run_health import RunState
@@ -33,7 +34,7 @@ def as_prometheus(found: Mapping[str, Any] | None, exit_code: int) -> str:
     """What `as_json` found, as a text for a scrape; None if no database could be read."""
     metrics = [
         Metric("database_up", "Whether the database answers and can be read.", [Sample(found is not None)]),
-        Metric("status_exit_code", "The exit code of python main.py status.", [Sample(exit_code)]),
+        Metric("status_exit_code", f"The exit code of {MAIN} status.", [Sample(exit_code)]),
     ]
     if found is not None:
         metrics += [*_of_scheduler(found["scheduler"]), *_of_sources(found["sources"])]

@@ -11,10 +11,11 @@ from io import FileIO
 from pathlib import Path
 
 from model.errors import ConfigurationError
+from model.settings import MAIN
 
 log = logging.getLogger(__name__)
 
-UPGRADE = "python main.py upgrade-database"
+UPGRADE = f"{MAIN} upgrade-database"
 START_SECONDS = 600  # recovery after a crash may replay all of max_wal_size
 REMEDY = "or set DATABASE_URL to a database of your own"
 

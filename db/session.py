@@ -13,6 +13,7 @@ import psycopg2
 from db.setup import Database, alive, reason
 from db.statements import Connection, T, fetch_one
 from model.errors import ConfigurationError, DatabaseLost
+from model.settings import MAIN
 
 log = logging.getLogger(__name__)
 RECONNECT_PAUSE = 0.5  # seconds between two attempts
@@ -58,7 +59,7 @@ def plain_errors(
         if isinstance(error, psycopg2.errors.UndefinedTable | psycopg2.errors.UndefinedColumn):
             raise ConfigurationError(
                 f"{database}: tables or columns of this version are missing ({reason(error)}): "
-                "python main.py setup creates them"
+                f"{MAIN} setup creates them"
             ) from error
         if isinstance(error, psycopg2.errors.UntranslatableCharacter):
             raise ConfigurationError(

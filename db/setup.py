@@ -24,6 +24,7 @@ from db.embedded import EmbeddedServer
 from db.statements import Connection, Cursor, fetch, fetch_one, read_statements
 from model.background import in_background
 from model.errors import ConfigurationError, DatabaseAway, DatabaseLost
+from model.settings import MAIN
 
 SQL = read_statements("setup.sql")
 SCHEMA = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
@@ -128,7 +129,7 @@ class Database:
             self._sessions.add(session)
         except psycopg2.Error as error:
             kind = DatabaseAway if _is_away(error) else ConfigurationError
-            remedy = "run python main.py setup" if self._server else "check DATABASE_URL and that the server runs"
+            remedy = f"run {MAIN} setup" if self._server else "check DATABASE_URL and that the server runs"
             raise kind(f"{self}: {reason(error)}: {remedy}") from None
         return session
 
@@ -241,7 +242,7 @@ def has_schema(cursor: Cursor) -> bool:
 def need_schema(cursor: Cursor) -> None:
     """Raise ConfigurationError if the tables are of another version: read-only commands do not upgrade them."""
     if not has_schema(cursor):
-        raise ConfigurationError("the tables are of another version: python main.py setup")
+        raise ConfigurationError(f"the tables are of another version: {MAIN} setup")
 
 
 class Rights(NamedTuple):

@@ -12,9 +12,19 @@ from urllib.parse import unquote, urlsplit
 from dotenv import dotenv_values
 
 from model.errors import ConfigurationError
+from model.files import atomic_write
 
 VERSION = "1.0"
-ROOT = Path(__file__).resolve().parent.parent
+HOME = "CRYPTO_METRICS_HOME"
+CODE = Path(__file__).resolve().parent.parent
+INSTALLED = not (CODE / "pyproject.toml").exists()  # by pip; otherwise this is a clone of the repository
+# The home folder, where .env, the configs, .data and saved are.
+ROOT = Path(os.environ.get(HOME) or ("~/.crypto-metrics" if INSTALLED else CODE)).expanduser().absolute()
+# What a person writes to start the two programs.
+MAIN, SCHEDULER = (
+    ("crypto-metrics", "crypto-metrics-scheduler") if INSTALLED else ("python main.py", "python scheduler.py")
+)
+DOTENV = ".env" if ROOT == CODE else str(ROOT / ".env")
 DATABASE_URL = "DATABASE_URL"
 EMBEDDED_DIRECTORY = ROOT / ".data" / "postgres"
 PACE_DIRECTORY = "PACE_DIRECTORY"
@@ -33,7 +43,9 @@ class Settings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ, file: Path = ROOT / ".env") -> "Settings":
-        """The settings of this process; raises ConfigurationError if .env can't be read."""
+        """The settings of this process; raises ConfigurationError if .env can't be read, or the home can't be made."""
+        if ROOT != CODE:
+            _make_home()
         try:
             written = {name: value for name, value in dotenv_values(file).items() if value is not None}
         except (OSError, UnicodeDecodeError) as error:
@@ -108,6 +120,19 @@ def _tokens(url: str) -> Iterator[str]:
     values = [each.partition("=")[2] or each for each in re.split("[&#]", query)]
     yield password
     yield from (part for part in (user, *path, *values) if not WORDS.fullmatch(part))
+
+
+def _make_home() -> None:
+    """Copy each config that the home folder does not have to it; what is there is never written to."""
+    for config in sorted(CODE.glob("*_config.csv")):
+        copy = ROOT / config.name
+        if not copy.exists():
+            try:
+                ROOT.mkdir(0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise ConfigurationError(f"{ROOT} can't be made: {error.strerror}: set {HOME}") from error
+            with atomic_write(copy) as part:
+                part.write_bytes(config.read_bytes())
 
 
 def _is_loopback(host: str) -> bool:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 
+from model.settings import MAIN
+
 SIMILARITY = 0.6  # difflib's ratio, from 0 to 1, from which one name is suggested for another
 FEW = 12  # if no known name is similar, a hint lists all of them up to this number
 FORMULA_SIGNS = ("=", "+", "-", "@")  # a spreadsheet runs a text that begins with one of these
@@ -47,7 +49,7 @@ def close_names(name: str, known: Iterable[str], most: int = 1) -> list[str]:
     return [folded[each] for each in close[:most]]
 
 
-def nearest(name: str, known: Iterable[str], listed: str = "python main.py sources", most: int = 1) -> str:
+def nearest(name: str, known: Iterable[str], listed: str = f"{MAIN} sources", most: int = 1) -> str:
     """A hint for a wrong name: similar known names, or all of them if they are few, or the command that lists them."""
     names = sorted(set(known))
     if close := close_names(name, names, most):

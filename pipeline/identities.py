@@ -10,6 +10,7 @@ from typing import Any
 from db.identities import Identity, identities
 from db.store import Store
 from model.errors import SourceStopped
+from model.settings import MAIN
 from model.values import Target
 from pipeline.plan import Job
 from pipeline.summary import Summary
@@ -92,5 +93,5 @@ def changed_text(identity: Identity) -> str:
 
 def remedy_text(source: str, identity: Identity) -> str:
     """What a user can do about it."""
-    command = f"python main.py check {source} --confirm {shlex.quote(identity.asset)}"
+    command = f"{MAIN} check {source} --confirm {shlex.quote(identity.asset)}"
     return f"correct the id of its row in the config; or, if the other asset is the right one: {command}"

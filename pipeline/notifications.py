@@ -13,7 +13,7 @@ from db.session import KeptSession
 from db.setup import Database
 from db.statements import in_transaction
 from model.scrub import scrubbed
-from model.settings import Settings
+from model.settings import MAIN, Settings
 from model.text import printable
 from pipeline.freshness import SeriesState
 from pipeline.health import Health, SourceHealth, diagnose
@@ -73,7 +73,7 @@ def message_of(source: str, found: News, scrub: Callable[[str], str]) -> Message
         title, status = f"{source} needs attention", Status.PROBLEM
     elif found.told:
         title, status = f"{source} is well again in part", Status.PROBLEM
-        lines.append("what still needs attention: python main.py status")
+        lines.append(f"what still needs attention: {MAIN} status")
     else:
         title, status = f"{source} is well again", Status.WELL
     return Message(title, "\n".join(map(printable, filter(None, lines))), status, source)

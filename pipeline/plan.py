@@ -11,6 +11,7 @@ from db.setup import Database
 from db.store import Store
 from model.errors import ConfigurationError
 from model.schedule import Schedule
+from model.settings import MAIN
 from model.text import nearest
 from model.values import DAY, Target, Verb, Window, midnight
 from pipeline.gaps import without_pauses
@@ -89,7 +90,7 @@ def check_names(
     metrics: Sequence[str],
     known: Sequence[Name],
     has_no: str,
-    listed: str = "python main.py sources",
+    listed: str = f"{MAIN} sources",
 ) -> None:
     """Raise ConfigurationError, with the nearest name, for an asset or metric that no known series has.
 

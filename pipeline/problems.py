@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
+from model.settings import DOTENV, MAIN, SCHEDULER
 from model.text import counted, moment
 from pipeline.freshness import SeriesState
 from pipeline.health import Health, SchedulerState, SourceHealth
@@ -13,7 +14,7 @@ from pipeline.waiting_restatements import waiting_remedy, waiting_text
 
 WAITING_NAMED = 3  # restatements of a source
 SEE_LOG = "log: journalctl -u crypto-metrics"
-START_IT = "start it: systemctl start crypto-metrics, or python scheduler.py"
+START_IT = f"start it: systemctl start crypto-metrics, or {SCHEDULER}"
 RESTART_IT = "restart the scheduler: systemctl restart crypto-metrics"
 LEAVE_IT_OUT = "start the scheduler without this source: scheduler.py --source …"
 
@@ -68,7 +69,7 @@ def few_waiting(source: str, problems: Iterable[Problem]) -> Iterator[Problem]:
     for each in kept:
         if unnamed and each is unnamed[0]:
             what = f"and {counted(len(unnamed), 'more series waits', 'more series wait')} for a person"
-            yield Problem(Kind.WAITING, what, "", f"python main.py check {source}")
+            yield Problem(Kind.WAITING, what, "", f"{MAIN} check {source}")
         elif each not in unnamed:
             yield each
 
@@ -76,11 +77,11 @@ def few_waiting(source: str, problems: Iterable[Problem]) -> Iterator[Problem]:
 def every_problem(health: SourceHealth) -> Iterator[Problem]:
     """All that is wrong with the key, the config, the runs and the series of a source."""
     if key := health.missing_key:
-        remedy = f"write {key}=… into .env and {RESTART_IT}; or {LEAVE_IT_OUT}"
+        remedy = f"write {key}=… into {DOTENV} and {RESTART_IT}; or {LEAVE_IT_OUT}"
         yield Problem(Kind.CONFIGURATION, "it needs a key", "", remedy, key)
     if errors := health.config_errors:
         what = f"{counted(len(errors), 'line')} of its config can't be used"
-        remedy = "correct the config; python main.py check shows all that is wrong with it"
+        remedy = f"correct the config; {MAIN} check shows all that is wrong with it"
         yield Problem(Kind.CONFIGURATION, what, errors[0], remedy, "config")
     for each in health.changed:
         what = f"{each.asset}: {changed_text(each)}"
@@ -95,7 +96,7 @@ def every_problem(health: SourceHealth) -> Iterator[Problem]:
 def _run_problems(health: SourceHealth) -> Iterator[Problem]:
     for run in health.runs:
         verb, last = run.scheduled.verb, run.last
-        manual_run = f"run it manually: python main.py {verb} {health.source}; {SEE_LOG}"
+        manual_run = f"run it manually: {MAIN} {verb} {health.source}; {SEE_LOG}"
         match run.state:
             case RunState.FAILING:
                 retry = "retrying now" if run.running else f"next retry {moment(run.next)}" if run.next else "no retry"
@@ -115,7 +116,7 @@ def _freshness_problems(health: SourceHealth) -> Iterator[Problem]:
     if stale := found.count(SeriesState.STALE):
         named = ", ".join(f"{each.asset} {each.metric} ({each.newest:%Y-%m-%d})" for each in found.stalest)
         what = counted(stale, "series is stale", "series are stale")
-        remedy = f"see what is missing: python main.py gaps {health.source}; {SEE_LOG}"
+        remedy = f"see what is missing: {MAIN} gaps {health.source}; {SEE_LOG}"
         yield Problem(Kind.FRESHNESS, f"{what}, newest point of the oldest", named, remedy)
     if found.stalled:
         what = f"no series has had a new point since {found.stalled}"

@@ -16,6 +16,7 @@ from db.quarantine import NO_SHIFT, ComparedPoint
 from db.store import Store
 from model.amount_text import old_and_new
 from model.restatement_bounds import RestatementBounds
+from model.settings import MAIN
 from model.text import counted
 from model.values import Window
 from pipeline.summary import Summary
@@ -82,7 +83,7 @@ def decide_restatements(summary: Summary, store: Store, compared: Mapping[Name, 
 
 def _warnings(source: str, why: Mapping[Name, str]) -> list[str]:
     """What waits, in a line for each of the first series and one for all others; each is logged."""
-    see = f"python main.py check {source}"
+    see = f"{MAIN} check {source}"
     found = [f"{source} {' '.join(name)}: {text}: waits for a person: {see}" for name, text in why.items()]
     if len(found) > MOST_NAMED:
         found[MOST_NAMED:] = [f"{source}, {len(found) - MOST_NAMED:,} more series: they wait for a person: {see}"]

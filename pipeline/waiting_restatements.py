@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from db.quarantine import Rejected, Waiting
 from model.amount_text import old_and_new, short_amount
+from model.settings import MAIN
 from model.text import counted, moment
 from sources import shift_of, unit_of
 
@@ -36,7 +37,7 @@ def waiting_choices(source: str, waiting: Waiting) -> list[tuple[str, str]]:
         take, keep = "to take the new values", "to keep the stored ones"
     names = shlex.join([waiting.asset, waiting.metric])
     choices = (take, "--accept"), (keep, "--reject")
-    return [(purpose, f"python main.py settle {source} {option} {names}") for purpose, option in choices]
+    return [(purpose, f"{MAIN} settle {source} {option} {names}") for purpose, option in choices]
 
 
 def waiting_remedy(source: str, waiting: Waiting) -> str:

@@ -11,7 +11,7 @@ from db.coverage import StoredSeries, stored_series
 from db.reader import Reader
 from db.setup import Database, has_tables, need_schema
 from model.errors import ConfigurationError
-from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, ROOT, Settings
+from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, MAIN, ROOT, Settings
 from query.series_names import Names
 from sources import SOURCES
 from sources.config import Asset, valid_rows
@@ -75,9 +75,9 @@ def _config(name: str, file: Path, version: tuple[int, int] | None) -> list[Asse
 def fill_command(settings: Settings, source: str | None = None) -> str:
     """The command that fills the tables from a source, or from all sources for which the keys are set."""
     if source:
-        return f"python main.py backfill {source}"
+        return f"{MAIN} backfill {source}"
     names = [name for name, source in SOURCES.items() if not source.missing_key(settings.get(source.KEY_VARIABLE))]
-    return f"python main.py backfill {'all' if len(names) == len(SOURCES) else ' or '.join(names)}"
+    return f"{MAIN} backfill {'all' if len(names) == len(SOURCES) else ' or '.join(names)}"
 
 
 def _open(settings: Settings) -> Reader:

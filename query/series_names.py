@@ -7,6 +7,7 @@ from shlex import quote
 
 from db.coverage import StoredSeries
 from model.errors import BadQuestion
+from model.settings import MAIN
 from model.text import counted, nearest
 from model.values import Series, Verb
 from query.series_by_name import SeriesByName, metrics_of, one_asset, some, with_all
@@ -231,7 +232,7 @@ class Names:
                 free = [each for each in requested if kind.can_request(each, with_key=False)]
                 needs_key = name in self._keyless and (kind.KEY_REQUIRED or not free)
                 what = " ".join(filter(None, (asset and row.asset, metric)))
-                command = [f"nothing is stored yet of {what}: python main.py {verb} {name}"]
+                command = [f"nothing is stored yet of {what}: {MAIN} {verb} {name}"]
                 command += [f"--asset {quote(row.asset)}"] if asset else []
                 command += [f"--metric {metric}"] if metric else []
                 command += [f"(it needs {kind.KEY_VARIABLE})"] if needs_key else []

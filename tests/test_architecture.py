@@ -18,6 +18,7 @@ LAYERS = (  # from the bottom; layers of one line do not know each other
     {"query"},
     {"cli", "query_data"},
     {"main", "scheduler", "backfill_artemis", "backfill_defillama"},
+    {"installed"},
     {"tests"},
     {"benchmarks", "notebooks"},  # some benchmarks use the fake APIs of the tests
 )

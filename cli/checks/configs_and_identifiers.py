@@ -9,7 +9,7 @@ from cli.checks.area import Area, CheckContext, Finding, Severity, few
 from cli.listed_assets import Comparison, compare
 from db.coverage import Name
 from model.errors import CallFailed, SourceStopped
-from model.settings import ROOT
+from model.settings import MAIN, ROOT
 from model.text import counted
 from model.values import Target, Verb
 from pipeline.plan import pull_window
@@ -134,7 +134,7 @@ def unknown_findings(
         if asset := nearest_asset(row, assets):
             name = f" ({asset.name})" if asset.name and asset.name.casefold() != asset.id.casefold() else ""
             hint = f"did you mean {asset.id}{name}? "
-        remedy = f"{hint}python main.py discover {source.name} lists what there is"
+        remedy = f"{hint}{MAIN} discover {source.name} lists what there is"
         yield Finding(Severity.ERROR, f"{source.name} {row.asset}", f"the API knows no {kind}{row.id}", remedy)
 
 

@@ -8,7 +8,7 @@ from cli.checks.area import Area, CheckContext, Finding, Severity, SourceRecords
 from cli.process import open_database, read_database
 from db.coverage import Name
 from db.setup import Rights, has_schema, has_tables, rights
-from model.settings import EMBEDDED_DIRECTORY
+from model.settings import EMBEDDED_DIRECTORY, MAIN
 from model.values import Rhythm, Target, Verb
 from pipeline.confirmation import withdrawal, withdrawn_text
 from pipeline.freshness import QUARTER_REPORTED_AFTER
@@ -17,7 +17,7 @@ from pipeline.waiting_restatements import rejected_text, waiting_remedy, waiting
 from sources import SOURCES
 from sources.base import BaseSource
 
-SETUP = "python main.py setup"
+SETUP = f"{MAIN} setup"
 ENDED_AFTER = timedelta(days=30)  # how long the API must have answered without a newer point
 QUARTERS_ENDED_AFTER = QUARTER_REPORTED_AFTER + timedelta(days=91)  # so two quarters are missing
 
@@ -79,12 +79,12 @@ def restatement_findings(name: str, records: SourceRecords) -> Iterator[Finding]
         yield Finding(Severity.ERROR, name, waiting_text(name, each), waiting_remedy(name, each))
     if records.rejected:
         named = few(f"{each.asset} {each.metric} ({each.values:,})" for each in records.rejected)
-        remedy = f"python main.py settle {name} --accept ASSET METRIC adopts them after all"
+        remedy = f"{MAIN} settle {name} --accept ASSET METRIC adopts them after all"
         yield Finding(Severity.NOTE, name, f"{rejected_text(records.rejected)}: {named}", remedy)
     if (withdrawn := withdrawal(records.ages)).days:
         named = few(f"{age.asset} {age.metric} ({age.withdrawn:,})" for age in records.ages if age.withdrawn)
         what = f"{withdrawn_text(*withdrawn)}, whose values stay stored: {named}"
-        yield Finding(Severity.NOTE, name, what, f"python main.py gaps {name} shows which days")
+        yield Finding(Severity.NOTE, name, what, f"{MAIN} gaps {name} shows which days")
 
 
 def series_findings(
@@ -116,7 +116,7 @@ def series_findings(
         what = f"{len(never):,} of {len(records.targets):,} series were never requested: {named}"
         # a backfill requests those with a history, a pull the others
         verbs = {Verb.PULL if source.METRICS[each.metric].live_only else Verb.BACKFILL for each in never}
-        commands = " and ".join(f"python main.py {verb} {source.name}" for verb in sorted(verbs))
+        commands = " and ".join(f"{MAIN} {verb} {source.name}" for verb in sorted(verbs))
         yield Finding(Severity.NOTE, source.name, what, commands)
     remedy = f"correct its row in {source.CONFIG}, or remove the metric"
     for asset, metrics in empty.items():

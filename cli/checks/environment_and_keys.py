@@ -17,6 +17,7 @@ from cli.pull_backfill_settle import pace_of
 from model.errors import CallFailed, ConfigurationError, SourceStopped
 from model.settings import (
     DATABASE_URL,
+    DOTENV,
     HEARTBEAT_URL,
     NOTIFY_FORM,
     NOTIFY_URL,
@@ -66,7 +67,7 @@ def setting_findings(settings: Settings, source: type[BaseSource], rows: Iterabl
     if settings.get(source.KEY_VARIABLE):
         return
     if source.KEY_REQUIRED:
-        remedy = f"write {source.KEY_VARIABLE}=… into .env or the environment"
+        remedy = f"write {source.KEY_VARIABLE}=… into {DOTENV} or the environment"
         yield Finding(Severity.ERROR, source.KEY_VARIABLE, f"it is not set, and {source.name} needs it", remedy)
     elif skipped := [metric for row in rows for metric in row.metrics if source.METRICS[metric].needs_key]:
         what = f"it is not set, so {source.name} leaves out {len(skipped):,} series: {few(sorted(skipped))}"

@@ -6,7 +6,7 @@ from cli.checks.area import NAMES_SHOWN, Area, CheckContext, Finding, Severity, 
 from cli.process import read_database
 from db.session import clock
 from model.errors import PipelineError
-from model.settings import ROOT
+from model.settings import MAIN, ROOT
 from model.text import counted
 from model.values import DAY, Series, midnight
 from query.flags import Flag, stored_flags
@@ -54,7 +54,7 @@ def flag_findings(source: str, flags: Sequence[Flag]) -> Iterator[Finding]:
             texts.setdefault(flag.series.asset, []).append(_text(flag))
     lines += [(f"{source} {asset}", few(each)) for asset, each in texts.items()]
     remedy = (
-        f"see q.flags() in a notebook, or python main.py query ASSET METRIC --source {source} --start {DAYS}d; to "
+        f"see q.flags() in a notebook, or {MAIN} query ASSET METRIC --source {source} --start {DAYS}d; to "
         f"switch a rule off, write its name into the column flags_off of {SOURCES[source].CONFIG}"
     )
     for where, what in lines[:LINES]:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from model.amount_text import old_and_new, short_amount
 from model.scrub import scrubbed
+from model.settings import MAIN
 from model.text import counted, first_of
 from query.report import line_chart
 from query.report.changes import change_text
@@ -30,6 +31,7 @@ def page(contents: Contents, scrub: Callable[[str], str]) -> str:
         lstrip_blocks=True,
         optimized=False,  # the page is rendered once
     )
+    environment.globals["main"] = MAIN
     environment.filters |= {
         "amount": short_amount,
         "by_year": by_year,
