@@ -59,6 +59,12 @@ def test_the_backup_is_confined_as_the_scheduler_is() -> None:
     assert own.splitlines()[3:] == scheduler.partition("\n\n[Install]")[0].splitlines()[3:]
 
 
+def test_the_lines_of_the_document_install_all_that_the_units_need() -> None:
+    text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    (lines,) = re.findall(r"```text\n(sudo install -d .*?/backups\n.*?)```", text, re.DOTALL)
+    assert [path.name for path in (SERVICE, TIMER) if f"/opt/crypto-metrics/deploy/{path.name}\n" not in lines] == []
+
+
 def test_the_service_leaves_an_embedded_server_to_its_users() -> None:
     text = SERVICE.read_text(encoding="utf-8")
     assert "\nKillMode=process\n" in text

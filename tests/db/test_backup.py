@@ -2,7 +2,7 @@
 
 import random
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -76,6 +76,17 @@ def while_locked(database_url: str) -> Callable[..., None]:
     return meet
 
 
+@pytest.fixture
+def oldest(servers: Callable[[Path], EmbeddedServer]) -> Iterator[Database]:
+    """An empty database of the oldest PostgreSQL found here."""
+    server = servers(program_directories()[-1])
+    with closing(psycopg2.connect(server.dsn.replace("dbname=metrics", "dbname=postgres"))) as session:
+        session.autocommit = True
+        session.cursor().execute("CREATE DATABASE moved TEMPLATE template1")
+        yield Database(server.dsn.replace("dbname=metrics", "dbname=moved"), server.directory)
+        session.cursor().execute("DROP DATABASE moved WITH (FORCE)")
+
+
 def contents(url: str) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of all tables as text, in which no digit is lost."""
     return {name: ask(url, f'SELECT t::text FROM "{name}" AS t ORDER BY 1') for (name,) in ask(url, TABLES)}  # noqa: S608
@@ -95,6 +106,11 @@ def test_every_row_of_every_table_comes_back(database_url: str, empty_url: str, 
     assert not ensure_schema(other)  # it has the mark of this version
     assert row_counts(other)["public.metrics"] == 150
     assert row_counts(other)['public."of the user\'s"'] == 1
+
+
+def test_a_backup_can_be_restored_into_an_older_postgresql(database_url: str, file: Path, oldest: Database) -> None:
+    restore_backup(oldest, file)
+    assert contents(oldest.conninfo()[0]) == contents(database_url)
 
 
 def test_indexes_columns_and_sequences_come_back(
