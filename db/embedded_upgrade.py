@@ -69,7 +69,7 @@ def upgrade_embedded(directory: Path, backup: Path | None = None) -> Upgraded | 
 def _move(directory: Path, backup: Path | None, gate: FileIO, old: int, new: int) -> Upgraded:
     work, data = directory / "upgrade", directory / "data"
     _remove_leftovers(directory, work)
-    work.mkdir(mode=0o700)
+    work.mkdir()
     try:
         before = None
         if backup is None:

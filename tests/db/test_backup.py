@@ -30,7 +30,7 @@ INSERT INTO refused VALUES ('artemis', 'sol', 'PRICE', 'a reason', '{[2024-01-01
 INSERT INTO api_limits VALUES ('artemis abc', 'request_delay', 0.1, now());
 INSERT INTO identities VALUES ('artemis', '', 'sol', 'solana', 'Solana', 'Sol', NULL);
 INSERT INTO quarantine VALUES ('artemis', 'sol', 'PRICE', '2024-01-01', NULL, 'waiting', now(), 1);
-CREATE TABLE "of the user's" (note text); INSERT INTO "of the user's" VALUES ('kept');
+CREATE TABLE "of the user's" (note text); INSERT INTO "of the user's" VALUES ('BEGIN;');
 """
 
 pytestmark = pytest.mark.every_postgres
@@ -151,6 +151,12 @@ def test_a_database_with_points_or_runs_is_left_as_it_is(
     assert contents(empty_url) == before
 
 
+def test_a_table_metrics_of_somebody_else_is_never_replaced(empty_url: str, file: Path, other: Database) -> None:
+    ask(empty_url, "CREATE TABLE metrics (horses text); INSERT INTO metrics VALUES ('12')")
+    assert 'relation "metrics" already exists' in refusal(lambda: restore_backup(other, file))
+    assert contents(empty_url) == {"metrics": [("(12)",)]}
+
+
 def test_a_table_of_somebody_else_is_never_replaced(empty_url: str, file: Path, other: Database) -> None:
     ask(empty_url, "CREATE TABLE loads (cargo text); INSERT INTO loads VALUES ('coal')")
     assert 'relation "loads" already exists' in refusal(lambda: restore_backup(other, file))
@@ -200,8 +206,9 @@ def test_a_backup_of_a_newer_postgresql_is_refused(file: Path) -> None:
     assert "a newer PostgreSQL made this backup" in refusal(lambda: check_backup(file))
 
 
-def marked(url: str, database: Database, mark: str, file: Path) -> None:
-    ask(url, f"COMMENT ON TABLE metrics IS '{mark}'")
+def marked(url: str, database: Database, mark: str | None, file: Path) -> None:
+    text = f"'{mark}'" if mark else "NULL"
+    ask(url, f"COMMENT ON TABLE metrics IS {text}")
     back_up(database, file)
 
 
@@ -211,9 +218,11 @@ def test_a_backup_with_newer_tables_is_refused(database_url: str, filled: Databa
     assert "update the program first" in refusal(lambda: check_backup(made))
 
 
-@pytest.mark.parametrize("mark", ["crypto-metrics schema 0123456789abcdef", "crypto-metrics schema 0 0123456789abcdef"])
+@pytest.mark.parametrize(
+    "mark", ["crypto-metrics schema 0123456789abcdef", "crypto-metrics schema 0 0123456789abcdef", "of mine", None]
+)
 def test_a_backup_with_older_tables_is_restored_and_upgraded(
-    mark: str, database_url: str, empty_url: str, filled: Database, other: Database, tmp_path: Path
+    mark: str | None, database_url: str, empty_url: str, filled: Database, other: Database, tmp_path: Path
 ) -> None:
     ask(database_url, "ALTER TABLE coverage DROP COLUMN withdrawn_at")
     marked(database_url, filled, mark, made := tmp_path / "older.dump")
