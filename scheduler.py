@@ -2,16 +2,10 @@
 
 import sys
 
-from cli import run_command
 from cli.arguments import scheduler_parser
+from cli.run_command import main
 from model.memory import use_plain_malloc
 
-
-def main() -> int:
-    """Run until stopped; returns the exit code."""
-    use_plain_malloc()
-    return run_command.main(parser=scheduler_parser())
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    use_plain_malloc()
+    sys.exit(main(parser=scheduler_parser()))

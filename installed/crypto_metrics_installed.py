@@ -20,6 +20,9 @@ def main() -> int:
 
 def scheduler() -> int:
     """The command `crypto-metrics-scheduler`: the same as `python scheduler.py`."""
-    from scheduler import main as run
+    from cli.arguments import scheduler_parser
+    from cli.run_command import main as run
+    from model.memory import use_plain_malloc
 
-    return run()
+    use_plain_malloc()
+    return run(parser=scheduler_parser())
