@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from cli.process import open_database
 from db.identities import confirm, identities
 from db.session import session_for
-from db.setup import ensure_schema
 from model.errors import ConfigurationError
 from model.settings import Settings
 from model.text import nearest
+from pipeline.tables import ensure_tables
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ def confirm_assets(names: Sequence[str], assets: Sequence[str], settings: Settin
     if not settings.has_database():  # this command creates none
         raise ConfigurationError("--confirm: nothing is stored yet, so no asset can have changed")
     with open_database(settings) as database:
-        ensure_schema(database)
+        ensure_tables(database)
         with session_for(database, "check") as session, session, session.cursor() as cursor:
             changed = {
                 name: {each.asset for each in identities(cursor, name) if each.other_lasting_id} for name in names

@@ -10,11 +10,11 @@ from cli.process import open_database
 from db.load import take_turn
 from db.quarantine import ACCEPTED, adopt, reconsider, reject, series_with
 from db.session import session_for
-from db.setup import ensure_schema
 from model.errors import ConfigurationError
 from model.settings import Settings
 from model.text import counted, first_of
 from model.values import Series
+from pipeline.tables import ensure_tables
 from sources import SOURCES
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def decide(arguments: argparse.Namespace, settings: Settings) -> int:
         raise ConfigurationError("nothing is stored yet, so nothing waits")
     sources = names_of(arguments.source)
     with open_database(settings) as database:
-        ensure_schema(database)
+        ensure_tables(database)
         with session_for(database, "settle") as session, session, session.cursor() as cursor:
             for source in sources:
                 take_turn(cursor, source)

@@ -12,12 +12,13 @@ from cli.jobs import jobs_of, names_of, with_keys
 from cli.process import open_database, read_database, stop_on_signals
 from cli.progress_bar import progress_bar
 from cli.run_text import plan_lines, summary_lines
-from db.setup import Database, ensure_schema, has_schema
+from db.setup import Database, has_schema
 from model.errors import ConfigurationError, RunRefused
 from model.settings import OWN_PACE_DIRECTORY, PACE_DIRECTORY, Settings
 from model.text import first_of
 from pipeline.plan import Job, Scope, make_plan, plan_alone
 from pipeline.run import run
+from pipeline.tables import ensure_tables
 from sources.base import BaseSource
 from sources.host_pace import NextStart
 from sources.pace import Pace
@@ -36,7 +37,7 @@ def run_all(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[
         return decide(arguments, settings)
     jobs, skipped = _jobs(arguments, settings)
     with open_database(settings) as database, stop_on_signals() as stop:
-        ensure_schema(database)
+        ensure_tables(database)
         codes = [run_one(job, database, stop, scrub, pace_of(type(job.source), settings)) for job in jobs]
     return max(*codes, int(skipped))
 

@@ -18,7 +18,7 @@ from cli.run_text import summary_line
 from cli.setup_fresh_restore import check_confirmation, clear_sources
 from db.heartbeat import Heartbeat
 from db.lock import SCHEDULER, SessionLock
-from db.setup import Database, ensure_schema
+from db.setup import Database
 from model.errors import DatabaseAway, DatabaseLost
 from model.settings import MAIN, WEBHOOKS, Settings
 from model.values import Verb
@@ -28,6 +28,7 @@ from pipeline.run import Show, run
 from pipeline.scheduler import Scheduler
 from pipeline.summary import Summary
 from pipeline.systemd import Notify
+from pipeline.tables import ensure_tables
 from sources import SOURCES
 
 log = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ def _enter(
         with ExitStack() as undone:
             try:
                 place = undone.enter_context(closing(SessionLock(database, SCHEDULER, stop)))
-                ensure_schema(database)
+                ensure_tables(database)
                 heartbeat = Heartbeat(database, arguments.source or list(SOURCES), fresh=arguments.fresh)
             except (DatabaseAway, DatabaseLost) as error:
                 if not logged:

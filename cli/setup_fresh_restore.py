@@ -10,11 +10,12 @@ from cli.jobs import jobs_of, names_of
 from cli.process import open_database, stop_on_signals
 from cli.pull_backfill_settle import pace_of, run_one
 from db.archive import restore, save
-from db.setup import Database, ensure_schema
+from db.setup import Database
 from model.errors import ConfigurationError
 from model.settings import MAIN, ROOT, Settings
 from pipeline.fresh_start import check_api, clear_source
 from pipeline.plan import Job
+from pipeline.tables import ensure_tables
 from sources import SOURCES
 
 SAVED = ROOT / "saved"  # the folder of the files
@@ -23,7 +24,7 @@ SAVED = ROOT / "saved"  # the folder of the files
 def setup(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Create the tables, or upgrade them; returns 0."""
     with open_database(settings) as database:
-        ensure_schema(database, always=True)
+        ensure_tables(database, always=True)
         print(f"the tables are ready: {database}")
     return 0
 
@@ -37,7 +38,7 @@ def start_fresh(arguments: argparse.Namespace, settings: Settings, scrub: Callab
     check_confirmation(arguments)
 
     with open_database(settings) as database, stop_on_signals() as stop:
-        ensure_schema(database)
+        ensure_tables(database)
         cleared = clear_sources(jobs, arguments, settings, database, stop, print)
         codes = [run_one(job, database, stop, scrub, pace_of(type(job.source), settings)) for job in cleared]
     return max(codes) if len(codes) == len(jobs) else 1
@@ -95,7 +96,7 @@ def restore_file(arguments: argparse.Namespace, settings: Settings, scrub: Calla
         for name, source in SOURCES.items()
     }
     with open_database(settings) as database:
-        ensure_schema(database)
+        ensure_tables(database)
         done = restore(database, arguments.file, live_only)
     print(
         f"{arguments.file}: {done.new:,} points restored, {done.unchanged:,} were stored already, "

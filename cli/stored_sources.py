@@ -8,11 +8,11 @@ from cli.jobs import names_of
 from cli.process import open_database
 from db.coverage import Name, stored_series
 from db.session import session_for
-from db.setup import ensure_schema
 from model.errors import ConfigurationError
 from model.settings import ROOT, Settings
 from model.values import Target
 from pipeline.plan import check_names
+from pipeline.tables import ensure_tables
 from query.query_session import fill_command
 from sources import SOURCES
 from sources.config import read_targets
@@ -35,7 +35,7 @@ def read_sources(
         raise nothing
     found = []
     with open_database(settings) as database:
-        ensure_schema(database)
+        ensure_tables(database)
         with session_for(database, "read", access) as session:
             with session, session.cursor() as cursor:
                 stored = [(each.series.asset, each.series.metric) for each in stored_series(cursor, names)]

@@ -110,5 +110,5 @@ def _statement(name: str, as_of: datetime | None, values: dict[str, Any], how: H
     extras = "".join(f", {SQL[extra]} AS {extra}" for extra in how.extras)
     names = "".join(f", {NAMES[extra]}" for extra in how.extras)
     parts = {"wanted": wanted, "known": known, "value": value, "since": since, "then": then}
-    text = first + filled_in(SQL[name], **parts, extras=extras, names=names, instant=instant, **by)
+    text = filled_in(first + SQL[name], **parts, extras=extras, names=names, instant=instant, **by)
     return text, values | {"as_of": as_of, "lag": how.lag, "shifts": list(how.shifts)}

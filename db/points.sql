@@ -42,7 +42,7 @@ ORDER BY m.pulled_at, m.asset
 -- The ids of the rows that were stored at an instant: each load has written one range of ids.
 WITH known AS MATERIALIZED (
     SELECT source, range_agg(int8range(first_id, last_id, '[]')) AS ids FROM loads
-    WHERE loaded_at <= %(as_of)s::timestamp GROUP BY source
+    WHERE loaded_at <= {instant} GROUP BY source
 )
 
 -- name: then_since
@@ -64,7 +64,7 @@ CASE WHEN since.id IS NULL THEN m.value ELSE since.value END
 
 -- name: then_stored
 -- Values of a day that was open at that instant are left out: a pull overwrites them and keeps no revision.
-known.ids @> m.id::bigint AND m.pulled_at < %(as_of)s::timestamp::date
+known.ids @> m.id::bigint AND m.pulled_at < ({instant})::date
 
 -- name: lag_instant
 -- With a lag, the instant depends on the point: so long after the end of its day.

@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import wait
 from contextlib import closing
 from datetime import UTC, datetime
@@ -22,15 +22,17 @@ from psycopg2.extensions import PYDATETIME, make_dsn, new_type, parse_dsn, regis
 
 from db.embedded import EmbeddedServer
 from db.statements import Connection, Cursor, fetch, fetch_one, read_statements
+from db.views import VIEWS, create_views, has_facts, store_facts
 from model.background import in_background
 from model.errors import ConfigurationError, DatabaseAway, DatabaseLost
 from model.settings import MAIN
+from model.values import MetricFacts
 
 SQL = read_statements("setup.sql")
 SCHEMA = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
-STATEMENTS = " ".join(re.sub("--.*", "", SCHEMA).split())  # a new comment in the file makes no new version
+STATEMENTS = " ".join(re.sub("--.*", "", SCHEMA + VIEWS).split())  # a new comment in the file makes no new version
 DIGEST = hashlib.sha256(STATEMENTS.encode()).hexdigest()[:16]
-TABLES_VERSION = 1  # raise it when schema.sql changes after a release: an older program then refuses a newer backup
+TABLES_VERSION = 1  # raise it when a table changes after a release: an older program then refuses a newer backup
 MARK = f"crypto-metrics schema {TABLES_VERSION} {DIGEST}"  # a comment of the table metrics; older ones have no number
 SCHEMA_LOCK = 0x6372_7970  # pg_advisory_xact_lock: one process upgrades at a time
 OLDEST = 14  # the first PostgreSQL with multiranges
@@ -206,25 +208,31 @@ def alive(session: Connection) -> bool:
     return True
 
 
-def ensure_schema(database: Database, *, always: bool = False) -> bool:
-    """Run schema.sql unless it was run before, which creates or upgrades the tables; True if it was run now.
+def ensure_schema(database: Database, facts: Collection[MetricFacts] = (), *, always: bool = False) -> bool:
+    """Create or upgrade the tables and views, unless they are of this version; True if that was done now.
 
-    Safe to call from several processes at once. With `always`, it is run in any case. Raises ConfigurationError if the
-    database does not allow it, DatabaseLost if the database goes away.
+    Safe to call from several processes at once. With `always`, it is done in any case. `facts` about metrics replace
+    those in the table, if any are given. Raises ConfigurationError if the database does not allow it, or if others have
+    taken the name of a view, DatabaseLost if the database goes away.
     """
     with closing(database.connect("setup")) as session:
         try:
             with session, session.cursor() as cursor:
-                if not always and has_schema(cursor):
+                old = always or not has_schema(cursor)
+                if not old and (not facts or has_facts(cursor, facts)):
                     return False
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
-                cursor.execute(SCHEMA)
-                cursor.execute("COMMENT ON TABLE metrics IS %s", (MARK,))
+                if old:
+                    cursor.execute(SCHEMA)
+                    create_views(cursor, str(database))
+                    cursor.execute("COMMENT ON TABLE metrics IS %s", (MARK,))
+                if facts:
+                    store_facts(cursor, facts)
         except psycopg2.Error as error:
             if alive(session):
                 raise ConfigurationError(f"{database}: the tables can't be created: {reason(error)}") from None
             raise DatabaseLost(f"{database} went away: {reason(error)}") from None
-    return True
+    return old
 
 
 def has_tables(cursor: Cursor) -> bool:

@@ -115,6 +115,16 @@ class Metric(NamedTuple):
         return Verb.BACKFILL not in self.verbs
 
 
+class MetricFacts(NamedTuple):
+    """What the views in the database must know about a metric of a source: see Metric."""
+
+    source: str
+    metric: str
+    unit: str
+    shift: timedelta
+    live_only: bool
+
+
 class Answered(NamedTuple):
     """A series for which the API has answered, and the days that were requested: None for a value of now."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import timedelta
 
-from model.values import Metric
+from model.values import Metric, MetricFacts
 from sources.artemis import Artemis
 from sources.base import BaseSource
 from sources.defillama import DefiLlama
@@ -14,6 +14,15 @@ SOURCES: dict[str, type[BaseSource]] = {source.name: source for source in (Artem
 def metric_of(source: str, metric: str) -> Metric | None:
     """The facts about a metric; None for an unknown source or metric."""
     return SOURCES[source].METRICS.get(metric) if source in SOURCES else None
+
+
+def metric_facts() -> list[MetricFacts]:
+    """What the views in the database must know about each metric of each source."""
+    return [
+        MetricFacts(source, name, metric.unit, metric.shift, metric.live_only)
+        for source, kind in SOURCES.items()
+        for name, metric in kind.METRICS.items()
+    ]
 
 
 def shift_of(source: str, metric: str) -> timedelta:

@@ -5,6 +5,7 @@ No clock is faked: runs, servers and the database keep the real time, and each c
 
 from itertools import groupby
 
+from db.views import VIEWS
 from tests.tables import Rows
 
 OLDER_DAYS = """
@@ -30,6 +31,7 @@ def age(rows: Rows, days: int = 1) -> None:
     of the one before it.
     """
     rows(OLDER_DAYS)
+    rows("DROP VIEW daily, latest, assets, series_health, runs; DROP FUNCTION metrics_as_of")  # which use the columns
     for table, columns in groupby(rows(COLUMNS), key=lambda column: column[0]):
         changes = [
             f"ALTER COLUMN {name} TYPE {kind} USING {OLDER[kind].format(column=name, days=days)}"
@@ -38,3 +40,4 @@ def age(rows: Rows, days: int = 1) -> None:
         ]
         if changes:
             rows(f"ALTER TABLE {table} {', '.join(changes)}")
+    rows(VIEWS)

@@ -20,10 +20,11 @@ from db.embedded import EmbeddedServer
 from db.heartbeat import Heartbeat
 from db.postgres_programs import program_directories
 from db.reader import Reader
-from db.setup import Database, ensure_schema
+from db.setup import Database
 from db.store import Store
 from model.settings import PACE_DIRECTORY
 from model.values import DAY, Verb, midnight
+from pipeline.tables import ensure_tables
 from tests.tables import AdoptingStore, Opener, Rows, Values
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the commands that tests start must not inherit that of `nohup`
@@ -74,7 +75,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("db.embedded.program_directories", lambda: [programs])
                 made = started[programs] = EmbeddedServer(Path(folder, str(len(started))))
-            ensure_schema(Database(made.dsn, made.directory))
+            ensure_tables(Database(made.dsn, made.directory))
         return started[programs]
 
     with TemporaryDirectory(dir=tmp_path_factory.getbasetemp()) as folder:

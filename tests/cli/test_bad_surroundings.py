@@ -107,7 +107,7 @@ def test_a_table_that_was_dropped_by_hand_is_made_again_by_setup(
     database_url: str, rows: Rows, tmp_path: Path, open_store: Opener
 ) -> None:
     open_store(Verb.BACKFILL).load([point("ethereum", metric="TVL")])
-    rows("DROP TABLE coverage")
+    rows("DROP TABLE coverage CASCADE")
     for command in READING:
         done = run(f"main.py {command.format(tmp_path)}", env=environment(database_url))
         assert "python main.py setup" in error_of(done)

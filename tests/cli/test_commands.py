@@ -154,7 +154,7 @@ def test_output_that_nobody_reads_on_is_no_error() -> None:
 def test_setup_makes_the_tables_and_may_run_again_and_twice_at_once(
     session: Connection, database_url: str, rows: Rows
 ) -> None:
-    session.cursor().execute("DROP TABLE pulls, metrics")
+    session.cursor().execute("DROP TABLE pulls, metrics CASCADE")
     both = [start("main.py setup", env=environment(database_url)) for _ in range(2)]
     ended = [(*process.communicate(timeout=SECONDS), process.returncode) for process in both]
     assert [code for _, _, code in ended] == [0, 0], ended
@@ -168,7 +168,7 @@ def test_setup_makes_the_tables_and_may_run_again_and_twice_at_once(
 
 
 def test_a_pull_makes_the_tables_where_they_are_missing(session: Connection, database_url: str, rows: Rows) -> None:
-    session.cursor().execute("DROP TABLE pulls, metrics")
+    session.cursor().execute("DROP TABLE pulls, metrics CASCADE")
     with FakeApi() as api:
         done = run("main.py pull artemis --asset btc", env=environment(database_url, api))
     assert done.returncode == 0, done.stderr

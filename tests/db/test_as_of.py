@@ -71,7 +71,7 @@ class Load(NamedTuple):
 def test_rows_that_stood_there_before_an_upgrade_are_known_from_it_on(
     database: Database, session: Connection, rows: Rows
 ) -> None:
-    rows("DROP TABLE loads, coverage, revisions")
+    rows("DROP TABLE loads, coverage, revisions CASCADE")
     rows("INSERT INTO metrics (source, asset, metric_name, pulled_at, value) SELECT source, 'solana', 'TVL', at, 1.0 "
          "FROM generate_series(timestamp '2024-01-01', '2024-01-09', '1 day') at, "
          "unnest(ARRAY['defillama', 'artemis']) source")  # fmt: skip

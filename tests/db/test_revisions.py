@@ -101,7 +101,7 @@ def test_revisions_from_before_they_were_numbered_are_in_the_order_of_their_time
     database: Database, open_store: Opener, session: Connection, rows: Rows
 ) -> None:
     open_store(SETTLE).load([point(value=4.0)])
-    rows("DROP INDEX idx_revisions_order; ALTER TABLE revisions DROP COLUMN id;"
+    rows("DROP INDEX idx_revisions_order; ALTER TABLE revisions DROP COLUMN id CASCADE;"
          "CREATE INDEX idx_revisions_point ON revisions (source, asset, metric_name, pulled_at, replaced_at);"
          "INSERT INTO revisions SELECT 'defillama', 'solana', 'TVL', '2024-01-01', value, "
          "timestamp '2025-01-01' + value * interval '1 day' FROM unnest(ARRAY[3, 1, 2]) AS value")  # fmt: skip

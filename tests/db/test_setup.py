@@ -96,7 +96,9 @@ def test_setup_runs_once_unless_always_is_given(empty_url: str) -> None:
     works(empty_url)
 
 
-@pytest.mark.parametrize("statement", ["DROP TABLE metrics", "DROP TABLE pulls", "COMMENT ON TABLE metrics IS 'old'"])
+@pytest.mark.parametrize(
+    "statement", ["DROP TABLE metrics CASCADE", "DROP TABLE pulls CASCADE", "COMMENT ON TABLE metrics IS 'old'"]
+)
 def test_what_is_missing_is_made_again(database_url: str, statement: str) -> None:
     ask(database_url, statement)
     assert ensure_schema(Database(database_url, Path()))

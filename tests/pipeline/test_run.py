@@ -49,7 +49,7 @@ def test_a_run_whose_other_place_is_lost_writes_nothing_more(allowed: int, datab
 
 
 def test_a_run_whose_plan_fails_gets_its_end_and_its_reason(database: Database, rows: Rows) -> None:
-    rows("DROP TABLE refused")
+    rows("DROP TABLE refused CASCADE")
     with FakeApi() as api, pytest.raises(ConfigurationError, match="are missing"):
         run(job(api, SOL, days=30), database, threading.Event(), str, Pace(0.0))
     [(status, ended, failure)] = rows("SELECT status, finished_at IS NOT NULL, failure FROM pulls")

@@ -1,0 +1,193 @@
+-- Statements of db/views.py. The views and the function are for other tools; they are in the schema of the tables.
+-- {known}, {since}, {value} and {stored} are statements of points.sql, so that an instant means the same in both.
+--
+-- Other people's views may use ours. So a new version adds columns only, and only at the end: CREATE OR REPLACE allows
+-- nothing else.
+
+-- name: taken
+-- Which of the names below belong to objects made by other hands. The comments of ours begin with "crypto-metrics: ".
+SELECT name FROM unnest(%(names)s::text[]) AS name WHERE EXISTS (
+    SELECT FROM pg_class WHERE relname = name AND relnamespace::regnamespace::text = quote_ident(current_schema())
+        AND NOT starts_with(coalesce(obj_description(oid, 'pg_class'), ''), 'crypto-metrics: ')
+) OR EXISTS (
+    SELECT FROM pg_proc WHERE proname = name AND pronamespace::regnamespace::text = quote_ident(current_schema())
+        AND NOT starts_with(coalesce(obj_description(oid, 'pg_proc'), ''), 'crypto-metrics: ')
+)
+
+-- name: replace_facts
+WITH gone AS (
+    DELETE FROM metric_facts WHERE (source, metric_name) NOT IN (
+        SELECT * FROM unnest(%(sources)s::text[], %(metrics)s::text[])
+    )
+)
+INSERT INTO metric_facts (source, metric_name, unit, shift, live_only) SELECT * FROM unnest(
+    %(sources)s::text[], %(metrics)s::text[], %(units)s::text[], %(shifts)s::interval[], %(live_only)s::boolean[]
+) ON CONFLICT (source, metric_name)
+DO UPDATE SET (unit, shift, live_only) = (EXCLUDED.unit, EXCLUDED.shift, EXCLUDED.live_only)
+
+-- name: views
+CREATE TABLE IF NOT EXISTS metric_facts (
+    source VARCHAR(100) NOT NULL,
+    metric_name VARCHAR(200) NOT NULL,
+    unit TEXT NOT NULL,
+    shift INTERVAL NOT NULL,
+    live_only BOOLEAN NOT NULL,
+    PRIMARY KEY (source, metric_name)
+);
+COMMENT ON TABLE metric_facts IS 'crypto-metrics: what the program knows about each metric of a source';
+COMMENT ON COLUMN metric_facts.source IS 'the API: artemis or defillama';
+COMMENT ON COLUMN metric_facts.metric_name IS 'the metric';
+COMMENT ON COLUMN metric_facts.unit IS 'of its values; empty for a plain number, or where the API does not say';
+COMMENT ON COLUMN metric_facts.shift IS 'added to the time of a point before its UTC date is taken as its day';
+COMMENT ON COLUMN metric_facts.live_only IS 'the API has only the value of today, and no history';
+
+-- Each day of a metric selects its rows. So a filter by time reads only the days that it leaves, though no index has a
+-- TIMESTAMPTZ; a filter by asset uses idx_metrics_unique, and without one idx_metrics_cross_section serves.
+CREATE OR REPLACE VIEW daily AS
+SELECT metric.source, point.asset, metric.metric_name, day AT TIME ZONE 'UTC' AS time, point.value
+FROM (SELECT DISTINCT source, metric_name FROM coverage) AS metric
+LEFT JOIN metric_facts AS facts USING (source, metric_name), LATERAL (
+    SELECT coalesce(facts.shift, '0') AS shift, min(pulled_at) AS first, max(pulled_at) AS last FROM metrics m
+    WHERE m.source = metric.source AND m.metric_name = metric.metric_name
+) AS span, LATERAL generate_series( -- the years are those in which query_data looks for points
+    greatest(day_of(first, span.shift), '2000-01-01')::timestamp,
+    least(day_of(last, span.shift), '9999-12-30')::timestamp, interval '1 day'
+) AS day, LATERAL (
+    -- The last point of the day. If the API gives times of its own, a point at midnight was dated by a pull, and counts
+    -- as earlier than these.
+    SELECT DISTINCT ON (m.asset) m.asset, m.value FROM metrics m
+    WHERE m.source = metric.source AND m.metric_name = metric.metric_name
+        AND m.pulled_at >= day - span.shift AND m.pulled_at < day - span.shift + interval '1 day'
+    ORDER BY m.asset, m.pulled_at = m.pulled_at::date, m.pulled_at DESC
+) AS point;
+COMMENT ON VIEW daily IS 'crypto-metrics: one row for each series and UTC day that has a point, as daily=True of query_data';
+COMMENT ON COLUMN daily.source IS 'the API: artemis or defillama';
+COMMENT ON COLUMN daily.asset IS 'the asset, as the config names it';
+COMMENT ON COLUMN daily.metric_name IS 'the metric';
+COMMENT ON COLUMN daily.time IS 'midnight UTC of the day';
+COMMENT ON COLUMN daily.value IS 'of the last point of the day';
+
+CREATE OR REPLACE VIEW latest AS
+SELECT series.source, series.asset, series.metric_name, point.pulled_at AT TIME ZONE 'UTC' AS time, point.value,
+    coalesce(facts.unit, '') AS unit
+FROM coverage AS series LEFT JOIN metric_facts AS facts USING (source, metric_name), LATERAL (
+    SELECT m.pulled_at, m.value FROM metrics m WHERE m.source = series.source
+        AND (m.asset, m.metric_name, m.pulled_at) >= (series.asset, series.metric_name, '-infinity'::timestamp)
+        AND (m.asset, m.metric_name, m.pulled_at) <= (series.asset, series.metric_name, 'infinity'::timestamp)
+    ORDER BY m.asset DESC, m.metric_name DESC, m.pulled_at DESC LIMIT 1
+) AS point;
+COMMENT ON VIEW latest IS 'crypto-metrics: the newest point of each series';
+COMMENT ON COLUMN latest.source IS 'the API: artemis or defillama';
+COMMENT ON COLUMN latest.asset IS 'the asset, as the config names it';
+COMMENT ON COLUMN latest.metric_name IS 'the metric';
+COMMENT ON COLUMN latest.time IS 'to which the value belongs';
+COMMENT ON COLUMN latest.value IS 'of the newest point';
+COMMENT ON COLUMN latest.unit IS 'of the value; empty for a plain number, or where the API does not say';
+
+CREATE OR REPLACE VIEW assets AS
+SELECT source, asset, array_agg(metric_name::text ORDER BY metric_name) AS metric_names, sum(row_count)::bigint AS points
+FROM coverage WHERE row_count > 0 GROUP BY source, asset;
+COMMENT ON VIEW assets IS 'crypto-metrics: each asset of a source that has points';
+COMMENT ON COLUMN assets.source IS 'the API: artemis or defillama';
+COMMENT ON COLUMN assets.asset IS 'the asset, as the config names it';
+COMMENT ON COLUMN assets.metric_names IS 'the metrics of which it has points';
+COMMENT ON COLUMN assets.points IS 'how many points these have together';
+
+-- The configs are files, and the schedule is in the code: SQL can't know whether a series is stale, or no longer wanted.
+CREATE OR REPLACE VIEW series_health AS
+WITH refused_often AS ( -- days that count as answered: see ENOUGH_DATES, and `ages` of points.sql
+    SELECT source, asset, metric_name, max(upper(part)) AS until, range_agg(part) FILTER (
+        WHERE reason IN ('not a number', 'no possible date', 'the live value is not a number')
+    ) AS flawed
+    FROM refused, unnest(days) AS part WHERE dates >= 3 GROUP BY source, asset, metric_name
+), known AS (
+    SELECT c.source, c.asset, c.metric_name, oldest, newest, verified_at, withdrawn, kind.shift, kind.due, kind.today,
+        answered, greatest(upper(answered), until) - 1 AS answered_day, coalesce(flawed, '{}') AS flawed
+    FROM coverage c
+    LEFT JOIN refused_often USING (source, asset, metric_name)
+    LEFT JOIN metric_facts AS facts USING (source, metric_name), LATERAL (
+        SELECT coalesce(facts.shift, '0') AS shift, today, today - CASE WHEN facts.live_only THEN 0 ELSE 1 END AS due
+        FROM (SELECT (statement_timestamp() AT TIME ZONE 'UTC')::date AS today) AS clock
+    ) AS kind, LATERAL (
+        SELECT (
+            SELECT m.pulled_at FROM metrics m WHERE m.source = c.source
+                AND (m.asset, m.metric_name, m.pulled_at) >= (c.asset, c.metric_name, '-infinity'::timestamp)
+                AND (m.asset, m.metric_name, m.pulled_at) <= (c.asset, c.metric_name, 'infinity'::timestamp)
+            ORDER BY m.asset, m.metric_name, m.pulled_at LIMIT 1
+        ) AS oldest, (
+            SELECT m.pulled_at FROM metrics m WHERE m.source = c.source
+                AND (m.asset, m.metric_name, m.pulled_at) >= (c.asset, c.metric_name, '-infinity'::timestamp)
+                AND (m.asset, m.metric_name, m.pulled_at) <= (c.asset, c.metric_name, 'infinity'::timestamp)
+            ORDER BY m.asset DESC, m.metric_name DESC, m.pulled_at DESC LIMIT 1
+        ) AS newest
+    ) AS ends
+)
+SELECT source, asset, metric_name, newest AT TIME ZONE 'UTC' AS newest, verified_at AT TIME ZONE 'UTC' AS verified,
+    CASE
+        WHEN newest IS NULL THEN 'never seen'
+        WHEN day_of(newest, shift) >= due THEN 'fresh'
+        WHEN answered_day >= due THEN 'quiet'
+    END AS state,
+    CASE WHEN last_day IS NOT NULL THEN greatest(due - last_day, 0) END AS days_behind,
+    days_in(without)::int - held.days AS unanswered_days,
+    days_in(withdrawn)::int AS withdrawn_days,
+    (
+        SELECT count(*)::int FROM quarantine q WHERE q.state = 'waiting'
+            AND (q.source, q.asset, q.metric_name) = (known.source, known.asset, known.metric_name)
+    ) AS waiting_days
+FROM known, LATERAL (
+    SELECT greatest(day_of(newest, shift), answered_day) AS last_day,
+        datemultirange(daterange(least(lower(answered), day_of(oldest, shift), today), today)) - answered - flawed
+        AS without
+) AS span, LATERAL ( -- of these days, those that have a point
+    SELECT count(DISTINCT day_of(m.pulled_at, shift))::int AS days FROM unnest(without) AS part, metrics m
+    WHERE m.source = known.source
+        AND (m.asset, m.metric_name, m.pulled_at) >= (known.asset, known.metric_name, lower(part) - shift)
+        AND (m.asset, m.metric_name, m.pulled_at) < (known.asset, known.metric_name, upper(part) - shift)
+) AS held;
+COMMENT ON VIEW series_health IS 'crypto-metrics: how old each series is, how far it is confirmed, and what is missing';
+COMMENT ON COLUMN series_health.source IS 'the API: artemis or defillama';
+COMMENT ON COLUMN series_health.asset IS 'the asset, as the config names it';
+COMMENT ON COLUMN series_health.metric_name IS 'the metric';
+COMMENT ON COLUMN series_health.newest IS 'the time of the newest point';
+COMMENT ON COLUMN series_health.verified IS 'start of the last settle that compared all answered days and left nothing undecided';
+COMMENT ON COLUMN series_health.state IS
+    'fresh: it has a point of yesterday (live-only: of today); quiet: the API has answered for that day and has nothing '
+    'newer; never seen: it has no point; NULL: none of these, and only main.py status knows whether it is stale';
+COMMENT ON COLUMN series_health.days_behind IS
+    'days up to yesterday (live-only: today) since the newest point, and since the last day that the API has answered';
+COMMENT ON COLUMN series_health.unanswered_days IS
+    'days up to yesterday, since its first, that have no point and no answer; for equities weekends count too';
+COMMENT ON COLUMN series_health.withdrawn_days IS 'days that the API had once and no longer has; their values are stored';
+COMMENT ON COLUMN series_health.waiting_days IS 'days whose restated values wait for a person';
+
+CREATE OR REPLACE VIEW runs AS
+SELECT pull_id, source_name AS source, kind, status, pulled_at AT TIME ZONE 'UTC' AS started,
+    finished_at AT TIME ZONE 'UTC' AS finished, slot AT TIME ZONE 'UTC' AS slot, calls, failed_calls,
+    points_received, points_differing, records_count, failure
+FROM pulls;
+COMMENT ON VIEW runs IS 'crypto-metrics: each pull, backfill, settle and fresh start';
+COMMENT ON COLUMN runs.pull_id IS 'the number of the run; later runs have greater ones';
+COMMENT ON COLUMN runs.source IS 'the API: artemis or defillama';
+COMMENT ON COLUMN runs.kind IS 'pull, backfill, settle or fresh';
+COMMENT ON COLUMN runs.status IS 'success, no_data, or error: a call for points failed, or the run has not ended';
+COMMENT ON COLUMN runs.started IS 'when it began';
+COMMENT ON COLUMN runs.finished IS 'when it ended; NULL while it goes on, or if it was killed';
+COMMENT ON COLUMN runs.slot IS 'the slot of the schedule; NULL for a manual run';
+COMMENT ON COLUMN runs.calls IS 'calls that were answered or failed';
+COMMENT ON COLUMN runs.failed_calls IS 'of these, those that failed';
+COMMENT ON COLUMN runs.points_received IS 'points in all answers';
+COMMENT ON COLUMN runs.points_differing IS 'of these, points that were stored with another value';
+COMMENT ON COLUMN runs.records_count IS 'rows that the run has added or changed';
+COMMENT ON COLUMN runs.failure IS 'what failed, which rows were left out, and what waits for a person';
+
+-- A function of one SELECT: the planner puts its text into the query that calls it, so that filters reach the indexes.
+CREATE OR REPLACE FUNCTION metrics_as_of(as_of TIMESTAMPTZ) RETURNS TABLE (
+    source VARCHAR, asset VARCHAR, metric_name VARCHAR, pulled_at TIMESTAMP, "time" TIMESTAMPTZ, value DOUBLE PRECISION
+) LANGUAGE sql STABLE BEGIN ATOMIC
+    {known}
+    SELECT m.source, m.asset, m.metric_name, m.pulled_at, m.pulled_at AT TIME ZONE 'UTC', {value}
+    FROM metrics m JOIN known USING (source) {since} WHERE {stored};
+END;
+COMMENT ON FUNCTION metrics_as_of IS
+    'crypto-metrics: each point as it was known at that time (as_of of query_data); pulled_at is naive UTC, as in metrics';
