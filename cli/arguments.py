@@ -99,6 +99,8 @@ def parser() -> argparse.ArgumentParser:
     psql = add("psql", "cli.psql:open_psql", "open psql, PostgreSQL's own client, on the database in use")
     psql.add_argument("sql", nargs="?", metavar="SQL", help="run this statement alone")
     _add_backup(add)
+    url = add("url", "cli.url:print_url", "print the connection string of the database in use, for other tools")
+    url.add_argument("--password", action="store_true", help="with the password, which is otherwise left out")
     add("setup", "cli.setup_fresh_restore:setup", "create or upgrade the tables; may be repeated")
     return parser
 

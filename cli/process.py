@@ -13,7 +13,7 @@ from cli.ending_signals import ending_signals
 from db.session import session_for
 from db.setup import Database
 from model.background import in_background
-from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, Settings
+from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, EMBEDDED_PORT, Settings
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -27,7 +27,8 @@ def open_database(settings: Settings) -> Iterator[Database]:
     """The database of the settings; an embedded one is created where none exists."""
     if not settings.has_database():
         log.info("DATABASE_URL is not set: creating an embedded PostgreSQL, which takes some seconds")
-    with closing(Database(settings.get(DATABASE_URL), EMBEDDED_DIRECTORY)) as database:
+    url, port = settings.get(DATABASE_URL), settings.port(EMBEDDED_PORT)
+    with closing(Database(url, EMBEDDED_DIRECTORY, port)) as database:
         log.info("database: %s", database)
         yield database
 

@@ -26,6 +26,7 @@ from pathlib import Path
 
 import psycopg2
 
+from db import listening
 from db.postgres_programs import REMEDY, START_SECONDS, Account, complaint, program_directories, programs_for
 from model.errors import ConfigurationError
 from model.files import sync_folder
@@ -33,7 +34,7 @@ from model.files import sync_folder
 log = logging.getLogger(__name__)
 
 NAME = "metrics"  # the database, its superuser and the stem of socket directories
-PORT = 5432  # part of the socket's file name; nothing listens on TCP
+PORT = 5432  # part of the socket's file name; nothing listens on TCP, unless it is asked for
 UPGRADED = "data.upgraded"  # complete, and only to be renamed: see db/embedded_upgrade.py
 SOCKET = f".s.PGSQL.{PORT}"
 ANSWER_SECONDS = 60  # how long to wait for a server that runs but does not answer
@@ -58,12 +59,15 @@ SERVER_SETTINGS = {
 class EmbeddedServer:
     """A PostgreSQL server in a directory of ours, running for as long as any process holds it."""
 
-    def __init__(self, directory: Path, gate: FileIO | None = None) -> None:
+    def __init__(self, directory: Path, port: int = 0, gate: FileIO | None = None) -> None:
         """Start the server or attach to it, until release() or the end of the process.
 
-        A caller that has locked the gate gives it here. Raises ConfigurationError if no server can run in `directory`.
+        With a `port`, the server also listens on it, on loopback: see db.listening. If others have started it without,
+        a warning says so. A caller that has locked the gate gives it here. Raises ConfigurationError if no server can
+        run in `directory`.
         """
         self.directory = directory = directory.resolve()
+        self._port = port
         self.version = self._refusal = ""
         self._data = directory / "data"
         try:
@@ -77,6 +81,7 @@ class EmbeddedServer:
                 self._holder = lock(directory / "holders", fcntl.LOCK_SH, 0)
                 try:
                     self._start_or_attach(gate)
+                    self.listens = bool(port) and listening.ensure_password(self.dsn, directory, NAME, port)
                 except BaseException:
                     self._leave(gate)
                     raise
@@ -84,6 +89,8 @@ class EmbeddedServer:
             raise ConfigurationError(
                 f"the embedded database can't run in {directory}: {error}: make that directory usable {REMEDY}"
             ) from error
+        if port and not self.listens:
+            log.warning("the embedded database runs without EMBEDDED_PORT=%d: first end all that uses it", port)
         atexit.register(self.release)
 
     def release(self, gate: FileIO | None = None) -> None:
@@ -164,13 +171,18 @@ class EmbeddedServer:
             self._create(programs, gate)
         self._account.reach(programs / "postgres", self._data)
         self._make_socket_directory()
-        for stale in (self._data / "postmaster.pid", *self._sockets.glob(f"{SOCKET}*")):
+        for stale in (self._data / "postmaster.pid", self._sockets / SOCKET, *self._sockets.glob(".s.PGSQL.*")):
             stale.unlink(missing_ok=True)
         server_log = self._data / "server.log"
         if server_log.exists() and server_log.stat().st_size > 1_000_000:
             server_log.replace(self._data / "server.log.1")
         logged_before = server_log.stat().st_size if server_log.exists() else 0
         settings = {**SERVER_SETTINGS, "unix_socket_directories": str(self._sockets)}
+        if self._port:
+            settings |= listening.server_settings(self._port)
+            self._account.give(listening.write_rules(self._data))
+            if self._port != PORT:  # the server names its socket by its one port; others look for the usual name
+                (self._sockets / SOCKET).symlink_to(f".s.PGSQL.{self._port}")
         options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
         # pg_ctl puts paths into a shell command, in double quotes, so it gets ours as PGDATA and a relative log file.
         pg_ctl = (programs / "pg_ctl", "start", "-w", "-t", str(START_SECONDS), "-l", "server.log")
@@ -183,6 +195,8 @@ class EmbeddedServer:
         reason = complaint(logged or result.stdout)
         if "still in use" in reason or "already exists" in reason:
             return False
+        if bound := re.search("could not bind IPv4 address .*?: (.*)", logged):
+            raise ConfigurationError(f"EMBEDDED_PORT={self._port} can't be used: {bound[1]}: choose another port")
         raise ConfigurationError(f"PostgreSQL did not start in {self.directory}: {reason}")
 
     def _create(self, programs: Path, gate: FileIO) -> None:

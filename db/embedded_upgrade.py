@@ -103,7 +103,7 @@ def _remove_leftovers(directory: Path, work: Path) -> None:
 
 def _read_old(directory: Path, file: Path, gate: FileIO) -> dict[str, int]:
     """Write a backup of the old database; the numbers of its rows."""
-    server = EmbeddedServer(directory, gate)
+    server = EmbeddedServer(directory, gate=gate)
     try:
         database = Database(server.dsn, directory)
         back_up(database, file)

@@ -21,7 +21,9 @@ import psycopg2
 from psycopg2.extensions import PYDATETIME, make_dsn, new_type, parse_dsn, register_type
 
 from db.embedded import EmbeddedServer
+from db.listening import HOST, password_of
 from db.statements import Connection, Cursor, fetch, fetch_one, read_statements
+from db.url import url_of
 from db.views import VIEWS, create_views, has_facts, store_facts
 from model.background import in_background
 from model.errors import ConfigurationError, DatabaseAway, DatabaseLost
@@ -67,12 +69,15 @@ CONNECT: dict[str, Any] = {  # libpq parameters, unless the URL has them
 class Database:
     """Where the tables are: at DATABASE_URL, or in an embedded server that runs while this object holds it."""
 
-    def __init__(self, url: str, embedded_directory: Path) -> None:
-        """Raises ConfigurationError if the URL is invalid or the embedded server can't run."""
-        self._directory = embedded_directory
+    def __init__(self, url: str, embedded_directory: Path, embedded_port: int = 0) -> None:
+        """With a port, an embedded server also listens on it, on loopback.
+
+        Raises ConfigurationError if the URL is invalid or the embedded server can't run.
+        """
+        self._directory, self._port = embedded_directory, embedded_port
         self._reopening = threading.Lock()
         self._sessions: WeakSet[Connection] = WeakSet()
-        self._server = None if url else EmbeddedServer(embedded_directory)
+        self._server = None if url else EmbeddedServer(embedded_directory, embedded_port)
         dsn = self._server.dsn if self._server else url
         try:
             self._parts = parse_dsn(dsn)
@@ -103,6 +108,19 @@ class Database:
         parts = dict(self._parts)
         password = parts.pop("password", "")
         return make_dsn(**parts), password
+
+    @property
+    def listens(self) -> bool:
+        """Whether it is an embedded server that listens on loopback."""
+        return self._server is not None and self._server.listens
+
+    def url(self, *, with_password: bool = False, **other: str) -> str:
+        """The connection string for tools of this machine, with `other` parameters of libpq in place of its own."""
+        parts = self._parts
+        if self._server and self.listens:
+            own = {"host": HOST, "port": str(self._port), "password": password_of(self._directory)}
+            parts = {**parts, **own}
+        return url_of({**parts, **other}, with_password=with_password)
 
     def connect(self, purpose: str) -> Connection:
         """A session with our settings; its application_name says what it is for.
@@ -139,7 +157,7 @@ class Database:
         """Start the embedded server again if it has died; does nothing for another server. Thread-safe."""
         with self._reopening:
             if self._server:
-                old, self._server = self._server, EmbeddedServer(self._directory)
+                old, self._server = self._server, EmbeddedServer(self._directory, self._port)
                 old.release()
 
     def close(self) -> None:

@@ -26,6 +26,7 @@ MAIN, SCHEDULER = (
 )
 DOTENV = ".env" if ROOT == CODE else str(ROOT / ".env")
 DATABASE_URL = "DATABASE_URL"
+EMBEDDED_PORT = "EMBEDDED_PORT"
 EMBEDDED_DIRECTORY = ROOT / ".data" / "postgres"
 PACE_DIRECTORY = "PACE_DIRECTORY"
 OWN_PACE_DIRECTORY = ROOT / ".data" / "pace"
@@ -75,6 +76,13 @@ class Settings:
         if value and not _is_url(value):
             raise ConfigurationError(f"{name} is not the URL of a server: write http://host:port or https://host")
         return value
+
+    def port(self, name: str) -> int:
+        """The value of a variable for a TCP port, 0 if it is not set; raises ConfigurationError if it can't be one."""
+        value = self.get(name)
+        if value and not (value.isascii() and value.isdecimal() and 1024 <= int(value) <= 65535):
+            raise ConfigurationError(f"{name} is not a port: write a number from 1024 to 65535, such as 5433")
+        return int(value or 0)
 
     def exposed(
         self, key_variable: str, url_variable: str, file: Path = ROOT / ".env"

@@ -11,7 +11,7 @@ from db.coverage import StoredSeries, stored_series
 from db.reader import Reader
 from db.setup import Database, has_tables, need_schema
 from model.errors import ConfigurationError
-from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, MAIN, ROOT, Settings
+from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, EMBEDDED_PORT, MAIN, ROOT, Settings
 from query.series_names import Names
 from sources import SOURCES
 from sources.config import Asset, valid_rows
@@ -83,7 +83,7 @@ def fill_command(settings: Settings, source: str | None = None) -> str:
 def _open(settings: Settings) -> Reader:
     if not settings.has_database():
         raise ConfigurationError(f"nothing is stored yet: {fill_command(settings)}")
-    reader = Reader(Database(settings.get(DATABASE_URL), EMBEDDED_DIRECTORY))
+    reader = Reader(Database(settings.get(DATABASE_URL), EMBEDDED_DIRECTORY, settings.port(EMBEDDED_PORT)))
     try:
         if not reader.do(has_tables):
             raise ConfigurationError(f"nothing is stored yet: {fill_command(settings)}")
