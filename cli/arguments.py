@@ -83,14 +83,14 @@ def parser() -> argparse.ArgumentParser:
     _add_names(report, "charts of ")
     fresh = add(
         "fresh",
-        "cli.setup_fresh_restore:start_fresh",
+        "cli.fresh_restore:start_fresh",
         "clear everything stored of a source, and fetch its history again",
     )
     fresh.set_defaults(verb=Verb.BACKFILL)
     _add_source(fresh)
     _add_fresh(fresh)
     saved = "restore the rows that a fresh start has saved; may be repeated"
-    restore = add("restore", "cli.setup_fresh_restore:restore_file", saved)
+    restore = add("restore", "cli.fresh_restore:restore_file", saved)
     restore.add_argument("file", type=Path, metavar="FILE")
     _add_discover(add)
     told = "test the webhook to which the scheduler sends a message when a source fails, waits, or is well again"
@@ -101,7 +101,9 @@ def parser() -> argparse.ArgumentParser:
     _add_backup(add)
     url = add("url", "cli.url:print_url", "print the connection string of the database in use, for other tools")
     url.add_argument("--password", action="store_true", help="with the password, which is otherwise left out")
-    add("setup", "cli.setup_fresh_restore:setup", "create or upgrade the tables; may be repeated")
+    setup = add("setup", "cli.setup:setup", "create or upgrade the tables; may be repeated")
+    reader = "also create or update this role, which may only read; READER_PASSWORD is its password, if set"
+    setup.add_argument("--reader", metavar="NAME", help=reader)
     return parser
 
 

@@ -9,13 +9,13 @@ from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from functools import partial
 
+from cli.fresh_restore import check_confirmation, clear_sources
 from cli.jobs import announce, job_of, need_series, warn_of_exposed_secrets, with_keys
 from cli.logs import JOURNAL, PERSON, JsonLines, formatter_for, json_line, log_to, secrets_of
 from cli.notify import check_webhooks, reports
 from cli.process import open_database, stop_on_signals, until_stopped
 from cli.pull_backfill_settle import pace_of
 from cli.run_text import summary_line
-from cli.setup_fresh_restore import check_confirmation, clear_sources
 from db.heartbeat import Heartbeat
 from db.lock import SCHEDULER, SessionLock
 from db.setup import Database

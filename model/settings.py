@@ -27,6 +27,7 @@ MAIN, SCHEDULER = (
 DOTENV = ".env" if ROOT == CODE else str(ROOT / ".env")
 DATABASE_URL = "DATABASE_URL"
 EMBEDDED_PORT = "EMBEDDED_PORT"
+READER_PASSWORD = "READER_PASSWORD"  # noqa: S105 - the name of a variable
 EMBEDDED_DIRECTORY = ROOT / ".data" / "postgres"
 PACE_DIRECTORY = "PACE_DIRECTORY"
 OWN_PACE_DIRECTORY = ROOT / ".data" / "pace"
@@ -98,7 +99,7 @@ class Settings:
             yield file.name, "every user of this machine can read it", f"chmod 600 {file}"
 
     def secrets(self, key_variables: Iterable[str]) -> list[str]:
-        """The keys, the tokens of webhooks and the password of the database, in each form that is set or read."""
+        """The keys, the tokens of webhooks, and the passwords of database and reader, in each form that is set or read."""
         import psycopg2  # imported here, since `--help` does not need it
         from psycopg2.extensions import parse_dsn
 
@@ -108,7 +109,7 @@ class Settings:
         with contextlib.suppress(psycopg2.ProgrammingError, UnicodeDecodeError):  # Database refuses a wrong URL
             found.add(parse_dsn(url).get("password", ""))
         found.update(token for name in WEBHOOKS for token in _tokens(self.get(name)))
-        return [secret for secret in {*map(self.get, key_variables), *found} if secret]
+        return [secret for secret in {*map(self.get, (*key_variables, READER_PASSWORD)), *found} if secret]
 
 
 def _is_url(value: str) -> bool:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from cli.arguments import parser, scheduler_parser
+from cli.fresh_restore import SAVED
 from cli.process import SHUTDOWN_SECONDS
-from cli.setup_fresh_restore import SAVED
 from model.errors import ConfigurationError, DatabaseAway, PipelineError, SchedulerRefused
 from model.settings import EMBEDDED_DIRECTORY, PACE_DIRECTORY, ROOT
 from pipeline.scheduler import CHECK_SECONDS

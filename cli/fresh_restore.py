@@ -1,4 +1,4 @@
-"""The commands that create, clear and restore what is stored: setup, fresh, restore."""
+"""The commands that clear and restore what is stored: fresh, restore."""
 
 import argparse
 import sys
@@ -19,14 +19,6 @@ from pipeline.tables import ensure_tables
 from sources import SOURCES
 
 SAVED = ROOT / "saved"  # the folder of the files
-
-
-def setup(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
-    """Create the tables, or upgrade them; returns 0."""
-    with open_database(settings) as database:
-        ensure_tables(database, always=True)
-        print(f"the tables are ready: {database}")
-    return 0
 
 
 def start_fresh(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:

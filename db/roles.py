@@ -1,0 +1,71 @@
+"""A role that may only read, for people and tools: created, updated, and checked in one transaction."""
+
+import re
+import secrets
+from contextlib import closing
+from typing import NamedTuple
+
+import psycopg2
+from psycopg2.extensions import encrypt_password, quote_ident
+
+from db.setup import Database, alive, reason
+from db.statements import Connection, Cursor, fetch, fetch_one, filled_in, read_statements
+from model.errors import ConfigurationError, DatabaseLost
+
+SQL = read_statements("roles.sql")
+TABLES = [  # and views
+    *("pulls", "scheduler", "metrics", "coverage", "refused", "api_limits", "identities", "loads", "revisions"),
+    *("quarantine", "metric_facts", "daily", "latest", "assets", "series_health", "runs"),
+]
+NAME = r"[a-z_][a-z0-9_]{0,62}"  # a name that nobody has to quote, and that PostgreSQL does not cut
+
+
+class ReaderRole(NamedTuple):
+    """What has been done for a reader."""
+
+    password: str | None  # made now; None if the role keeps the one that it has, or if the caller has given one
+    may_write: list[str]  # the rights to write that everybody has here, or that others have granted
+
+
+def ensure_reader(database: Database, name: str, password: str = "") -> ReaderRole:
+    """Create the role, or update its rights; with a `password`, this replaces the one that it has.
+
+    A new role without a given password gets a random one. Raises ConfigurationError, with nothing done, if the name is
+    no good, another role has it, or our own role may not create roles or give the rights away.
+    """
+    if not re.fullmatch(NAME, name) or name.startswith("pg_") or name in ("public", "none"):
+        raise ConfigurationError(
+            f"{name!r} can't be the name of a reader: write small letters, digits and _, such as metrics_reader"
+        )
+    with closing(database.connect("setup")) as session:
+        try:
+            with session, session.cursor() as cursor:
+                return _ensure(session, cursor, database, name, password)
+        except psycopg2.Error as error:
+            if alive(session):
+                raise ConfigurationError(f"{database}: the role {name} can't be set up: {reason(error)}") from None
+            raise DatabaseLost(f"{database} went away: {reason(error)}") from None
+
+
+def _ensure(session: Connection, cursor: Cursor, database: Database, name: str, given: str) -> ReaderRole:
+    who = {"reader": name, "tables": TABLES}
+    known = fetch(cursor, SQL["known"], who)
+    if known == [(False,)]:
+        raise ConfigurationError(
+            f"{database}: the role {name} exists already, and setup --reader has not created it: choose another name"
+        )
+    names = zip(("database", "schema"), fetch_one(cursor, SQL["place"]), strict=True)
+    quoted = {part: quote_ident(text, session) for part, text in (*names, ("reader", name))}
+    quoted["tables"] = ", ".join(TABLES)
+    made = None if given or known else secrets.token_urlsafe(24)
+    if not known:
+        cursor.execute(filled_in(SQL["create"], **quoted))
+    if password := given or made:
+        verifier = encrypt_password(password, name, session, "scram-sha-256")
+        cursor.execute(filled_in(SQL["set_password"], **quoted), {"verifier": verifier})
+    cursor.execute(filled_in(SQL["grant"], **quoted))
+    if lacking := [right for (right,) in fetch(cursor, SQL["lacking"], who)]:
+        raise ConfigurationError(
+            f"{database}: your role can't give {name} {', '.join(lacking)}: run setup as the owner of these"
+        )
+    return ReaderRole(made, [right for (right,) in fetch(cursor, SQL["may_write"], who)])
