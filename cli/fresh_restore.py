@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from cli.jobs import jobs_of, names_of
 from cli.process import open_database, stop_on_signals
 from cli.pull_backfill_settle import pace_of, run_one
-from db.archive import restore, save
+from db.archive import check_clearable, restore, save
 from db.setup import Database
 from model.errors import ConfigurationError
 from model.settings import MAIN, ROOT, Settings
@@ -52,11 +52,13 @@ def clear_sources(
 ) -> Iterator[Job]:
     """Clear the source of each job, a backfill, and yield the job; stops where the user says no, or at a signal.
 
-    Before anything is cleared, each API must have answered, and what the backfills cannot fetch again must be saved.
+    Before anything is cleared, each API must have answered, the role must have the right for it, and what the backfills
+    cannot fetch again must be saved.
     Raises ConfigurationError, SourceStopped or RunRefused with nothing cleared of the source in question.
     """
     for job in jobs:
         check_api(job, stop, pace_of(type(job.source), settings))
+    check_clearable(database)
     now, keep_all = datetime.now(UTC), arguments.keep_all
     files = {job: SAVED / f"{job.source.name}-{now:%Y%m%dT%H%M%SZ}.csv.gz" for job in jobs}
     for job, file in files.items():

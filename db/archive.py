@@ -59,6 +59,12 @@ def save(database: Database, source: str, refetched: Sequence[Target], window: W
     return rows
 
 
+def check_clearable(database: Database) -> None:
+    """Raise ConfigurationError if the role can't delete points, before anything is saved."""
+    with session_for(database, "check rights") as session, session, session.cursor() as cursor:
+        cursor.execute("DELETE FROM metrics WHERE false")
+
+
 def clear(database: Database, source: str) -> int:
     """Delete the points of a source and what is known of them, and record that in pulls.
 

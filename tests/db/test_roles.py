@@ -9,6 +9,7 @@ import pytest
 from db.listening import password_of
 from db.roles import TABLES, ensure_reader
 from db.setup import Database
+from model.settings import ROOT
 from model.values import Verb
 from pipeline.tables import ensure_tables
 from tests.commands import environment, run
@@ -55,7 +56,7 @@ def test_a_reader_that_tries_to_write_gets_one_line_and_nothing_is_done(
     reader_name: str, database: Database, database_url: str, rows: Rows
 ) -> None:
     ensure_reader(database, reader_name)
-    url = as_role(database_url, reader_name)
+    url, before = as_role(database_url, reader_name), list(ROOT.glob("saved/*"))
     for statement in ("INSERT INTO metrics (source) VALUES ('a')", "DELETE FROM pulls", "CREATE TABLE mine (x INT)",
                       "SET default_transaction_read_only = off; UPDATE metrics SET value = 1",
                       "SET default_transaction_read_only = off; CREATE TABLE mine (x INT)"):  # fmt: skip
@@ -70,6 +71,7 @@ def test_a_reader_that_tries_to_write_gets_one_line_and_nothing_is_done(
             assert (done.returncode, line[:7]) == (2, "error: "), done.stderr
             assert re.search("can't be (written|created): cannot execute [A-Z ]+ in a read-only transaction", line)
     assert rows("SELECT FROM pulls") == rows("SELECT FROM metrics") == []
+    assert list(ROOT.glob("saved/*")) == before
     assert rows("SELECT FROM pg_roles WHERE rolname = 'other'") == []
 
 
