@@ -49,7 +49,7 @@ def test_every_command_of_readme_and_docs_runs_as_a_reader_runs_it(database_url:
         (pull, shown), _, (series, frame), *_ = outputs(README, clone, keyless)
         assert shape(pull) == shape(shown)
         assert shape(series) == shape(frame)
-        for name in ("commands", "tables", "notebooks", "sources", "operating"):
+        for name in ("commands", "tables", "notebooks", "sources", "operating", "tools"):
             assert outputs(DOCS[name], clone, keyless | {"ARTEMIS_API_KEY": "key"})
 
 
