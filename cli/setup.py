@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 
 from cli.process import open_database
-from db.roles import ensure_reader
+from db.roles import check_name, ensure_reader
 from db.setup import Database
 from model.settings import READER_PASSWORD, Settings
 from pipeline.tables import ensure_tables
@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 def setup(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
     """Create the tables, or upgrade them, and the reader if one is named; returns 0."""
+    if arguments.reader is not None:
+        check_name(arguments.reader)  # before a database is created
     with open_database(settings) as database:
         ensure_tables(database, always=True)
         print(f"the tables are ready: {database}")

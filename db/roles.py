@@ -33,10 +33,7 @@ def ensure_reader(database: Database, name: str, password: str = "") -> ReaderRo
     A new role without a given password gets a random one. Raises ConfigurationError, with nothing done, if the name is
     no good, another role has it, or our own role may not create roles or give the rights away.
     """
-    if not re.fullmatch(NAME, name) or name.startswith("pg_") or name in ("public", "none"):
-        raise ConfigurationError(
-            f"{name!r} can't be the name of a reader: write small letters, digits and _, such as metrics_reader"
-        )
+    check_name(name)
     with closing(database.connect("setup")) as session:
         try:
             with session, session.cursor() as cursor:
@@ -45,6 +42,14 @@ def ensure_reader(database: Database, name: str, password: str = "") -> ReaderRo
             if alive(session):
                 raise ConfigurationError(f"{database}: the role {name} can't be set up: {reason(error)}") from None
             raise DatabaseLost(f"{database} went away: {reason(error)}") from None
+
+
+def check_name(name: str) -> None:
+    """Raise ConfigurationError if no reader can have this name."""
+    if not re.fullmatch(NAME, name) or name.startswith("pg_") or name in ("public", "none"):
+        raise ConfigurationError(
+            f"{name!r} can't be the name of a reader: write small letters, digits and _, such as metrics_reader"
+        )
 
 
 def _ensure(session: Connection, cursor: Cursor, database: Database, name: str, given: str) -> ReaderRole:

@@ -98,6 +98,9 @@ def test_setup_prints_a_new_password_once_and_keeps_it(reader_name: str, databas
 def test_a_name_that_is_no_good_is_refused(wrong: str, database: Database, rows: Rows) -> None:
     before = rows("SELECT rolname FROM pg_roles ORDER BY 1")
     assert "can't be the name of a reader: write small letters" in refusal(lambda: ensure_reader(database, wrong))
+    done = run("main.py setup --reader", wrong, env=environment("postgresql://nowhere:9/"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {wrong!r} can't be the name of a reader")
     assert rows("SELECT rolname FROM pg_roles ORDER BY 1") == before
 
 
