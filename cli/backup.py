@@ -6,9 +6,9 @@ from collections.abc import Callable
 from cli.process import open_database
 from db.backup import back_up, check_backup, restore_backup
 from db.embedded_upgrade import upgrade_embedded
-from db.setup import ensure_schema
 from model.errors import ConfigurationError
 from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, MAIN, Settings
+from pipeline.tables import ensure_tables
 
 
 def write_backup(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
@@ -27,7 +27,7 @@ def restore_whole(arguments: argparse.Namespace, settings: Settings, scrub: Call
     check_backup(arguments.file)  # before a database is created
     with open_database(settings) as database:
         points = restore_backup(database, arguments.file)
-        ensure_schema(database)
+        ensure_tables(database)
         print(f"{arguments.file}: {points:,} points and all that is known of them are restored into {database}")
     return 0
 

@@ -31,6 +31,7 @@ MARK = re.compile(
     r"COMMENT ON TABLE \S+ IS 'crypto-metrics schema (?:(\d+) )?\w+'"
 )  # without a number before version 1
 NO_LIMIT = b"SET transaction_timeout = 0;\n"  # in each script of pg_restore 17 and newer; older servers don't know it
+ENDED = "terminating connection|server closed the connection"  # of a message in English, of server and libpq
 # At the begin of the transaction that restores. The lock waits for the runs that were faster.
 STAY_EMPTY = b"""
 DO $$ BEGIN
@@ -195,9 +196,10 @@ def _environment() -> dict[str, str]:
 
 def _failure(database: Database, session: Connection, what: str, said: IO[bytes]) -> Exception:
     """The error of a program: the database went away, or what the program complains about."""
-    if not alive(session):
+    text = _text(said)
+    if re.search(ENDED, text) or not alive(session):  # a server that stops may end our own session last
         return DatabaseLost(f"{what}, since {database} went away")
-    return ConfigurationError(f"{what}: {_text(said)}")
+    return ConfigurationError(f"{what}: {text}")
 
 
 def _text(said: IO[bytes]) -> str:

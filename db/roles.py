@@ -8,15 +8,13 @@ from typing import NamedTuple
 import psycopg2
 from psycopg2.extensions import encrypt_password, quote_ident
 
-from db.setup import Database, alive, reason
+from db.setup import TABLES, Database, alive, reason
 from db.statements import Connection, Cursor, fetch, fetch_one, filled_in, read_statements
+from db.views import READABLE
 from model.errors import ConfigurationError, DatabaseLost
 
 SQL = read_statements("roles.sql")
-TABLES = [  # and views
-    *("pulls", "scheduler", "metrics", "coverage", "refused", "api_limits", "identities", "loads", "revisions"),
-    *("quarantine", "metric_facts", "daily", "latest", "assets", "series_health", "runs"),
-]
+TABLES_AND_VIEWS = [*TABLES, *READABLE]
 NAME = r"[a-z_][a-z0-9_]{0,62}"  # a name that nobody has to quote, and that PostgreSQL does not cut
 
 
@@ -53,7 +51,7 @@ def check_name(name: str) -> None:
 
 
 def _ensure(session: Connection, cursor: Cursor, database: Database, name: str, given: str) -> ReaderRole:
-    who = {"reader": name, "tables": TABLES}
+    who = {"reader": name, "tables": TABLES_AND_VIEWS}
     known = fetch(cursor, SQL["known"], who)
     if known == [(False,)]:
         raise ConfigurationError(
@@ -61,7 +59,7 @@ def _ensure(session: Connection, cursor: Cursor, database: Database, name: str, 
         )
     names = zip(("database", "schema"), fetch_one(cursor, SQL["place"]), strict=True)
     quoted = {part: quote_ident(text, session) for part, text in (*names, ("reader", name))}
-    quoted["tables"] = ", ".join(TABLES)
+    quoted["tables"] = ", ".join(TABLES_AND_VIEWS)
     made = None if given or known else secrets.token_urlsafe(24)
     if not known:
         cursor.execute(filled_in(SQL["create"], **quoted))

@@ -32,6 +32,7 @@ from model.values import MetricFacts
 
 SQL = read_statements("setup.sql")
 SCHEMA = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
+TABLES = re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", SCHEMA)
 STATEMENTS = " ".join(re.sub("--.*", "", SCHEMA + VIEWS).split())  # a new comment in the file makes no new version
 DIGEST = hashlib.sha256(STATEMENTS.encode()).hexdigest()[:16]
 TABLES_VERSION = 1  # raise it when a table changes after a release: an older program then refuses a newer backup
@@ -284,5 +285,5 @@ class Rights(NamedTuple):
 
 def rights(cursor: Any) -> Rights:
     """What the role may do."""
-    denied = [privilege for (privilege,) in fetch(cursor, SQL["denied"])]
+    denied = [privilege for (privilege,) in fetch(cursor, SQL["denied"], {"tables": TABLES})]
     return Rights._make([*fetch_one(cursor, SQL["role"]), denied])

@@ -11,9 +11,7 @@ WITH
 -- the rights that runs need; nothing deletes rows from some tables
 wanted AS (
     SELECT name, privilege
-    FROM unnest(
-        '{pulls,metrics,coverage,refused,loads,revisions,quarantine,scheduler,api_limits,identities,notified}'::text[]
-    ) AS name, unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS privilege
+    FROM unnest(%(tables)s::text[]) AS name, unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS privilege
     WHERE privilege <> 'DELETE' OR name NOT IN ('pulls', 'scheduler', 'api_limits', 'identities')
 ),
 -- the sequences of their ids

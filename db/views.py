@@ -6,12 +6,14 @@ from typing import Any
 
 from db.statements import arrays, fetch, filled_in, read_statements
 from model.errors import ConfigurationError
+from model.settings import MAIN
 from model.values import MetricFacts
 
 SQL, POINTS = read_statements("views.sql"), read_statements("points.sql")
 PARTS = {part: POINTS[f"then_{part}"] for part in ("known", "since", "value", "stored")}
 VIEWS = filled_in(SQL["views"], **PARTS, instant="(as_of AT TIME ZONE 'UTC')")
-NAMES = ("metric_facts", "daily", "latest", "assets", "series_health", "runs", "metrics_as_of")
+READABLE = ("metric_facts", "daily", "latest", "assets", "series_health", "runs")
+NAMES = (*READABLE, "metrics_as_of")
 
 
 def create_views(cursor: Any, where: str) -> None:
@@ -22,7 +24,7 @@ def create_views(cursor: Any, where: str) -> None:
     if taken := [name for (name,) in fetch(cursor, SQL["taken"], {"names": list(NAMES)})]:
         raise ConfigurationError(
             f"{where}: {', '.join(taken)} exists already, made by other hands, and is not replaced: rename it, "
-            "and run python main.py setup"
+            f"and run {MAIN} setup"
         )
     cursor.execute(VIEWS)
 

@@ -99,7 +99,7 @@ class Settings:
             yield file.name, "every user of this machine can read it", f"chmod 600 {file}"
 
     def secrets(self, key_variables: Iterable[str]) -> list[str]:
-        """The keys, the tokens of webhooks, and the passwords of database and reader, in each form that is set or read."""
+        """The keys, the passwords of database and reader, and the tokens of webhooks, in each form that may occur."""
         import psycopg2  # imported here, since `--help` does not need it
         from psycopg2.extensions import parse_dsn
 

@@ -30,6 +30,7 @@ INSERT INTO refused VALUES ('artemis', 'sol', 'PRICE', 'a reason', '{[2024-01-01
 INSERT INTO api_limits VALUES ('artemis abc', 'request_delay', 0.1, now());
 INSERT INTO identities VALUES ('artemis', '', 'sol', 'solana', 'Solana', 'Sol', NULL);
 INSERT INTO quarantine VALUES ('artemis', 'sol', 'PRICE', '2024-01-01', NULL, 'waiting', now(), 1);
+INSERT INTO notified VALUES ('artemis', 'runs', 'pull', now());
 CREATE TABLE "of the user's" (note text); INSERT INTO "of the user's" VALUES ('BEGIN;');
 """
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from db.listening import password_of
-from db.roles import TABLES, ensure_reader
+from db.roles import TABLES_AND_VIEWS, ensure_reader
 from db.setup import Database
 from model.settings import ROOT
 from model.values import Verb
@@ -39,7 +39,7 @@ def test_a_reader_reads_everything_through_psql_and_our_commands(
     open_store(Verb.BACKFILL).load(points(0, 1, 2), [asked(0, 3)])
     assert run("main.py setup --reader", reader_name, env=environment(database_url)).returncode == 0
     url = as_role(database_url, reader_name)
-    for table in TABLES:
+    for table in TABLES_AND_VIEWS:
         psql(url, f"SELECT * FROM {table}")  # noqa: S608 - our own tables
     assert psql(url, "SELECT count(*) FROM metrics_as_of(now())") == [("3",)]
     for command in ("query solana TVL --format csv", "query solana TVL --as-of 2026-01-01 --format csv", "latest TVL",
@@ -141,7 +141,7 @@ def test_a_reader_sees_what_is_created_later_and_a_right_to_write_is_named(
 
 def test_readers_may_read_every_table_and_view_of_ours(rows: Rows) -> None:
     made = rows("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v')")
-    assert {name for (name,) in made} == set(TABLES)
+    assert {name for (name,) in made} == set(TABLES_AND_VIEWS)
 
 
 def test_a_reader_logs_in_with_its_password_where_the_embedded_server_listens(home: Path, port: int) -> None:
