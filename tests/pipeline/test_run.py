@@ -173,7 +173,8 @@ def test_a_run_whose_own_place_is_lost_writes_nothing_more(database: Database, r
     def lose() -> None:
         if not taken and rows("SELECT FROM pulls"):
             rows(
-                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks "  # it waits until the session has ended
+                "WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
             )
             taken.append(SessionLock(database, place))
 
