@@ -25,7 +25,7 @@ def fake(**options: Any) -> Iterator[FakeApi]:
 def get(api: FakeApi, path: str, **headers: str) -> tuple[int, bytes, HTTPMessage]:
     """Status, body and headers of an answer."""
     host = api.url.removeprefix("http://")
-    connection = HTTPConnection(host, timeout=5)
+    connection = HTTPConnection(host, timeout=60)
     try:
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
