@@ -57,7 +57,7 @@ def summary_lines(summary: Summary) -> Iterator[str]:
         return
     if summary.status == "error":
         rest = "what was received is stored; run the command again for the rest"
-        yield f"  {rest if summary.received else 'nothing was received; run the command again'}"
+        yield f"  {rest if summary.received else 'nothing was received; run the command again once that is mended'}"
     job, counts = summary.plan.job, summary.counts
     if counts.kept:
         yield f"  kept as stored: {counts.kept:,} values{_remedy_for_kept(job)}"

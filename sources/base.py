@@ -14,6 +14,7 @@ from model.schedule import Schedule
 from model.values import DAY, DataPoint, Metric, Rhythm, Target, Verb, Window, midnight
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # neither API has older values: an older date is an error
+MOST_TEXT = 110  # of a call, so that what follows it in a message is seen, too
 MOST_POINTS = 250_000  # of one answer; the largest calls of Artemis get 100,000
 NO_DAYS = Window(EARLIEST, EARLIEST)  # the window of a call whose answer has no points
 
@@ -34,7 +35,7 @@ class Call:
     def __str__(self) -> str:
         query = "&".join(f"{name}={value}" for name, value in self.params)
         text = f"{self.path}?{query}" if query else self.path
-        return text if len(text) <= 200 else text[:197] + "..."
+        return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 1]}…"
 
 
 class Request(NamedTuple):

@@ -16,7 +16,7 @@ from model.scrub import Secrets
 from model.settings import VERSION
 from model.text import printable
 from sources.base import Answer, BaseSource, Call, Request
-from sources.http_session import HttpSession, failure_text
+from sources.http_session import UNKNOWN_NAME, HttpSession, failure_text
 from sources.json_body import PIECE, JsonBody, TooLarge
 from sources.pace import Pace
 from sources.retry import (
@@ -199,7 +199,7 @@ class Client:
             self._failed_in_a_row += 1
         if self._failed_in_a_row >= ALL_DOWN:
             why = f"looks down: {ALL_DOWN} calls in a row failed: try again later"
-            if "NameResolutionError" in str(fault):
+            if UNKNOWN_NAME in str(fault):
                 why = "can't be found by its name: check the network and the DNS of this machine"
             self._stop_source(f"{self.source.name} {why}")
 

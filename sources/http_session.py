@@ -1,5 +1,6 @@
 """The connections of one thread, which another thread can break off, whatever they are waiting for."""
 
+import ssl
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -11,8 +12,25 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+)
 
 from model.background import start
+
+UNKNOWN_NAME = "the name of the server is not known"
+FAILURES: dict[type[BaseException], str] = {  # by the innermost error, the narrower ones first
+    NameResolutionError: UNKNOWN_NAME,
+    NewConnectionError: "no connection",
+    ConnectTimeoutError: "no connection in time",
+    ReadTimeoutError: "no answer in time",
+    ssl.SSLError: "no encrypted connection",
+    ProtocolError: "the connection broke off",
+}
 
 
 class HttpSession(requests.Session):
@@ -113,9 +131,14 @@ class _Adapter(HTTPAdapter):
 
 def failure_text(error: requests.RequestException) -> str:
     """Why a request failed, without the URL that requests writes into its messages."""
-    cause: object = error
+    cause: BaseException = error
     while isinstance(
         inner := getattr(cause, "reason", None) or next(iter(getattr(cause, "args", ())), None), Exception
     ):
         cause = inner
+    for kind, text in FAILURES.items():
+        if isinstance(cause, kind):
+            near = (cause, *cause.args, cause.__cause__)
+            said = next((each.strerror for each in near if isinstance(each, OSError)), None)
+            return f"{text} ({said})" if said and text != UNKNOWN_NAME else text
     return type(error).__name__ if cause is error else f"{type(error).__name__}, {type(cause).__name__}"

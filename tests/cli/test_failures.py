@@ -68,10 +68,10 @@ def test_an_api_that_cannot_be_reached_is_an_error_with_each_call_named(
     done = run("main.py pull defillama --config", file, env=environment(database_url))
     assert done.returncode == 1
     assert "defillama pull: 2 calls, 2 failed; 0 points received" in done.stdout
-    failed = "ConnectionError, NewConnectionError (5 tries)"
+    failed = "no connection (Connection refused) (5 tries)"
     assert f"  failed: api/protocols: {failed}\n" in done.stdout
     assert f"  failed: api/v2/chains: {failed}\n" in done.stdout
-    assert "  nothing was received; run the command again\n" in done.stdout
+    assert "  nothing was received; run the command again once that is mended\n" in done.stdout
     [(status, records, calls, failed_calls, _)] = rows(ENDED)
     assert (status, records, calls, failed_calls) == ("error", 0, 2, 2)
 

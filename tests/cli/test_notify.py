@@ -33,7 +33,7 @@ def test_a_test_message_that_does_not_arrive_is_exit_code_1_in_one_line_without_
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == "error: the server of NOTIFY_URL answers HTTP 403\n"
     assert (away.returncode, away.stdout) == (1, "")
-    assert away.stderr == "error: the server of NOTIFY_URL can't be reached: ConnectionError, NewConnectionError\n"
+    assert away.stderr == "error: the server of NOTIFY_URL can't be reached: no connection (Connection refused)\n"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import requests
 
 from model.values import DAY, MAX_METRIC, Metric, Target, Verb, Window
 from sources import SOURCES
-from sources.base import BaseSource, Call, ListedAsset
+from sources.base import MOST_TEXT, BaseSource, Call, ListedAsset
 from sources.config import read_config
 
 ROOT = Path(__file__).parents[2]
@@ -207,7 +207,7 @@ def test_the_key_is_sent_but_no_call_shows_it(source: type[BaseSource]) -> None:
     for call in all_calls(source, key=KEY):
         assert KEY in repr(made.request(call)), f"{call} goes without the key"
         assert KEY not in f"{call} {call!r}", "a call is printed and logged: the key belongs into request()"
-        assert len(str(call)) <= 200
+        assert len(str(call)) <= MOST_TEXT
 
 
 @every_source

@@ -73,7 +73,7 @@ def test_a_read_that_hangs_is_timed_out_and_tried_again(monkeypatch: pytest.Monk
     monkeypatch.setattr(http, "READ_TIMEOUT", 0.1)
     with Wire(GOOD) as wire:
         wire.free = 0
-        with pytest.raises(CallFailed, match=r"^path: ReadTimeout, .* \(5 tries\)$"):
+        with pytest.raises(CallFailed, match=r"^path: no answer in time \(5 tries\)$"):
             client(wire.url).answer(call())
         assert len(wire.starts) == MAX_TRIES
 
@@ -81,7 +81,7 @@ def test_a_read_that_hangs_is_timed_out_and_tried_again(monkeypatch: pytest.Monk
 def test_a_port_where_nobody_listens_is_a_fault() -> None:
     with Wire(GOOD) as wire:
         url = wire.url
-    with pytest.raises(CallFailed, match=r"^path: ConnectionError, NewConnectionError \(5 tries\)$"):
+    with pytest.raises(CallFailed, match=r"^path: no connection \(Connection refused\) \(5 tries\)$"):
         client(url).answer(call())
 
 
