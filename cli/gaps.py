@@ -87,7 +87,8 @@ def _text(at: datetime | None) -> str | None:
 
 def _lines(gaps: SourceGaps, now: datetime) -> Iterator[str]:
     """The gaps of a source for a person, and the commands that fill them."""
-    yield f"{gaps.source.name}: {len(gaps.maps):,} series; {'; '.join(_totals(gaps)) or 'no gaps'}"
+    none = "no gaps" if gaps.maps else "nothing was requested yet"
+    yield f"{gaps.source.name}: {len(gaps.maps):,} series; {'; '.join(_totals(gaps)) or none}"
     for series in gaps.maps:
         requested = "no history requested"
         if series.answered:
