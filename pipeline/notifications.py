@@ -12,6 +12,7 @@ from db.notified import Told, notified, set_notified
 from db.session import KeptSession
 from db.setup import Database
 from db.statements import in_transaction
+from model.errors import NotDelivered
 from model.scrub import scrubbed
 from model.settings import MAIN, Settings
 from model.text import printable
@@ -89,16 +90,23 @@ class Notifier:
     def look(self) -> None:
         """Send one message for each source with news.
 
-        Raises NotDelivered, or as KeptSession.do_once does; the next look then sends what is missing.
+        Raises NotDelivered after the last source, or as KeptSession.do_once does; the next look sends what is missing.
         """
         health, told = self._do(self._read)
+        failures = []
         for each in health.sources:
             before = told.get(each.source, frozenset())
             found = news(each, before)
             if message := message_of(each.source, found, self._scrub):
-                self._webhook.send(message)
+                try:
+                    self._webhook.send(message)
+                except NotDelivered as error:
+                    failures.append(f"{each.source}: {error}")
+                    continue
             if found.told != before:
                 self._do(lambda cursor: set_notified(cursor, each.source, found.told))  # noqa: B023 - done at once
+        if failures:
+            raise NotDelivered("; ".join(failures))
 
     def close(self) -> None:
         """End the session."""

@@ -27,6 +27,7 @@ class WebhookServer:
     def __init__(self, status: int = 200, location: str = "") -> None:
         self.status, self.location = status, location
         self.received: list[Received] = []
+        self.refused = b""  # text of the bodies that are answered with HTTP 400
         self.closing = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.webhook = self
@@ -57,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not webhook.status:
             webhook.closing.wait()
             return
-        status = webhook.status
+        status = 400 if webhook.refused and webhook.refused in body else webhook.status
         if status < 400:
             webhook.received.append(Received(self.command, self.path, self.headers["Title"], body))
         said = b"the path was " + self.path.encode()

@@ -247,6 +247,20 @@ def test_what_was_not_taken_is_sent_again_until_it_is(
     assert webhook.titles() == [NEEDS]
 
 
+def test_a_refused_message_of_one_source_holds_back_no_other_source(
+    database: Database, webhook: WebhookServer, rows: Rows
+) -> None:
+    webhook.refused = b"artemis needs"
+    with closing(Heartbeat(database, ["artemis", "defillama"], fresh=False)) as heartbeat:
+        heartbeat.beat("idle")
+        with closing(Notifier(database, Settings({}), Webhook(webhook.url, Form.JSON), str)) as made:
+            rows(RAN.replace("'artemis'", "'defillama'"), SLOT, "error", "HTTP 500")
+            with pytest.raises(NotDelivered, match=r"^artemis: the server of NOTIFY_URL answers HTTP 400$"):
+                made.look()
+            assert webhook.titles() == ["defillama needs attention"]
+            assert {source for (source,) in rows("SELECT source FROM notified")} == {"defillama"}
+
+
 def test_what_changed_before_it_was_taken_is_replaced_by_the_newer_state(
     notifier: Callable[[], None], webhook: WebhookServer, rows: Rows
 ) -> None:
