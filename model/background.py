@@ -39,15 +39,15 @@ def start(thread: threading.Thread) -> None:
 class Repeated:
     """Work that is repeated in the background, while its caller never waits for it.
 
-    A repetition begins at the earliest `seconds` after the one before, and once that has ended. A PipelineError and a
-    lack of memory are logged once, and again only after a repetition that went well.
+    A repetition begins at the earliest `seconds` after the one before, and once that has ended. An error is logged
+    once, and again only after an error of another kind or a repetition that went well.
     """
 
     def __init__(self, name: str, work: Callable[[], object], seconds: float) -> None:
         self._name, self._work, self._seconds = name, work, seconds
         self._thread = threading.Thread()
         self._began = -math.inf
-        self._failing = False
+        self._failure: type[Exception] | None = None  # of the last repetition
 
     def __call__(self) -> None:
         """Begin the work, if it is time for it; returns at once."""
@@ -69,16 +69,17 @@ class Repeated:
     def _repeat(self) -> None:
         try:
             self._work()
-        except (PipelineError, MemoryError) as error:
+        except Exception as error:  # noqa: BLE001 (a bug, too, must not end the repetitions; it is logged)
             self._log_failure(error)
-        except Exception:
-            log.exception("%s: this is a bug: report it with the lines below", self._name)
         else:
-            if self._failing:
+            if self._failure:
                 log.info("%s: works again", self._name)
-            self._failing = False
+            self._failure = None
 
     def _log_failure(self, error: Exception) -> None:
-        if not self._failing:
-            log.warning("%s: %s: trying again every %.0f s", self._name, error, self._seconds)
-        self._failing = True
+        if type(error) is not self._failure:
+            if isinstance(error, PipelineError | MemoryError):
+                log.warning("%s: %s: trying again every %.0f s", self._name, error, self._seconds)
+            else:
+                log.error("%s: this is a bug: report it with the lines below", self._name, exc_info=error)
+        self._failure = type(error)

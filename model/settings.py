@@ -116,8 +116,8 @@ def _is_url(value: str) -> bool:
     if not value.isprintable() or not re.fullmatch(r"https?://[^/?#\s]\S*", value):
         return False
     try:
-        return bool(urlsplit(value).hostname) and urlsplit(value).port != 0
-    except ValueError:  # a port or an IPv6 address that can be none
+        return bool((urlsplit(value).hostname or "").encode("idna")) and urlsplit(value).port != 0
+    except ValueError:  # a port, an IPv6 address or a host name that can be none
         return False
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from model.errors import ConfigurationError, NotDelivered
 from model.settings import HEARTBEAT_URL, NOTIFY_FORM, NOTIFY_URL, VERSION, Settings
@@ -124,7 +125,7 @@ def call(method: str, url: str, variable: str, body: bytes = b"", headers: Mappi
                 session.request(method, url, data=body, headers=sent, timeout=LONGEST_CALL, stream=True) as response,
             ):
                 status = response.status_code
-        except requests.RequestException as error:
+        except (requests.RequestException, HTTPError, UnicodeError) as error:  # requests lets the latter two through
             why = f"no answer after {LONGEST_CALL:.0f} s" if session.broken_off else failure_text(error)
             raise NotDelivered(f"the server of {variable} can't be reached: {why}") from None
     if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:

@@ -129,7 +129,7 @@ class _Adapter(HTTPAdapter):
         return pool
 
 
-def failure_text(error: requests.RequestException) -> str:
+def failure_text(error: Exception) -> str:
     """Why a request failed, without the URL that requests writes into its messages."""
     cause: BaseException = error
     while isinstance(

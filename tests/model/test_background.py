@@ -96,5 +96,7 @@ def test_without_memory_for_a_thread_the_caller_goes_on(
     assert [each.getMessage() for each in caplog.records] == ["work: can't start new thread: trying again every 0 s"]
 
 
-def test_a_bug_is_logged_as_one_and_the_work_is_repeated(caplog: pytest.LogCaptureFixture) -> None:
-    assert said(caplog, ZeroDivisionError(), None) == ["work: this is a bug: report it with the lines below"]
+def test_a_bug_is_logged_once_and_the_work_is_repeated(caplog: pytest.LogCaptureFixture) -> None:
+    bug, again = "work: this is a bug: report it with the lines below", "work: HTTP 500: trying again every 0 s"
+    errors = NotDelivered("HTTP 500"), ZeroDivisionError(), ZeroDivisionError(), None
+    assert said(caplog, *errors) == [again, bug, "work: works again"]

@@ -231,7 +231,18 @@ def test_the_words_in_the_url_of_a_webhook_are_not_hidden() -> None:
         assert scrub(words, **{NOTIFY_URL: url}) == words
 
 
-@pytest.mark.parametrize("url", ["", "http://127.0.0.1:8080", "https://api.example/base"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "http://127.0.0.1:8080",
+        "https://api.example/base",
+        "http://[::1]:80",
+        "http://my_host",
+        "http://h.",
+        "http://é.fr",
+    ],
+)
 def test_a_url_of_a_server_is_taken(url: str) -> None:
     assert Settings({"BASE": url}).url("BASE") == url
 
@@ -247,6 +258,8 @@ def test_a_url_of_a_server_is_taken(url: str) -> None:
         "http://h:port",
         "http://h/a b",
         "http://[h",
+        "http://a..b",
+        f"http://{'a' * 64}.com",
     ],
 )
 def test_what_is_no_url_of_a_server_is_refused_with_its_variable(url: str) -> None:

@@ -119,6 +119,10 @@ def test_a_server_that_refuses_or_hangs_is_given_up_in_time_without_its_url(monk
         ({NOTIFY_URL: "https://host:T0KEN/"}, "NOTIFY_URL is not the URL of a server"),
         ({NOTIFY_URL: "https://[T0KEN"}, "NOTIFY_URL is not the URL of a server"),
         ({NOTIFY_URL: "https://?T0KEN"}, "NOTIFY_URL is not the URL of a server"),
+        ({NOTIFY_URL: "https://a..T0KEN/"}, "NOTIFY_URL is not the URL of a server"),
+        ({NOTIFY_URL: f"https://{'a' * 59}T0KEN/"}, "NOTIFY_URL is not the URL of a server"),
+        ({NOTIFY_URL: "https://.T0KEN/"}, "NOTIFY_URL is not the URL of a server"),
+        ({NOTIFY_URL: f"https://T0KENé{'a' * 70}/"}, "NOTIFY_URL is not the URL of a server"),
         ({NOTIFY_URL: "ftp://host/T0KEN"}, "NOTIFY_URL is not the URL of a server"),
         ({NOTIFY_URL: f"{TELEGRAM}?chat=T0KEN"}, "NOTIFY_URL is not the URL of a Telegram chat: write https://api.telegr"),
         ({NOTIFY_URL: "https://api.telegram.org/T0KEN?chat_id=1"}, "NOTIFY_URL is not the URL of a Telegram chat"),
@@ -133,6 +137,12 @@ def test_a_wrong_setting_says_what_would_be_right_and_not_what_it_is(settings: d
         webhook_of(Settings(settings))
     assert str(caught.value).startswith(said)
     assert "T0KEN" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64, ".a", "*", "é" * 64])
+def test_a_host_that_can_be_none_is_not_delivered_also_past_the_settings(host: str) -> None:
+    with pytest.raises(NotDelivered, match=r"^the server of HEARTBEAT_URL can't be reached: \w+(, \w+)?$"):
+        beat(f"https://{host}/")
 
 
 def test_without_its_url_there_is_no_webhook() -> None:
