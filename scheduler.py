@@ -3,9 +3,15 @@
 import sys
 
 from cli.arguments import scheduler_parser
-from cli.run_command import main
+from cli.run_command import main as run_command
 from model.memory import use_plain_malloc
 
-if __name__ == "__main__":
+
+def main() -> int:
+    """Run the scheduler until it is stopped; returns its exit code."""
     use_plain_malloc()
-    sys.exit(main(parser=scheduler_parser()))
+    return run_command(parser=scheduler_parser())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

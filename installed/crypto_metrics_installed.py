@@ -1,14 +1,26 @@
 """The installed commands. Importing this module makes the folder of the code the first place for imports.
 
 In site-packages, the code is in one folder, `crypto_metrics`, since its packages have short names such as db and model.
+Raises ImportError if the process has already imported a module of another program with one of these names.
 """
 
 import sys
 from pathlib import Path
 
+IMPORTED = ("db", "model", "pipeline", "query", "sources")  # by query_data
+
 _here = Path(__file__).resolve().parent
 _code = _here / "crypto_metrics"
-sys.path.insert(0, str(_code if _code.is_dir() else _here.parent))  # the second one is a clone: pip install -e
+if not _code.is_dir():
+    _code = _here.parent  # a clone: pip install -e
+for _name in sorted(sys.modules.keys() & IMPORTED):
+    _file = sys.modules[_name].__file__ or "a folder"
+    if not Path(_file).is_relative_to(_code):
+        raise ImportError(
+            f"query_data has a module {_name} of its own, and {_file} is imported already: "
+            "rename that one, or use query_data in another process"
+        )
+sys.path.insert(0, str(_code))
 
 
 def main() -> int:
@@ -20,9 +32,6 @@ def main() -> int:
 
 def scheduler() -> int:
     """The command `crypto-metrics-scheduler`: the same as `python scheduler.py`."""
-    from cli.arguments import scheduler_parser
-    from cli.run_command import main as run
-    from model.memory import use_plain_malloc
+    from scheduler import main as run
 
-    use_plain_malloc()
-    return run(parser=scheduler_parser())
+    return run()

@@ -64,9 +64,8 @@ PATCHED = """
 import sys
 from datetime import timedelta
 import cli.process, cli.scheduler, pipeline.due, pipeline.scheduler, scheduler, sources.fetch
-from cli.arguments import scheduler_parser
 {changes}
-sys.exit(scheduler.main(parser=scheduler_parser()))
+sys.exit(scheduler.main())
 """
 LINE = re.compile(r"(\S+ \S+)Z (?:INFO|WARNING) (\w+ (?:pull|backfill|settle)): (.*; \d+\.\d s.*)")
 FIRST_RUNS = sorted(f"{name} {verb}" for name in SOURCES for verb in (Verb.PULL, Verb.BACKFILL))

@@ -94,6 +94,26 @@ def test_query_data_is_imported_from_any_folder_even_beside_modules_of_the_same_
     assert done.stderr.endswith("ConfigurationError: nothing is stored yet: crypto-metrics backfill defillama\n")
 
 
+@pytest.mark.parametrize("name", ["db", "model", "query"])
+def test_beside_a_module_of_the_same_name_that_is_imported_already_it_says_which_one_stands_in_the_way(
+    elsewhere: Path, name: str
+) -> None:
+    (elsewhere / f"{name}.py").touch()
+    done = python("-c", f"import {name}, query_data")
+    assert done.stderr.splitlines()[-1] == (
+        f"ImportError: query_data has a module {name} of its own, and {elsewhere}/{name}.py is imported already: "
+        "rename that one, or use query_data in another process"
+    )
+
+
+def test_only_names_that_query_data_imports_stand_in_its_way(elsewhere: Path) -> None:
+    code = "import query_data, sys; print([name for name in sys.argv[1:] if name in sys.modules])"
+    imported = python("-c", code, *FOLDERS).stdout
+    assert imported == python("-c", "import crypto_metrics_installed as it; print(list(it.IMPORTED))").stdout
+    (elsewhere / "cli.py").touch()
+    assert python("-c", "import cli, query_data").returncode == 0
+
+
 def test_the_command_is_main_py_and_its_advice_can_be_followed(elsewhere: Path) -> None:
     done = command("status")
     assert (done.returncode, done.stderr) == (3, "")
