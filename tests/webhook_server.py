@@ -27,6 +27,7 @@ class WebhookServer:
     def __init__(self, status: int = 200, location: str = "") -> None:
         self.status, self.location = status, location
         self.received: list[Received] = []
+        self.hung = 0  # requests without an answer
         self.refused = b""  # text of the bodies that are answered with HTTP 400
         self.closing = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -56,6 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
         webhook = cast("_Server", self.server).webhook
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if not webhook.status:
+            webhook.hung += 1
             webhook.closing.wait()
             return
         status = 400 if webhook.refused and webhook.refused in body else webhook.status

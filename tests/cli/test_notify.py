@@ -117,13 +117,16 @@ def test_a_webhook_that_hangs_or_fails_delays_no_run_and_is_one_line_of_the_log(
     home: Home, database_url: str, rows: Rows
 ) -> None:
     wait_for_room()
-    options = "--source defillama", SHORT_CHECK, SHORT_RETRY, SHORT_REPORTS
+    options = "--source defillama", SHORT_CHECK, SHORT_RETRY, SHORT_REPORTS, "pipeline.webhook.LONGEST_CALL = 3600.0"
     with WebhookServer(0) as hanging, WebhookServer(500) as failing, home.api(broken={"/llama": "404"}) as api:
         env = environment(database_url, api, NOTIFY_URL=hanging.url, HEARTBEAT_URL=failing.url)
         with Running(home, env, *options) as scheduler:
-            until(lambda: len(rows(PULLED, "error")) > 2)
+            until(lambda: hanging.hung)
+            failures = len(rows(PULLED, "error"))
+            until(lambda: len(rows(PULLED, "error")) > failures + 2)  # a run that began after the call did, and its end
             mend(api)
             until(lambda: rows(PULLED, "success"))
+            assert hanging.hung == 1  # one call, which still hangs
             assert scheduler.stop() == 0
     assert len(scheduler.said("WARNING heartbeat: the server of HEARTBEAT_URL answers HTTP 500: trying again")) == 1
     assert [secret for secret in SECRETS if secret in "\n".join(scheduler.said())] == []
