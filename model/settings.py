@@ -33,6 +33,8 @@ PACE_DIRECTORY = "PACE_DIRECTORY"
 OWN_PACE_DIRECTORY = ROOT / ".data" / "pace"
 NOTIFY_URL, NOTIFY_FORM, HEARTBEAT_URL = "NOTIFY_URL", "NOTIFY_FORM", "HEARTBEAT_URL"
 WEBHOOKS = (NOTIFY_URL, HEARTBEAT_URL)  # their paths and queries hold tokens
+# All that .env may set, beside the key and the URL of each source.
+VARIABLES = (DATABASE_URL, READER_PASSWORD, EMBEDDED_PORT, PACE_DIRECTORY, NOTIFY_URL, NOTIFY_FORM, HEARTBEAT_URL)
 WORD = r"(?:[a-z]{1,15}|[A-Z]{1,15}|[A-Z][a-z]{1,14}|sendMessage)"
 WORDS = re.compile(rf"{WORD}(?:[-_.]{WORD})*")  # a part of a URL that is no token: to hide it would hide plain words
 

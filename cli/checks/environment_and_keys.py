@@ -16,14 +16,13 @@ from cli.jobs import api_of
 from cli.pull_backfill_settle import pace_of
 from model.errors import CallFailed, ConfigurationError, SourceStopped
 from model.settings import (
-    DATABASE_URL,
     DOTENV,
     HEARTBEAT_URL,
-    NOTIFY_FORM,
     NOTIFY_URL,
     OWN_PACE_DIRECTORY,
     PACE_DIRECTORY,
     ROOT,
+    VARIABLES,
     Settings,
 )
 from model.values import DAY, midnight
@@ -86,8 +85,8 @@ def webhook_findings(settings: Settings, file: Path) -> Iterator[Finding]:
 
 def env_findings(file: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
     """Names in .env that seem to be misspelled, and a .env that every user of this machine can read."""
-    known = {DATABASE_URL, PACE_DIRECTORY, NOTIFY_URL, NOTIFY_FORM, HEARTBEAT_URL}
-    known.update(name for source in SOURCES.values() for name in (source.KEY_VARIABLE, source.BASE_URL_VARIABLE))
+    of_sources = (name for source in SOURCES.values() for name in (source.KEY_VARIABLE, source.BASE_URL_VARIABLE))
+    known = {*VARIABLES, *of_sources}
     written = dotenv_values(file)
     for name in written.keys() - known:
         meant = get_close_matches(name.upper(), known, n=1, cutoff=VARIABLE_ALIKE)

@@ -1,5 +1,6 @@
 """The rules of `check`: from what was found to findings, without processes and without a network."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -16,7 +17,7 @@ from cli.listed_assets import compare
 from db.coverage import Name
 from db.points import Age
 from db.setup import Rights
-from model.settings import Settings
+from model.settings import HOME, ROOT, Settings
 from model.values import Target
 from sources.artemis import Artemis
 from sources.base import ListedAsset
@@ -25,7 +26,9 @@ from sources.defillama import DefiLlama
 from sources.listing import Listing
 
 KEY = "ARTEMIS_API_KEY"
-KNOWN = {KEY, "DATABASE_URL", "PACE_DIRECTORY", "DEFILLAMA_API_KEY", "ARTEMIS_BASE_URL", "DEFILLAMA_BASE_URL"}
+COMMANDS = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"(?m)^\| (`[A-Z_]+`(?:, `[A-Z_]+`)*) \|", COMMANDS)
+KNOWN = set(re.findall(r"[A-Z_]+", " ".join(ROWS))) - {HOME}  # HOME only counts in the environment
 WRITER = Rights("18.6", "writer", read_only=False, may_create=True, may_stage=True, denied=[])
 
 
@@ -75,7 +78,10 @@ def env_of(folder: Path, text: str) -> Path:
     return file
 
 
-@pytest.mark.parametrize("name", ["DEFILAMA_API_KEY", "artemis_api_key", "DATABASE_URI", "ARTEMIS_KEY"])
+MISSPELT = ["DEFILAMA_API_KEY", "artemis_api_key", "DATABASE_URI", "ARTEMIS_KEY"]
+
+
+@pytest.mark.parametrize("name", [*MISSPELT, *sorted(f"{name}S" for name in KNOWN)])
 def test_a_misspelt_variable_is_shown_with_the_one_that_was_meant(tmp_path: Path, name: str) -> None:
     (found,) = environment.env_findings(env_of(tmp_path, f"{name}=x"), {})
     assert found.severity is Severity.WARNING
