@@ -163,7 +163,7 @@ def _drawn(reader: Reader, question: Question, label: str, arguments: argparse.N
 
     question = question._replace(extras=())
     frame = frames.wide(points(reader, question), question.series, [label])
-    plots.plot(frames.described(frame, question, {}), log=arguments.log)
+    plots.plot(frames.with_attrs(frame, question, {}), log=arguments.log)
     picture = BytesIO()
     pyplot.savefig(picture, format=arguments.plot.suffix[1:].lower())
     return picture.getvalue()

@@ -21,7 +21,7 @@ INSTALLED = not (CODE / "pyproject.toml").exists()  # by pip; otherwise this is 
 # The home folder, where .env, the configs, .data and saved are.
 ROOT = Path(os.environ.get(HOME) or ("~/.crypto-metrics" if INSTALLED else CODE)).expanduser().absolute()
 # What a person writes to start the two programs.
-MAIN, SCHEDULER = (
+MAIN, SCHEDULER_COMMAND = (
     ("crypto-metrics", "crypto-metrics-scheduler") if INSTALLED else ("python main.py", "python scheduler.py")
 )
 DOTENV = ".env" if ROOT == CODE else str(ROOT / ".env")

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
-from model.settings import DOTENV, MAIN, SCHEDULER
+from model.settings import DOTENV, MAIN, SCHEDULER_COMMAND
 from model.text import counted, moment
 from pipeline.freshness import SeriesState
 from pipeline.health import Health, SchedulerState, SourceHealth
@@ -14,7 +14,7 @@ from pipeline.waiting_restatements import waiting_remedy, waiting_text
 
 WAITING_NAMED = 3  # restatements of a source
 SEE_LOG = "log: journalctl -u crypto-metrics"
-START_IT = f"start it: systemctl start crypto-metrics, or {SCHEDULER}"
+START_IT = f"start it: systemctl start crypto-metrics, or {SCHEDULER_COMMAND}"
 RESTART_IT = "restart the scheduler: systemctl restart crypto-metrics"
 LEAVE_IT_OUT = "start the scheduler without this source: scheduler.py --source …"
 

@@ -48,7 +48,7 @@ def frame_of(question: Question, levels: Sequence[str], **arguments: Any) -> pd.
 
 def described(made: pd.DataFrame, question: Question, found: Question | None = None, **arguments: Any) -> pd.DataFrame:
     """The frame with its `attrs`; `found` has the series and the window of the points, if the question has others."""
-    frames.described(made, question, arguments)
+    frames.with_attrs(made, question, arguments)
     made.attrs["withdrawn"] = withdrawn_texts(SESSION.reader(), found or question)
     return made
 

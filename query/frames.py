@@ -115,7 +115,7 @@ def any_table(found: Table) -> pd.DataFrame:
     return frame.set_axis(pd.Index(found.names), axis=1)
 
 
-def described(made: pd.DataFrame, question: Question, asked: Mapping[str, Any]) -> pd.DataFrame:
+def with_attrs(made: pd.DataFrame, question: Question, asked: Mapping[str, Any]) -> pd.DataFrame:
     """The frame with the arguments and the series found in its `attrs`; as text, since pandas copies and saves them."""
     for name in ("source", "asset", "metric"):
         each = {getattr(series, name) for series in question.series}

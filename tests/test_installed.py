@@ -173,7 +173,7 @@ def test_no_message_names_a_command_that_only_a_clone_has() -> None:
     files = [file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py") if file.name != "settings.py"]
     only_there = ("python main.py", "python scheduler.py")
     wrong = [
-        f"{file.relative_to(ROOT)}:{line}: write {{MAIN}} or {{SCHEDULER}}"
+        f"{file.relative_to(ROOT)}:{line}: write {{MAIN}} or {{SCHEDULER_COMMAND}}"
         for file in files
         for line, text in messages(file)
         if any(command in text for command in only_there)
