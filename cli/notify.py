@@ -14,7 +14,7 @@ from model.settings import DOTENV, HEARTBEAT_URL, MAIN, NOTIFY_URL, WEBHOOKS, Se
 from pipeline.notifications import Notifier
 from pipeline.webhook import Message, Status, beat, webhook_of
 
-REPORT_SECONDS = 60.0  # between two looks for news, and between two heartbeats
+REPORT_SECONDS = 60.0  # between two checks for changes, and between two heartbeats
 LAST_REPORT_SECONDS = 0.3  # that a report may take after a stop, so that it is recorded what a webhook has just taken
 
 
@@ -46,7 +46,7 @@ def reports(settings: Settings, database: Database, scrub: Callable[[str], str])
             tasks.append(Repeated("heartbeat", partial(beat, url), REPORT_SECONDS))
         if webhook := webhook_of(settings):
             notifier = closed_at_the_end.enter_context(closing(Notifier(database, settings, webhook, scrub)))
-            tasks.append(Repeated("notify", notifier.look, REPORT_SECONDS))
+            tasks.append(Repeated("notify", notifier.check, REPORT_SECONDS))
         for task in tasks:
             closed_at_the_end.callback(task.wait, LAST_REPORT_SECONDS)
 

@@ -110,7 +110,7 @@ def _serve(
             check_place=place.take,
             make_job=lambda scheduled: _job_of(scheduled, settings),
             run=make_run,
-            after_look=report,
+            after_check=report,
         ).serve()
     return 0
 

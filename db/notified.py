@@ -1,4 +1,4 @@
-"""The table notified: the problems of each source of which the webhook was told and that have not ended since."""
+"""The table notified: the open problems that a message has reported, by source."""
 
 from collections import defaultdict
 from collections.abc import Set as AbstractSet
@@ -6,20 +6,20 @@ from typing import Any
 
 from db.statements import arrays, fetch
 
-Told = tuple[str, str]  # the kind of a problem, and which one of its kind it is
+Reported = tuple[str, str]  # the kind of a problem, and which one of its kind it is
 
 
-def notified(cursor: Any) -> dict[str, frozenset[Told]]:
-    """The problems that were told, by source."""
+def notified(cursor: Any) -> dict[str, frozenset[Reported]]:
+    """The open problems that were reported, by source."""
     found = defaultdict(set)
     for source, kind, about in fetch(cursor, "SELECT source, kind, about FROM notified"):
         found[source].add((kind, about))
-    return {source: frozenset(told) for source, told in found.items()}
+    return {source: frozenset(reported) for source, reported in found.items()}
 
 
-def set_notified(cursor: Any, source: str, told: AbstractSet[Told]) -> None:
-    """Replace what was told of a source; what was told before keeps its time."""
-    values = {"source": source} | arrays("kinds abouts", told)
+def set_notified(cursor: Any, source: str, reported: AbstractSet[Reported]) -> None:
+    """Replace the reported problems of a source; those that it had before keep their time."""
+    values = {"source": source} | arrays("kinds abouts", reported)
     cursor.execute(
         """
         DELETE FROM notified WHERE source = %(source)s
@@ -30,7 +30,7 @@ def set_notified(cursor: Any, source: str, told: AbstractSet[Told]) -> None:
     cursor.execute(
         """
         INSERT INTO notified (source, kind, about, notified_at)
-        SELECT %(source)s, kind, about, now() FROM unnest(%(kinds)s::text[], %(abouts)s::text[]) AS told (kind, about)
+        SELECT %(source)s, kind, about, now() FROM unnest(%(kinds)s::text[], %(abouts)s::text[]) AS new (kind, about)
         ON CONFLICT DO NOTHING
         """,
         values,

@@ -169,7 +169,7 @@ CREATE TABLE IF NOT EXISTS quarantine (
     PRIMARY KEY (source, asset, metric_name, pulled_at)
 );
 
--- The problems of which the webhook in NOTIFY_URL was told, and that have not ended since.
+-- The open problems that a message to NOTIFY_URL has reported, by source.
 CREATE TABLE IF NOT EXISTS notified (
     source VARCHAR(100) NOT NULL,
     kind VARCHAR(20) NOT NULL,              -- 'configuration', 'identity', 'waiting', 'runs', 'freshness'

@@ -1,14 +1,14 @@
-"""What the webhook is told: one message when a source begins to need attention, and one when it is well again.
+"""The messages to the webhook: one when a source begins to need attention, and one when it is well again.
 
-The table notified remembers what was told, so nothing is told twice. What the webhook did not take stays news, and the
-next look sends what is news by then.
+The table notified remembers what was reported, so nothing is reported twice. If a message is not delivered, the next
+check sends the state of that time.
 """
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
-from db.notified import Told, notified, set_notified
+from db.notified import Reported, notified, set_notified
 from db.session import KeptSession
 from db.setup import Database
 from db.statements import in_transaction
@@ -22,7 +22,7 @@ from pipeline.problems import Kind, Problem, every_problem, few_waiting
 from pipeline.webhook import Message, Status, Webhook
 
 REASON_SHOWN = 300  # characters of why a run failed
-# Problems that mostly come of one outage: a second one of a kind is no news, and their end is told when all have ended.
+# Problems that mostly have one cause: no second one of a kind is reported, and their end only once all have ended.
 WITH_ONE_CAUSE = frozenset({Kind.RUNS.value, Kind.FRESHNESS.value})
 ENDED = {
     Kind.CONFIGURATION: "its key and its config can be used again",
@@ -33,21 +33,21 @@ ENDED = {
 }
 
 
-class News(NamedTuple):
-    """What a webhook has not been told of a source yet."""
+class Changes(NamedTuple):
+    """What has changed in a source since its last message."""
 
     begun: list[Problem]
-    ended: list[Kind]  # kinds that were told, and of which no problem is left
-    told: frozenset[Told]  # what it has been told after this
+    ended: list[Kind]  # kinds that were reported, and of which no problem is left
+    reported: frozenset[Reported]  # the open problems that a message has reported, once this one is delivered
 
 
-def news(health: SourceHealth, told: AbstractSet[Told]) -> News:
-    """The news of a source of which this was told before.
+def changes_of(health: SourceHealth, reported: AbstractSet[Reported]) -> Changes:
+    """What has changed in a source of which these problems have been reported.
 
-    A told problem that is gone has not ended while a run, a restart or a missing key leaves open whether it comes back.
+    A reported problem counts as ended only when no run, restart or missing key could bring it back.
     """
     problems = {(each.kind.value, each.about): each for each in every_problem(health)}
-    still = told if health.missing_key else told & (problems.keys() | _open_questions(health))
+    still = reported if health.missing_key else reported & (problems.keys() | _open_questions(health))
     kinds = {kind for kind, _ in still}
     begun = [
         problem
@@ -56,23 +56,23 @@ def news(health: SourceHealth, told: AbstractSet[Told]) -> News:
     ]
     now = frozenset(still | problems.keys())
     left = {kind for kind, _ in now}
-    ended = {kind for kind, _ in told} - left - (WITH_ONE_CAUSE if left & WITH_ONE_CAUSE else set())
-    return News(begun, [kind for kind in ENDED if kind in ended], now)
+    ended = {kind for kind, _ in reported} - left - (WITH_ONE_CAUSE if left & WITH_ONE_CAUSE else set())
+    return Changes(begun, [kind for kind in ENDED if kind in ended], now)
 
 
-def message_of(source: str, found: News, scrub: Callable[[str], str]) -> Message | None:
-    """The message with the news of a source; None without any. Secrets are hidden before a text is cut."""
+def message_of(source: str, changes: Changes, scrub: Callable[[str], str]) -> Message | None:
+    """The message with the changes in a source; None without any. Secrets are hidden before a text is cut."""
     lines = []
-    for problem in few_waiting(source, found.begun):
+    for problem in few_waiting(source, changes.begun):
         shown: Problem = scrubbed(problem, scrub)
         reason = shown.reason if len(shown.reason) <= REASON_SHOWN else f"{shown.reason[:REASON_SHOWN]}…"
         lines += [f"! {source}: {shown.what}{':' if reason else ''}", reason, *shown.remedy.splitlines()]
-    lines += [f"{source}: {ENDED[kind]}" for kind in found.ended]
+    lines += [f"{source}: {ENDED[kind]}" for kind in changes.ended]
     if not lines:
         return None
-    if found.begun:
+    if changes.begun:
         title, status = f"{source} needs attention", Status.PROBLEM
-    elif found.told:
+    elif changes.reported:
         title, status = f"{source} is well again in part", Status.PROBLEM
         lines.append(f"what still needs attention: {MAIN} status")
     else:
@@ -81,30 +81,30 @@ def message_of(source: str, found: News, scrub: Callable[[str], str]) -> Message
 
 
 class Notifier:
-    """Tells a webhook the news of each source, on a session of its own."""
+    """Sends the changes in each source to a webhook; has a session of its own."""
 
     def __init__(self, database: Database, settings: Settings, webhook: Webhook, scrub: Callable[[str], str]) -> None:
         self._kept = KeptSession(database, "notify")
         self._settings, self._webhook, self._scrub = settings, webhook, scrub
 
-    def look(self) -> None:
-        """Send one message for each source with news.
+    def check(self) -> None:
+        """Send one message for each source with changes.
 
-        Raises NotDelivered after the last source, or as KeptSession.do_once does; the next look sends what is missing.
+        Raises NotDelivered after the last source, or as KeptSession.do_once does; the next check sends what is missing.
         """
-        health, told = self._do(self._read)
+        health, reported = self._do(self._read)
         failures = []
         for each in health.sources:
-            before = told.get(each.source, frozenset())
-            found = news(each, before)
-            if message := message_of(each.source, found, self._scrub):
+            before = reported.get(each.source, frozenset())
+            changes = changes_of(each, before)
+            if message := message_of(each.source, changes, self._scrub):
                 try:
                     self._webhook.send(message)
                 except NotDelivered as error:
                     failures.append(f"{each.source}: {error}")
                     continue
-            if found.told != before:
-                self._do(lambda cursor: set_notified(cursor, each.source, found.told))  # noqa: B023 - done at once
+            if changes.reported != before:
+                self._do(lambda cursor: set_notified(cursor, each.source, changes.reported))  # noqa: B023 - done at once
         if failures:
             raise NotDelivered("; ".join(failures))
 
@@ -112,14 +112,14 @@ class Notifier:
         """End the session."""
         self._kept.close()
 
-    def _read(self, cursor: Any) -> tuple[Health, dict[str, frozenset[Told]]]:
+    def _read(self, cursor: Any) -> tuple[Health, dict[str, frozenset[Reported]]]:
         return diagnose(cursor, self._settings), notified(cursor)
 
     def _do(self, work: Callable[[Any], Any]) -> Any:
         return self._kept.do_once(lambda session: in_transaction(session, work))
 
 
-def _open_questions(health: SourceHealth) -> set[Told]:
+def _open_questions(health: SourceHealth) -> set[Reported]:
     """The problems of which it is not known yet whether they have ended."""
     open_questions = {(Kind.RUNS.value, each.scheduled.verb.value) for each in health.runs if each.unfinished}
     if health.freshness.count(SeriesState.AWAITED):

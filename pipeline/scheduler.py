@@ -70,7 +70,7 @@ class Scheduler:
     run: Callable[[Job, Show], Summary]
     # Called after each check that found the database and started nothing; it must return at once. While a run is being
     # started, its health may still say that it is overdue.
-    after_look: Callable[[], None] = lambda: None
+    after_check: Callable[[], None] = lambda: None
     _lanes: dict[tuple[str, bool], tuple[threading.Thread, Activity]] = field(default_factory=dict, init=False)
     # the slot of the last attempt, and the series that had no answer in it
     _unanswered: dict[ScheduledRun, tuple[datetime, frozenset[Name]]] = field(default_factory=dict, init=False)
@@ -132,7 +132,7 @@ class Scheduler:
             self._database_away = False
             self.notify.send(f"STATUS={self._doing()}")
             if not started:
-                self.after_look()
+                self.after_check()
         self._reset_watchdog()
 
     def _reset_watchdog(self) -> None:

@@ -41,7 +41,7 @@ class Status(StrEnum):
     """What a message is about."""
 
     PROBLEM = "problem"
-    WELL = "well"  # nothing that was told before is wrong any more
+    WELL = "well"  # nothing that was reported before is wrong any more
     TEST = "test"
 
 

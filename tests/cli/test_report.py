@@ -64,21 +64,21 @@ def test_freshness_is_counted_by_metric_and_says_what_no_config_asks_for(page: P
     assert re.search(r"FEES 2024-07-18 \u2013 \d+ 3", rows)
 
 
-def test_what_needs_a_look_stands_after_the_values_and_leads_to_its_parts(page: Page) -> None:
-    told = page.part("What needs a look Freshness", "Restatements that wait")
-    assert told.index("Latest values") < told.index("sol PRICE $1bn") < told.index("What needs a look")
+def test_what_needs_attention_stands_after_the_values_and_leads_to_its_parts(page: Page) -> None:
+    told = page.part("What needs attention Freshness", "Restatements that wait")
+    assert told.index("Latest values") < told.index("sol PRICE $1bn") < told.index("What needs attention")
     assert told.endswith(
-        "What needs a look ! 4restatements wait for a person ! 5of 6 runs failed lately ! 2series stale ! 1day lost "
+        "What needs attention ! 4restatements wait for a person ! 5of 6 runs failed lately ! 2series stale ! 1day lost "
     )
     links = [attributes["href"] for tag, attributes in page.elements if tag == "a"]
     assert links[-4:] == ["#waiting", "#failures", "#freshness", "#coverage"]
 
 
-def test_where_nothing_needs_a_look_one_line_says_so(open_store: Opener, database_url: str, tmp_path: Path) -> None:
+def test_where_nothing_needs_attention_one_line_says_so(open_store: Opener, database_url: str, tmp_path: Path) -> None:
     open_store(BACKFILL).load(points(0), [asked(0, 1)])
     told = Page(written(database_url, tmp_path / "x.html")).text
-    assert "Nothing needs a look Freshness" in told
-    assert "What needs a look Nothing: no restatement waits, no run failed lately, no series is stale" in told
+    assert "Nothing needs attention Freshness" in told
+    assert "What needs attention Nothing: no restatement waits, no run failed lately, no series is stale" in told
 
 
 def test_restatements_that_wait_for_a_person_have_the_commands_that_decide(page: Page) -> None:

@@ -36,7 +36,7 @@ class Opening:
         self._url, self._file = url, file
 
     def __call__(self, *words: str) -> str:
-        return Page(written(self._url, self._file, *words)).part("Latest values", "What needs a look")
+        return Page(written(self._url, self._file, *words)).part("Latest values", "What needs attention")
 
     def shown(self, *words: str) -> list[str]:
         """The names of its series, in their order."""

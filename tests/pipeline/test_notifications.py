@@ -1,4 +1,4 @@
-"""What the webhook is told of a source, by a modelled scheduler; and how it is told, by a real database and webhook."""
+"""The messages about a source of a modelled scheduler; and how they are sent, by a real database and webhook."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -9,14 +9,14 @@ import pytest
 
 from db.heartbeat import Heartbeat
 from db.lock import SCHEDULER, SessionLock
-from db.notified import Told, notified, set_notified
+from db.notified import Reported, notified, set_notified
 from db.quarantine import Waiting
 from db.setup import Database
 from model.errors import DatabaseLost, NotDelivered
 from model.settings import Settings
 from model.values import DAY, Verb
 from pipeline.health import SourceHealth
-from pipeline.notifications import Notifier, message_of, news
+from pipeline.notifications import Notifier, changes_of, message_of
 from pipeline.webhook import Form, Message, Status, Webhook
 from sources.artemis import Artemis
 from tests.modelled_night import CALM, HOUR, LONG_AGO, MINUTE, WEDNESDAY, Model
@@ -37,15 +37,15 @@ class Listener:
     """Who is told of each health in turn, and takes every message."""
 
     def __init__(self) -> None:
-        self.told: frozenset[Told] = frozenset()
+        self.told: frozenset[Reported] = frozenset()
         self.messages: list[tuple[datetime, Message]] = []
 
     def hear(self, now: datetime, health: SourceHealth) -> None:
-        """One look."""
-        found = news(health, self.told)
+        """One check."""
+        found = changes_of(health, self.told)
         if message := message_of(health.source, found, str):
             self.messages.append((now, message))
-        self.told = found.told
+        self.told = found.reported
 
     @property
     def titles(self) -> list[str]:
@@ -61,7 +61,7 @@ def working(source: str = "artemis") -> Model:
 
 
 def listen(made: Model, end: datetime, told: Listener) -> None:
-    """Look every five minutes until the end."""
+    """Check every five minutes until the end."""
     while made.now < end:
         made.sleep(made.now + 5 * MINUTE)
         told.hear(made.now, made.health())
@@ -124,7 +124,7 @@ def waits(*assets: str) -> tuple[Waiting, ...]:
 
 
 def texts(healths: Sequence[SourceHealth]) -> list[str]:
-    """What is told at looks at these."""
+    """The messages of checks of these."""
     told = Listener()
     for health in healths:
         told.hear(WEDNESDAY, health)
@@ -184,7 +184,7 @@ def test_a_long_reason_is_cut_after_its_secrets_are_hidden_and_leaves_the_remedy
     health = made.health()
     reason = "s3cret" * 60
     runs = tuple(replace(each, last=each.last._replace(failure=reason)) for each in health.runs)
-    found = news(replace(health, runs=runs), frozenset())
+    found = changes_of(replace(health, runs=runs), frozenset())
     message = message_of("artemis", found, lambda text: text.replace("s3cret", "*"))
     assert message is not None
     assert "s3cret" not in message.text
@@ -200,19 +200,19 @@ def webhook() -> Iterator[WebhookServer]:
 
 @pytest.fixture
 def notifier(database: Database, webhook: WebhookServer) -> Iterator[Callable[[], None]]:
-    """The look of a notifier of artemis; each call is one by a process of its own, so it remembers nothing."""
+    """The check of a notifier of artemis; each call is one by a process of its own, so it remembers nothing."""
 
-    def look() -> None:
+    def check() -> None:
         settings = Settings({"ARTEMIS_API_KEY": "key"})
         with closing(Notifier(database, settings, Webhook(webhook.url, Form.JSON), str)) as made:
-            made.look()
+            made.check()
 
     with (
         closing(SessionLock(database, SCHEDULER)),
         closing(Heartbeat(database, ["artemis"], fresh=False)) as heartbeat,
     ):
         heartbeat.beat("idle")
-        yield look
+        yield check
 
 
 def test_nothing_is_told_twice_also_by_another_process(
@@ -256,7 +256,7 @@ def test_a_refused_message_of_one_source_holds_back_no_other_source(
         with closing(Notifier(database, Settings({}), Webhook(webhook.url, Form.JSON), str)) as made:
             rows(RAN.replace("'artemis'", "'defillama'"), SLOT, "error", "HTTP 500")
             with pytest.raises(NotDelivered, match=r"^artemis: the server of NOTIFY_URL answers HTTP 400$"):
-                made.look()
+                made.check()
             assert webhook.titles() == ["defillama needs attention"]
             assert {source for (source,) in rows("SELECT source FROM notified")} == {"defillama"}
 
@@ -286,11 +286,11 @@ def test_what_changed_before_it_was_taken_is_replaced_by_the_newer_state(
 
 def test_a_notifier_whose_session_is_lost_opens_another(database: Database, webhook: WebhookServer, rows: Rows) -> None:
     with closing(Notifier(database, Settings({}), Webhook(webhook.url, Form.JSON), str)) as made:
-        made.look()
+        made.check()
         end(rows, "crypto-metrics notify")
         with pytest.raises(DatabaseLost):
-            made.look()
-        made.look()
+            made.check()
+        made.check()
 
 
 def test_what_was_told_keeps_its_time_and_each_source_is_by_itself(database: Database, rows: Rows) -> None:

@@ -35,12 +35,12 @@ def of(
     check_place: Callable[[], None] = lambda: None,
     make_job: Callable[[ScheduledRun], Job] = lambda _: JOB,
     notify: Notify | None = None,
-    after_look: Callable[[], None] = lambda: None,
+    after_check: Callable[[], None] = lambda: None,
 ) -> Scheduler:
     """A scheduler of one scheduled run, whose runs are these."""
     return Scheduler(
         [DUTY], heartbeat, threading.Event(), notify or Notify({}), lambda text: text.replace("s3cret", "***"),
-        check_place=check_place, make_job=make_job, run=run, after_look=after_look,
+        check_place=check_place, make_job=make_job, run=run, after_check=after_check,
     )  # fmt: skip
 
 
@@ -54,21 +54,21 @@ def refused(_: ScheduledRun) -> Job:
     raise ConfigurationError("defillama_config.csv:2: s3cret is wrong")
 
 
-def test_reports_are_made_after_a_look_that_found_the_database_and_started_nothing(
+def test_reports_are_made_after_a_check_that_found_the_database_and_started_nothing(
     heartbeat: Heartbeat, rows: Rows
 ) -> None:
-    looks: list[str] = []
-    made = of(heartbeat, never, make_job=refused, after_look=lambda: looks.append("reported"))
+    reports: list[str] = []
+    made = of(heartbeat, never, make_job=refused, after_check=lambda: reports.append("reported"))
     made._check()
-    assert looks == []  # it has started a run
+    assert reports == []  # it has started a run
     until(lambda: not made._lanes)
     made._check()
-    assert looks == ["reported"]  # the run has failed, and its retry waits
+    assert reports == ["reported"]  # the run has failed, and its retry waits
     end(rows, "crypto-metrics heartbeat")
     made._check()
-    assert looks == ["reported"]
+    assert reports == ["reported"]
     made._check()
-    assert looks == ["reported"] * 2
+    assert reports == ["reported"] * 2
 
 
 def test_a_config_that_is_wrong_is_recorded_without_secrets_as_a_failed_try(heartbeat: Heartbeat, rows: Rows) -> None:
