@@ -17,7 +17,7 @@ from model.settings import HEARTBEAT_URL, NOTIFY_FORM, NOTIFY_URL, VERSION, Sett
 from model.text import nearest
 from sources.http_session import HttpSession, failure_text
 
-LONGEST_CALL = 10.0  # seconds, from the connection to the first line of the answer
+LONGEST_CALL = 10.0  # seconds, from the connection to the first line of the answer; see `call`
 MOST_BYTES = 4000  # of a text in UTF-8: Telegram takes 4096 characters, ntfy 4096 bytes
 MOST_BYTES_OF_DISCORD = 2000  # it takes 2000 characters
 SLACK_HOSTS = r"hooks\.slack(-gov)?\.com"
@@ -61,7 +61,7 @@ class Webhook(NamedTuple):
     form: Form
 
     def send(self, message: Message) -> None:
-        """Deliver a message; takes LONGEST_CALL at most. Raises NotDelivered."""
+        """Deliver a message; takes as long as `call`. Raises NotDelivered."""
         body, headers = body_of(self.form, message)
         call("POST", self.url, NOTIFY_URL, body, headers)
 
@@ -115,7 +115,8 @@ def body_of(form: Form, message: Message) -> tuple[bytes, dict[str, str]]:
 def call(method: str, url: str, variable: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
     """Send a request to the URL of a variable and read nothing but its status; follows no redirect.
 
-    Takes LONGEST_CALL at most, except that a name server may take longer. Raises NotDelivered.
+    Takes LONGEST_CALL at most once a name server has answered. But each address of the server that does not answer may
+    take that long until the next one is tried. Raises NotDelivered.
     """
     sent = {"User-Agent": f"crypto-metrics/{VERSION}", **(headers or {})}
     with closing(HttpSession()) as session:

@@ -58,7 +58,10 @@ class HttpSession(requests.Session):
 
     @contextmanager
     def deadline(self, seconds: float) -> Iterator[None]:
-        """Break off what the block waits for once so many seconds have passed."""
+        """Break off what the block waits for once so many seconds have passed.
+
+        While it connects, each address of the host still takes its timeout, since there is no connection to break off.
+        """
         for connection in [each for each in self._connections if each.sock is None]:  # its last answer has ended, too
             connection.forget_socket()
         timer = threading.Timer(seconds, self.break_off)
