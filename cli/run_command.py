@@ -16,7 +16,7 @@ from cli.ending_signals import ending_signals
 from cli.logs import PERSON, JsonLines, formatter_for, json_line, log_to, secrets_of
 from model.errors import PipelineError
 from model.scrub import Scrubber
-from model.settings import Settings
+from model.settings import Settings, make_home
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None, parser: ArgumentParser | None = None
     scrubber = formatter([], PERSON)
     log_to("stderr", scrubber)
     try:
+        make_home()
         settings = Settings.read()
         scrubber = formatter(secrets_of(settings), PERSON)
         log_to("stderr", scrubber)

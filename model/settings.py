@@ -47,9 +47,7 @@ class Settings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ, file: Path = ROOT / ".env") -> "Settings":
-        """The settings of this process; raises ConfigurationError if .env can't be read, or the home can't be made."""
-        if ROOT != CODE:
-            _make_home()
+        """The settings of this process; raises ConfigurationError if .env can't be read."""
         try:
             written = {name: value for name, value in dotenv_values(file).items() if value is not None}
         except (OSError, UnicodeDecodeError) as error:
@@ -133,9 +131,12 @@ def _tokens(url: str) -> Iterator[str]:
     yield from (part for part in (user, *path, *values) if not WORDS.fullmatch(part))
 
 
-def _make_home() -> None:
-    """Copy each config that the home folder does not have to it; what is there is never written to."""
-    for config in sorted(CODE.glob("*_config.csv")):
+def make_home() -> None:
+    """Copy each config that the home folder does not have to it; what is there is never written to.
+
+    Raises ConfigurationError if the folder can't be made.
+    """
+    for config in sorted(CODE.glob("*_config.csv")):  # in a clone that is its own home, all are there
         copy = ROOT / config.name
         if not copy.exists():
             try:

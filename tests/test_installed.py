@@ -143,6 +143,13 @@ def test_the_home_folder_gets_the_configs_once_and_they_stay_as_their_owner_writ
     assert command("pull artemis").stderr.startswith("error: ARTEMIS_API_KEY contains a space")
 
 
+def test_query_data_makes_the_home_folder_when_it_is_imported_and_a_query_writes_nothing(elsewhere: Path) -> None:
+    home = elsewhere / ".crypto-metrics"
+    done = python("-c", f"import query_data as q, shutil; shutil.rmtree({str(home)!r}); q.assets()")
+    assert done.stderr.endswith("ConfigurationError: nothing is stored yet: crypto-metrics backfill defillama\n")
+    assert not home.exists()
+
+
 def test_a_home_folder_that_cannot_be_made_is_one_line(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (elsewhere / "file").touch()
     monkeypatch.setenv(HOME, str(elsewhere / "file" / "home"))
