@@ -14,7 +14,7 @@ _code = _here / "crypto_metrics"
 if not _code.is_dir():
     _code = _here.parent  # a clone: pip install -e
 for _name in sorted(sys.modules.keys() & IMPORTED):
-    _file = sys.modules[_name].__file__ or "a folder"
+    _file = getattr(sys.modules[_name], "__file__", None) or "a folder of this name"
     if not Path(_file).is_relative_to(_code):
         raise ImportError(
             f"query_data has a module {_name} of its own, and {_file} is imported already: "

@@ -114,6 +114,12 @@ def test_only_names_that_query_data_imports_stand_in_its_way(elsewhere: Path) ->
     assert python("-c", "import cli, query_data").returncode == 0
 
 
+def test_a_folder_without_a_module_that_is_imported_as_one_stands_in_its_way_too(elsewhere: Path) -> None:
+    (elsewhere / "model").mkdir()
+    done = python("-c", "import model, query_data")
+    assert "ImportError: query_data has a module model of its own, and a folder of this name is imported" in done.stderr
+
+
 def test_the_command_is_main_py_and_its_advice_can_be_followed(elsewhere: Path) -> None:
     done = command("status")
     assert (done.returncode, done.stderr) == (3, "")
