@@ -178,6 +178,22 @@ CREATE TABLE IF NOT EXISTS notified (
     PRIMARY KEY (source, kind, about)
 );
 
+-- What the program knows about each metric, for the views.
+CREATE TABLE IF NOT EXISTS metric_facts (
+    source VARCHAR(100) NOT NULL,
+    metric_name VARCHAR(200) NOT NULL,
+    unit TEXT NOT NULL,
+    shift INTERVAL NOT NULL,
+    live_only BOOLEAN NOT NULL,
+    PRIMARY KEY (source, metric_name)
+);
+COMMENT ON TABLE metric_facts IS 'crypto-metrics: what the program knows about each metric of a source';
+COMMENT ON COLUMN metric_facts.source IS 'the API: artemis or defillama';
+COMMENT ON COLUMN metric_facts.metric_name IS 'the metric';
+COMMENT ON COLUMN metric_facts.unit IS 'of its values; empty for a plain number, or where the API does not say';
+COMMENT ON COLUMN metric_facts.shift IS 'added to the time of a point before its UTC date is taken as its day';
+COMMENT ON COLUMN metric_facts.live_only IS 'the API has only the value of today, and no history';
+
 -- For as_of queries, rows stored before these tables existed count as known from now on.
 INSERT INTO loads (source, first_id, last_id, loaded_at)
 SELECT source, min(id), max(id), clock_timestamp() AT TIME ZONE 'UTC' FROM metrics

@@ -1,9 +1,10 @@
-"""Which database is used, how a session on it is opened, its schema, and the rights of a role.
+"""Which database is used, how a session on it is opened, and its schema.
 
 Every session is in UTC. It takes and returns aware UTC times; the tables hold naive UTC times.
 """
 
 import hashlib
+import logging
 import os
 import re
 import socket
@@ -14,7 +15,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakSet
 
 import psycopg2
@@ -22,7 +23,7 @@ from psycopg2.extensions import PYDATETIME, make_dsn, new_type, parse_dsn, regis
 
 from db.embedded import EmbeddedServer
 from db.listening import HOST, password_of
-from db.statements import Connection, Cursor, fetch, fetch_one, read_statements
+from db.statements import Connection, Cursor, fetch, fetch_one
 from db.url import url_of
 from db.views import VIEWS, create_views, has_facts, store_facts
 from model.background import in_background
@@ -30,11 +31,12 @@ from model.errors import ConfigurationError, DatabaseAway, DatabaseLost
 from model.settings import MAIN
 from model.values import MetricFacts
 
-SQL = read_statements("setup.sql")
+log = logging.getLogger(__name__)
+
 SCHEMA = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
 TABLES = re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", SCHEMA)
-STATEMENTS = " ".join(re.sub("--.*", "", SCHEMA + VIEWS).split())  # a new comment in the file makes no new version
-DIGEST = hashlib.sha256(STATEMENTS.encode()).hexdigest()[:16]
+STATEMENTS = re.sub("--.*", "", SCHEMA + "".join(VIEWS.values()))  # a new comment in the file makes no new version
+DIGEST = hashlib.sha256(" ".join(STATEMENTS.split()).encode()).hexdigest()[:16]
 TABLES_VERSION = 1  # raise it when a table changes after a release: an older program then refuses a newer backup
 MARK = f"crypto-metrics schema {TABLES_VERSION} {DIGEST}"  # a comment of the table metrics; older ones have no number
 SCHEMA_LOCK = 0x6372_7970  # pg_advisory_xact_lock: one process upgrades at a time
@@ -231,9 +233,10 @@ def ensure_schema(database: Database, facts: Collection[MetricFacts] = (), *, al
     """Create or upgrade the tables and views, unless they are of this version; True if that was done now.
 
     Safe to call from several processes at once. With `always`, it is done in any case. `facts` about metrics replace
-    those in the table, if any are given. Raises ConfigurationError if the database does not allow it, or if others have
-    taken the name of a view, DatabaseLost if the database goes away.
+    those in the table, if any are given. Raises ConfigurationError if the database does not allow it, DatabaseLost if
+    the database goes away. A view that can't be created is a warning, since runs need none, and with `always` an error.
     """
+    missing: list[str] = []
     with closing(database.connect("setup")) as session:
         try:
             with session, session.cursor() as cursor:
@@ -243,7 +246,7 @@ def ensure_schema(database: Database, facts: Collection[MetricFacts] = (), *, al
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
                 if old:
                     cursor.execute(SCHEMA)
-                    create_views(cursor, str(database))
+                    missing = create_views(cursor)
                     cursor.execute("COMMENT ON TABLE metrics IS %s", (MARK,))
                 if facts:
                     store_facts(cursor, facts)
@@ -251,6 +254,12 @@ def ensure_schema(database: Database, facts: Collection[MetricFacts] = (), *, al
             if alive(session):
                 raise ConfigurationError(f"{database}: the tables can't be created: {reason(error)}") from None
             raise DatabaseLost(f"{database} went away: {reason(error)}") from None
+    if missing:
+        why = "; ".join(missing)
+        text = f"{database}: the tables are ready, but {why}: rename what is in the way, and run {MAIN} setup"
+        if always:
+            raise ConfigurationError(text)
+        log.warning("%s", text)
     return old
 
 
@@ -270,20 +279,3 @@ def need_schema(cursor: Cursor) -> None:
     """Raise ConfigurationError if the tables are of another version: read-only commands do not upgrade them."""
     if not has_schema(cursor):
         raise ConfigurationError(f"the tables are of another version: {MAIN} setup")
-
-
-class Rights(NamedTuple):
-    """The role of a session, and what it may do."""
-
-    server: str  # its version
-    role: str
-    read_only: bool  # the server, the database or the role allows no writes at all
-    may_create: bool  # may create tables, as `setup` does
-    may_stage: bool  # may create temporary tables, as each load does
-    denied: list[str]  # such as "INSERT on metrics"
-
-
-def rights(cursor: Any) -> Rights:
-    """What the role may do."""
-    denied = [privilege for (privilege,) in fetch(cursor, SQL["denied"], {"tables": TABLES})]
-    return Rights._make([*fetch_one(cursor, SQL["role"]), denied])

@@ -4,29 +4,56 @@ import hashlib
 from collections.abc import Collection
 from typing import Any
 
+import psycopg2
+
 from db.statements import arrays, fetch, filled_in, read_statements
-from model.errors import ConfigurationError
-from model.settings import MAIN
 from model.values import MetricFacts
 
 SQL, POINTS = read_statements("views.sql"), read_statements("points.sql")
 PARTS = {part: POINTS[f"then_{part}"] for part in ("known", "since", "value", "stored")}
-VIEWS = filled_in(SQL["views"], **PARTS, instant="(as_of AT TIME ZONE 'UTC')")
-READABLE = ("metric_facts", "daily", "latest", "assets", "series_health", "runs")
+READABLE = ("daily", "latest", "assets", "series_health", "runs")
 NAMES = (*READABLE, "metrics_as_of")
+VIEWS = {name: filled_in(SQL[name], **PARTS, instant="(as_of AT TIME ZONE 'UTC')") for name in NAMES}
+OTHER_COLUMNS = "42P13"  # PostgreSQL's code: CREATE OR REPLACE FUNCTION can't change the columns of the result
 
 
-def create_views(cursor: Any, where: str) -> None:
-    """Create or replace the views, the table of facts and the function, in the schema of the tables.
+def create_views(cursor: Any) -> list[str]:
+    """Create or replace the views and the function, in the schema of the tables; returns what keeps some from it.
 
-    `where` names the database. Raises ConfigurationError if another object has one of the names: it is not replaced.
+    Each is created or left as it was by itself, so that no run stops because of one. What others have made is not
+    replaced.
     """
-    if taken := [name for (name,) in fetch(cursor, SQL["taken"], {"names": list(NAMES)})]:
-        raise ConfigurationError(
-            f"{where}: {', '.join(taken)} exists already, made by other hands, and is not replaced: rename it, "
-            f"and run {MAIN} setup"
-        )
-    cursor.execute(VIEWS)
+    ours = found(cursor)
+    return [f"{name} {problem}" for name in NAMES if (problem := _create(cursor, name, ours))]
+
+
+def found(cursor: Any) -> dict[str, bool]:
+    """What exists under the names of our views and our function, and whether it is ours."""
+    ours: dict[str, bool] = {}
+    for name, is_ours in fetch(cursor, SQL["found"], {"names": list(NAMES)}):
+        ours[name] = is_ours and ours.get(name, True)  # functions of one name may take other arguments
+    return ours
+
+
+def _create(cursor: Any, name: str, ours: dict[str, bool]) -> str:
+    """Create or replace a view or function; returns why it can't be, or an empty text."""
+    if not ours.get(name, True):
+        return "exists already, made by others, and is not replaced"
+    failed = _attempt(cursor, VIEWS[name])
+    if failed and failed.pgcode == OTHER_COLUMNS:
+        failed = _attempt(cursor, f"DROP FUNCTION {name}; {VIEWS[name]}")
+    return f"can't be created ({failed.diag.message_primary})" if failed else ""
+
+
+def _attempt(cursor: Any, statement: str) -> psycopg2.Error | None:
+    """Run a statement in a transaction that goes on if it fails; returns the error."""
+    cursor.execute("SAVEPOINT attempt")
+    try:
+        cursor.execute(statement)
+    except psycopg2.Error as error:
+        cursor.execute("ROLLBACK TO SAVEPOINT attempt")  # raises if the session is lost
+        return error
+    return None
 
 
 def has_facts(cursor: Any, facts: Collection[MetricFacts]) -> bool:

@@ -2,17 +2,21 @@
 -- {known}, {since}, {value} and {stored} are statements of points.sql, so that an instant means the same in both.
 --
 -- Other people's views may use ours. So a new version adds columns only, and only at the end: CREATE OR REPLACE allows
--- nothing else.
+-- nothing else. A function that gets another column is dropped first, so nothing of others may depend on it then.
 
--- name: taken
--- Which of the names below belong to objects made by other hands. The comments of ours begin with "crypto-metrics: ".
-SELECT name FROM unnest(%(names)s::text[]) AS name WHERE EXISTS (
-    SELECT FROM pg_class WHERE relname = name AND relnamespace::regnamespace::text = quote_ident(current_schema())
-        AND NOT starts_with(coalesce(obj_description(oid, 'pg_class'), ''), 'crypto-metrics: ')
-) OR EXISTS (
-    SELECT FROM pg_proc WHERE proname = name AND pronamespace::regnamespace::text = quote_ident(current_schema())
-        AND NOT starts_with(coalesce(obj_description(oid, 'pg_proc'), ''), 'crypto-metrics: ')
-)
+-- name: found
+-- What exists under the names below, and whether it is ours. A view of ours has an option that is the default anyway, so
+-- nobody else sets it; the first ones had only their comment, which others replace, as dbt does. Our function reads the
+-- table loads.
+SELECT relname, relkind = 'v' AND (
+    coalesce('security_barrier=false' = ANY(reloptions), false)
+    OR coalesce(starts_with(obj_description(oid, 'pg_class'), 'crypto-metrics: '), false)
+) FROM pg_class WHERE relname = ANY(%(names)s) AND relnamespace = quote_ident(current_schema())::regnamespace
+UNION ALL
+SELECT proname, EXISTS (
+    SELECT FROM pg_depend
+    WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND refobjid = to_regclass('loads')
+) FROM pg_proc WHERE proname = ANY(%(names)s) AND pronamespace = quote_ident(current_schema())::regnamespace
 
 -- name: replace_facts
 WITH gone AS (
@@ -25,25 +29,10 @@ INSERT INTO metric_facts (source, metric_name, unit, shift, live_only) SELECT * 
 ) ON CONFLICT (source, metric_name)
 DO UPDATE SET (unit, shift, live_only) = (EXCLUDED.unit, EXCLUDED.shift, EXCLUDED.live_only)
 
--- name: views
-CREATE TABLE IF NOT EXISTS metric_facts (
-    source VARCHAR(100) NOT NULL,
-    metric_name VARCHAR(200) NOT NULL,
-    unit TEXT NOT NULL,
-    shift INTERVAL NOT NULL,
-    live_only BOOLEAN NOT NULL,
-    PRIMARY KEY (source, metric_name)
-);
-COMMENT ON TABLE metric_facts IS 'crypto-metrics: what the program knows about each metric of a source';
-COMMENT ON COLUMN metric_facts.source IS 'the API: artemis or defillama';
-COMMENT ON COLUMN metric_facts.metric_name IS 'the metric';
-COMMENT ON COLUMN metric_facts.unit IS 'of its values; empty for a plain number, or where the API does not say';
-COMMENT ON COLUMN metric_facts.shift IS 'added to the time of a point before its UTC date is taken as its day';
-COMMENT ON COLUMN metric_facts.live_only IS 'the API has only the value of today, and no history';
-
+-- name: daily
 -- Each day of a metric selects its rows. So a filter by time reads only the days that it leaves, though no index has a
 -- TIMESTAMPTZ; a filter by asset uses idx_metrics_unique, and without one idx_metrics_cross_section serves.
-CREATE OR REPLACE VIEW daily AS
+CREATE OR REPLACE VIEW daily WITH (security_barrier = false) AS
 SELECT metric.source, point.asset, metric.metric_name, day AT TIME ZONE 'UTC' AS time, point.value
 FROM (SELECT DISTINCT source, metric_name FROM coverage) AS metric
 LEFT JOIN metric_facts AS facts USING (source, metric_name), LATERAL (
@@ -67,7 +56,8 @@ COMMENT ON COLUMN daily.metric_name IS 'the metric';
 COMMENT ON COLUMN daily.time IS 'midnight UTC of the day';
 COMMENT ON COLUMN daily.value IS 'of the last point of the day';
 
-CREATE OR REPLACE VIEW latest AS
+-- name: latest
+CREATE OR REPLACE VIEW latest WITH (security_barrier = false) AS
 SELECT series.source, series.asset, series.metric_name, point.pulled_at AT TIME ZONE 'UTC' AS time, point.value,
     coalesce(facts.unit, '') AS unit
 FROM coverage AS series LEFT JOIN metric_facts AS facts USING (source, metric_name), LATERAL (
@@ -84,7 +74,8 @@ COMMENT ON COLUMN latest.time IS 'to which the value belongs';
 COMMENT ON COLUMN latest.value IS 'of the newest point';
 COMMENT ON COLUMN latest.unit IS 'of the value; empty for a plain number, or where the API does not say';
 
-CREATE OR REPLACE VIEW assets AS
+-- name: assets
+CREATE OR REPLACE VIEW assets WITH (security_barrier = false) AS
 SELECT source, asset, array_agg(metric_name::text ORDER BY metric_name) AS metric_names, sum(row_count)::bigint AS points
 FROM coverage WHERE row_count > 0 GROUP BY source, asset;
 COMMENT ON VIEW assets IS 'crypto-metrics: each asset of a source that has points';
@@ -93,8 +84,9 @@ COMMENT ON COLUMN assets.asset IS 'the asset, as the config names it';
 COMMENT ON COLUMN assets.metric_names IS 'the metrics of which it has points';
 COMMENT ON COLUMN assets.points IS 'how many points these have together';
 
+-- name: series_health
 -- The configs are files, and the schedule is in the code: SQL can't know whether a series is stale, or no longer wanted.
-CREATE OR REPLACE VIEW series_health AS
+CREATE OR REPLACE VIEW series_health WITH (security_barrier = false) AS
 WITH refused_often AS ( -- days that count as answered: see ENOUGH_DATES, and `ages` of points.sql
     SELECT source, asset, metric_name, max(upper(part)) AS until, range_agg(part) FILTER (
         WHERE reason IN ('not a number', 'no possible date', 'the live value is not a number')
@@ -161,7 +153,8 @@ COMMENT ON COLUMN series_health.unanswered_days IS
 COMMENT ON COLUMN series_health.withdrawn_days IS 'days that the API had once and no longer has; their values are stored';
 COMMENT ON COLUMN series_health.waiting_days IS 'days whose restated values wait for a person';
 
-CREATE OR REPLACE VIEW runs AS
+-- name: runs
+CREATE OR REPLACE VIEW runs WITH (security_barrier = false) AS
 SELECT pull_id, source_name AS source, kind, status, pulled_at AT TIME ZONE 'UTC' AS started,
     finished_at AT TIME ZONE 'UTC' AS finished, slot AT TIME ZONE 'UTC' AS slot, calls, failed_calls,
     points_received, points_differing, records_count, failure
@@ -181,6 +174,7 @@ COMMENT ON COLUMN runs.points_differing IS 'of these, points that were stored wi
 COMMENT ON COLUMN runs.records_count IS 'rows that the run has added or changed';
 COMMENT ON COLUMN runs.failure IS 'what failed, which rows were left out, and what waits for a person';
 
+-- name: metrics_as_of
 -- A function of one SELECT: the planner puts its text into the query that calls it, so that filters reach the indexes.
 CREATE OR REPLACE FUNCTION metrics_as_of(as_of TIMESTAMPTZ) RETURNS TABLE (
     source VARCHAR, asset VARCHAR, metric_name VARCHAR, pulled_at TIMESTAMP, "time" TIMESTAMPTZ, value DOUBLE PRECISION

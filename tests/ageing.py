@@ -40,4 +40,4 @@ def age(rows: Rows, days: int = 1) -> None:
         ]
         if changes:
             rows(f"ALTER TABLE {table} {', '.join(changes)}")
-    rows(VIEWS)
+    rows("; ".join(VIEWS.values()))

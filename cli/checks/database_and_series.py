@@ -7,7 +7,9 @@ from enum import Enum
 from cli.checks.area import Area, CheckContext, Finding, Severity, SourceRecords, few
 from cli.process import open_database, read_database
 from db.coverage import Name
-from db.setup import Rights, has_schema, has_tables, rights
+from db.rights import Rights, rights
+from db.setup import has_schema, has_tables
+from db.views import NAMES, found
 from model.settings import EMBEDDED_DIRECTORY, MAIN
 from model.values import Rhythm, Target, Verb
 from pipeline.confirmation import withdrawal, withdrawn_text
@@ -36,14 +38,18 @@ def check_database(context: CheckContext) -> Area:
         none_yet = Finding(Severity.NOTE, "database", "there is none yet", f"{SETUP}, or the first run, creates it")
         return Area(f"embedded PostgreSQL in {EMBEDDED_DIRECTORY}", [none_yet])
     database = context.exit_stack.enter_context(open_database(context.settings))
-    there, ours, granted = read_database(
-        database, "check", lambda cursor: (has_tables(cursor), has_schema(cursor), rights(cursor))
+    there, ours, granted, views = read_database(
+        database, "check", lambda cursor: (has_tables(cursor), has_schema(cursor), rights(cursor), found(cursor))
     )
     tables = Tables.NONE if not there else Tables.OURS if ours else Tables.OTHER
     if tables is Tables.OURS:
         context.database = database
     text = f"{database}, PostgreSQL {granted.server}, as {granted.role}; {tables.value}"
-    return Area(text, list(table_findings(tables, granted)))
+    findings = list(table_findings(tables, granted))
+    if tables is Tables.OURS and (other := [name for name in NAMES if not views.get(name)]):
+        what, remedy = "missing, or made by others", f"rename what has one of these names, and run {SETUP}"
+        findings.append(Finding(Severity.WARNING, "views", f"{', '.join(other)}: {what}", remedy))
+    return Area(text, findings)
 
 
 def table_findings(tables: Tables, rights: Rights) -> Iterator[Finding]:

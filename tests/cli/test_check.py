@@ -271,6 +271,12 @@ def test_tables_of_another_version_are_left_alone_and_shown_with_what_upgrades_t
     assert rows("SELECT obj_description('metrics'::regclass)") == [("crypto-metrics schema 1",)]
 
 
+def test_a_name_of_a_view_that_others_have_taken_is_shown(root: Path, database_url: str, rows: Rows) -> None:
+    rows("DROP VIEW daily; CREATE VIEW daily AS SELECT 1 AS mine")
+    (line,) = found(check(root, "artemis --offline --json", database_url))["database"]
+    assert line.startswith("views: daily: missing, or made by others -> rename what has one of these names, and run ")
+
+
 def test_a_database_without_tables_is_a_note_and_stays_without(root: Path, empty_url: str) -> None:
     done = check(root, "artemis --offline", empty_url)
     assert done.returncode == 0
@@ -287,7 +293,7 @@ def test_a_role_that_may_only_read_is_shown_with_what_it_lacks(root: Path, datab
     rows("DROP ROLE looker")
     (line,) = found(done)["database"]
     assert line.startswith("role looker: it lacks DELETE on coverage, ")
-    assert " and 26 more -> " in line
+    assert " and 29 more -> " in line
     assert found(done)["series"] == []
 
 

@@ -16,7 +16,7 @@ from cli.checks.database_and_series import Tables, series_findings, table_findin
 from cli.listed_assets import compare
 from db.coverage import Name
 from db.points import Age
-from db.setup import Rights
+from db.rights import Rights
 from model.settings import HOME, ROOT, Settings
 from model.values import Target
 from sources.artemis import Artemis

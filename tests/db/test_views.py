@@ -1,6 +1,7 @@
 """The views and the function for other tools, asked with plain psql: they say what query_data says."""
 # ruff: noqa: S608 - the statements are our own
 
+import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -15,7 +16,7 @@ from db.coverage import series_maps
 from db.points import ages
 from db.reader import Reader
 from db.setup import SCHEMA, Database, ensure_schema
-from db.views import NAMES
+from db.views import NAMES, READABLE
 from model.settings import ROOT
 from model.values import DAY, ENOUGH_DATES, Target, Verb, Window, number_of_days
 from pipeline.freshness import freshness
@@ -219,23 +220,61 @@ def test_every_time_has_a_zone_and_every_column_is_described_in_the_database_and
     assert [(name, column) for name, column, *_ in columns if f"`{column}`" not in docs[f"`{name}`"]] == []
 
 
+TAKEN = "exists already, made by others, and is not replaced"
+
+
 @pytest.mark.parametrize(
-    ("theirs", "name"),
+    ("theirs", "name", "problem"),
     [
-        ("CREATE TABLE daily (mine INTEGER)", "daily"),
-        ("CREATE VIEW latest AS SELECT 1 AS source", "latest"),
-        ("CREATE TABLE metric_facts (mine INTEGER)", "metric_facts"),
-        ("CREATE FUNCTION metrics_as_of(timestamptz) RETURNS INTEGER LANGUAGE sql AS 'SELECT 1'", "metrics_as_of"),
-        ("CREATE SEQUENCE runs", "runs"),
+        ("CREATE TABLE daily (mine INTEGER)", "daily", TAKEN),
+        ("CREATE VIEW latest AS SELECT 1 AS mine", "latest", TAKEN),
+        ("CREATE VIEW assets AS SELECT ''::varchar(100) AS source", "assets", TAKEN),
+        ("CREATE SEQUENCE runs", "runs", TAKEN),
+        ("CREATE TYPE daily AS ENUM ('mine')", "daily", 'can\'t be created (type "daily" already exists)'),
+        ("CREATE FUNCTION metrics_as_of(timestamptz) RETURNS INT LANGUAGE sql AS 'SELECT 1'", "metrics_as_of", TAKEN),
+        ("CREATE FUNCTION metrics_as_of(date) RETURNS INT LANGUAGE sql AS 'SELECT 1'", "metrics_as_of", TAKEN),
     ],
 )
-def test_what_others_have_made_under_these_names_is_refused_and_not_replaced(
-    empty_url: str, theirs: str, name: str
+def test_what_others_have_made_under_these_names_stays_and_stops_setup_but_no_run(
+    empty_url: str, theirs: str, name: str, problem: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    made = " UNION ALL ".join(
+        f"SELECT oid FROM pg_{kind} WHERE {column} = '{name}'"
+        for kind, column in (("class", "relname"), ("type", "typname"), ("proc", "proname"))
+    )
     ask(empty_url, theirs)
-    said = refusal(lambda: ensure_schema(Database(empty_url, Path())))
-    assert f"{name} exists already, made by other hands, and is not replaced" in said
-    assert ask(empty_url, "SELECT to_regclass('pulls'), to_regclass('runs') IS NOT NULL") == [(None, name == "runs")]
+    before = ask(empty_url, made)
+    database = Database(empty_url, Path())
+    with caplog.at_level(logging.WARNING):
+        assert ensure_tables(database)
+        assert not ensure_tables(database)
+    [said] = caplog.messages
+    assert f"the tables are ready, but {name} {problem}: rename what is in the way, and run " in said
+    assert f"{name} {problem}" in refusal(lambda: ensure_tables(database, always=True))
+    assert ask(empty_url, made) == before
+    ours = ask(empty_url, "SELECT count(*) FROM pg_class WHERE reloptions = '{security_barrier=false}'")
+    assert ours == [(len(READABLE) - (name in READABLE),)]
+
+
+def test_views_whose_comments_others_have_replaced_are_still_ours(database: Database, rows: Rows) -> None:
+    for name in NAMES:
+        rows(f"COMMENT ON {'FUNCTION' if name == 'metrics_as_of' else 'VIEW'} {name} IS 'of dbt'")
+    assert ensure_tables(database, always=True)
+    assert rows("SELECT starts_with(obj_description('daily'::regclass), 'crypto-metrics: ')") == [(True,)]
+
+
+def test_the_function_may_get_another_column_unless_a_view_of_others_uses_it(database: Database, rows: Rows) -> None:
+    older = """
+        DROP FUNCTION metrics_as_of;
+        CREATE FUNCTION metrics_as_of(as_of timestamptz) RETURNS TABLE (source varchar) LANGUAGE sql
+        BEGIN ATOMIC SELECT source FROM loads; END;
+    """
+    rows(older)
+    ensure_tables(database, always=True)
+    assert rows("SELECT source, value FROM metrics_as_of(now())") == []
+    rows(f"{older} CREATE VIEW theirs AS SELECT * FROM metrics_as_of(now())")
+    said = refusal(lambda: ensure_tables(database, always=True))
+    assert "(cannot drop function metrics_as_of(timestamp with time zone) because other objects depend on it)" in said
 
 
 def test_tables_of_the_version_before_get_the_views_and_views_on_them_survive_the_next_setup(empty_url: str) -> None:

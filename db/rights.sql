@@ -1,4 +1,4 @@
--- Statements of db/setup.py.
+-- Statements of db/rights.py.
 
 -- name: role
 SELECT current_setting('server_version'), current_user,
