@@ -25,7 +25,7 @@ from db.embedded import EmbeddedServer
 from db.listening import HOST, password_of
 from db.statements import Connection, Cursor, fetch, fetch_one
 from db.url import url_of
-from db.views import VIEWS, create_views, has_facts, store_facts
+from db.views import VIEWS, create_views, store_facts
 from model.background import in_background
 from model.errors import ConfigurationError, DatabaseAway, DatabaseLost
 from model.settings import MAIN
@@ -234,29 +234,27 @@ def ensure_schema(database: Database, facts: Collection[MetricFacts] = (), *, al
 
     Safe to call from several processes at once. With `always`, it is done in any case. `facts` about metrics replace
     those in the table, if any are given. Raises ConfigurationError if the database does not allow it, DatabaseLost if
-    the database goes away. A view that can't be created is a warning, since runs need none, and with `always` an error.
+    the database goes away. Views and facts that can't be stored are a warning, since no run needs them, and with
+    `always` an error.
     """
-    missing: list[str] = []
+    problems: list[str] = []
     with closing(database.connect("setup")) as session:
         try:
             with session, session.cursor() as cursor:
-                old = always or not has_schema(cursor)
-                if not old and (not facts or has_facts(cursor, facts)):
-                    return False
-                cursor.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
-                if old:
+                if old := always or not has_schema(cursor):
+                    cursor.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
                     cursor.execute(SCHEMA)
-                    missing = create_views(cursor)
+                    problems += create_views(cursor)
                     cursor.execute("COMMENT ON TABLE metrics IS %s", (MARK,))
-                if facts:
-                    store_facts(cursor, facts)
+                if facts and (problem := store_facts(cursor, facts)):
+                    problems.append(problem)
         except psycopg2.Error as error:
             if alive(session):
                 raise ConfigurationError(f"{database}: the tables can't be created: {reason(error)}") from None
             raise DatabaseLost(f"{database} went away: {reason(error)}") from None
-    if missing:
-        why = "; ".join(missing)
-        text = f"{database}: the tables are ready, but {why}: rename what is in the way, and run {MAIN} setup"
+    if problems:
+        why = "; ".join(problems)
+        text = f"{database}: the tables are ready, but {why}: run {MAIN} setup as the owner of the tables"
         if always:
             raise ConfigurationError(text)
         log.warning("%s", text)

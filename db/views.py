@@ -1,6 +1,5 @@
 """The views for other tools, and the facts about metrics that they need; docs/tables.md describes both."""
 
-import hashlib
 from collections.abc import Collection
 from typing import Any
 
@@ -38,36 +37,29 @@ def found(cursor: Any) -> dict[str, bool]:
 def _create(cursor: Any, name: str, ours: dict[str, bool]) -> str:
     """Create or replace a view or function; returns why it can't be, or an empty text."""
     if not ours.get(name, True):
-        return "exists already, made by others, and is not replaced"
+        return "exists already, made by others, and is not replaced (rename it)"
     failed = _attempt(cursor, VIEWS[name])
     if failed and failed.pgcode == OTHER_COLUMNS:
         failed = _attempt(cursor, f"DROP FUNCTION {name}; {VIEWS[name]}")
     return f"can't be created ({failed.diag.message_primary})" if failed else ""
 
 
-def _attempt(cursor: Any, statement: str) -> psycopg2.Error | None:
+def store_facts(cursor: Any, facts: Collection[MetricFacts]) -> str:
+    """Replace the facts in the table, unless they are the same; returns why they can't be, or an empty text."""
+    failed = _attempt(cursor, "SELECT source, metric_name, unit, shift, live_only FROM metric_facts")
+    if not failed:
+        if sorted(cursor.fetchall()) == sorted(facts):
+            return ""
+        failed = _attempt(cursor, SQL["replace_facts"], arrays("sources metrics units shifts live_only", facts))
+    return f"the facts about metrics can't be stored ({failed.diag.message_primary})" if failed else ""
+
+
+def _attempt(cursor: Any, statement: str, values: Any = None) -> psycopg2.Error | None:
     """Run a statement in a transaction that goes on if it fails; returns the error."""
     cursor.execute("SAVEPOINT attempt")
     try:
-        cursor.execute(statement)
+        cursor.execute(statement, values)
     except psycopg2.Error as error:
         cursor.execute("ROLLBACK TO SAVEPOINT attempt")  # raises if the session is lost
         return error
     return None
-
-
-def has_facts(cursor: Any, facts: Collection[MetricFacts]) -> bool:
-    """Whether these facts were stored last; it needs no right to read them."""
-    return fetch(cursor, "SELECT obj_description(to_regclass('metric_facts'), 'pg_class')") == [(_mark(facts),)]
-
-
-def store_facts(cursor: Any, facts: Collection[MetricFacts]) -> None:
-    """Replace the facts in the table."""
-    cursor.execute(SQL["replace_facts"], arrays("sources metrics units shifts live_only", facts))
-    cursor.execute("COMMENT ON TABLE metric_facts IS %s", (_mark(facts),))
-
-
-def _mark(facts: Collection[MetricFacts]) -> str:
-    """The comment of the table with these facts."""
-    version = hashlib.sha256(repr(sorted(facts)).encode()).hexdigest()[:16]
-    return f"crypto-metrics: what the program knows about each metric of a source; version {version}"

@@ -19,6 +19,7 @@ SELECT proname, EXISTS (
 ) FROM pg_proc WHERE proname = ANY(%(names)s) AND pronamespace = quote_ident(current_schema())::regnamespace
 
 -- name: replace_facts
+LOCK TABLE metric_facts IN SHARE ROW EXCLUSIVE MODE; -- processes of two versions take turns
 WITH gone AS (
     DELETE FROM metric_facts WHERE (source, metric_name) NOT IN (
         SELECT * FROM unnest(%(sources)s::text[], %(metrics)s::text[])

@@ -24,7 +24,7 @@ from pipeline.tables import ensure_tables
 from sources import metric_facts
 from sources.defillama import DefiLlama
 from tests.psql import psql
-from tests.tables import OWN_TIMES, START, Opener, Rows, ask, asked, point, points, refusal, this_midnight
+from tests.tables import OWN_TIMES, START, Opener, Rows, as_role, ask, asked, point, points, refusal, this_midnight
 
 pytestmark = pytest.mark.every_postgres
 
@@ -220,7 +220,7 @@ def test_every_time_has_a_zone_and_every_column_is_described_in_the_database_and
     assert [(name, column) for name, column, *_ in columns if f"`{column}`" not in docs[f"`{name}`"]] == []
 
 
-TAKEN = "exists already, made by others, and is not replaced"
+TAKEN = "exists already, made by others, and is not replaced (rename it)"
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_what_others_have_made_under_these_names_stays_and_stops_setup_but_no_ru
         assert ensure_tables(database)
         assert not ensure_tables(database)
     [said] = caplog.messages
-    assert f"the tables are ready, but {name} {problem}: rename what is in the way, and run " in said
+    assert f"the tables are ready, but {name} {problem}: run python main.py setup as the owner" in said
     assert f"{name} {problem}" in refusal(lambda: ensure_tables(database, always=True))
     assert ask(empty_url, made) == before
     ours = ask(empty_url, "SELECT count(*) FROM pg_class WHERE reloptions = '{security_barrier=false}'")
@@ -303,3 +303,20 @@ def test_the_facts_about_metrics_are_those_of_the_program(database: Database, ro
     assert rows(stored) == facts[1:]
     assert not ensure_tables(database)
     assert rows(stored) == facts
+
+
+def test_a_role_that_may_not_store_new_facts_gets_a_warning_and_makes_its_run(
+    database_url: str, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows("DELETE FROM metric_facts WHERE metric_name = 'TVL'; CREATE ROLE worker LOGIN")
+    worker = Database(as_role(database_url, "worker"), Path())
+    try:
+        for right in ("TRIGGER", "SELECT"):
+            rows(f"GRANT {right} ON metric_facts TO worker")
+            with caplog.at_level(logging.WARNING):
+                assert not ensure_tables(worker)
+        assert len(caplog.messages) == 2
+        for said in caplog.messages:
+            assert "the facts about metrics can't be stored (permission denied for table metric_facts): run" in said
+    finally:
+        rows("DROP OWNED BY worker; DROP ROLE worker")
