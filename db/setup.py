@@ -1,6 +1,6 @@
 """Which database is used, how a session on it is opened, and its schema.
 
-Every session is in UTC. It takes and returns aware UTC times; the tables hold naive UTC times.
+Every session is in UTC: it takes and returns aware times, and the tables hold naive ones.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from psycopg2.extensions import PYDATETIME, make_dsn, new_type, parse_dsn, regis
 
 from db.embedded import EmbeddedServer
 from db.listening import HOST, password_of
-from db.statements import Connection, Cursor, fetch, fetch_one
+from db.statements import Connection, Cursor, fetch, fetch_one, read_statements
 from db.url import url_of
 from db.views import VIEWS, create_views, store_facts
 from model.background import in_background
@@ -32,7 +32,7 @@ from model.settings import MAIN
 from model.values import MetricFacts
 
 log = logging.getLogger(__name__)
-
+SQL = read_statements("setup.sql")
 SCHEMA = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
 TABLES = re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", SCHEMA)
 STATEMENTS = re.sub("--.*", "", SCHEMA + "".join(VIEWS.values()))  # a new comment in the file makes no new version
@@ -40,6 +40,7 @@ DIGEST = hashlib.sha256(" ".join(STATEMENTS.split()).encode()).hexdigest()[:16]
 TABLES_VERSION = 1  # raise it when a table changes after a release: an older program then refuses a newer backup
 MARK = f"crypto-metrics schema {TABLES_VERSION} {DIGEST}"  # a comment of the table metrics; older ones have no number
 SCHEMA_LOCK = 0x6372_7970  # pg_advisory_xact_lock: one process upgrades at a time
+LOCK_SECONDS = 30  # how long an upgrade waits for the transactions of others
 OLDEST = 14  # the first PostgreSQL with multiranges
 CANCEL_SECONDS = 0.5  # for the requests to cancel, which a server that is gone does not take
 TIMESTAMP = 1114  # PostgreSQL's oid of the type
@@ -233,32 +234,52 @@ def ensure_schema(database: Database, facts: Collection[MetricFacts] = (), *, al
     """Create or upgrade the tables and views, unless they are of this version; True if that was done now.
 
     Safe to call from several processes at once. With `always`, it is done in any case. `facts` about metrics replace
-    those in the table, if any are given. Raises ConfigurationError if the database does not allow it, DatabaseLost if
-    the database goes away. Views and facts that can't be stored are a warning, since no run needs them, and with
-    `always` an error.
+    those in the table, if any are given. Raises ConfigurationError if the database does not allow it, DatabaseAway if
+    transactions of others keep it from it, DatabaseLost if the database goes away. Views and facts that can't be stored
+    are a warning, since no run needs them, and with `always` an error.
     """
-    problems: list[str] = []
     with closing(database.connect("setup")) as session:
         try:
             with session, session.cursor() as cursor:
-                if old := always or not has_schema(cursor):
-                    cursor.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
-                    cursor.execute(SCHEMA)
-                    problems += create_views(cursor)
-                    cursor.execute("COMMENT ON TABLE metrics IS %s", (MARK,))
-                if facts and (problem := store_facts(cursor, facts)):
-                    problems.append(problem)
+                old, problems = _upgrade(cursor, facts, always=always)
+        except psycopg2.errors.LockNotAvailable:
+            raise DatabaseAway(_in_use(session, database)) from None
         except psycopg2.Error as error:
             if alive(session):
                 raise ConfigurationError(f"{database}: the tables can't be created: {reason(error)}") from None
             raise DatabaseLost(f"{database} went away: {reason(error)}") from None
     if problems:
-        why = "; ".join(problems)
-        text = f"{database}: the tables are ready, but {why}: run {MAIN} setup as the owner of the tables"
+        text = f"{database}: {'; '.join(problems)}: run {MAIN} setup as the owner of the tables"
         if always:
             raise ConfigurationError(text)
         log.warning("%s", text)
     return old
+
+
+def _upgrade(cursor: Cursor, facts: Collection[MetricFacts], *, always: bool) -> tuple[bool, list[str]]:
+    """Whether the tables were of another version, and what keeps views or facts from being stored."""
+    problems: list[str] = []
+    if old := always or not has_schema(cursor):
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
+        old = always or not has_schema(cursor)  # another process may have upgraded them meanwhile
+    cursor.execute("SELECT set_config('lock_timeout', %s, true)", (f"{LOCK_SECONDS}s",))
+    if old:
+        cursor.execute(SCHEMA)
+        problems += create_views(cursor)
+        cursor.execute("COMMENT ON TABLE metrics IS %s", (MARK,))
+    if facts and (problem := store_facts(cursor, facts)):
+        problems.append(problem)
+    return old, problems
+
+
+def _in_use(session: Connection, database: Database) -> str:
+    """Who holds locks that the upgrade of the tables needs, and what to do."""
+    with session, session.cursor() as cursor:
+        holders = [f"{name} (process {pid})" for pid, name in fetch(cursor, SQL["holders"], {"tables": TABLES})]
+    return (
+        f"{database}: others have used the tables for {LOCK_SECONDS} seconds, which keeps them from being upgraded: "
+        f"{', '.join(holders)}: end these transactions, or the sessions with SELECT pg_terminate_backend(process)"
+    )
 
 
 def has_tables(cursor: Cursor) -> bool:

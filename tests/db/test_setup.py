@@ -13,7 +13,7 @@ import pytest
 from db.embedded import EmbeddedServer
 from db.setup import SCHEMA_LOCK, Database, ensure_schema
 from db.store import Store
-from model.errors import DatabaseLost
+from model.errors import DatabaseAway, DatabaseLost
 from model.values import Verb
 from tests.tables import as_role, ask, point, refusal
 from tests.waiting import until
@@ -150,6 +150,21 @@ def test_tables_that_cannot_be_upgraded_are_named_and_left_as_they_are(empty_url
     ask(empty_url, statement)
     assert "the tables can't be created: " in refusal(lambda: ensure_schema(Database(empty_url, Path())))
     assert ask(empty_url, "SELECT count(*) FROM information_schema.columns WHERE column_name = 'finished_at'") == [(0,)]
+
+
+def test_an_upgrade_names_who_keeps_it_from_the_tables_and_does_not_wait_for_ever(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.setup.LOCK_SECONDS", 1)
+    ask(database_url, "COMMENT ON TABLE metrics IS 'old'")
+    database = Database(database_url, Path())
+    with closing(psycopg2.connect(database_url, application_name="Grafana")) as other, other.cursor() as cursor:
+        cursor.execute("SELECT FROM daily")
+        with pytest.raises(DatabaseAway) as caught:
+            ensure_schema(database)
+        holder = f"metrics Grafana (process {other.info.backend_pid}): end these transactions"
+        assert holder in str(caught.value)
+    assert ensure_schema(database)
 
 
 @pytest.fixture

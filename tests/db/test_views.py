@@ -249,7 +249,7 @@ def test_what_others_have_made_under_these_names_stays_and_stops_setup_but_no_ru
         assert ensure_tables(database)
         assert not ensure_tables(database)
     [said] = caplog.messages
-    assert f"the tables are ready, but {name} {problem}: run python main.py setup as the owner" in said
+    assert f": {name} {problem}: run python main.py setup as the owner" in said
     assert f"{name} {problem}" in refusal(lambda: ensure_tables(database, always=True))
     assert ask(empty_url, made) == before
     ours = ask(empty_url, "SELECT count(*) FROM pg_class WHERE reloptions = '{security_barrier=false}'")
