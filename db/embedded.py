@@ -62,9 +62,9 @@ class EmbeddedServer:
     def __init__(self, directory: Path, port: int = 0, gate: FileIO | None = None) -> None:
         """Start the server or attach to it, until release() or the end of the process.
 
-        With a `port`, the server also listens on it, on loopback: see db.listening. If others have started it without,
-        a warning says so. A caller that has locked the gate gives it here. Raises ConfigurationError if no server can
-        run in `directory`.
+        With a `port`, the server also listens on it, on loopback: see db.listening. If that port is in use, or others
+        have started the server without it, a warning says so. A caller that has locked the gate gives it here. Raises
+        ConfigurationError if no server can run in `directory`.
         """
         self.directory = directory = directory.resolve()
         self._port = port
@@ -81,7 +81,7 @@ class EmbeddedServer:
                 self._holder = lock(directory / "holders", fcntl.LOCK_SH, 0)
                 try:
                     self._start_or_attach(gate)
-                    self.listens = bool(port) and listening.ensure_password(self.dsn, directory, NAME, port)
+                    self.listens = bool(self._port) and listening.ensure_password(self.dsn, directory, NAME, port)
                 except BaseException:
                     self._leave(gate)
                     raise
@@ -89,7 +89,7 @@ class EmbeddedServer:
             raise ConfigurationError(
                 f"the embedded database can't run in {directory}: {error}: make that directory usable {REMEDY}"
             ) from error
-        if port and not self.listens:
+        if self._port and not self.listens:
             log.warning("the embedded database runs without EMBEDDED_PORT=%d: first end all that uses it", port)
         atexit.register(self.release)
 
@@ -195,8 +195,12 @@ class EmbeddedServer:
         reason = complaint(logged or result.stdout)
         if "still in use" in reason or "already exists" in reason:
             return False
-        if bound := re.search("could not bind IPv4 address .*?: (.*)", logged):
-            raise ConfigurationError(f"EMBEDDED_PORT={self._port} can't be used: {bound[1]}: choose another port")
+        if self._port and (bound := re.search("could not bind IPv4 address .*?: (.*)", logged)):
+            log.warning(
+                "the embedded database runs without EMBEDDED_PORT=%d: %s: choose another port", self._port, bound[1]
+            )
+            self._port = 0
+            return False
         raise ConfigurationError(f"PostgreSQL did not start in {self.directory}: {reason}")
 
     def _create(self, programs: Path, gate: FileIO) -> None:

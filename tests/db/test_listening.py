@@ -16,7 +16,6 @@ from db.embedded import EmbeddedServer
 from db.listening import PASSWORD_FILE, password_of
 from db.setup import Database
 from tests.db.test_embedded import ask, home, postmaster, servers
-from tests.tables import refusal
 from tests.waiting import until
 
 __all__ = ["home"]  # a fixture
@@ -109,11 +108,15 @@ def test_without_its_file_the_next_process_makes_another_password(held: ExitStac
     assert ask(login(port, password_of(home)), "SELECT 1") == [(1,)]
 
 
-def test_a_port_that_is_in_use_is_one_line_and_leaves_nothing_running(home: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        said = refusal(lambda: EmbeddedServer(home, other.getsockname()[1]))
-    assert said.endswith(" can't be used: Address already in use: choose another port")
-    assert servers(home) == []
+def test_where_other_programs_use_the_port_it_runs_without_one_and_a_warning_says_so(
+    held: ExitStack, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, caplog.at_level(logging.WARNING):
+        server = start(held, home, used := other.getsockname()[1])
+    assert not server.listens
+    assert ask(server.dsn, "SHOW listen_addresses") == [("",)]
+    why = "Address already in use: choose another port"
+    assert caplog.messages == [f"the embedded database runs without EMBEDDED_PORT={used}: {why}"]
 
 
 def test_the_url_is_that_of_the_port_where_it_listens_and_that_of_the_socket_otherwise(
