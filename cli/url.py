@@ -15,7 +15,10 @@ def print_url(arguments: argparse.Namespace, settings: Settings, scrub: Callable
         raise ConfigurationError(f"there is no database yet: {MAIN} setup creates one")
     with open_database(settings) as database:
         if settings.port(EMBEDDED_PORT) and not settings.get(DATABASE_URL) and not database.listens:
-            raise ConfigurationError(f"nothing listens on {EMBEDDED_PORT} yet: end all processes that use the database")
+            raise ConfigurationError(
+                f"the running server was started without {EMBEDDED_PORT}: stop every process that uses the database, "
+                "then repeat"
+            )
         url, whole = database.url(), database.url(with_password=True)
         print(whole if arguments.password else url)
         if url != whole and not arguments.password:

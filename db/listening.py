@@ -46,7 +46,9 @@ def ensure_password(dsn: str, directory: Path, user: str, port: int) -> bool:
             cursor.execute(f'ALTER ROLE "{user}" PASSWORD %s', (verifier,))
     except psycopg2.Error as error:
         why = " ".join(str(error).split())
-        raise ConfigurationError(f"the embedded database in {directory} takes no password: {why}") from error
+        raise ConfigurationError(
+            f"no password could be set in {directory}: {why}: repeat, or leave out EMBEDDED_PORT"
+        ) from error
     with atomic_write(directory / PASSWORD_FILE) as file:
         file.write_text(password, encoding="utf-8")
     return True
