@@ -5,6 +5,7 @@ from typing import Any
 
 import psycopg2
 
+from db.pulls import STOPPED
 from db.statements import arrays, fetch, filled_in, read_statements
 from model.values import MetricFacts
 
@@ -12,7 +13,8 @@ SQL, POINTS = read_statements("views.sql"), read_statements("points.sql")
 PARTS = {part: POINTS[f"then_{part}"] for part in ("known", "since", "value", "stored")}
 READABLE = ("daily", "latest", "assets", "series_health", "runs")
 NAMES = (*READABLE, "metrics_as_of")
-VIEWS = {name: filled_in(SQL[name], **PARTS, instant="(as_of AT TIME ZONE 'UTC')") for name in NAMES}
+PARTS |= {"instant": "(as_of AT TIME ZONE 'UTC')", "stopped": STOPPED}
+VIEWS = {name: filled_in(SQL[name], **PARTS) for name in NAMES}
 OTHER_COLUMNS = "42P13"  # PostgreSQL's code: CREATE OR REPLACE FUNCTION can't change the columns of the result
 
 

@@ -158,7 +158,14 @@ COMMENT ON COLUMN series_health.waiting_days IS 'days whose restated values wait
 CREATE OR REPLACE VIEW runs WITH (security_barrier = false) AS
 SELECT pull_id, source_name AS source, kind, status, pulled_at AT TIME ZONE 'UTC' AS started,
     finished_at AT TIME ZONE 'UTC' AS finished, slot AT TIME ZONE 'UTC' AS slot, calls, failed_calls,
-    points_received, points_differing, records_count, failure
+    points_received, points_differing, records_count, failure,
+    CASE -- as for status, where a run that was stopped has not failed
+        WHEN finished_at IS NULL AND failure IS NULL THEN 'unfinished'
+        WHEN finished_at IS NULL THEN 'killed'
+        WHEN status <> 'error' THEN 'done'
+        WHEN starts_with(failure, '{stopped} ') THEN 'stopped'
+        ELSE 'failed'
+    END AS state
 FROM pulls;
 COMMENT ON VIEW runs IS 'crypto-metrics: each pull, backfill, settle and fresh start';
 COMMENT ON COLUMN runs.pull_id IS 'the number of the run; later runs have greater ones';
@@ -174,6 +181,8 @@ COMMENT ON COLUMN runs.points_received IS 'points in all answers';
 COMMENT ON COLUMN runs.points_differing IS 'of these, points that were stored with another value';
 COMMENT ON COLUMN runs.records_count IS 'rows that the run has added or changed';
 COMMENT ON COLUMN runs.failure IS 'what failed, which rows were left out, and what waits for a person';
+COMMENT ON COLUMN runs.state IS
+    'done; failed; stopped, and nothing had failed; killed; unfinished: it goes on, or was killed after the last start';
 
 -- name: metrics_as_of
 -- A function of one SELECT: the planner puts its text into the query that calls it, so that filters reach the indexes.

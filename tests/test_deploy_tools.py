@@ -63,7 +63,7 @@ def url(database_url: str, open_store: Opener, rows: Rows) -> Iterator[str]:
     store = open_store(Verb.BACKFILL)
     store.begin_run()
     store.load([*points(0, 1, 2), *points(0, asset="o'brien")], [asked(0, 3)])
-    rows("UPDATE pulls SET failed_calls = 1")
+    rows("UPDATE pulls SET failed_calls = 1, finished_at = pulled_at")
     rows("INSERT INTO quarantine VALUES ('defillama', 'solana', 'TVL', '2024-01-01', 9, 'waiting', now())")
     [(name,)] = rows("SELECT 'reader_of_' || current_database()")
     ensure_reader(Database(database_url, Path()), name)
@@ -76,6 +76,13 @@ def test_each_query_of_the_dashboard_has_rows_for_a_reader(url: str) -> None:
     assert {title for title, query in QUERIES.items() if not psql(url, expanded(query))} == set()
     assert psql(url, expanded(QUERIES["Asset"])) == [("o'brien",), ("solana",)]
     assert len(psql(url, expanded(QUERIES["${metric} by day"]))) == 4
+
+
+def test_a_run_that_has_not_ended_is_not_among_those_that_failed(url: str, rows: Rows) -> None:
+    failed = QUERIES["Runs that failed"]
+    assert len(psql(url, expanded(failed))) == 1
+    rows("UPDATE pulls SET finished_at = NULL")
+    assert psql(url, expanded(failed)) == []
 
 
 def test_panels_over_time_have_the_columns_that_grafana_needs(url: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 import query_data as q
 from db.coverage import series_maps
 from db.points import ages
+from db.pulls import STOPPED
 from db.reader import Reader
 from db.setup import SCHEMA, Database, ensure_schema
 from db.views import NAMES, READABLE
@@ -203,6 +204,21 @@ def test_runs_and_assets_are_those_of_the_tables(url: str, rows: Rows, open_stor
     rows("UPDATE pulls SET pulled_at = '2024-01-01 10:00', finished_at = '2024-01-01 10:05'")
     found = "pull_id, source, kind, status, started = '2024-01-01 10:00Z', finished - started"
     assert psql(url, f"SELECT {found} FROM runs") == [(str(pull_id), "defillama", "backfill", "error", "t", "00:05:00")]
+
+
+def test_the_state_of_a_run_says_what_became_of_it(url: str, rows: Rows) -> None:
+    ended = datetime.now(UTC)
+    runs = {
+        "done": ("success", ended, "rows were left out"),
+        "failed": ("error", ended, "2 of 9 calls failed; stopped before the last 3 calls"),
+        "stopped": ("error", ended, f"{STOPPED} the last 3 calls"),
+        "killed": ("error", None, "the process ended before the run did"),
+        "unfinished": ("error", None, None),
+    }
+    for state, run in runs.items():
+        rows("INSERT INTO pulls (source_name, kind, status, finished_at, failure) VALUES (%s, 'pull', %s, %s, %s)",
+             state, *run)  # fmt: skip
+    assert psql(url, "SELECT source, state FROM runs ORDER BY pull_id") == [(state, state) for state in runs]
 
 
 def test_every_time_has_a_zone_and_every_column_is_described_in_the_database_and_the_docs(rows: Rows) -> None:
