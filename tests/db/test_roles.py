@@ -139,6 +139,27 @@ def test_a_reader_sees_what_is_created_later_and_a_right_to_write_is_named(
     assert ensure_reader(database, reader_name).may_write == ["CREATE on schema public", "DELETE on metrics"]
 
 
+def test_an_owner_who_may_create_roles_removes_a_reader_as_the_docs_say(
+    reader_name: str, empty_url: str, rows: Rows
+) -> None:
+    docs = (ROOT / "docs" / "tools.md").read_text(encoding="utf-8")
+    [remove] = re.findall(r"To remove the role.*?```text\n(.*?)```", docs, flags=re.DOTALL)
+    owner = f"owner_{reader_name}"
+    rows(f"CREATE ROLE {owner} LOGIN CREATEROLE")
+    [(database,)] = ask(empty_url, "SELECT current_database()")
+    rows(f"ALTER DATABASE {database} OWNER TO {owner}")
+    try:
+        ask(empty_url, f"ALTER SCHEMA public OWNER TO {owner}")
+        url = as_role(empty_url, owner)
+        ensure_tables(Database(url, Path()))
+        ensure_reader(Database(url, Path()), reader_name)
+        psql(url, remove.replace("metrics_reader", reader_name))
+        assert rows("SELECT FROM pg_roles WHERE rolname = %s", reader_name) == []
+    finally:
+        ask(empty_url, f"REASSIGN OWNED BY {owner} TO metrics; DROP OWNED BY {owner}")
+        rows(f"DROP ROLE {owner}")
+
+
 def test_readers_may_read_every_table_and_view_of_ours(rows: Rows) -> None:
     made = rows("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v')")
     assert {name for (name,) in made} == set(TABLES_AND_VIEWS)
