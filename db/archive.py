@@ -15,6 +15,7 @@ from db.setup import Database, reason
 from db.statements import arrays, fetch, fetch_one, filled_in, read_statements
 from model.errors import ConfigurationError
 from model.files import atomic_write, sync_folder
+from model.settings import MAIN
 from model.text import printable
 from model.values import Target, Window
 
@@ -99,7 +100,7 @@ def restore(database: Database, file: Path, live_only: Mapping[str, Collection[s
 
 def _stage(cursor: Any, file: Path, known: Collection[str]) -> None:
     """Copy the lines of a file into the stage, whose types and constraints refuse what `save` can't have written."""
-    cursor.execute(SQL["stage"], {"known": list(known)})
+    cursor.execute(filled_in(SQL["stage"], main=MAIN), {"known": list(known)})
     try:
         with gzip.open(file) as lines:
             header = lines.readline().decode(errors="replace").rstrip("\r\n")

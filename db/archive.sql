@@ -58,7 +58,7 @@ CREATE TEMPORARY TABLE kept (
     reason TEXT CONSTRAINT "reason is not sample, restated or accepted"
         CHECK (reason IS NULL OR kind = 'revisions' AND reason IN ('sample', 'restated', 'accepted')),
     CONSTRAINT "table is neither metrics nor revisions" CHECK (kind IS NOT NULL AND kind IN ('metrics', 'revisions')),
-    CONSTRAINT "unknown source (python main.py sources lists the known ones)"
+    CONSTRAINT "unknown source ({main} sources lists the known ones)"
         CHECK (source IS NOT NULL AND source = ANY(%(known)s::text[])),
     CONSTRAINT "asset or metric is empty or too long" CHECK (
         asset IS NOT NULL AND length(asset) BETWEEN 1 AND 100

@@ -11,8 +11,6 @@ from typing import Any, TypeVar
 
 import psycopg2
 
-from model.settings import MAIN
-
 T = TypeVar("T")  # what the work in a session returns
 Connection = psycopg2.extensions.connection
 Cursor = psycopg2.extensions.cursor
@@ -24,7 +22,7 @@ SHORTHANDS = {
 
 def read_statements(file: str) -> dict[str, str]:
     """The statements of an SQL file in this folder, by name and without comments."""
-    text = Path(__file__).with_name(file).read_text(encoding="utf-8").replace("python main.py", MAIN)
+    text = Path(__file__).with_name(file).read_text(encoding="utf-8")
     for shorthand, written_out in SHORTHANDS.items():
         text = re.sub(shorthand, written_out, text)
     _, *parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
