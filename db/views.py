@@ -7,13 +7,19 @@ import psycopg2
 
 from db.pulls import STOPPED
 from db.statements import arrays, fetch, filled_in, read_statements
-from model.values import MetricFacts
+from model.values import EARLIEST, ENOUGH_DATES, MetricFacts, Reason
 
 SQL, POINTS = read_statements("views.sql"), read_statements("points.sql")
 PARTS = {part: POINTS[f"then_{part}"] for part in ("known", "since", "value", "stored")}
 READABLE = ("daily", "latest", "assets", "series_health", "runs")
 NAMES = (*READABLE, "metrics_as_of")
-PARTS |= {"instant": "(as_of AT TIME ZONE 'UTC')", "stopped": STOPPED}
+PARTS |= {
+    "instant": "(as_of AT TIME ZONE 'UTC')",
+    "stopped": STOPPED,
+    "flaws": ", ".join(f"'{reason}'" for reason in Reason if reason.is_flaw),
+    "enough": str(ENOUGH_DATES),
+    "earliest": f"{EARLIEST:%Y-%m-%d}",
+}
 VIEWS = {name: filled_in(SQL[name], **PARTS) for name in NAMES}
 OTHER_COLUMNS = "42P13"  # PostgreSQL's code: CREATE OR REPLACE FUNCTION can't change the columns of the result
 

@@ -1,5 +1,6 @@
 -- Statements of db/views.py. The views and the function are for other tools; they are in the schema of the tables.
--- {known}, {since}, {value} and {stored} are statements of points.sql, so that an instant means the same in both.
+-- {known}, {since}, {value} and {stored} are statements of points.sql, so that an instant means the same in both. What
+-- else stands in braces is a fact of the code.
 --
 -- Other people's views may use ours. So a new version adds columns only, and only at the end: CREATE OR REPLACE allows
 -- nothing else. A function that gets another column is dropped first, so nothing of others may depend on it then.
@@ -40,7 +41,7 @@ LEFT JOIN metric_facts AS facts USING (source, metric_name), LATERAL (
     SELECT coalesce(facts.shift, '0') AS shift, min(pulled_at) AS first, max(pulled_at) AS last FROM metrics m
     WHERE m.source = metric.source AND m.metric_name = metric.metric_name
 ) AS span, LATERAL generate_series( -- the years are those in which query_data looks for points
-    greatest(day_of(first, span.shift), '2000-01-01')::timestamp,
+    greatest(day_of(first, span.shift), '{earliest}')::timestamp,
     least(day_of(last, span.shift), '9999-12-30')::timestamp, interval '1 day'
 ) AS day, LATERAL (
     -- The last point of the day. If the API gives times of its own, a point at midnight was dated by a pull, and counts
@@ -88,11 +89,11 @@ COMMENT ON COLUMN assets.points IS 'how many points these have together';
 -- name: series_health
 -- The configs are files, and the schedule is in the code: SQL can't know whether a series is stale, or no longer wanted.
 CREATE OR REPLACE VIEW series_health WITH (security_barrier = false) AS
-WITH refused_often AS ( -- days that count as answered: see ENOUGH_DATES, and `ages` of points.sql
+WITH refused_often AS ( -- days that count as answered, as for `ages` of points.sql
     SELECT source, asset, metric_name, max(upper(part)) AS until, range_agg(part) FILTER (
-        WHERE reason IN ('not a number', 'no possible date', 'the live value is not a number')
+        WHERE reason IN ({flaws})
     ) AS flawed
-    FROM refused, unnest(days) AS part WHERE dates >= 3 GROUP BY source, asset, metric_name
+    FROM refused, unnest(days) AS part WHERE dates >= {enough} GROUP BY source, asset, metric_name
 ), known AS (
     SELECT c.source, c.asset, c.metric_name, oldest, newest, verified_at, withdrawn, kind.shift, kind.due, kind.today,
         answered, greatest(upper(answered), until) - 1 AS answered_day, coalesce(flawed, '{}') AS flawed
@@ -146,7 +147,7 @@ COMMENT ON COLUMN series_health.newest IS 'the time of the newest point';
 COMMENT ON COLUMN series_health.verified IS 'start of the last settle that compared all answered days and left nothing undecided';
 COMMENT ON COLUMN series_health.state IS
     'fresh: it has a point of yesterday (live-only: of today); quiet: the API has answered for that day and has nothing '
-    'newer; never seen: it has no point; NULL: none of these, and only main.py status knows whether it is stale';
+    'newer; never seen: it has no point; NULL: none of these, and only the command status knows whether it is stale';
 COMMENT ON COLUMN series_health.days_behind IS
     'days up to yesterday (live-only: today) since the newest point, and since the last day that the API has answered';
 COMMENT ON COLUMN series_health.unanswered_days IS

@@ -13,6 +13,7 @@ from model.flags import Quantity
 MAX_ASSET = 100  # metrics.asset VARCHAR(100)
 MAX_METRIC = 200  # metrics.metric_name VARCHAR(200)
 DAY = timedelta(days=1)
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # neither API has older values: an older date is an error
 
 
 class Verb(StrEnum):

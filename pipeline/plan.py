@@ -13,9 +13,9 @@ from model.errors import ConfigurationError
 from model.schedule import Schedule
 from model.settings import MAIN
 from model.text import nearest
-from model.values import DAY, Target, Verb, Window, midnight
+from model.values import DAY, EARLIEST, Target, Verb, Window, midnight
 from pipeline.gaps import without_pauses
-from sources.base import EARLIEST, BaseSource, Call
+from sources.base import BaseSource, Call
 
 
 class Scope(Enum):

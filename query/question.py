@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 from db.coverage import stored_series
 from db.points import PLAIN, How, latest, of_series, withdrawn_days
 from db.reader import KNOWN_AT, NEVER, BaseReader, Columns
-from model.values import DAY, Series, Window, midnight
+from model.values import DAY, EARLIEST, Series, Window, midnight
 from query.time_arguments import ALWAYS, LATEST
 from sources import shift_of
-from sources.base import EARLIEST
 
 POINTS_A_DAY = 24  # the most that a series has, for an estimate of the points in a window
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # the times of Columns count from here

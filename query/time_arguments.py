@@ -5,8 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from model.errors import BadQuestion
-from model.values import DAY, Window, midnight
-from sources.base import EARLIEST
+from model.values import DAY, EARLIEST, Window, midnight
 
 if TYPE_CHECKING:
     import numpy as np

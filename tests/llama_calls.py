@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from model.values import DAY, Target, Verb, Window
-from sources.base import EARLIEST, Answer, Call
+from model.values import DAY, EARLIEST, Target, Verb, Window
+from sources.base import Answer, Call
 from sources.defillama import DefiLlama
 from sources.defillama_metrics import METRICS
 

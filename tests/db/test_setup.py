@@ -11,9 +11,10 @@ import psycopg2
 import pytest
 
 from db.embedded import EmbeddedServer
-from db.setup import SCHEMA_LOCK, Database, ensure_schema
+from db.setup import SCHEMA_LOCK, STATEMENTS, Database, ensure_schema
 from db.store import Store
 from model.errors import DatabaseAway, DatabaseLost
+from model.settings import MAIN
 from model.values import Verb
 from tests.tables import as_role, ask, point, refusal
 from tests.waiting import until
@@ -86,6 +87,11 @@ def test_the_tables_have_three_indexes_beside_the_specified_ones(empty_url: str,
         "idx_pulls_slot": "CREATE INDEX idx_pulls_slot ON public.pulls USING btree (source_name, kind, slot)",
         "idx_pulls_source": "CREATE INDEX idx_pulls_source ON public.pulls USING btree (source_name, pulled_at)",
     }
+
+
+def test_the_version_of_the_tables_does_not_depend_on_how_the_program_is_installed() -> None:
+    assert MAIN not in STATEMENTS
+    assert "main.py" not in STATEMENTS
 
 
 def test_setup_runs_once_unless_always_is_given(empty_url: str) -> None:

@@ -8,11 +8,10 @@ import pytest
 from cli.run_text import plan_lines, summary_lines
 from db.load import Counts
 from model.errors import ConfigurationError
-from model.values import DAY, Target, Verb, Window
+from model.values import DAY, EARLIEST, Target, Verb, Window
 from pipeline.plan import Plan, Scope, backfill_window, choose, make_job, make_plan, pull_window, settle_window
 from pipeline.summary import FAILURES_KEPT, Summary
 from sources.artemis import Artemis
-from sources.base import EARLIEST
 from sources.config import Asset
 from sources.defillama import DefiLlama
 

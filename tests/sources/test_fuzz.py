@@ -24,9 +24,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from model.errors import BadPoint, CallFailed, TryFailed
-from model.values import DAY, Target, Verb, Window, midnight
+from model.values import DAY, EARLIEST, Target, Verb, Window, midnight
 from sources import SOURCES
-from sources.base import EARLIEST, BaseSource, Call, _number, _time, wrong_shape_fails
+from sources.base import BaseSource, Call, _number, _time, wrong_shape_fails
 from sources.config import read_config, valid_rows
 from sources.json_body import JsonBody, TooLarge
 from sources.retry import retry_after
