@@ -20,8 +20,19 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from db.postgres_programs import client_program, complaint
 from db.session import session_for
-from db.setup import CONNECT, SCHEMA_LOCK, SESSION_SETTINGS, TABLES_VERSION, Database, alive, has_tables, session_name
-from db.statements import Connection, fetch_one
+from db.setup import (
+    CONNECT,
+    SCHEMA_LOCK,
+    SESSION_SETTINGS,
+    TABLES,
+    TABLES_VERSION,
+    Database,
+    alive,
+    has_tables,
+    session_name,
+)
+from db.statements import Connection, fetch_one, filled_in, read_statements
+from db.views import NAMES as VIEW_NAMES
 from model.errors import ConfigurationError, DatabaseLost
 from model.files import atomic_write, sync_folder
 
@@ -32,17 +43,8 @@ MARK = re.compile(
 )  # without a number before version 1
 NO_LIMIT = b"SET transaction_timeout = 0;\n"  # in each script of pg_restore 17 and newer; older servers don't know it
 ENDED = "terminating connection|server closed the connection"  # of a message in English, of server and libpq
-# At the begin of the transaction that restores. The lock waits for the runs that were faster.
-STAY_EMPTY = b"""
-DO $$ BEGIN
-    IF to_regclass('metrics') IS NOT NULL AND to_regclass('pulls') IS NOT NULL THEN
-        LOCK TABLE metrics, pulls IN ACCESS EXCLUSIVE MODE;
-        IF EXISTS (SELECT FROM metrics) OR EXISTS (SELECT FROM pulls) THEN
-            RAISE 'it has points or runs, and a backup is restored into an empty database';
-        END IF;
-    END IF;
-END $$;
-"""
+NAMES_OF_OURS = {part: f"{{{','.join(names)}}}" for part, names in (("tables", TABLES), ("views", VIEW_NAMES))}
+MAKE_ROOM = filled_in(read_statements("backup.sql")["make_room"], **NAMES_OF_OURS)
 
 
 def back_up(database: Database, file: Path) -> None:
@@ -69,8 +71,11 @@ def back_up(database: Database, file: Path) -> None:
     sync_folder(file.parent)
 
 
-def check_backup(file: Path) -> None:
-    """Raise ConfigurationError if a file is no backup of this project, or one that only a newer version can restore."""
+def check_backup(file: Path) -> str:
+    """The schema of the tables in a backup, as SQL quotes it.
+
+    Raises ConfigurationError if the file is no backup of this project, or one that only a newer version can restore.
+    """
     if not file.is_file():
         raise ConfigurationError(f"{file}: there is no such file")
     program, version = client_program("pg_restore")
@@ -85,11 +90,13 @@ def check_backup(file: Path) -> None:
             )
         raise ConfigurationError(f"{file}: not a complete backup: {reason}")
     script = done.stdout.decode(errors="replace")
-    if not all(re.search(rf"(?m)^CREATE TABLE \S*\b{name} \($", script) for name in ("pulls", "metrics")):
+    schema, other = (re.search(rf"(?m)^CREATE TABLE (.+)\.{name} \($", script) for name in ("metrics", "pulls"))
+    if not (schema and other):
         raise ConfigurationError(f"{file}: a backup of another database: it has no tables of this project")
     mark = MARK.search(script)
     if mark and int(mark[1] or 0) > TABLES_VERSION:
         raise ConfigurationError(f"{file}: its tables are of a newer version of this program: update the program first")
+    return schema[1]
 
 
 def restore_backup(database: Database, file: Path) -> int:
@@ -101,14 +108,20 @@ def restore_backup(database: Database, file: Path) -> int:
     nothing written, if the database has points or runs, if the file is damaged, or if the role lacks a right;
     DatabaseLost if the database goes away.
     """
+    backed_up = check_backup(file)
     restorer, _ = client_program("pg_restore")
     reader, _ = client_program("psql")
     with session_for(database, "restore-backup lock") as session:
         session.autocommit = True
         with session.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(%s)", (SCHEMA_LOCK,))  # nobody creates the tables meanwhile
-            replace = ("--clean", "--if-exists") if has_tables(cursor) else ()  # those of setup, without a row
-            _restore(database, session, file, [restorer, *replace], reader)
+            (schema,) = fetch_one(cursor, "SELECT quote_ident(current_schema())")
+            if schema != backed_up:
+                raise ConfigurationError(
+                    f"{file} is of the schema {backed_up}, but new tables go into {schema or 'no schema'}: "
+                    f"restore it into a database whose search_path begins with {backed_up}"
+                )
+            _restore(database, session, file, restorer, reader)
             cursor.execute("VACUUM (ANALYZE)")  # so that the first queries are as fast as before
             points: int = fetch_one(cursor, "SELECT count(*) FROM metrics")[0]
     return points
@@ -125,12 +138,12 @@ def row_counts(database: Database) -> dict[str, int]:
         return {name: fetch_one(cursor, f"SELECT count(*) FROM {name}")[0] for name in names}  # noqa: S608 - quoted
 
 
-def _restore(database: Database, session: Connection, file: Path, restorer: list[str | Path], reader: Path) -> None:
+def _restore(database: Database, session: Connection, file: Path, restorer: Path, reader: Path) -> None:
     """Give the script that pg_restore makes of a file to psql.
 
     The script has its own BEGIN and COMMIT. If one of the programs or this one ends early, psql never reads the COMMIT.
     """
-    script = (*restorer, "--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges", "--file=-", file)
+    script = (restorer, "--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges", "--file=-", file)
     options = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output", os.devnull)
     with (
         _program(database, "restore-backup", reader, *options) as (psql, refused),
@@ -156,7 +169,7 @@ def _copy(script: IO[bytes], to: IO[bytes], *, knows_limit: bool) -> None:
         if line != NO_LIMIT or knows_limit:
             to.write(line)
         if line == b"BEGIN;\n":
-            to.write(STAY_EMPTY)
+            to.write(MAKE_ROOM.encode() + b";\n")
         if line.startswith(b"SET client_encoding"):  # the setting after NO_LIMIT
             break
     shutil.copyfileobj(script, to)
