@@ -107,10 +107,6 @@ class EmbeddedServer:
         finally:
             self._holder.close()
 
-    def runs(self) -> bool:
-        """Whether a server runs in the directory, this one or another."""
-        return self._state() != ABSENT or bool(_server_processes(self._data))
-
     def _leave(self, gate: FileIO) -> None:
         self._holder.close()  # not unlocked: a forked child shares the lock, and still needs it
         try:
@@ -148,11 +144,7 @@ class EmbeddedServer:
             time.sleep(POLL_SECONDS)
 
     def _state(self) -> int:
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.setblocking(False)
-            # The kernel refuses the connection only if no process listens, not if a server is too busy to answer.
-            refusal = probe.connect_ex(os.fsencode(self._sockets / SOCKET))
-        if refusal in (errno.ECONNREFUSED, errno.ENOENT):
+        if not _listens(self._sockets):
             return ABSENT
         try:
             session = psycopg2.connect(self.dsn, connect_timeout=3)
@@ -242,6 +234,11 @@ def finish_upgrade(directory: Path) -> None:
         sync_folder(directory)
 
 
+def server_runs(data: Path) -> bool:
+    """Whether a server runs in a data directory, also one that no process holds."""
+    return data.exists() and (_listens(_socket_directory(data, Account(data).uid)) or bool(_server_processes(data)))
+
+
 def _at_gate(directory: Path, seconds: float, held: FileIO | None) -> AbstractContextManager[FileIO]:
     """The locked gate until the end of the block, or the one that the caller holds, which stays locked."""
     return contextlib.nullcontext(held) if held else lock(directory / "gate", fcntl.LOCK_EX, seconds)
@@ -273,6 +270,14 @@ def _socket_directory(data: Path, uid: int) -> Path:
         return data
     digest = hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
     return Path(f"/tmp/{NAME}-{uid}-{digest}")  # noqa: S108 - its owner is checked, and $TMPDIR may be long
+
+
+def _listens(sockets: Path) -> bool:
+    """Whether a process listens on the socket in a folder."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        # The kernel refuses the connection only if no process listens, not if a server is too busy to answer.
+        return probe.connect_ex(os.fsencode(sockets / SOCKET)) not in (errno.ECONNREFUSED, errno.ENOENT)
 
 
 def _text(path: Path) -> str:

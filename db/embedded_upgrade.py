@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from db.backup import back_up, check_backup, restore_backup, row_counts
-from db.embedded import UPGRADED, EmbeddedServer, finish_upgrade, lock
+from db.embedded import UPGRADED, EmbeddedServer, finish_upgrade, lock, server_runs
 from db.postgres_programs import data_major, program_directories, programs_for, server_version
 from db.setup import Database
 from model.errors import ConfigurationError
@@ -68,6 +68,7 @@ def upgrade_embedded(directory: Path, backup: Path | None = None) -> Upgraded | 
 
 def _move(directory: Path, backup: Path | None, gate: FileIO, old: int, new: int) -> Upgraded:
     work, data = directory / "upgrade", directory / "data"
+    _stop_leftover(directory, gate)  # it would go on in the folder of the old data, unseen
     _remove_leftovers(directory, work)
     work.mkdir()
     try:
@@ -93,9 +94,7 @@ def _move(directory: Path, backup: Path | None, gate: FileIO, old: int, new: int
 def _remove_leftovers(directory: Path, work: Path) -> None:
     """Remove what an upgrade that was killed has left, none of which is in use."""
     if (work / "data").exists():
-        server = EmbeddedServer(work)  # which may still run
-        server.release()
-        _check_stopped(server)
+        _stop_leftover(work)
     for folder in (work, directory / UPGRADED):
         if folder.exists():
             shutil.rmtree(folder)
@@ -110,7 +109,7 @@ def _read_old(directory: Path, file: Path, gate: FileIO) -> dict[str, int]:
         counts = row_counts(database)
     finally:
         server.release(gate)
-    _check_stopped(server)
+    _check_stopped(directory)
     return counts
 
 
@@ -123,13 +122,20 @@ def _fill(work: Path, backup: Path) -> dict[str, int]:
         rows = row_counts(database)
     finally:
         server.release()
-    _check_stopped(server)
+    _check_stopped(work)
     return rows
 
 
-def _check_stopped(server: EmbeddedServer) -> None:
-    if server.runs():
-        raise ConfigurationError(f"the PostgreSQL server in {server.directory} did not stop: end it, and try again")
+def _stop_leftover(directory: Path, gate: FileIO | None = None) -> None:
+    """Stop the server that a killed process has left running in a folder, if there is one."""
+    if server_runs(directory / "data"):
+        EmbeddedServer(directory, gate=gate).release(gate)
+    _check_stopped(directory)
+
+
+def _check_stopped(directory: Path) -> None:
+    if server_runs(directory / "data"):
+        raise ConfigurationError(f"the PostgreSQL server in {directory} did not stop: end it, and try again")
 
 
 def _give_to_owner_of(old: Path, new: Path) -> None:

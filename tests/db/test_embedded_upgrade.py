@@ -20,6 +20,7 @@ from db.setup import TABLES, Database, ensure_schema
 from db.store import Store
 from model.values import Verb
 from tests.commands import SECONDS, copy_tree, environment, run_process, start
+from tests.db.test_embedded import HOLD, line, process
 from tests.tables import ask, asked, grid, refusal
 from tests.waiting import until
 
@@ -147,6 +148,20 @@ def test_nothing_is_moved_while_another_process_uses_the_database(home: Path) ->
     assert "stop everything that uses the embedded database first" in refusal(lambda: upgrade_embedded(home))
     server.release()
     assert "upgrade" not in names(home)
+
+
+@pytest.mark.usefixtures("without_old_programs")
+def test_a_server_that_a_killed_process_has_left_is_stopped_before_the_data_is_moved(
+    home: Path, template: Path
+) -> None:
+    with process(HOLD, home) as holder:
+        assert line(holder).startswith("host=")
+    assert embedded._server_processes(home / "data")
+    done = upgrade_embedded(home, template / "metrics.dump")
+    assert done is not None
+    assert not [pid for data in home.glob("data*") for pid in embedded._server_processes(data)]
+    assert data_major(home / "data") == done.new
+    assert len(points(home)) == 150
 
 
 @pytest.mark.parametrize(
