@@ -40,9 +40,13 @@ def upgrade_database(arguments: argparse.Namespace, settings: Settings, scrub: C
     if done is None:
         print(f"the embedded database in {EMBEDDED_DIRECTORY} is of the newest PostgreSQL already")
         return 0
-    what = "compared with the old database" if arguments.file is None else f"from {arguments.file}"
+    rows = "the same number in each as before" if arguments.file is None else f"from {arguments.file}"
     print(
         f"moved from PostgreSQL {done.old} to {done.new}: {sum(done.rows.values()):,} rows in {len(done.rows)} tables, "
-        f"{what}. The old data is in {done.kept}: delete it when you no longer need it"
+        f"{rows}. The old data is in {done.kept}: delete it when you no longer need it"
     )
+    if done.readers:
+        print(f"the readers are moved too, with their passwords: {', '.join(done.readers)}")
+    if arguments.file:
+        print(f"a backup has no roles: for each reader, run {MAIN} setup --reader NAME")
     return 0

@@ -18,7 +18,8 @@ from typing import NamedTuple
 from db.backup import back_up, check_backup, restore_backup, row_counts
 from db.embedded import UPGRADED, EmbeddedServer, finish_upgrade, lock, server_runs
 from db.postgres_programs import data_major, program_directories, programs_for, server_version
-from db.setup import Database
+from db.roles import ensure_reader, readers
+from db.setup import Database, ensure_schema
 from model.errors import ConfigurationError
 from model.files import sync_folder
 
@@ -33,6 +34,7 @@ class Upgraded(NamedTuple):
     new: int
     rows: dict[str, int]  # in the new database, by table
     kept: Path  # where the old data is
+    readers: list[str]  # the roles of `setup --reader` that have been moved, with their passwords
 
 
 def upgrade_embedded(directory: Path, backup: Path | None = None) -> Upgraded | None:
@@ -72,13 +74,14 @@ def _move(directory: Path, backup: Path | None, gate: FileIO, old: int, new: int
     _remove_leftovers(directory, work)
     work.mkdir()
     try:
-        before = None
+        before: dict[str, int] | None = None
+        moved: dict[str, str] = {}
         if backup is None:
             log.info("reading the data with PostgreSQL %d", old)
             backup = work / "metrics.dump"
-            before = _read_old(directory, backup, gate)
+            before, moved = _read_old(directory, backup, gate)
         log.info("restoring it with PostgreSQL %d", new)
-        rows = _fill(work, backup)
+        rows = _fill(work, backup, moved)
         if before not in (None, rows):
             raise ConfigurationError(f"{before} rows went in, but {rows} came out: the old data stays in use")
         _give_to_owner_of(data, work / "data")
@@ -88,7 +91,7 @@ def _move(directory: Path, backup: Path | None, gate: FileIO, old: int, new: int
             sync_folder(directory)
     finally:
         shutil.rmtree(work, ignore_errors=True)  # otherwise the next upgrade does it
-    return Upgraded(old, new, rows, kept)
+    return Upgraded(old, new, rows, kept, list(moved))
 
 
 def _remove_leftovers(directory: Path, work: Path) -> None:
@@ -100,26 +103,30 @@ def _remove_leftovers(directory: Path, work: Path) -> None:
             shutil.rmtree(folder)
 
 
-def _read_old(directory: Path, file: Path, gate: FileIO) -> dict[str, int]:
-    """Write a backup of the old database; the numbers of its rows."""
+def _read_old(directory: Path, file: Path, gate: FileIO) -> tuple[dict[str, int], dict[str, str]]:
+    """Write a backup of the old database; the numbers of its rows, and its readers."""
     server = EmbeddedServer(directory, gate=gate)
     try:
         database = Database(server.dsn, directory)
         back_up(database, file)
-        counts = row_counts(database)
+        found = row_counts(database), readers(database)
     finally:
         server.release(gate)
     _check_stopped(directory)
-    return counts
+    return found
 
 
-def _fill(work: Path, backup: Path) -> dict[str, int]:
-    """Make a new database of a backup, and stop its server; the numbers of its rows."""
+def _fill(work: Path, backup: Path, moved: dict[str, str]) -> dict[str, int]:
+    """Make a new database of a backup, with these readers, and stop its server; the numbers of rows in the backup."""
     server = EmbeddedServer(work)
     try:
         database = Database(server.dsn, work)
         restore_backup(database, backup)
         rows = row_counts(database)
+        if moved:
+            ensure_schema(database)  # they may read all tables of this version
+        for name, verifier in moved.items():
+            ensure_reader(database, name, verifier)
     finally:
         server.release()
     _check_stopped(work)

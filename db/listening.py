@@ -30,18 +30,21 @@ def write_rules(data: Path) -> Path:
 
 
 def ensure_password(dsn: str, directory: Path, user: str, port: int) -> bool:
-    """Give the role a password and keep it beside the data, unless it is there; False if the server is not on the port.
+    """Give the role a password and keep it beside the data, unless it has one; False if the server is not on the port.
 
-    The file is written last: where a process is killed before, the next one does both.
+    A role of new data gets the password that is there. The file is written last: where a process is killed before, the
+    next one does both.
     """
     try:
         with closing(psycopg2.connect(dsn)) as session, session, session.cursor() as cursor:
             cursor.execute("SELECT current_setting('listen_addresses'), current_setting('port')")
             if cursor.fetchone() != (HOST, str(port)):
                 return False
-            if (directory / PASSWORD_FILE).exists():
+            kept = (directory / PASSWORD_FILE).exists()
+            cursor.execute("SELECT FROM pg_authid WHERE rolname = %s AND rolpassword IS NOT NULL", (user,))
+            if kept and cursor.rowcount:
                 return True
-            password = secrets.token_urlsafe(24)
+            password = password_of(directory) if kept else secrets.token_urlsafe(24)
             verifier = encrypt_password(password, user, session, "scram-sha-256")  # no log of the server has more
             cursor.execute(f'ALTER ROLE "{user}" PASSWORD %s', (verifier,))
     except psycopg2.Error as error:

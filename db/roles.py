@@ -8,6 +8,7 @@ from typing import NamedTuple
 import psycopg2
 from psycopg2.extensions import encrypt_password, quote_ident
 
+from db.session import session_for
 from db.setup import TABLES, Database, alive, reason
 from db.statements import Connection, Cursor, fetch, fetch_one, filled_in, read_statements
 from db.views import READABLE
@@ -26,7 +27,7 @@ class ReaderRole(NamedTuple):
 
 
 def ensure_reader(database: Database, name: str, password: str = "") -> ReaderRole:
-    """Create the role, or update its rights; with a `password`, this replaces the one that it has.
+    """Create the role, or update its rights; with a `password`, or its SCRAM verifier, this replaces the one it has.
 
     A new role without a given password gets a random one. Raises ConfigurationError, with nothing done, if the name is
     no good, another role has it, or our own role may not create roles or give the rights away.
@@ -40,6 +41,12 @@ def ensure_reader(database: Database, name: str, password: str = "") -> ReaderRo
             if alive(session):
                 raise ConfigurationError(f"{database}: the role {name} can't be set up: {reason(error)}") from None
             raise DatabaseLost(f"{database} went away: {reason(error)}") from None
+
+
+def readers(database: Database) -> dict[str, str]:
+    """The roles that ensure_reader has created, and the verifiers of their passwords; it needs a superuser."""
+    with session_for(database, "readers", "read") as session, session, session.cursor() as cursor:
+        return dict(fetch(cursor, SQL["readers"]))
 
 
 def check_name(name: str) -> None:
@@ -64,7 +71,8 @@ def _ensure(session: Connection, cursor: Cursor, database: Database, name: str, 
     if not known:
         cursor.execute(filled_in(SQL["create"], **quoted))
     if password := given or made:
-        verifier = encrypt_password(password, name, session, "scram-sha-256")
+        known_hash = password.startswith("SCRAM-SHA-256$")  # the server takes it as it is
+        verifier = password if known_hash else encrypt_password(password, name, session, "scram-sha-256")
         cursor.execute(filled_in(SQL["set_password"], **quoted), {"verifier": verifier})
     cursor.execute(filled_in(SQL["grant"], **quoted))
     if lacking := [right for (right,) in fetch(cursor, SQL["lacking"], who)]:

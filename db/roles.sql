@@ -6,6 +6,11 @@
 SELECT shobj_description(oid, 'pg_authid') IS NOT DISTINCT FROM 'crypto-metrics reader' FROM pg_roles
 WHERE rolname = %(reader)s
 
+-- name: readers
+-- The roles that this program has created, and the verifiers of their passwords.
+SELECT rolname, coalesce(rolpassword, '') FROM pg_authid
+WHERE shobj_description(oid, 'pg_authid') = 'crypto-metrics reader' ORDER BY 1
+
 -- name: place
 SELECT current_database(), current_schema()
 

@@ -15,15 +15,19 @@ from db import embedded
 from db.backup import back_up, row_counts
 from db.embedded import EmbeddedServer
 from db.embedded_upgrade import upgrade_embedded
+from db.listening import PASSWORD_FILE, password_of
 from db.postgres_programs import data_major, program_directories
+from db.roles import ensure_reader
 from db.setup import TABLES, Database, ensure_schema
 from db.store import Store
 from model.values import Verb
 from tests.commands import SECONDS, copy_tree, environment, run_process, start
 from tests.db.test_embedded import HOLD, line, process
+from tests.db.test_listening import login, port
 from tests.tables import ask, asked, grid, refusal
 from tests.waiting import until
 
+__all__ = ["port"]  # a fixture
 NEWEST = program_directories()[0]
 OLDER = [place for place in program_directories() if place != NEWEST]
 MOMENTS = ("metrics.dump", "data.new", "data")  # what is in the folder of the new server, one after another
@@ -95,7 +99,7 @@ def test_one_command_moves_all_rows_and_keeps_the_old_data(root: Path, home: Pat
     done = run_process("main.py upgrade-database", env=environment(""), root=root)
     assert done.returncode == 0, done.stderr
     assert f"moved from PostgreSQL {old} to {data_major(home / 'data')}: " in done.stdout
-    assert f"rows in {len(TABLES)} tables, compared with the old database" in done.stdout
+    assert f"rows in {len(TABLES)} tables, the same number in each as before" in done.stdout
     assert points(home) == before
     assert len(before) == 150
     assert names(home) == ["data", f"data-{old}", "gate", "holders"]
@@ -108,6 +112,29 @@ def test_one_command_moves_all_rows_and_keeps_the_old_data(root: Path, home: Pat
     shutil.rmtree(home / "data")
     (home / "data.kept").rename(home / "data")
     assert points(home) == before  # the old data still works, too
+
+
+def test_the_password_of_the_port_and_the_readers_move_too(root: Path, home: Path, port: int) -> None:
+    server = EmbeddedServer(home, port)
+    password, reader = password_of(home), ensure_reader(Database(server.dsn, home), "metrics_reader")
+    server.release()
+    done = run_process("main.py upgrade-database", env=environment(""), root=root)
+    assert (done.returncode, done.stdout.endswith("with their passwords: metrics_reader\n")) == (0, True), done.stderr
+    server = EmbeddedServer(home, port)
+    assert password_of(home) == password
+    assert ask(login(port, password), POINTS) == points(home)
+    as_reader = login(port, str(reader.password)).replace("user=metrics", "user=metrics_reader")
+    assert ask(as_reader, "SELECT count(*) FROM metrics_as_of(now())") == [(150,)]
+    server.release()
+
+
+@pytest.mark.usefixtures("without_old_programs")
+def test_the_password_of_the_port_also_works_on_the_data_of_a_backup(home: Path, template: Path, port: int) -> None:
+    (home / PASSWORD_FILE).write_text("of the old data")
+    assert upgrade_embedded(home, template / "metrics.dump") is not None
+    server = EmbeddedServer(home, port)
+    assert ask(login(port, "of the old data"), "SELECT count(*) FROM metrics") == [(150,)]
+    server.release()
 
 
 def test_while_both_are_here_the_old_one_serves_and_a_warning_names_the_command(root: Path) -> None:
