@@ -7,6 +7,7 @@ their arguments.
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -156,9 +157,11 @@ def _restore(database: Database, session: Connection, file: Path, restorer: Path
             _copy(made.stdout, psql.stdin, knows_limit=session.server_version >= 17_00_00)
             psql.stdin.close()
         made.stdout.close()
-        if made.wait() > 0:  # it is negative if psql has stopped first
-            raise ConfigurationError(f"{file}: the backup is damaged, and nothing was restored: {_text(broken)}")
-        if psql.wait():
+        ended, refusing = made.wait(), psql.wait()
+        if ended and not (ended == -signal.SIGPIPE and refusing):  # pg_restore gets it if psql has stopped first
+            why = f"the backup is damaged: {_text(broken)}" if ended > 0 else f"signal {-ended} ended pg_restore"
+            raise ConfigurationError(f"{file}: nothing was restored: {why}")
+        if refusing:
             raise _failure(database, session, f"{database}: nothing was restored", refused)
 
 

@@ -164,7 +164,7 @@ def test_a_damaged_backup_leaves_everything_as_it_was(home: Path, template: Path
     assert "not a complete backup" in refusal(lambda: upgrade_embedded(home, cut))
     place = whole.index(b"\x78\x9c") + 100  # in the first compressed rows
     cut.write_bytes(whole[:place] + bytes(50) + whole[place + 50 :])
-    assert "the backup is damaged, and nothing was restored" in refusal(lambda: upgrade_embedded(home, cut))
+    assert "nothing was restored: the backup is damaged: " in refusal(lambda: upgrade_embedded(home, cut))
     assert names(home) == ["data", "gate", "holders"]
     assert upgrade_embedded(home, template / "metrics.dump") is not None
     assert len(points(home)) == 150
