@@ -38,6 +38,7 @@ from model.errors import ConfigurationError, DatabaseLost
 from model.files import atomic_write, sync_folder
 
 LOCK_SECONDS = 600  # how long pg_dump waits for an upgrade of the tables
+WAIT_SECONDS = 20  # how long a restore waits for the tables of the database, while all others wait behind it
 STOP_SECONDS = 2  # how long pg_dump may take to cancel its statement
 MARK = re.compile(
     r"COMMENT ON TABLE \S+ IS 'crypto-metrics schema (?:(\d+) )?\w+'"
@@ -45,7 +46,7 @@ MARK = re.compile(
 NO_LIMIT = b"SET transaction_timeout = 0;\n"  # in each script of pg_restore 17 and newer; older servers don't know it
 ENDED = "terminating connection|server closed the connection"  # of a message in English, of server and libpq
 NAMES_OF_OURS = {part: f"{{{','.join(names)}}}" for part, names in (("tables", TABLES), ("views", VIEW_NAMES))}
-MAKE_ROOM = filled_in(read_statements("backup.sql")["make_room"], **NAMES_OF_OURS)
+MAKE_ROOM = filled_in(read_statements("backup.sql")["make_room"], **NAMES_OF_OURS, wait_seconds=str(WAIT_SECONDS))
 
 
 def back_up(database: Database, file: Path) -> None:

@@ -9,6 +9,7 @@ DECLARE
     here CONSTANT oid := (SELECT oid FROM pg_namespace WHERE nspname = current_schema());
     ours text;
 BEGIN
+    SET LOCAL lock_timeout = '{wait_seconds}s'; -- who waits for the lock makes all others wait
     IF to_regclass('metrics') IS NULL OR to_regclass('pulls') IS NULL THEN RETURN; END IF;
     LOCK TABLE metrics, pulls IN ACCESS EXCLUSIVE MODE;
     IF EXISTS (SELECT FROM metrics) OR EXISTS (SELECT FROM pulls) THEN
@@ -33,4 +34,9 @@ BEGIN
         CONTINUE WHEN ours IS NULL;
         EXECUTE 'DROP ' || ours;
     END LOOP;
+EXCEPTION WHEN lock_not_available THEN
+    SELECT string_agg(DISTINCT format('%s (pid %s)', coalesce(nullif(application_name, ''), usename), pid), ', ') INTO ours
+    FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE relation IN (to_regclass('metrics'), to_regclass('pulls')) AND granted AND pid <> pg_backend_pid();
+    RAISE 'its tables are in use, by %: end these sessions, and try again', coalesce(ours, 'others');
 END $room$

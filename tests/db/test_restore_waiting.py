@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
-from db.backup import back_up, restore_backup
+from db.backup import MAKE_ROOM, WAIT_SECONDS, back_up, restore_backup
 from db.setup import Database, ensure_schema
 from tests.db.test_backup import other
 from tests.tables import ask, refusal
@@ -64,4 +64,15 @@ def test_a_pg_restore_that_is_ended_is_never_a_success(
         said = restoring.result()
     assert "nothing was restored: " in said
     assert how is signal.SIGPIPE or said.endswith("signal 9 ended pg_restore")  # psql may end pg_restore with the other
+    assert ask(empty_url, "SELECT count(*) FROM metrics") == [(0,)]
+
+
+def test_a_restore_does_not_wait_for_ever_and_names_who_holds_the_tables(
+    empty_url: str, file: Path, other: Database, holder: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.backup.MAKE_ROOM", MAKE_ROOM.replace(f"'{WAIT_SECONDS}s'", "'10ms'"))
+    said = refusal(lambda: restore_backup(other, file))
+    pid = holder.info.backend_pid
+    assert said.endswith(f"its tables are in use, by a notebook (pid {pid}): end these sessions, and try again")
+    holder.rollback()
     assert ask(empty_url, "SELECT count(*) FROM metrics") == [(0,)]
