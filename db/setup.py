@@ -28,7 +28,7 @@ from db.url import url_of
 from db.views import VIEWS, create_views, store_facts
 from model.background import in_background
 from model.errors import ConfigurationError, DatabaseAway, DatabaseLost
-from model.settings import MAIN
+from model.settings import DATABASE_SECRETS, MAIN
 from model.values import MetricFacts
 
 log = logging.getLogger(__name__)
@@ -108,10 +108,17 @@ class Database:
         return f"{part('dbname') or part('user') or 'the default database'} on {host}:{part('port') or 5432}"
 
     def conninfo(self) -> tuple[str, str]:
-        """The connection string for another program, without its password; and the password, empty if there is none."""
-        parts = dict(self._parts)
-        password = parts.pop("password", "")
-        return make_dsn(**parts), password
+        """The connection string for another program, without its password; and the password, empty if there is none.
+
+        Raises ConfigurationError if it has another secret, which a program can't take from its environment.
+        """
+        if "sslpassword" in self._parts:
+            raise ConfigurationError(
+                "DATABASE_URL has an sslpassword, which all users of this machine would see in the list of processes: "
+                "for psql and backups, name a key without a passphrase in sslkey"
+            )
+        public = {name: value for name, value in self._parts.items() if name not in DATABASE_SECRETS}
+        return make_dsn(**public), self._parts.get("password", "")
 
     @property
     def listens(self) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
-SECRET = ("password", "sslpassword")  # parameters of libpq
+from model.settings import DATABASE_SECRETS
 
 
 def url_of(parts: Mapping[str, str], *, with_password: bool = False) -> str:
@@ -11,7 +11,7 @@ def url_of(parts: Mapping[str, str], *, with_password: bool = False) -> str:
 
     What the front of a URL can't hold, such as the folder of a socket or several hosts, follows the question mark.
     """
-    left = {name: value for name, value in parts.items() if with_password or name not in SECRET}
+    left = {name: value for name, value in parts.items() if with_password or name not in DATABASE_SECRETS}
     user, password = left.pop("user", ""), left.pop("password", "")
     name = left.pop("dbname", "")
     login = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")

@@ -26,6 +26,7 @@ MAIN, SCHEDULER_COMMAND = (
 )
 DOTENV = ".env" if ROOT == CODE else str(ROOT / ".env")
 DATABASE_URL = "DATABASE_URL"
+DATABASE_SECRETS = ("password", "sslpassword")  # its secret parameters, as libpq names them
 EMBEDDED_PORT = "EMBEDDED_PORT"
 READER_PASSWORD = "READER_PASSWORD"  # noqa: S105 - the name of a variable
 EMBEDDED_DIRECTORY = ROOT / ".data" / "postgres"
@@ -104,10 +105,12 @@ class Settings:
         from psycopg2.extensions import parse_dsn
 
         url = self.get(DATABASE_URL)
-        found = {written for pair in re.findall(r"://[^:/?#@]*:(.*)@|[?&]password=([^&]*)", url) for written in pair}
+        pairs = re.findall(r"://[^:/?#@]*:(.*)@|[?&](?:ssl)?password=([^&]*)", url)
+        found = {written for pair in pairs for written in pair}
         found |= {unquote(written) for written in found}  # as libpq reads them
         with contextlib.suppress(psycopg2.ProgrammingError, UnicodeDecodeError):  # Database refuses a wrong URL
-            found.add(parse_dsn(url).get("password", ""))
+            parts = parse_dsn(url)
+            found |= {parts.get(name, "") for name in DATABASE_SECRETS}
         found.update(token for name in WEBHOOKS for token in _tokens(self.get(name)))
         return [secret for secret in {*map(self.get, (*key_variables, READER_PASSWORD)), *found} if secret]
 

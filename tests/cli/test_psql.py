@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from db.setup import Database
 from tests.commands import copy_tree, environment, run_process
 
@@ -26,3 +28,12 @@ def test_the_password_is_no_part_of_what_ps_shows(tmp_path: Path) -> None:
     shown, password = database.conninfo()
     assert password == "s3cr3t@"  # noqa: S105 - of this test
     assert sorted(shown.split()) == ["dbname=db", "host=host", "port=7777", "sslmode=require", "user=me"]
+
+
+@pytest.mark.parametrize("line", ["main.py psql", "main.py backup a.dump", "main.py url"])
+def test_the_passphrase_of_a_key_is_in_no_list_of_processes_and_in_no_output(line: str, database_url: str) -> None:
+    done = run_process(line, env=environment(f"{database_url} sslpassword=s3cr3t"))
+    assert "s3cr3t" not in done.stdout + done.stderr
+    if line != "main.py url":
+        assert done.returncode == 2
+        assert done.stderr.endswith("for psql and backups, name a key without a passphrase in sslkey\n")
