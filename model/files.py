@@ -1,5 +1,6 @@
 """Files and folders that are written completely or not at all."""
 
+import errno
 import os
 import shutil
 import stat
@@ -68,9 +69,16 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Write the names in a folder to the disk, so that they survive a power cut; raises OSError."""
-    opened = os.open(folder, os.O_RDONLY)
+    """Write the names in a folder to the disk, so that they survive a power cut, where its file system can do that.
+
+    Raises ConfigurationError if it fails.
+    """
     try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise ConfigurationError(f"{folder}: can't be written: {error.strerror or error}") from error

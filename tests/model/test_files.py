@@ -1,14 +1,16 @@
 """Files that are written completely or not at all are for their owner alone."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from model.errors import ConfigurationError
-from model.files import atomic_write, new_folder
+from model.files import atomic_write, new_folder, sync_folder
 
 
 @pytest.fixture
@@ -52,3 +54,15 @@ def test_a_folder_that_fails_or_whose_name_is_taken_leaves_what_was_there(tmp_pa
     with pytest.raises(ConfigurationError, match="can't be written: Directory not empty"), new_folder(tmp_path / "new"):
         (tmp_path / "new" / "another").mkdir(parents=True)
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["another"]
+
+
+@pytest.mark.parametrize(("code", "refused"), [(errno.EINVAL, 0), (errno.ENOTSUP, 0), (errno.EIO, 1)])
+def test_a_file_system_that_can_not_sync_folders_is_good_enough_and_one_that_fails_is_not(
+    code: int, refused: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(_handle: int) -> None:  # as on some network shares
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(ConfigurationError, match="can't be written: ") if refused else nullcontext():
+        sync_folder(tmp_path)
