@@ -12,11 +12,11 @@ from pipeline.tables import ensure_tables
 
 
 def write_backup(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[str], str]) -> int:
-    """Write the whole database into a file, completely or not at all; returns 0."""
+    """Write the embedded database, or our tables in another one, completely or not at all; returns 0."""
     if not settings.has_database():
         raise ConfigurationError(f"there is no database yet: {MAIN} setup creates one")
     with open_database(settings) as database:
-        back_up(database, arguments.file)
+        back_up(database, arguments.file, only_ours=bool(settings.get(DATABASE_URL)))
     size = arguments.file.stat().st_size / 1e6
     print(f"{arguments.file}: {size:,.1f} MB; to restore it: {MAIN} restore-backup {arguments.file}")
     return 0

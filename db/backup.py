@@ -43,14 +43,17 @@ STOP_SECONDS = 2  # how long pg_dump may take to cancel its statement
 MARK = re.compile(
     r"COMMENT ON TABLE \S+ IS 'crypto-metrics schema (?:(\d+) )?\w+'"
 )  # without a number before version 1
+SCHEMA_OF_METRICS = "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('metrics')"
 NO_LIMIT = b"SET transaction_timeout = 0;\n"  # in each script of pg_restore 17 and newer; older servers don't know it
 ENDED = "terminating connection|server closed the connection"  # of a message in English, of server and libpq
 NAMES_OF_OURS = {part: f"{{{','.join(names)}}}" for part, names in (("tables", TABLES), ("views", VIEW_NAMES))}
 MAKE_ROOM = filled_in(read_statements("backup.sql")["make_room"], **NAMES_OF_OURS, wait_seconds=str(WAIT_SECONDS))
 
 
-def back_up(database: Database, file: Path) -> None:
+def back_up(database: Database, file: Path, *, only_ours: bool = False) -> None:
     """Write the whole database into a file, as it is at one instant; runs may go on beside it.
+
+    With `only_ours`, only the tables of this project: no views, which ensure_schema makes again, and nothing of others.
 
     The file appears when it is complete. Raises ConfigurationError if the database has no tables of this project, if no
     pg_dump is new enough, or if the file can't be written, and DatabaseLost if the database goes away.
@@ -59,6 +62,7 @@ def back_up(database: Database, file: Path) -> None:
         with session, session.cursor() as cursor:
             if not has_tables(cursor):
                 raise ConfigurationError(f"{database}: there is nothing to back up: it has no tables of this project")
+            (schema,) = fetch_one(cursor, SCHEMA_OF_METRICS)
         version = session.server_version // 10_000
         program, newest = client_program("pg_dump")
         if newest < version:
@@ -66,7 +70,8 @@ def back_up(database: Database, file: Path) -> None:
                 f"pg_dump {newest} can't read {database}, which is PostgreSQL {version}: "
                 f"install postgresql-client-{version}"
             )
-        options = ("--format=custom", f"--lock-wait-timeout={LOCK_SECONDS}s", "--file")
+        options = ["--format=custom", f"--lock-wait-timeout={LOCK_SECONDS}s"]
+        options += [f"--table={schema}.{name}" for name in (*TABLES, "metric_facts") if only_ours] + ["--file"]
         with atomic_write(file) as part, _program(database, "backup", program, *options, part) as (dump, said):
             if dump.wait():
                 raise _failure(database, session, f"{file}: the backup failed", said)

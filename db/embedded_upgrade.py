@@ -123,8 +123,7 @@ def _fill(work: Path, backup: Path, moved: dict[str, str]) -> dict[str, int]:
         database = Database(server.dsn, work)
         restore_backup(database, backup)
         rows = row_counts(database)
-        if moved:
-            ensure_schema(database)  # they may read all tables of this version
+        ensure_schema(database)
         for name, verifier in moved.items():
             ensure_reader(database, name, verifier)
     finally:
