@@ -33,7 +33,7 @@ OLDER = [place for place in program_directories() if place != NEWEST]
 MOMENTS = ("metrics.dump", "data.new", "data")  # what is in the folder of the new server, one after another
 POINTS = "SELECT t::text FROM metrics AS t ORDER BY 1"
 
-pytestmark = pytest.mark.skipif(not OLDER, reason="one PostgreSQL here only")
+pytestmark = pytest.mark.skipif(not OLDER, reason="data of an older PostgreSQL needs its programs: install one")
 
 
 @pytest.fixture(scope="module")
