@@ -215,7 +215,7 @@ def _add_fresh(parser: argparse.ArgumentParser, when: str = "") -> None:
 
 
 def _add_backup(add: Add) -> None:
-    whole = "write the whole database into a file, completely or not at all; runs may go on"
+    whole = "write all tables of this program into a file, completely or not at all; runs may go on"
     empty = "restore such a file into an empty database, completely or not at all"
     for name, function, text in (("backup", "write_backup", whole), ("restore-backup", "restore_whole", empty)):
         add(name, f"cli.backup:{function}", text).add_argument("file", type=Path, metavar="FILE")
