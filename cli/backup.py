@@ -27,8 +27,8 @@ def restore_whole(arguments: argparse.Namespace, settings: Settings, scrub: Call
     check_backup(arguments.file)  # before a database is created
     with open_database(settings) as database:
         points = restore_backup(database, arguments.file)
-        ensure_tables(database)
         print(f"{arguments.file}: {points:,} points and all that is known of them are restored into {database}")
+        ensure_tables(database, always=True)  # a backup of the tables alone has no views
     return 0
 
 
