@@ -46,8 +46,8 @@ def check_environment(context: CheckContext) -> Area:
         exposed = context.settings.exposed(source.KEY_VARIABLE, source.BASE_URL_VARIABLE, file)
         findings += [Finding(Severity.WARNING, *each) for each in exposed]
     findings += webhook_findings(context.settings, file)
-    findings = list(dict.fromkeys(findings))  # one .env may have several keys
     findings += env_findings(file, os.environ)
+    findings = list(dict.fromkeys(findings))  # a .env that others can read is one finding, whatever is in it
     findings += pace_findings(pace)
     return Area(f"the keys, {'.env' if file.exists() else 'no .env'}, the pace folder {pace}", findings)
 

@@ -236,6 +236,15 @@ def test_an_area_that_fails_hides_no_other_and_no_secret_is_shown(root: Path) ->
     assert "a-secret-key" not in done.stdout + done.stderr
 
 
+def test_a_dotenv_that_others_can_read_is_one_finding_whatever_is_in_it(root: Path) -> None:
+    (root / ".env").write_text("DEFILLAMA_API_KEY=a-key\nNOTIFY_URL=https://example.org/a-token\n")
+    (root / ".env").chmod(0o604)
+    with FakeApi() as api:
+        done = check(root, "defillama --offline --json", "", api)
+    (line,) = found(done)["environment"]
+    assert "every user of this machine can read it" in line
+
+
 def test_a_secret_that_would_be_wrapped_is_hidden_whole(root: Path) -> None:
     secret = "secret-" * 30
     done = check(root, "artemis --offline", f"postgresql://me:{secret}@127.0.0.1:9/{secret}")
