@@ -13,7 +13,7 @@ from model.restatement_bounds import RestatementBounds
 from model.schedule import Schedule
 from model.values import DAY, EARLIEST, DataPoint, Metric, Rhythm, Target, Verb, Window, midnight
 
-MOST_TEXT = 110  # of a call, so that what follows it in a message is seen, too
+MOST_TEXT = 140  # of a call, so that what follows it in a message is seen, too
 MOST_POINTS = 250_000  # of one answer; the largest calls of Artemis get 100,000
 NO_DAYS = Window(EARLIEST, EARLIEST)  # the window of a call whose answer has no points
 
