@@ -29,7 +29,7 @@ from tests.tables import AdoptingStore, Opener, Rows, Values
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the commands that tests start must not inherit that of `nohup`
 NUMBERS = itertools.count(1)
-FEWEST_WORKERS, MOST_WORKERS = 3, 8
+FEWEST_WORKERS, MOST_WORKERS = 5, 8
 LAST_SECONDS = 60.0  # longer than any test of the suite takes
 # Linux's file system in memory: on a disk, making and dropping a database takes several times as long
 MEMORY, ENOUGH_MEMORY = Path("/dev/shm"), 8 * 2**30  # noqa: S108 - pytest makes a folder of our own there
@@ -38,7 +38,7 @@ if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH_MEMORY:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """A worker for each processor, each with its own servers; three at least, since tests often wait for processes."""
+    """A worker for each processor, each with its own servers; five at least, since tests mostly wait for processes."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(max(usable, FEWEST_WORKERS), MOST_WORKERS)
 
