@@ -1,1 +1,1 @@
-"""Benchmarks: each is a command that measures several ways side by side in one run, and prints their ratios."""
+"""Benchmarks: `python -m benchmarks` measures ours beside peers in one run, and prints the ratios."""

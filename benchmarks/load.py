@@ -1,60 +1,111 @@
-"""Measures how fast the store loads, beside a plain COPY of the same points into the same indexed table.
+"""The rate of loads: new, half-new and known points, beside a plain COPY into the same indexed table and other ways."""
 
-python -m benchmarks.load [POINTS]
-
-The last line is a backfill while pulls of the same series run beside it, as after a start of the scheduler.
-"""
-
+import csv
 import io
 import random
-import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import median
 
 import psycopg2
 
-from db.embedded import EmbeddedServer
-from db.setup import Database, ensure_schema
+from benchmarks.rows import Row, Setting, seconds
+from benchmarks.servers import VACUUM, Server, fill, server
+from db.postgres_programs import program_directories
+from db.setup import Database
 from db.store import Store
 from model.values import DataPoint, Verb
 from sources.base import BaseSource
 
+SOURCE = "loaded"
 DAYS = 2_000
 BATCH = 50_000
-ROUNDS = 2
+PEER_POINTS = 100_000
+LARGEST_AGAIN = 1_000_000  # points; more are loaded once
+SHORT = ((0, (100_000,)), (500, (100_000,)))  # series stored before, and points to load
+LONG = ((0, (10_000, 100_000, 1_000_000, 10_000_000)), (10_000, (10_000, 100_000, 1_000_000, 10_000_000)))
+CLEAR = (
+    f"DELETE FROM metrics WHERE source IN ('{SOURCE}', 'peer')",  # noqa: S608 - our own name
+    f"DELETE FROM coverage WHERE source = '{SOURCE}'",  # noqa: S608
+    VACUUM,
+    "CHECKPOINT",
+)
+LAST_ID = "SELECT last_value FROM metrics_id_seq"
+PEERS = {"executemany": "executemany", "execute_values": "execute_values", "pandas to_sql": "to_sql"}
 
 
-def main() -> None:
-    """Load the same points in each way in turn, into an empty table or over stored rows; print rates and ratios."""
-    points = make_points(int(sys.argv[1]) if len(sys.argv) > 1 else 2_000_000)
-    number = len(points)
-    with tempfile.TemporaryDirectory() as directory:
-        server = EmbeddedServer(Path(directory))
-        database = Database(server.dsn, Path(directory))
-        ensure_schema(database)
-        for _ in range(ROUNDS):
-            plain = measure(server.dsn, lambda: copy(server.dsn, points), empty=True)
-            ours = measure(server.dsn, lambda: load(database, Verb.BACKFILL, points), empty=True)
-            again = measure(server.dsn, lambda: load(database, Verb.BACKFILL, points), empty=False)
-            upsert = measure(server.dsn, lambda: load(database, Verb.PULL, points), empty=False)
-            both = measure(server.dsn, lambda: load_beside_pulls(database, points), empty=True)
-            print(f"PostgreSQL {server.version}: {number:,} points, rows/s: plain COPY {number / plain:,.0f}")
-            for name, seconds in (
-                ("backfill, new", ours),
-                ("backfill, stored", again),
-                ("pull, unchanged", upsert),
-                ("backfill beside pulls", both),
-            ):
-                print(f"  {name:22} {number / seconds:9,.0f}  {plain / seconds:.0%} of plain COPY")
-        server.release()
+def measure(setting: Setting) -> Iterator[Row]:
+    """Each PostgreSQL found, tables of two sizes, and points of several numbers."""
+    for place, programs in enumerate(dict.fromkeys(program_directories())):
+        for series, sizes in LONG if setting.long else SHORT:
+            with server(programs) as made:
+                if series:
+                    fill(made, series, DAYS, metrics=5)
+                for number in sizes:
+                    yield from of_ours(setting, made, make_points(number), series * DAYS)
+                if not (place or series):
+                    yield from of_peers(setting, made, make_points(PEER_POINTS))
+
+
+def of_ours(setting: Setting, made: Server, points: Sequence[DataPoint], stored: int) -> Iterator[Row]:
+    """Our loads beside plain COPY."""
+    number, database = len(points), made.database
+    half = [point for place, point in enumerate(points) if place // DAYS % 2]
+
+    def again(verb: Verb) -> Callable[[], None]:
+        return lambda: load(database, verb, points)
+
+    ways: dict[str, tuple[Callable[[], None], Sequence[DataPoint], float | None]] = {
+        "plain COPY": (lambda: copy(made.dsn, points), (), None),
+        "new": (again(Verb.BACKFILL), (), 0.9),
+        "half of them new": (again(Verb.BACKFILL), half, None),
+        "known": (again(Verb.BACKFILL), points, 1.5),
+        "pulled, unchanged": (again(Verb.PULL), points, None),
+        "new, beside a pull": (lambda: load_beside_pulls(database, points), (), None),
+    }
+    taken: dict[str, list[float]] = {way: [] for way in ways}
+    drawn = 0
+    for _ in range(1 if number > LARGEST_AGAIN else setting.rounds):
+        for way, (work, before, _) in ways.items():
+            made.run(*CLEAR)
+            load(database, Verb.BACKFILL, before)
+            ((first,),) = made.run("CHECKPOINT", LAST_ID)
+            taken[way].append(seconds(work))
+            drawn += made.run(LAST_ID)[0][0] - first if way == "known" else 0
+    rates = {way: number / median(each) for way, each in taken.items()}
+    into = (
+        f"PostgreSQL {made.version}, {stored / 1e6:g} million rows" if stored else f"PostgreSQL {made.version}, empty"
+    )
+    limit = rates.pop("plain COPY")
+    for way, rate in rates.items():
+        yield Row(f"{into}: {number:,} points {way}", rate, "points/s", "plain COPY", limit, at_least=ways[way][2])
+    yield Row(f"{into}: ids drawn by {number:,} known points", drawn, "ids", "ON CONFLICT", number, at_most=0)
+
+
+def of_peers(setting: Setting, made: Server, points: Sequence[DataPoint]) -> Iterator[Row]:
+    """New and known points in each way of the peers, in an empty table."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "points.csv")
+        with file.open("w", encoding="utf-8", newline="") as text:
+            csv.writer(text).writerows(
+                ("peer", each.asset, each.metric, each.at.replace(tzinfo=None), each.value) for each in points
+            )
+        made.run(*CLEAR)
+        new, known = (seconds(lambda: load(made.database, Verb.BACKFILL, points)) for _ in range(2))
+        for peer, way in {**PEERS, "dlt merge": "dlt_merge"}.items():
+            made.run(*CLEAR)
+            for what, ours in (("new", new), ("known", known)):
+                if (way, what) != ("to_sql", "known"):  # it can only append
+                    theirs = setting.peers.seconds(way, url=made.url, file=str(file))
+                    rate = theirs and len(points) / theirs
+                    yield Row(f"{len(points):,} points {what}", len(points) / ours, "points/s", peer, rate)
 
 
 def make_points(number: int) -> list[DataPoint]:
-    """At most this number of points, in series of DAYS points as in answers; the series are in random order."""
+    """This number of points, in series of DAYS points as in answers; the series are in random order."""
     random.seed(1)
     first = datetime(2019, 1, 1, tzinfo=UTC)
     days = [first + timedelta(days=day) for day in range(DAYS)]
@@ -68,37 +119,24 @@ def make_points(number: int) -> list[DataPoint]:
     ]
 
 
-def measure(dsn: str, work: Callable[[], None], *, empty: bool) -> float:
-    """Seconds that some work takes after a checkpoint, on an empty table or on the table as it is."""
-    with psycopg2.connect(dsn) as session, session.cursor() as cursor:
-        if empty:
-            cursor.execute("TRUNCATE metrics")
-    session.autocommit = True
-    with session.cursor() as cursor:
-        cursor.execute("CHECKPOINT")
-    session.close()
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
 def copy(dsn: str, points: Sequence[DataPoint]) -> None:
     """The upper limit of the rate: text rows, a transaction for each batch, no comparison with stored rows."""
     with psycopg2.connect(dsn) as session, session.cursor() as cursor:
         for first in range(0, len(points), BATCH):
             rows = "".join(
-                f"benchmark\t{point.asset}\t{point.metric}\t{point.at}\t{point.value!r}\n"
+                f"{SOURCE}\t{point.asset}\t{point.metric}\t{point.at}\t{point.value!r}\n"
                 for point in points[first : first + BATCH]
             )
             cursor.copy_expert(
                 "COPY metrics (source, asset, metric_name, pulled_at, value) FROM STDIN", io.StringIO(rows)
             )
             session.commit()
+    session.close()
 
 
 def load(database: Database, verb: Verb, points: Sequence[DataPoint]) -> None:
     """Load the points as a run does."""
-    store = Store(database, "benchmark", verb)
+    store = Store(database, SOURCE, verb)
     for first in range(0, len(points), BATCH):
         store.load(points[first : first + BATCH])
     store.close()
@@ -119,7 +157,3 @@ def load_beside_pulls(database: Database, points: Sequence[DataPoint]) -> None:
     load(database, Verb.BACKFILL, points)
     stop.set()
     beside.join()
-
-
-if __name__ == "__main__":
-    main()
