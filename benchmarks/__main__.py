@@ -53,12 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     missed = skipped = 0
     for name in given.parts or PARTS:
         measured = machine(setting)
-        print(f"## {name}\n\n{'; '.join(measured.values())}\n", flush=True)
         rows = []
         for row in PARTS[name](setting):
             sys.stderr.write(f"{row.what}\n")
             rows.append(row)
-        print(f"{table(rows)}\n", flush=True)
+        measured["load after it"] = f"then {_load()}"
+        print(f"## {name}\n\n{'; '.join(measured.values())}\n\n{table(rows)}\n", flush=True)
         save(given.out, name, {"machine": measured, "rows": [described(row) for row in rows]})
         missed += sum(row.verdict == MISSED for row in rows)
         skipped += sum(row.verdict == SKIPPED for row in rows)
@@ -81,7 +81,7 @@ def machine(setting: Setting) -> dict[str, str]:
         "memory": f"{memory:.0f} GB",
         "python": f"Python {platform.python_version()}",
         "postgres": f"PostgreSQL {', '.join(servers)}",
-        "load": "load average before it: " + " ".join(f"{each:.1f}" for each in os.getloadavg()),
+        "load before it": f"load average {_load()}",
     }
 
 
@@ -118,6 +118,11 @@ def draw(file: Path, rows: Sequence[dict[str, Any]]) -> None:
     axes.set_yticks(list(places), [f"{row['what']} ÷ {row['peer']}" for row in rows], fontsize=6)
     figure.savefig(file, dpi=100)
     plt.close(figure)
+
+
+def _load() -> str:
+    """The load average of one, five and fifteen minutes, as `uptime` prints it."""
+    return ", ".join(f"{each:.2f}" for each in os.getloadavg())
 
 
 def _processor() -> str:

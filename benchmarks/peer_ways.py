@@ -43,7 +43,7 @@ def dlt_rest_api(url: str, api: str, slugs: Sequence[str]) -> list[float]:
     import dlt
     from dlt.sources.rest_api import rest_api_source
 
-    listed = dlt.resource([{"slug": slug} for slug in slugs], name="slugs")
+    listed = dlt.resource([[{"slug": slug} for slug in slugs]], name="slugs")  # one page
     history = {
         "name": "tvl",
         "parallelized": True,
