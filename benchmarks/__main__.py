@@ -53,13 +53,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     missed = skipped = 0
     for name in given.parts or PARTS:
         measured = machine(setting)
-        rows = []
-        for row in PARTS[name](setting):
-            sys.stderr.write(f"{row.what}\n")
-            rows.append(row)
-        measured["load after it"] = f"then {_load()}"
-        print(f"## {name}\n\n{'; '.join(measured.values())}\n\n{table(rows)}\n", flush=True)
-        save(given.out, name, {"machine": measured, "rows": [described(row) for row in rows]})
+        rows: list[Row] = []
+        try:
+            for row in PARTS[name](setting):
+                sys.stderr.write(f"{row.what}\n")
+                rows.append(row)
+        finally:  # an error in a part does not lose the rows before it
+            measured["load after it"] = f"then {_load()}"
+            print(f"## {name}\n\n{'; '.join(measured.values())}\n\n{table(rows)}\n", flush=True)
+            save(given.out, name, {"machine": measured, "rows": [described(row) for row in rows]})
         missed += sum(row.verdict == MISSED for row in rows)
         skipped += sum(row.verdict == SKIPPED for row in rows)
     print(f"{missed} goals missed; {skipped} rows without their peer; written: {given.out}")

@@ -21,7 +21,7 @@ PEER_ASSETS, PEER_LATENCY = 50, 0.3
 SHORT = ((0.05, 50), (0.3, 50), (1.0, 50), (0.3, 361))
 LONG = tuple((latency, assets) for latency in (0.05, 0.3, 1.0) for assets in (50, 361, 5_000))
 Rows = Sequence[tuple[str, str, str]]  # of a config: asset, kind, metrics
-BULK = " ".join(served.metric for served in SERVED.values() if served.kind == "protocol" and served.live)
+LIVE = " ".join(served.metric for served in SERVED.values() if served.kind == "protocol" and served.live)
 OF_CHAINS = " ".join(served.metric for served in SERVED.values() if served.kind == "chain" and served.live)
 
 
@@ -40,7 +40,7 @@ def measure(setting: Setting) -> Iterator[Row]:
     for latency, assets in LONG if setting.long else SHORT:
         chains = min(assets * 103 // 361, 300)
         pulled = [(f"chain-{place}", "chain", OF_CHAINS) for place in range(chains)]
-        pulled += [(f"protocol-{place}", "protocol", BULK) for place in range(assets - chains)]
+        pulled += [(f"protocol-{place}", "protocol", LIVE) for place in range(assets - chains)]
         filled = protocols(assets, "TVL" if assets > 361 else "TVL FEES")
         for verb, rows in (("pull", pulled), ("backfill", filled)):
             rounds = 3 if setting.long and assets <= 361 else 1
@@ -71,8 +71,9 @@ def beside_peers(setting: Setting, delay: float) -> Iterator[Row]:
 
 def growth() -> Iterator[Row]:
     """CPU of a pull at two sizes, and of the planning of large runs."""
-    few, many = (run_once("defillama", protocols(count, BULK), "pull").usage.cpu / count for count in (FEW, MANY))
-    what = f"pull: CPU a protocol, {MANY:,} of them with {len(BULK.split())} metrics"
+    metrics = METRICS["defillama"]
+    few, many = (run_once("defillama", protocols(count, metrics), "pull").usage.cpu / count for count in (FEW, MANY))
+    what = f"pull: CPU a protocol, {MANY:,} of them with {len(metrics.split())} metrics"
     yield Row(what, many * 1000, "ms", f"{FEW} of them", few * 1000, at_most=1.0)
     for source, assets in PLANNED.items():
         rows = protocols(assets, METRICS[source])

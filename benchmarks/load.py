@@ -34,7 +34,12 @@ CLEAR = (
     "CHECKPOINT",
 )
 LAST_ID = "SELECT last_value FROM metrics_id_seq"
-PEERS = {"executemany": "executemany", "execute_values": "execute_values", "pandas to_sql": "to_sql"}
+PEERS = {
+    "executemany": "executemany",
+    "execute_values": "execute_values",
+    "pandas to_sql": "to_sql",
+    "dlt merge": "dlt_merge",
+}
 
 
 def measure(setting: Setting) -> Iterator[Row]:
@@ -76,9 +81,7 @@ def of_ours(setting: Setting, made: Server, points: Sequence[DataPoint], stored:
             taken[way].append(seconds(work))
             drawn += made.run(LAST_ID)[0][0] - first if way == "known" else 0
     rates = {way: number / median(each) for way, each in taken.items()}
-    into = (
-        f"PostgreSQL {made.version}, {stored / 1e6:g} million rows" if stored else f"PostgreSQL {made.version}, empty"
-    )
+    into = f"PostgreSQL {made.version}, " + (f"{stored / 1e6:g} million rows" if stored else "empty")
     limit = rates.pop("plain COPY")
     for way, rate in rates.items():
         yield Row(f"{into}: {number:,} points {way}", rate, "points/s", "plain COPY", limit, at_least=ways[way][2])
@@ -95,7 +98,7 @@ def of_peers(setting: Setting, made: Server, points: Sequence[DataPoint]) -> Ite
             )
         made.run(*CLEAR)
         new, known = (seconds(lambda: load(made.database, Verb.BACKFILL, points)) for _ in range(2))
-        for peer, way in {**PEERS, "dlt merge": "dlt_merge"}.items():
+        for peer, way in PEERS.items():
             made.run(*CLEAR)
             for what, ours in (("new", new), ("known", known)):
                 if (way, what) != ("to_sql", "known"):  # it can only append
