@@ -17,7 +17,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
 import query_data as q
-from benchmarks.filled_tables import filled
+from benchmarks.servers import filled
 from model.settings import DATABASE_URL
 from model.values import DAY, midnight
 
@@ -30,9 +30,9 @@ METRIC = "source = 'benchmark' AND metric_name = 'METRIC_1'"
 def main() -> None:
     """Fill a temporary database; print milliseconds and ratios, each the best of a few rounds."""
     series, days = (int(word) for word in sys.argv[1:] or ("10000", "2000"))
-    with filled(series, days, METRICS) as url:
-        os.environ[DATABASE_URL] = url
-        compare(url)
+    with filled(series, days, METRICS) as server:
+        os.environ[DATABASE_URL] = server.url
+        compare(server.url)
 
 
 def compare(url: str) -> None:
