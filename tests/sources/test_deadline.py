@@ -1,5 +1,6 @@
 """Each try ends at its deadline, however slowly the other side sends and whatever it sends."""
 
+import gc
 import gzip
 import itertools
 import os
@@ -62,10 +63,13 @@ def test_an_answer_that_never_ends_is_given_up(kind: str) -> None:
         client(f"http://{address}").answer(call())
 
 
+@pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
 def test_a_tls_handshake_that_never_ends_is_given_up() -> None:
+    """Python 3.11's ssl leaves a socket open that was broken off and reset just before its handshake."""
     record = b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc"  # the begin of a message of 16 KB from the server
     with server(record, endless(b"\0"), greets=True) as address, pytest.raises(CallFailed, match="no complete answer"):
         client(f"https://{address}").answer(call())
+    gc.collect()  # such a socket goes here, and not in the next test
 
 
 def test_the_status_counts_where_only_the_words_of_an_error_do_not_end() -> None:
