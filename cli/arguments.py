@@ -104,6 +104,7 @@ def parser() -> argparse.ArgumentParser:
     setup = add("setup", "cli.setup:setup", "create or upgrade the tables; may be repeated")
     reader = "also create or update this role, which may only read; READER_PASSWORD is its password, if set"
     setup.add_argument("--reader", metavar="NAME", help=reader)
+    setup.add_argument("--distributed", action="store_true", help="distribute the rows to a Citus cluster")
     return parser
 
 

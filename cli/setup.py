@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 
 from cli.process import open_database
+from db.distribution import distribute
 from db.roles import check_name, ensure_reader
 from db.setup import Database
 from model.settings import READER_PASSWORD, Settings
@@ -20,6 +21,8 @@ def setup(arguments: argparse.Namespace, settings: Settings, scrub: Callable[[st
     with open_database(settings) as database:
         ensure_tables(database, always=True)
         print(f"the tables are ready: {database}")
+        if arguments.distributed:
+            print(f"their rows are distributed by asset; number of servers: {distribute(database)}")
         if arguments.reader is not None:
             _set_up_reader(database, arguments.reader, settings.get(READER_PASSWORD))
     return 0

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import psycopg2
 
+from db.cluster import working_copy
 from db.load import take_turn
 from db.session import session_for
 from db.setup import Database, reason
@@ -93,8 +94,9 @@ def restore(database: Database, file: Path, live_only: Mapping[str, Collection[s
         _stage(cursor, file, live_only)
         for (source,) in fetch(cursor, SQL["staged_sources"]):
             take_turn(cursor, source)
-        revisions = fetch_one(cursor, SQL["restore_revisions"])  # before the rows, of which it looks at the stored ones
-        metrics = fetch_one(cursor, SQL["restore_metrics"], arrays("live_sources live_only", pairs))
+        with working_copy(cursor, SQL["scope"], {}):
+            revisions = fetch_one(cursor, SQL["restore_revisions"])  # before the rows: it looks at the stored ones
+            metrics = fetch_one(cursor, SQL["restore_metrics"], arrays("live_sources live_only", pairs))
     return Restored(*metrics, *revisions)
 
 

@@ -81,6 +81,11 @@ COPY kept (kind, source, asset, metric_name, pulled_at, value, at, pull_id{reaso
 -- name: staged_sources
 SELECT DISTINCT source FROM kept ORDER BY source
 
+-- name: scope
+-- The series of the file, and the time of their points: see db/cluster.py.
+SELECT source, asset, metric_name, min(pulled_at::timestamp), max(pulled_at::timestamp) FROM kept
+GROUP BY source, asset, metric_name
+
 -- name: restore_metrics
 WITH
 -- the points of the file, one for each key

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
+from db.cluster import is_distributed
 from db.load import take_turn
 from db.statements import arrays, fetch, filled_in, read_statements
 from model.values import ENOUGH_DATES, Reason, Series, Target, Window
@@ -110,7 +111,8 @@ def series_maps(
     values = {"source": source, "today": today.date(), "assets": assets, "metrics": metrics}
     values |= {"own_times": list(own_times), "shifts": list(own_times.values())}
     values |= {"enough": ENOUGH_DATES, "flaws": [reason for reason in Reason if reason.is_flaw], "not_begun": None}
-    rows = fetch(cursor, SERIES_MAPS, values)
+    live_days = SQL["live_days_distributed" if is_distributed(cursor) else "live_days"]
+    rows = fetch(cursor, filled_in(SERIES_MAPS, live_days=live_days), values)
     return [SeriesMap._make((*row[:4], *map(_windows, row[4:10]), *row[10:])) for row in rows]
 
 

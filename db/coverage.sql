@@ -86,9 +86,11 @@ whole AS MATERIALIZED (
         SELECT metric_name, sum(row_count) AS rows FROM coverage WHERE source = %(source)s GROUP BY metric_name
     ) AS put USING (metric_name, rows)
 ),
--- what coverage claims for each series, and the rows in metrics; claimed_open and open_rows are those of the open day
-series AS MATERIALIZED (
-    SELECT c.source, c.asset, c.metric_name, own.metric IS NOT NULL AS own_times, coalesce(own.shift, '0') AS shift,
+-- What coverage claims for each series, and the rows in metrics; claimed_open and open_rows are those of the open day.
+-- DISTINCT has each expression computed once.
+series AS (
+    SELECT DISTINCT ON (c.asset, c.metric_name)
+        c.source, c.asset, c.metric_name, own.metric IS NOT NULL AS own_times, coalesce(own.shift, '0') AS shift,
         past, c.answered * past AS answered, c.found * past AS found, row_count, found_count,
         withdrawn, withdrawn_at, verified_at,
         days_in(c.found) AS claimed, days_in(c.found - past) AS claimed_open,
@@ -107,7 +109,7 @@ series AS MATERIALIZED (
         AND (%(metrics)s::text[] IS NULL OR c.metric_name = ANY(%(metrics)s))
 ),
 -- `more`: the rows of closed days, less one for each day found; `sound`: what coverage claims agrees with the counts
-judged AS MATERIALIZED (
+judged AS (
     SELECT series.*, rows - open_rows - claimed + claimed_open AS more,
         NOT own_times AND rows = row_count AND claimed = found_count AS sound
     FROM series
@@ -123,12 +125,8 @@ held AS MATERIALIZED (
         ) AS each WHERE day < %(today)s
     ) END AS days
     FROM judged LEFT JOIN ({set_aside}) AS aside USING (asset, metric_name) LEFT JOIN LATERAL (
-        SELECT count(*) AS rows, range_agg(daterange(day, day + 1)) AS days
-        FROM unnest(datemultirange(daterange(NULL, %(today)s::date)) - found) AS part, LATERAL (
-            SELECT m.pulled_at::date AS day FROM metrics m WHERE m.source = judged.source AND m.asset = judged.asset
-                AND m.metric_name = judged.metric_name
-                AND m.pulled_at >= coalesce(lower(part), '-infinity') AND m.pulled_at < upper(part)
-        ) AS row WHERE sound AND more > 0
+        SELECT count(*) AS rows, range_agg(daterange(day, day + 1)) AS days FROM ({live_days}) AS live
+        WHERE sound AND more > 0
     ) AS beside ON true
 )
 -- the number of stored days; why points are refused; the answered days; the gaps since the first known day that were
@@ -142,3 +140,16 @@ SELECT asset, metric_name, days_in(days)::int, reason, answered,
     flawed - days,
     withdrawn * days, withdrawn_at, verified_at
 FROM held ORDER BY asset, metric_name
+
+-- name: live_days
+-- The days of rows on days that are not in `found`.
+SELECT m.pulled_at::date AS day
+FROM unnest(datemultirange(daterange(NULL, %(today)s::date)) - found) AS part JOIN metrics m
+    ON m.source = judged.source AND m.asset = judged.asset AND m.metric_name = judged.metric_name
+        AND m.pulled_at >= coalesce(lower(part), '-infinity') AND m.pulled_at < upper(part)
+
+-- name: live_days_distributed
+-- The same in a cluster. It reads all rows of the series, since Citus can't look up each span of days.
+SELECT m.pulled_at::date AS day FROM metrics m
+WHERE m.source = judged.source AND m.asset = judged.asset AND m.metric_name = judged.metric_name
+    AND m.pulled_at < %(today)s::date AND NOT found @> m.pulled_at::date

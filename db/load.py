@@ -14,8 +14,9 @@ from typing import Any
 
 import psycopg2
 
+from db.cluster import is_distributed, working_copy
 from db.lock import holders_of
-from db.statements import Connection, arrays, fetch_one, filled_in, read_statements
+from db.statements import Connection, arrays, fetch, fetch_one, filled_in, read_statements
 from model.values import Answered, DataPoint, Refused, Verb
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ HEADER, ROW, TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), struct.Struct("!hiiiiiq
 
 SQL = read_statements("load.sql")
 FINAL_VALUES = filled_in(SQL["final_values"], names=SQL["names"])
+SCOPE = filled_in(SQL["scope"], names=SQL["names"])
 LOAD = filled_in(SQL["load"], names=SQL["names"])
 NEW_OR_ADOPTED = "(judged.stored IS NULL OR differs AND reason IS DISTINCT FROM 'restated')"
 UPSERT = filled_in(LOAD, wanted=NEW_OR_ADOPTED, conflict=SQL["do_update"], revises="true")
@@ -68,6 +70,16 @@ def take_turn(cursor: Any, source: str) -> None:
         holders = "; ".join(f"{name}, connected since {since}" for _, name, since in holders_of(cursor, keys))
         log.warning("%s: waiting for another session to end its load: %s", source, holders or "it has just ended")
         cursor.execute(SQL["take_turn"], values)
+
+
+def hold_loads(cursor: Any) -> None:
+    """In a cluster, wait until no load is under way; until this transaction ends, all loads wait.
+
+    Each server shows the rows as they are when it is first asked. Without this, a load might come in between.
+    """
+    if is_distributed(cursor):
+        for (source,) in fetch(cursor, "SELECT DISTINCT source_name FROM pulls ORDER BY source_name"):
+            take_turn(cursor, source)
 
 
 class Load:
@@ -127,19 +139,24 @@ class Load:
             return self._write(session, INSERT_OR_SKIP, values)
 
     def _write(self, session: Connection, statement: str, values: dict[str, Any]) -> Counts:
+        refused = arrays("assets metrics reasons firsts lasts on", self._refused)
+        withdrawn = arrays("assets metrics shifts firsts lasts", self._withdrawn)
         with session, session.cursor() as cursor:
             cursor.execute(SQL["stage"])
             cursor.copy_expert(SQL["fill_stage"], io.BytesIO(self._rows))
             take_turn(cursor, self._source)
-            if self._verb is Verb.SETTLE:
-                cursor.execute(FINAL_VALUES, values)
-            upper_limit = SQL["upper_limit"] if session.server_version >= LIMITED_SINCE else ""
-            load = filled_in(statement, upper_limit=upper_limit)
-            points, new, changed, kept, withdrawn = fetch_one(cursor, load, values)
-            cursor.execute(FORGET_REFUSED, values)
-            refused = arrays("assets metrics reasons firsts lasts on", self._refused)
-            cursor.execute(SQL["refuse"], {"source": self._source, **refused})
-            if self._withdrawn:
-                parts = arrays("assets metrics shifts firsts lasts", self._withdrawn)
-                cursor.execute(SQL["quarantine_withdrawn"], values | parts)
-        return Counts(new, changed, points - new - changed - kept, kept, withdrawn)
+            with working_copy(cursor, SCOPE, values | _named("refused", refused) | _named("withdrawn", withdrawn)):
+                if self._verb is Verb.SETTLE:
+                    cursor.execute(FINAL_VALUES, values)
+                upper_limit = SQL["upper_limit"] if session.server_version >= LIMITED_SINCE else ""
+                load = filled_in(statement, upper_limit=upper_limit)
+                points, new, changed, kept, gone = fetch_one(cursor, load, values)
+                cursor.execute(FORGET_REFUSED, values)
+                cursor.execute(SQL["refuse"], {"source": self._source, **refused})
+                if self._withdrawn:
+                    cursor.execute(SQL["quarantine_withdrawn"], values | withdrawn)
+        return Counts(new, changed, points - new - changed - kept, kept, gone)
+
+
+def _named(what: str, columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    return {f"{what}_{name}": values for name, values in columns.items()}

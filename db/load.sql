@@ -67,6 +67,18 @@ copied AS (
 DELETE FROM stage USING target, unnest(times) AS given (at)
 WHERE stage.series = target.series AND stage.at = given.at AND given.at <> ALL(stored)
 
+-- name: scope
+-- The series of the load, and the time around its points: see db/cluster.py.
+SELECT %(source)s, asset, metric, min(at) - interval '2 days', max(at) + interval '2 days'
+FROM ({names}) AS name LEFT JOIN stage USING (series) GROUP BY asset, metric
+UNION ALL SELECT %(source)s, *, NULL, NULL
+FROM unnest(%(refused_assets)s::text[], %(refused_metrics)s::text[]) AS part
+UNION ALL SELECT %(source)s, asset, metric, first - interval '2 days', last + interval '2 days'
+FROM unnest(
+    %(withdrawn_assets)s::text[], %(withdrawn_metrics)s::text[],
+    %(withdrawn_firsts)s::date[], %(withdrawn_lasts)s::date[]
+) AS part (asset, metric, first, last)
+
 -- name: load
 -- Writes the stage into metrics, and what follows from it into loads, revisions and coverage.
 -- Both look-ups in metrics select the first row from a key on, in the order of idx_metrics_unique, and then compare it

@@ -31,8 +31,10 @@ class How(NamedTuple):
 PLAIN = How()
 
 # What names the shift and the series of a point in each statement.
-BY_SERIES = {"shift": "wanted.shift", "series": "wanted.source, wanted.asset, wanted.metric"}
-BY_METRIC = {"shift": "(%(shifts)s::interval[])[1]", "series": "m.source, m.asset, m.metric_name"}
+BY_SERIES = {"shift": "wanted.shift", "ids": "wanted.ids", "table": "coverage"}
+BY_SERIES["series"] = "wanted.source, wanted.asset, wanted.metric"
+BY_METRIC = {"shift": "(%(shifts)s::interval[])[1]", "ids": "known.ids", "table": "m"}
+BY_METRIC["series"] = "m.source, m.asset, m.metric_name"
 
 # How a statement for a binary COPY, whose rows have the same length, selects each extra.
 NAMES = {"known_at": "coalesce(point.known_at, '-infinity')", "withdrawn": "point.withdrawn"}
@@ -86,29 +88,31 @@ def withdrawn_days(cursor: Any, series: Sequence[Series]) -> list[tuple[Series, 
 def ages(cursor: Any, source: str, series: Sequence[tuple[str, str]]) -> list[Age]:
     """How old these series (asset, metric) of a source are."""
     values = {"source": source, "enough": ENOUGH_DATES, **arrays("assets metrics", series)}
-    return list(map(Age._make, fetch(cursor, SQL["ages"], values)))
+    found = {row[:2]: Age._make(row) for row in fetch(cursor, SQL["ages"], values)}
+    return [found.get(name) or Age(*name, None, None) for name in series]
 
 
 def _statement(name: str, as_of: datetime | None, values: dict[str, Any], how: How) -> Statement:
     """A statement for points with a lag, as of an instant, or as stored now."""
     by = BY_METRIC if name == "on_day" else BY_SERIES
-    first, wanted, known = "", SQL["wanted_with_shifts" if how.shifts else "wanted"], ""
+    wanted = SQL["wanted_with_shifts" if how.shifts else "wanted"]
+    first = known = columns = covered = ""
     value, since = SQL["then_value"], SQL["then_since"]
     if how.lag is not None:
         then, instant = SQL["lag_stored"], SQL["lag_instant"]
     elif as_of is not None:
         then, instant = SQL["then_stored"], "%(as_of)s::timestamp"
-        first, known = f"{SQL['then_known']} ", "JOIN known ON known.source = m.source"
-        wanted = f"{wanted} JOIN known USING (source)"
+        first, columns, known = f"{SQL['then_known']} ", ", ids", "JOIN known ON known.source = {table}.source"
     else:
         then, instant = "true", "'infinity'::timestamp"
         value, since = "m.value", ""
     if how.lag is not None or "known_at" in how.extras:
         since = f"{SQL['load']} {since}"
     if "withdrawn" in how.extras:
-        known, wanted = f"{known} {SQL['covered']}", f"{wanted} {SQL['covered']}"
+        covered = SQL["covered"]
     extras = "".join(f", {SQL[extra]} AS {extra}" for extra in how.extras)
     names = "".join(f", {NAMES[extra]}" for extra in how.extras)
-    parts = {"wanted": wanted, "known": known, "value": value, "since": since, "then": then}
-    text = filled_in(first + SQL[name], **parts, extras=extras, names=names, instant=instant, **by)
+    parts = {"wanted": wanted, "columns": columns, "known": known, "covered": covered}
+    parts |= {"value": value, "since": since, "then": then, "extras": extras, "names": names, "instant": instant}
+    text = filled_in(first + SQL[name], **parts, **by)
     return text, values | {"as_of": as_of, "lag": how.lag, "shifts": list(how.shifts)}

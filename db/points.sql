@@ -3,37 +3,47 @@
 -- the further columns that are asked for, and {names} their names.
 
 -- name: wanted
-unnest(%(sources)s::text[], %(assets)s::text[], %(metrics)s::text[])
-    WITH ORDINALITY AS wanted (source, asset, metric, number)
+-- Each series ever requested has a row in coverage. On a cluster, that row is on the server that has the points, and so
+-- each server answers for its own series. DISTINCT keeps the list, which no server has, out of the look-ups of points.
+(
+    SELECT DISTINCT ON (coverage.asset, number) number, coverage.source, coverage.asset, metric{columns} FROM coverage
+    JOIN unnest(%(sources)s::text[], %(assets)s::text[], %(metrics)s::text[])
+        WITH ORDINALITY AS asked (source, asset, metric, number)
+        ON (coverage.source, coverage.asset, metric_name) = (asked.source, asked.asset, metric) {known}
+) AS wanted
 
 -- name: wanted_with_shifts
-unnest(%(sources)s::text[], %(assets)s::text[], %(metrics)s::text[], %(shifts)s::interval[])
-    WITH ORDINALITY AS wanted (source, asset, metric, shift, number)
+(
+    SELECT DISTINCT ON (coverage.asset, number) number, coverage.source, coverage.asset, metric, shift{columns}
+    FROM coverage JOIN unnest(%(sources)s::text[], %(assets)s::text[], %(metrics)s::text[], %(shifts)s::interval[])
+        WITH ORDINALITY AS asked (source, asset, metric, shift, number)
+        ON (coverage.source, coverage.asset, metric_name) = (asked.source, asked.asset, metric) {known}
+) AS wanted
 
 -- name: of_series
 -- The points of each series are a span of keys in the order of idx_metrics_unique. Only that index can serve it,
 -- whatever the planner's statistics say: see db/load.sql. A value that somebody has set to NULL is returned as NaN, so
 -- that all rows of a binary COPY have the same length.
-SELECT number::int - 1, point.pulled_at, coalesce(point.value, 'NaN'){names} FROM {wanted}, LATERAL (
-    SELECT m.pulled_at, {value} AS value{extras} FROM metrics m {since}
+SELECT number::int - 1, point.pulled_at, coalesce(point.value, 'NaN'){names} FROM {wanted} {covered}, LATERAL (
+    SELECT m.asset, m.pulled_at, {value} AS value{extras} FROM metrics m {since}
     WHERE m.source = wanted.source
         AND (m.asset, m.metric_name, m.pulled_at) >= (wanted.asset, wanted.metric, %(start)s::timestamp)
         AND (m.asset, m.metric_name, m.pulled_at) < (wanted.asset, wanted.metric, %(end)s::timestamp) AND {then}
     ORDER BY m.asset, m.metric_name, m.pulled_at LIMIT %(most)s
-) AS point
+) AS point WHERE point.asset = wanted.asset
 
 -- name: latest
 -- The last row of the same span.
-SELECT number::int - 1, point.pulled_at, coalesce(point.value, 'NaN'){names} FROM {wanted}, LATERAL (
-    SELECT m.pulled_at, {value} AS value{extras} FROM metrics m {since}
+SELECT number::int - 1, point.pulled_at, coalesce(point.value, 'NaN'){names} FROM {wanted} {covered}, LATERAL (
+    SELECT m.asset, m.pulled_at, {value} AS value{extras} FROM metrics m {since}
     WHERE m.source = wanted.source
         AND (m.asset, m.metric_name, m.pulled_at) >= (wanted.asset, wanted.metric, '-infinity'::timestamp)
         AND (m.asset, m.metric_name, m.pulled_at) <= (wanted.asset, wanted.metric, 'infinity'::timestamp) AND {then}
     ORDER BY m.asset DESC, m.metric_name DESC, m.pulled_at DESC LIMIT 1
-) AS point ORDER BY number
+) AS point WHERE point.asset = wanted.asset ORDER BY number
 
 -- name: on_day
-SELECT m.asset, m.pulled_at, {value}{extras} FROM metrics m {since} {known}
+SELECT m.asset, m.pulled_at, {value}{extras} FROM metrics m {since} {known} {covered}
 WHERE m.source = %(source)s AND m.metric_name = %(metric)s
     AND m.pulled_at >= %(start)s::timestamp AND m.pulled_at < %(end)s::timestamp AND {then}
 ORDER BY m.pulled_at, m.asset
@@ -64,7 +74,7 @@ CASE WHEN since.id IS NULL THEN m.value ELSE since.value END
 
 -- name: then_stored
 -- Values of a day that was open at that instant are left out: a pull overwrites them and keeps no revision.
-known.ids @> m.id::bigint AND m.pulled_at < ({instant})::date
+{ids} @> m.id::bigint AND m.pulled_at < ({instant})::date
 
 -- name: lag_instant
 -- With a lag, the instant depends on the point: so long after the end of its day.
@@ -108,16 +118,15 @@ ORDER BY source, asset, metric_name, 4
 -- name: ages
 -- The time of the newest point (as in `latest`); the last day for which the API has answered, or has given points that
 -- can't be true on enough UTC days; since when the history is confirmed; how many days were withdrawn, and when last.
-SELECT wanted.asset, wanted.metric, (
-    SELECT pulled_at FROM metrics m WHERE m.source = %(source)s
-        AND (m.asset, m.metric_name, m.pulled_at) >= (wanted.asset, wanted.metric, '-infinity'::timestamp)
-        AND (m.asset, m.metric_name, m.pulled_at) <= (wanted.asset, wanted.metric, 'infinity'::timestamp)
+SELECT c.asset, c.metric_name, point.pulled_at, greatest(upper(answered), (
+    SELECT max(upper(days)) FROM refused r WHERE dates >= %(enough)s
+        AND (r.source, r.asset, r.metric_name) = (c.source, c.asset, c.metric_name)
+)) - 1, verified_at, days_in(withdrawn), withdrawn_at
+FROM coverage c JOIN unnest(%(assets)s::text[], %(metrics)s::text[]) AS wanted (asset, metric)
+    ON (c.source, c.asset, c.metric_name) = (%(source)s, wanted.asset, wanted.metric)
+LEFT JOIN LATERAL (
+    SELECT m.asset, m.pulled_at FROM metrics m WHERE m.source = c.source
+        AND (m.asset, m.metric_name, m.pulled_at) >= (c.asset, c.metric_name, '-infinity'::timestamp)
+        AND (m.asset, m.metric_name, m.pulled_at) <= (c.asset, c.metric_name, 'infinity'::timestamp)
     ORDER BY m.asset DESC, m.metric_name DESC, m.pulled_at DESC LIMIT 1
-), known.answered, verified_at, coalesce(withdrawn_days, 0), withdrawn_at
-FROM unnest(%(assets)s::text[], %(metrics)s::text[]) AS wanted (asset, metric) LEFT JOIN LATERAL (
-    SELECT greatest(upper(answered), (
-        SELECT max(upper(days)) FROM refused r WHERE dates >= %(enough)s
-            AND (r.source, r.asset, r.metric_name) = (c.source, c.asset, c.metric_name)
-    )) - 1 AS answered, verified_at, days_in(withdrawn) AS withdrawn_days, withdrawn_at FROM coverage c
-    WHERE c.source = %(source)s AND c.asset = wanted.asset AND c.metric_name = wanted.metric LIMIT 1
-) AS known ON true
+) AS point ON point.asset = c.asset

@@ -27,11 +27,11 @@ SELECT each.asset, each.metric_name, count(*), count(*) FILTER (WHERE value = 0)
     (array_agg(stored ORDER BY each.pulled_at DESC))[1], (array_agg(value ORDER BY each.pulled_at DESC))[1],
     min(seen_at)
 FROM quarantine each LEFT JOIN LATERAL (
-    SELECT m.value AS stored FROM metrics m WHERE m.source = %(source)s
+    SELECT m.asset, m.value AS stored FROM metrics m WHERE m.source = %(source)s
         AND (m.asset, m.metric_name, m.pulled_at) >= (each.asset, each.metric_name, each.pulled_at)
         AND (m.asset, m.metric_name, m.pulled_at) <= (each.asset, each.metric_name, each.pulled_at)
     ORDER BY m.asset, m.metric_name, m.pulled_at LIMIT 1
-) AS found ON true
+) AS found ON found.asset = each.asset
 WHERE each.source = %(source)s AND state = 'waiting'
 GROUP BY each.asset, each.metric_name ORDER BY each.asset, each.metric_name
 

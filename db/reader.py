@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ, PYDATETIME, register_type
 
+from db.cluster import is_distributed
+from db.load import hold_loads
 from db.session import KeptSession, session_for
 from db.setup import Database
 from db.statements import Connection, Cursor, T, in_transaction
@@ -23,6 +25,8 @@ ROW = ">6xi4xq4xd"  # without the number of fields (2 bytes) and the length of e
 # Further columns of a query: since when the value is known, and whether the provider has withdrawn its day.
 KNOWN_AT, WITHDRAWN = "known_at", "withdrawn"
 EXTRAS = {KNOWN_AT: "q", WITHDRAWN: "?"}
+# Asks each server, which shows its state of this moment from then on in the same session. So it may have only one.
+FIRST_IN_A_CLUSTER = "SET LOCAL citus.max_adaptive_executor_pool_size = 1; SELECT count(*) FROM refused"
 NEVER = -(2**63)  # in KNOWN_AT: `as_of` does not show the value at any time
 
 
@@ -129,9 +133,15 @@ class Reader(BaseReader):
         A lost session is not replaced: its state of the tables is gone, and DatabaseLost is raised.
         """
         with session_for(self._database, "query", "read") as session:
+            distributed = in_transaction(session, is_distributed)
             session.isolation_level = ISOLATION_LEVEL_REPEATABLE_READ
             snapshot = Snapshot(session)
-            snapshot.do(lambda cursor: cursor.execute("SELECT 1"))  # PostgreSQL takes it at the first query
+            if distributed:
+                with session_for(self._database, "snapshot", "read") as other, other, other.cursor() as gate:
+                    hold_loads(gate)
+                    snapshot.do(lambda cursor: cursor.execute(FIRST_IN_A_CLUSTER))
+            else:
+                snapshot.do(lambda cursor: cursor.execute("SELECT 1"))  # PostgreSQL takes it at the first query
             yield snapshot
 
     def close(self) -> None:

@@ -44,6 +44,14 @@ CREATE TABLE IF NOT EXISTS metrics (
 );
 CREATE UNIQUE INDEX IF NOT EXISTS idx_metrics_unique ON metrics (source, asset, metric_name, pulled_at);
 
+-- The backup of a cluster has no key of the ids, since a cluster can't have one.
+DO $$ BEGIN
+    IF to_regclass('pg_dist_partition') IS NULL
+        AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = 'metrics'::regclass AND indisprimary) THEN
+        ALTER TABLE metrics ADD PRIMARY KEY (id);
+    END IF;
+END $$;
+
 -- One metric of all assets at one date.
 CREATE INDEX IF NOT EXISTS idx_metrics_cross_section ON metrics (source, metric_name, pulled_at);
 
@@ -128,7 +136,11 @@ DO $$ BEGIN
         DROP INDEX idx_revisions_point;
     END IF;
 END $$;
-ALTER TABLE revisions ADD COLUMN IF NOT EXISTS id BIGINT GENERATED ALWAYS AS IDENTITY;
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'revisions'::regclass AND attname = 'id') THEN
+        ALTER TABLE revisions ADD COLUMN id BIGINT GENERATED ALWAYS AS IDENTITY;
+    END IF;
+END $$;
 CREATE UNIQUE INDEX IF NOT EXISTS idx_revisions_order ON revisions (source, asset, metric_name, pulled_at, id);
 
 -- Why a value was replaced. 'sample': the value was observed while its day was open, and the API gave the first value of
@@ -197,7 +209,7 @@ COMMENT ON COLUMN metric_facts.live_only IS 'the API has only the value of today
 -- For as_of queries, rows stored before these tables existed count as known from now on.
 INSERT INTO loads (source, first_id, last_id, loaded_at)
 SELECT source, min(id), max(id), clock_timestamp() AT TIME ZONE 'UTC' FROM metrics
-WHERE NOT EXISTS (SELECT FROM loads) GROUP BY source;
+WHERE NOT EXISTS (SELECT 1 FROM loads) GROUP BY source;
 INSERT INTO coverage (source, asset, metric_name, row_count)
 SELECT source, asset, metric_name, count(*) FROM metrics
-WHERE NOT EXISTS (SELECT FROM coverage) GROUP BY source, asset, metric_name;
+WHERE NOT EXISTS (SELECT 1 FROM coverage) GROUP BY source, asset, metric_name;

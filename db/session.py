@@ -65,7 +65,8 @@ def plain_errors(
             raise ConfigurationError(
                 f"{database} can't store every name ({reason(error)}): use a database with the encoding UTF8"
             ) from error
-        if lost or isinstance(error, psycopg2.OperationalError):
+        # Citus reports as an internal error whatever happens on another server
+        if lost or isinstance(error, psycopg2.OperationalError | psycopg2.errors.InternalError_):
             raise DatabaseLost(f"{database}{' went away' if lost else ''}: {reason(error)}") from error
         raise
 

@@ -34,6 +34,7 @@ from model.values import MetricFacts
 log = logging.getLogger(__name__)
 SQL = read_statements("setup.sql")
 SCHEMA = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
+SCHEMA_STATEMENTS = re.split(r"\n(?=(?:CREATE|ALTER|COMMENT|DO|INSERT) )", SCHEMA)[1:]
 TABLES = re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", SCHEMA)
 STATEMENTS = re.sub("--.*", "", SCHEMA + "".join(VIEWS.values()))  # a new comment in the file makes no new version
 DIGEST = hashlib.sha256(" ".join(STATEMENTS.split()).encode()).hexdigest()[:16]
@@ -271,7 +272,9 @@ def _upgrade(cursor: Cursor, facts: Collection[MetricFacts], *, always: bool) ->
         old = always or not has_schema(cursor)  # another process may have upgraded them meanwhile
     cursor.execute("SELECT set_config('lock_timeout', %s, true)", (f"{LOCK_SECONDS}s",))
     if old:
-        cursor.execute(SCHEMA)
+        cursor.execute("SET LOCAL citus.multi_shard_modify_mode = 'sequential'")  # without Citus, it means nothing
+        for statement in SCHEMA_STATEMENTS:  # Citus takes them only one by one
+            cursor.execute(statement)
         problems += create_views(cursor)
         cursor.execute("COMMENT ON TABLE metrics IS %s", (MARK,))
     if facts and (problem := store_facts(cursor, facts)):

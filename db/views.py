@@ -1,10 +1,11 @@
 """The views for other tools, and the facts about metrics that they need; docs/tables.md describes both."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import psycopg2
 
+from db.cluster import is_distributed
 from db.pulls import STOPPED
 from db.statements import arrays, fetch, filled_in, read_statements
 from model.values import EARLIEST, ENOUGH_DATES, MetricFacts, Reason
@@ -15,12 +16,23 @@ READABLE = ("daily", "latest", "assets", "series_health", "runs")
 NAMES = (*READABLE, "metrics_as_of")
 PARTS |= {
     "instant": "(as_of AT TIME ZONE 'UTC')",
+    "ids": "known.ids",
     "stopped": STOPPED,
     "flaws": ", ".join(f"'{reason}'" for reason in Reason if reason.is_flaw),
     "enough": str(ENOUGH_DATES),
     "earliest": f"{EARLIEST:%Y-%m-%d}",
 }
-VIEWS = {name: filled_in(SQL[name], **PARTS) for name in NAMES}
+# What differs between one server and a cluster.
+ALONE = ("daily_rows", "unanswered", "as_of_body")
+DISTRIBUTED = ("daily_rows_distributed", "unanswered_distributed", "as_of_body_distributed")
+
+
+def _views(variants: Sequence[str]) -> dict[str, str]:
+    parts = {part: SQL[name] for part, name in zip(ALONE, variants, strict=True)} | {"as_of_rows": SQL["as_of_rows"]}
+    return {name: filled_in(SQL[name], **parts, **PARTS) for name in NAMES}
+
+
+VIEWS, VIEWS_DISTRIBUTED = _views(ALONE), _views(DISTRIBUTED)
 OTHER_COLUMNS = "42P13"  # PostgreSQL's code: CREATE OR REPLACE FUNCTION can't change the columns of the result
 
 
@@ -30,8 +42,8 @@ def create_views(cursor: Any) -> list[str]:
     Each is created or left as it was by itself, so that no run stops because of one. What others have made is not
     replaced.
     """
-    ours = found(cursor)
-    return [f"{name} {problem}" for name in NAMES if (problem := _create(cursor, name, ours))]
+    ours, views = found(cursor), VIEWS_DISTRIBUTED if is_distributed(cursor) else VIEWS
+    return [f"{name} {problem}" for name in NAMES if (problem := _create(cursor, name, views[name], ours))]
 
 
 def found(cursor: Any) -> dict[str, bool]:
@@ -42,13 +54,13 @@ def found(cursor: Any) -> dict[str, bool]:
     return ours
 
 
-def _create(cursor: Any, name: str, ours: dict[str, bool]) -> str:
+def _create(cursor: Any, name: str, statement: str, ours: dict[str, bool]) -> str:
     """Create or replace a view or function; returns why it can't be, or an empty text."""
     if not ours.get(name, True):
         return "exists already, made by others, and is not replaced (rename it)"
-    failed = _attempt(cursor, VIEWS[name])
+    failed = _attempt(cursor, statement)
     if failed and failed.pgcode == OTHER_COLUMNS:
-        failed = _attempt(cursor, f"DROP FUNCTION {name}; {VIEWS[name]}")
+        failed = _attempt(cursor, f"DROP FUNCTION {name}; {statement}")
     return f"can't be created ({failed.diag.message_primary})" if failed else ""
 
 

@@ -8,7 +8,7 @@
 -- name: found
 -- What exists under the names below, and whether it is ours. A view of ours has an option that is the default anyway, so
 -- nobody else sets it; the first ones had only their comment, which others replace, as dbt does. Our function reads the
--- table loads.
+-- table loads; that in a cluster is a text, and depends on nothing.
 SELECT relname, relkind = 'v' AND (
     coalesce('security_barrier=false' = ANY(reloptions), false)
     OR coalesce(starts_with(obj_description(oid, 'pg_class'), 'crypto-metrics: '), false)
@@ -17,7 +17,8 @@ UNION ALL
 SELECT proname, EXISTS (
     SELECT FROM pg_depend
     WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND refobjid = to_regclass('loads')
-) FROM pg_proc WHERE proname = ANY(%(names)s) AND pronamespace = quote_ident(current_schema())::regnamespace
+) OR prosrc LIKE '%% loads%%'
+FROM pg_proc WHERE proname = ANY(%(names)s) AND pronamespace = quote_ident(current_schema())::regnamespace
 
 -- name: replace_facts
 LOCK TABLE metric_facts IN SHARE ROW EXCLUSIVE MODE; -- processes of two versions take turns
@@ -32,25 +33,8 @@ INSERT INTO metric_facts (source, metric_name, unit, shift, live_only) SELECT * 
 DO UPDATE SET (unit, shift, live_only) = (EXCLUDED.unit, EXCLUDED.shift, EXCLUDED.live_only)
 
 -- name: daily
--- Each day of a metric selects its rows. So a filter by time reads only the days that it leaves, though no index has a
--- TIMESTAMPTZ; a filter by asset uses idx_metrics_unique, and without one idx_metrics_cross_section serves.
 CREATE OR REPLACE VIEW daily WITH (security_barrier = false) AS
-SELECT metric.source, point.asset, metric.metric_name, day AT TIME ZONE 'UTC' AS time, point.value
-FROM (SELECT DISTINCT source, metric_name FROM coverage) AS metric
-LEFT JOIN metric_facts AS facts USING (source, metric_name), LATERAL (
-    SELECT coalesce(facts.shift, '0') AS shift, min(pulled_at) AS first, max(pulled_at) AS last FROM metrics m
-    WHERE m.source = metric.source AND m.metric_name = metric.metric_name
-) AS span, LATERAL generate_series( -- the years are those in which query_data looks for points
-    greatest(day_of(first, span.shift), '{earliest}')::timestamp,
-    least(day_of(last, span.shift), '9999-12-30')::timestamp, interval '1 day'
-) AS day, LATERAL (
-    -- The last point of the day. If the API gives times of its own, a point at midnight was dated by a pull, and counts
-    -- as earlier than these.
-    SELECT DISTINCT ON (m.asset) m.asset, m.value FROM metrics m
-    WHERE m.source = metric.source AND m.metric_name = metric.metric_name
-        AND m.pulled_at >= day - span.shift AND m.pulled_at < day - span.shift + interval '1 day'
-    ORDER BY m.asset, m.pulled_at = m.pulled_at::date, m.pulled_at DESC
-) AS point;
+{daily_rows};
 COMMENT ON VIEW daily IS 'crypto-metrics: one row for each series and UTC day that has a point, as daily=True of query_data';
 COMMENT ON COLUMN daily.source IS 'the API: artemis or defillama';
 COMMENT ON COLUMN daily.asset IS 'the asset, as the config names it';
@@ -63,11 +47,11 @@ CREATE OR REPLACE VIEW latest WITH (security_barrier = false) AS
 SELECT series.source, series.asset, series.metric_name, point.pulled_at AT TIME ZONE 'UTC' AS time, point.value,
     coalesce(facts.unit, '') AS unit
 FROM coverage AS series LEFT JOIN metric_facts AS facts USING (source, metric_name), LATERAL (
-    SELECT m.pulled_at, m.value FROM metrics m WHERE m.source = series.source
+    SELECT m.asset, m.pulled_at, m.value FROM metrics m WHERE m.source = series.source
         AND (m.asset, m.metric_name, m.pulled_at) >= (series.asset, series.metric_name, '-infinity'::timestamp)
         AND (m.asset, m.metric_name, m.pulled_at) <= (series.asset, series.metric_name, 'infinity'::timestamp)
     ORDER BY m.asset DESC, m.metric_name DESC, m.pulled_at DESC LIMIT 1
-) AS point;
+) AS point WHERE point.asset = series.asset;
 COMMENT ON VIEW latest IS 'crypto-metrics: the newest point of each series';
 COMMENT ON COLUMN latest.source IS 'the API: artemis or defillama';
 COMMENT ON COLUMN latest.asset IS 'the asset, as the config names it';
@@ -94,27 +78,26 @@ WITH refused_often AS ( -- days that count as answered, as for `ages` of points.
         WHERE reason IN ({flaws})
     ) AS flawed
     FROM refused, unnest(days) AS part WHERE dates >= {enough} GROUP BY source, asset, metric_name
-), known AS (
-    SELECT c.source, c.asset, c.metric_name, oldest, newest, verified_at, withdrawn, kind.shift, kind.due, kind.today,
+), known AS ( -- DISTINCT: for Citus, what is looked up here must not be part of the query around it
+    SELECT DISTINCT ON (c.source, c.asset, c.metric_name) c.source, c.asset, c.metric_name, oldest, newest,
+        verified_at, withdrawn, kind.shift, kind.due, kind.today,
         answered, greatest(upper(answered), until) - 1 AS answered_day, coalesce(flawed, '{}') AS flawed
     FROM coverage c
     LEFT JOIN refused_often USING (source, asset, metric_name)
-    LEFT JOIN metric_facts AS facts USING (source, metric_name), LATERAL (
+    LEFT JOIN metric_facts AS facts USING (source, metric_name) CROSS JOIN LATERAL (
         SELECT coalesce(facts.shift, '0') AS shift, today, today - CASE WHEN facts.live_only THEN 0 ELSE 1 END AS due
         FROM (SELECT (statement_timestamp() AT TIME ZONE 'UTC')::date AS today) AS clock
-    ) AS kind, LATERAL (
-        SELECT (
-            SELECT m.pulled_at FROM metrics m WHERE m.source = c.source
-                AND (m.asset, m.metric_name, m.pulled_at) >= (c.asset, c.metric_name, '-infinity'::timestamp)
-                AND (m.asset, m.metric_name, m.pulled_at) <= (c.asset, c.metric_name, 'infinity'::timestamp)
-            ORDER BY m.asset, m.metric_name, m.pulled_at LIMIT 1
-        ) AS oldest, (
-            SELECT m.pulled_at FROM metrics m WHERE m.source = c.source
-                AND (m.asset, m.metric_name, m.pulled_at) >= (c.asset, c.metric_name, '-infinity'::timestamp)
-                AND (m.asset, m.metric_name, m.pulled_at) <= (c.asset, c.metric_name, 'infinity'::timestamp)
-            ORDER BY m.asset DESC, m.metric_name DESC, m.pulled_at DESC LIMIT 1
-        ) AS newest
-    ) AS ends
+    ) AS kind LEFT JOIN LATERAL (
+        SELECT m.asset, m.pulled_at AS oldest FROM metrics m WHERE m.source = c.source
+            AND (m.asset, m.metric_name, m.pulled_at) >= (c.asset, c.metric_name, '-infinity'::timestamp)
+            AND (m.asset, m.metric_name, m.pulled_at) <= (c.asset, c.metric_name, 'infinity'::timestamp)
+        ORDER BY m.asset, m.metric_name, m.pulled_at LIMIT 1
+    ) AS first ON first.asset = c.asset LEFT JOIN LATERAL (
+        SELECT m.asset, m.pulled_at AS newest FROM metrics m WHERE m.source = c.source
+            AND (m.asset, m.metric_name, m.pulled_at) >= (c.asset, c.metric_name, '-infinity'::timestamp)
+            AND (m.asset, m.metric_name, m.pulled_at) <= (c.asset, c.metric_name, 'infinity'::timestamp)
+        ORDER BY m.asset DESC, m.metric_name DESC, m.pulled_at DESC LIMIT 1
+    ) AS last ON last.asset = c.asset
 )
 SELECT source, asset, metric_name, newest AT TIME ZONE 'UTC' AS newest, verified_at AT TIME ZONE 'UTC' AS verified,
     CASE
@@ -134,10 +117,7 @@ FROM known, LATERAL (
         datemultirange(daterange(least(lower(answered), day_of(oldest, shift), today), today)) - answered - flawed
         AS without
 ) AS span, LATERAL ( -- of these days, those that have a point
-    SELECT count(DISTINCT day_of(m.pulled_at, shift))::int AS days FROM unnest(without) AS part, metrics m
-    WHERE m.source = known.source
-        AND (m.asset, m.metric_name, m.pulled_at) >= (known.asset, known.metric_name, lower(part) - shift)
-        AND (m.asset, m.metric_name, m.pulled_at) < (known.asset, known.metric_name, upper(part) - shift)
+    SELECT count(DISTINCT day_of(m.pulled_at, shift))::int AS days FROM {unanswered}
 ) AS held;
 COMMENT ON VIEW series_health IS 'crypto-metrics: how old each series is, how far it is confirmed, and what is missing';
 COMMENT ON COLUMN series_health.source IS 'the API: artemis or defillama';
@@ -186,13 +166,67 @@ COMMENT ON COLUMN runs.state IS
     'done; failed; stopped, and nothing had failed; killed; unfinished: it goes on, or was killed after the last start';
 
 -- name: metrics_as_of
--- A function of one SELECT: the planner puts its text into the query that calls it, so that filters reach the indexes.
 CREATE OR REPLACE FUNCTION metrics_as_of(as_of TIMESTAMPTZ) RETURNS TABLE (
     source VARCHAR, asset VARCHAR, metric_name VARCHAR, pulled_at TIMESTAMP, "time" TIMESTAMPTZ, value DOUBLE PRECISION
-) LANGUAGE sql STABLE BEGIN ATOMIC
-    {known}
-    SELECT m.source, m.asset, m.metric_name, m.pulled_at, m.pulled_at AT TIME ZONE 'UTC', {value}
-    FROM metrics m JOIN known USING (source) {since} WHERE {stored};
-END;
+) {as_of_body};
 COMMENT ON FUNCTION metrics_as_of IS
     'crypto-metrics: each point as it was known at that time (as_of of query_data); pulled_at is naive UTC, as in metrics';
+
+-- name: daily_rows
+-- Each day of a metric selects its rows. So a filter by time reads only the days that it leaves, though no index has a
+-- TIMESTAMPTZ; a filter by asset uses idx_metrics_unique, and without one idx_metrics_cross_section serves.
+SELECT metric.source, point.asset, metric.metric_name, day AT TIME ZONE 'UTC' AS time, point.value
+FROM (SELECT DISTINCT source, metric_name FROM coverage) AS metric
+LEFT JOIN metric_facts AS facts USING (source, metric_name), LATERAL (
+    SELECT coalesce(facts.shift, '0') AS shift, min(pulled_at) AS first, max(pulled_at) AS last FROM metrics m
+    WHERE m.source = metric.source AND m.metric_name = metric.metric_name
+) AS span, LATERAL generate_series( -- the years are those in which query_data looks for points
+    greatest(day_of(first, span.shift), '{earliest}')::timestamp,
+    least(day_of(last, span.shift), '9999-12-30')::timestamp, interval '1 day'
+) AS day, LATERAL (
+    -- The last point of the day. If the API gives times of its own, a point at midnight was dated by a pull, and counts
+    -- as earlier than these.
+    SELECT DISTINCT ON (m.asset) m.asset, m.value FROM metrics m
+    WHERE m.source = metric.source AND m.metric_name = metric.metric_name
+        AND m.pulled_at >= day - span.shift AND m.pulled_at < day - span.shift + interval '1 day'
+    ORDER BY m.asset, m.pulled_at = m.pulled_at::date, m.pulled_at DESC
+) AS point
+
+-- name: daily_rows_distributed
+-- In a cluster, each server groups the rows of its own series.
+SELECT DISTINCT ON (m.source, m.asset, m.metric_name, day)
+    m.source, m.asset, m.metric_name, day::timestamp AT TIME ZONE 'UTC' AS time, m.value
+FROM metrics m LEFT JOIN metric_facts AS facts USING (source, metric_name),
+    LATERAL (SELECT (m.pulled_at + coalesce(facts.shift, '0'))::date AS day) AS own
+WHERE day BETWEEN '{earliest}' AND '9999-12-30'
+ORDER BY m.source, m.asset, m.metric_name, day, m.pulled_at = m.pulled_at::date, m.pulled_at DESC
+
+-- name: unanswered
+-- The rows of a series in the spans of days without an answer: each span is looked up.
+unnest(without) AS part, metrics m WHERE m.source = known.source
+    AND (m.asset, m.metric_name, m.pulled_at) >= (known.asset, known.metric_name, lower(part) - shift)
+    AND (m.asset, m.metric_name, m.pulled_at) < (known.asset, known.metric_name, upper(part) - shift)
+
+-- name: unanswered_distributed
+-- In a cluster, all rows of the series are read: Citus can't look up spans that are computed.
+metrics m WHERE (m.source, m.asset, m.metric_name) = (known.source, known.asset, known.metric_name)
+    AND without @> day_of(m.pulled_at, shift)
+
+-- name: as_of_rows
+{known}
+SELECT m.source, m.asset, m.metric_name, m.pulled_at, m.pulled_at AT TIME ZONE 'UTC', {value}
+FROM metrics m JOIN known USING (source) {since} WHERE {stored}
+
+-- name: as_of_body
+-- A function of one SELECT: the planner puts its text into the query that calls it, so that filters reach the indexes.
+LANGUAGE sql STABLE BEGIN ATOMIC
+    {as_of_rows};
+END
+
+-- name: as_of_body_distributed
+-- Citus can't plan such a function. So in a cluster, it reads all points, and filters apply to what it returns.
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY {as_of_rows};
+END $$

@@ -25,12 +25,14 @@ from db.store import Store
 from model.settings import PACE_DIRECTORY
 from model.values import DAY, Verb, midnight
 from pipeline.tables import ensure_tables
+from tests.citus import CITUS, URL, Cluster
 from tests.tables import AdoptingStore, Opener, Rows, Values
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the commands that tests start must not inherit that of `nohup`
 NUMBERS = itertools.count(1)
 FEWEST_WORKERS, MOST_WORKERS = 5, 8
 LAST_SECONDS = 60.0  # longer than any test of the suite takes
+Server = EmbeddedServer | Cluster
 # Linux's file system in memory: on a disk, making and dropping a database takes several times as long
 MEMORY, ENOUGH_MEMORY = Path("/dev/shm"), 8 * 2**30  # noqa: S108 - pytest makes a folder of our own there
 if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH_MEMORY:
@@ -59,18 +61,28 @@ def pace_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what is marked `every_postgres` on each PostgreSQL found here; the rest runs on the best one alone."""
-    if "server" in metafunc.fixturenames and metafunc.definition.get_closest_marker("every_postgres"):
-        found = dict.fromkeys(program_directories())
-        metafunc.parametrize("server", found, ids=lambda programs: programs.parent.name, indirect=True, scope="session")
+    """Run what is marked `every_postgres` on each PostgreSQL found here; the rest runs on the best one alone.
+
+    Where TEST_CITUS_URL is set, what has this mark or `cluster`, and not the mark `one_server`, runs there too.
+    """
+    if "server" in metafunc.fixturenames:
+        marks = {mark.name for mark in metafunc.definition.iter_markers()}
+        found = list(dict.fromkeys(program_directories())) if "every_postgres" in marks else program_directories()[:1]
+        if URL and marks & {"every_postgres", "cluster"} and "one_server" not in marks:
+            found.append(CITUS)
+        if len(found) > 1:
+            ids = [programs.parent.name for programs in found]
+            metafunc.parametrize("server", found, ids=ids, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], EmbeddedServer]]:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], Server]]:
     """A function that gives the server of a folder of programs, started when first requested, for the whole run."""
-    started: dict[Path, EmbeddedServer] = {}
+    started: dict[Path, Server] = {}
 
-    def server_of(programs: Path) -> EmbeddedServer:
+    def server_of(programs: Path) -> Server:
+        if programs == CITUS and programs not in started:
+            started[programs] = Cluster(Path(folder, str(len(started))))
         if programs not in started:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("db.embedded.program_directories", lambda: [programs])
@@ -85,20 +97,20 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path
 
 
 @pytest.fixture(scope="session")
-def server(request: pytest.FixtureRequest, servers: Callable[[Path], EmbeddedServer]) -> EmbeddedServer:
+def server(request: pytest.FixtureRequest, servers: Callable[[Path], Server]) -> Server:
     """A server for the whole run, whose database `metrics` has the schema and is the template of the tests' own."""
     return servers(getattr(request, "param", program_directories()[0]))
 
 
 @pytest.fixture
-def database_url(server: EmbeddedServer) -> Iterator[str]:
+def database_url(server: Server) -> Iterator[str]:
     """A DATABASE_URL of a fresh database with the schema and no rows."""
     with _fresh_database(server, "metrics") as url:
         yield url
 
 
 @pytest.fixture
-def database(server: EmbeddedServer, database_url: str) -> Database:
+def database(server: Server, database_url: str) -> Database:
     """A fresh database with the schema and no rows."""
     return Database(database_url, server.directory)
 
@@ -111,7 +123,7 @@ def reader(database: Database) -> Iterator[Reader]:
 
 
 @pytest.fixture
-def empty_url(server: EmbeddedServer) -> Iterator[str]:
+def empty_url(server: Server) -> Iterator[str]:
     """A DATABASE_URL of a fresh database without any table."""
     with _fresh_database(server, "template1") as url:
         yield url
@@ -180,8 +192,12 @@ def heartbeat(database: Database) -> Iterator[Heartbeat]:
 
 
 @contextmanager
-def _fresh_database(server: EmbeddedServer, template: str) -> Iterator[str]:
+def _fresh_database(server: Server, template: str) -> Iterator[str]:
     name = f"test_{next(NUMBERS)}"
+    if isinstance(server, Cluster):
+        with server.database(name, template) as url:
+            yield url
+        return
     _command(server, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield server.dsn.replace("dbname=metrics", f"dbname={name}")
     _command(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

@@ -24,9 +24,12 @@ from tests.commands import (
 )
 from tests.fake_api import FakeApi
 
+pytestmark = pytest.mark.cluster
+
 KEY = {"DEFILLAMA_API_KEY": "a/pro+key"}
 
 
+@pytest.mark.one_server
 def test_a_backfill_of_defillama_leaves_all_closed_days_and_a_second_one_changes_nothing(
     tmp_path: Path, database_url: str, rows: Rows
 ) -> None:

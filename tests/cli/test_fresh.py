@@ -43,6 +43,8 @@ from tests.fake_api.server import ARTEMIS_KEY
 from tests.tables import AdoptingStore
 from tests.waiting import until
 
+pytestmark = pytest.mark.cluster
+
 DEFILLAMA = """asset,kind,metrics,id
 aave-v3,protocol,FEES FEES_24H PERPS_VOLUME_24H,
 weth,coin,PRICE,coingecko:weth

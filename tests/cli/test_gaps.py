@@ -19,6 +19,8 @@ from tests.fake_api import FakeApi, truth
 from tests.tables import BACKFILL, PULL, Rows, as_role, asked, grid, points
 from tests.waiting import until
 
+pytestmark = pytest.mark.cluster
+
 BTC = "--asset btc --metric PRICE"
 RECENT, LONG_AGO = date(2024, 1, 1), date(2019, 6, 1)  # the second is before what is asked for by default
 LOSE_A_ROW = "DELETE FROM metrics WHERE pulled_at = '{had}'"
@@ -77,6 +79,7 @@ def test_the_report_has_every_gap_and_says_how_to_fill_it(database: Database, da
     assert "eq-coin" not in out
 
 
+@pytest.mark.one_server
 def test_each_series_with_a_history_says_since_when_it_is_confirmed_and_what_was_withdrawn(
     database: Database, database_url: str, rows: Rows
 ) -> None:
@@ -169,6 +172,7 @@ def reader(database_url: str, rows: Rows) -> Iterator[str]:
     rows("DROP ROLE reader")
 
 
+@pytest.mark.one_server
 def test_a_look_needs_no_right_to_write_and_what_does_is_refused(database: Database, reader: str, rows: Rows) -> None:
     with closing(Store(database, "artemis", BACKFILL)) as store:
         store.load(points(0, 1, asset="gone", metric="PRICE"), [asked(0, 2, "gone", "PRICE")])

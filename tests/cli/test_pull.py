@@ -26,6 +26,8 @@ from tests.commands import (
 from tests.fake_api import FakeApi
 from tests.paced_processes import closer_than
 
+pytestmark = pytest.mark.cluster
+
 KEY = {"DEFILLAMA_API_KEY": "a/pro+key"}
 FEW = "\n".join(line for line in DEFILLAMA.splitlines() if line.startswith(("asset,", "uniswap,", "tether,", "defi,")))
 PULLS = "SELECT source_name, kind, status, records_count, points_received, failed_calls, failure FROM pulls"

@@ -17,6 +17,8 @@ from model.values import DAY, DataPoint
 from tests.commands import environment, run, run_process
 from tests.tables import BACKFILL, START, Rows, as_role, point
 
+pytestmark = pytest.mark.cluster
+
 ODD = 0.1 + 0.2  # needs all seventeen digits
 AT_20_SECONDS_TO = START + DAY - DAY / 4320
 
@@ -181,6 +183,7 @@ def test_a_name_with_sql_in_it_is_a_name(url: str, rows: Rows) -> None:
     assert rows("SELECT count(*) FROM metrics") == [(11,)]
 
 
+@pytest.mark.one_server
 def test_a_role_that_may_not_read_is_told_so_in_one_line(url: str, rows: Rows) -> None:
     rows("DROP ROLE IF EXISTS stranger")
     rows("CREATE ROLE stranger LOGIN")

@@ -20,6 +20,8 @@ from tests.commands import (
 )
 from tests.fake_api import FakeApi
 
+pytestmark = pytest.mark.cluster
+
 WHOLE = "asset,kind,metrics,id\nEthereum,chain,CHAIN_TVL\naave-v3,protocol,TVL\n"
 BY_WINDOW = "asset,metrics\nsol,PRICE DAU\neth,PRICE\n"
 USUAL, SCALED = 1, 100_000  # restatements by 0.2 % of the usual value, and by 200 times of it

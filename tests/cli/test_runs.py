@@ -124,6 +124,7 @@ def test_times_of_runs_are_utc_whatever_the_time_zone_of_the_server(
         assert abs((now - at).total_seconds()) < 60
 
 
+@pytest.mark.one_server
 def test_the_end_of_a_run_renews_statistics_once_the_table_has_doubled(open_store: Opener, rows: Rows) -> None:
     def known() -> object:
         return rows("SELECT reltuples FROM pg_class WHERE oid = 'metrics'::regclass")[0][0]
@@ -167,6 +168,7 @@ def test_a_holder_is_looked_for_in_the_same_database(database: Database, empty_u
         held.close()
 
 
+@pytest.mark.one_server
 def test_a_holder_of_another_role_is_named_though_its_times_are_hidden(
     database: Database, database_url: str, rows: Rows
 ) -> None:

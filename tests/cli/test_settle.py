@@ -28,6 +28,8 @@ from tests.commands import (
 )
 from tests.fake_api import FakeApi, truth
 
+pytestmark = pytest.mark.cluster
+
 KEY = {"DEFILLAMA_API_KEY": "a/pro+key"}
 DAILY = """asset,metrics,id
 sol,PRICE FEES DAU TVL STABLECOIN_SUPPLY
@@ -243,6 +245,7 @@ def test_on_the_next_day_a_history_that_comes_whole_is_asked_for_once_and_prices
     assert differences(stored(rows, "defillama"), defillama_backfill(HISTORIES, today(), ago(60))) == []
 
 
+@pytest.mark.one_server
 def test_an_earlier_start_asks_for_the_days_before_alone_and_a_dry_run_says_so_and_sends_nothing(
     tmp_path: Path, database_url: str, rows: Rows
 ) -> None:

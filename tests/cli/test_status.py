@@ -30,6 +30,8 @@ from tests.fake_api import FakeApi
 from tests.tables import Rows, as_role, ask, end, point
 from tests.waiting import until
 
+pytestmark = pytest.mark.cluster
+
 FAILED = """
 INSERT INTO pulls (source_name, kind, slot, pulled_at, finished_at, status, calls, failed_calls, failure)
 SELECT 'artemis', 'pull', at, at, at, 'error', 3, 2, %s FROM (SELECT clock_timestamp() AT TIME ZONE 'UTC' AS at) AS x
@@ -271,6 +273,7 @@ def test_a_run_by_hand_that_holds_the_place_of_a_scheduled_run_is_running(
 
 
 @pytest.mark.usefixtures("scheduler")
+@pytest.mark.one_server
 def test_a_role_that_may_only_select_is_enough_and_nothing_is_written(database_url: str, rows: Rows) -> None:
     role = f"monitor_{database_url.rpartition('_')[2]}"
     rows(f"CREATE ROLE {role} LOGIN")
@@ -301,6 +304,7 @@ def test_a_watch_repeats_until_a_signal_ends_it_in_one_line(
     assert err.splitlines()[1:] == ["interrupted"]
 
 
+@pytest.mark.one_server
 def test_a_watch_reports_a_database_that_goes_away_and_goes_on_when_it_is_back(
     database_url: str, server: EmbeddedServer, rows: Rows
 ) -> None:

@@ -9,6 +9,8 @@ from model.values import DAY, Verb
 from tests.commands import environment, on_terminal, run
 from tests.tables import BACKFILL, START, Opener, Rows, point, points
 
+pytestmark = pytest.mark.cluster
+
 FIRST = "2024-01-01T00:00:00Z"
 
 

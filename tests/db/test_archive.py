@@ -30,6 +30,8 @@ from tests.tables import (
     refusal,
 )
 
+pytestmark = pytest.mark.cluster
+
 SETTLE = Verb.SETTLE
 LIVE_ONLY = {"defillama": ["FEES_24H"], "artemis": []}
 TABLES = ("metrics", "loads", "coverage", "revisions")
@@ -88,6 +90,7 @@ def test_names_come_back_as_they_were(file: Path, database: Database, open_store
     assert rows(ALL_ROWS) == before
 
 
+@pytest.mark.one_server
 def test_a_second_restore_changes_nothing_and_says_so(
     file: Path, database: Database, open_store: Opener, rows: Rows
 ) -> None:

@@ -10,6 +10,8 @@ from db.setup import Database
 from model.values import Window
 from tests.tables import START, Rows, refusal
 
+pytestmark = pytest.mark.cluster
+
 REVISIONS = (
     "SELECT source, asset, metric_name, pulled_at, value, replaced_at, pull_id, reason FROM revisions ORDER BY id"
 )

@@ -30,6 +30,8 @@ from tests.tables import (
     this_midnight,
 )
 
+pytestmark = pytest.mark.cluster
+
 SETTLE = Verb.SETTLE
 MICROSECOND = timedelta(microseconds=1)
 NEVER = datetime.max.replace(tzinfo=UTC)
@@ -68,6 +70,7 @@ class Load(NamedTuple):
         return known | {self.source: mine | table if self.verb is BACKFILL else table | mine}
 
 
+@pytest.mark.one_server
 def test_rows_that_stood_there_before_an_upgrade_are_known_from_it_on(
     database: Database, session: Connection, rows: Rows
 ) -> None:
@@ -91,6 +94,7 @@ def test_rows_that_stood_there_before_an_upgrade_are_known_from_it_on(
 
 
 @pytest.mark.parametrize("seed", range(1))
+@pytest.mark.one_server
 def test_as_of_every_instant_is_what_a_naive_model_knew_then(
     seed: int, database: Database, session: Connection, rows: Rows
 ) -> None:
@@ -108,6 +112,7 @@ def test_as_of_every_instant_is_what_a_naive_model_knew_then(
         }
 
 
+@pytest.mark.one_server
 def test_as_of_every_instant_is_what_a_naive_model_knew_then_where_loads_went_on_at_once(
     database: Database, session: Connection, rows: Rows
 ) -> None:

@@ -109,11 +109,13 @@ def test_every_row_of_every_table_comes_back(database_url: str, empty_url: str, 
     assert row_counts(other)['public."of the user\'s"'] == 1
 
 
+@pytest.mark.one_server
 def test_a_backup_can_be_restored_into_an_older_postgresql(database_url: str, file: Path, oldest: Database) -> None:
     restore_backup(oldest, file)
     assert contents(oldest.conninfo()[0]) == contents(database_url)
 
 
+@pytest.mark.one_server
 def test_indexes_columns_and_sequences_come_back(
     database_url: str, empty_url: str, file: Path, other: Database
 ) -> None:
@@ -242,6 +244,7 @@ def test_a_backup_of_another_database_is_refused(empty_url: str, other: Database
     assert "a backup of another database" in refusal(lambda: check_backup(tmp_path / "other.dump"))
 
 
+@pytest.mark.one_server
 def test_a_role_without_the_right_is_refused_and_no_file_is_left(
     database_url: str, server: EmbeddedServer, tmp_path: Path
 ) -> None:
@@ -270,6 +273,7 @@ def test_on_a_full_disk_the_old_backup_stays(filled: Database) -> None:
         pytest.skip("this account may not mount")
 
 
+@pytest.mark.one_server
 def test_an_older_pg_dump_is_refused_with_what_to_install(
     server: EmbeddedServer, filled: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from model.values import Series
 from tests.commands import environment
 from tests.tables import BACKFILL, PULL, Opener, Rows, grid, now, points, read
 
-pytestmark = pytest.mark.every_postgres
+pytestmark = [pytest.mark.every_postgres, pytest.mark.one_server]
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "deploy" / "bigint_ids.sql"

@@ -78,6 +78,7 @@ def test_what_is_covered_of_one_source_is_missing_of_another(open_store: Opener,
 
 
 @pytest.mark.parametrize("table", ["metrics", "coverage", "loads"])
+@pytest.mark.one_server
 def test_a_load_that_fails_extends_nothing(table: str, open_store: Opener, rows: Rows) -> None:
     store = open_store(BACKFILL)
     store.load(points(0), [asked(0, 1)])

@@ -37,6 +37,7 @@ def blocks(rows: Rows) -> int:
     return int(count)
 
 
+@pytest.mark.one_server
 def test_a_load_reads_one_index_entry_a_point_of_a_table_never_analysed(open_store: Opener, rows: Rows) -> None:
     points = grid(6000, 1)
     open_store(BACKFILL).load(points)
@@ -48,6 +49,7 @@ def test_a_load_reads_one_index_entry_a_point_of_a_table_never_analysed(open_sto
     assert 6000 <= read["idx_metrics_unique"] <= 3 * 6000
 
 
+@pytest.mark.one_server
 def test_a_load_reads_one_index_entry_a_point_where_statistics_are_old(open_store: Opener, rows: Rows) -> None:
     open_store(BACKFILL).load(grid(1, 6000))
     rows("ANALYZE metrics")
@@ -60,6 +62,7 @@ def test_a_load_reads_one_index_entry_a_point_where_statistics_are_old(open_stor
     assert read["idx_metrics_unique"] <= 3 * 6000
 
 
+@pytest.mark.one_server
 def test_loads_of_a_growing_history_stay_on_the_unique_index(open_store: Opener, rows: Rows) -> None:
     store = open_store(PULL)
     for part in range(3):
@@ -70,6 +73,7 @@ def test_loads_of_a_growing_history_stay_on_the_unique_index(open_store: Opener,
     assert read["idx_metrics_unique"] <= 3 * 60 * 333
 
 
+@pytest.mark.one_server
 def test_a_settle_reads_few_index_entries_of_a_table_never_analysed(open_store: Opener, rows: Rows) -> None:
     open_store(BACKFILL).load([point(f"asset-{number}", 0.9, metric="APY") for number in range(6000)])
     store = open_store(Verb.SETTLE)
@@ -194,6 +198,7 @@ def test_a_pull_and_backfills_of_the_same_keys_at_once_leave_the_pulls_values(
     ("verb", "counts", "stored"),
     [(PULL, Counts(changed=1, unchanged=1), 2.0), (BACKFILL, Counts(unchanged=1, kept=1), 1.0)],
 )
+@pytest.mark.one_server
 def test_a_row_that_another_run_was_just_inserting_is_judged_by_what_it_holds_in_the_end(
     open_store: Opener, database: Database, rows: Rows, verb: Verb, counts: Counts, stored: float
 ) -> None:
@@ -226,6 +231,7 @@ def test_a_load_that_waits_for_another_one_says_for_which(
     assert waiting.result(10).new == 1
 
 
+@pytest.mark.one_server
 def test_new_points_between_stored_ones_are_looked_up_by_their_key_alone(open_store: Opener, rows: Rows) -> None:
     stored, new = (
         [point(asset, day) for asset in ("a", "b") for day in days] for days in (range(0, 9000, 2), range(1, 9000, 2))
@@ -238,6 +244,7 @@ def test_new_points_between_stored_ones_are_looked_up_by_their_key_alone(open_st
     assert blocks(rows) - before <= 10 * len(new)
 
 
+@pytest.mark.one_server
 def test_a_backfill_of_a_table_that_holds_live_values_alone_reads_only_the_unique_index(
     open_store: Opener, rows: Rows
 ) -> None:

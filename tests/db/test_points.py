@@ -94,6 +94,7 @@ def test_a_copy_says_the_same_as_rows(reader: Reader, instants: list[datetime | 
 
 def test_a_time_before_1970_and_one_of_microseconds_is_exact(reader: Reader, rows: Rows) -> None:
     times = [datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), datetime(2024, 1, 1, 0, 0, 0, 1, tzinfo=UTC)]
+    rows("INSERT INTO coverage (source, asset, metric_name) VALUES ('x', 'a', 'M')")
     for at in times:
         rows("INSERT INTO metrics (source, asset, metric_name, pulled_at, value) VALUES ('x', 'a', 'M', %s, 'NaN')", at)
     question = ask.of_series([Series("x", "a", "M")], Window(times[0], times[1] + DAY))
@@ -147,6 +148,7 @@ def test_the_age_of_a_series_says_since_when_it_is_confirmed_and_what_was_withdr
 
 
 @pytest.mark.parametrize("statistics", ["missing", "of an empty table", "good"])
+@pytest.mark.one_server
 def test_the_newest_point_of_a_series_is_found_by_its_own_index_whatever_the_statistics(
     session: Connection, rows: Rows, statistics: str
 ) -> None:

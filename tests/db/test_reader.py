@@ -25,6 +25,8 @@ from tests.commands import ROOT
 from tests.tables import Opener, Rows, end, points, read
 from tests.waiting import until
 
+pytestmark = pytest.mark.cluster
+
 SESSIONS = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'crypto-metrics query %%'"
 AT_WORK = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'crypto-metrics query %%' AND state = 'active'"
 
@@ -85,6 +87,7 @@ def test_an_embedded_server_that_has_died_is_started_again(tmp_path: Path) -> No
         assert read(reader, "SELECT 1") == [(1,)]
 
 
+@pytest.mark.one_server
 def test_ctrl_c_ends_the_question_on_the_server_too(database_url: str, rows: Rows) -> None:
     code = (
         "import query_data as q\ntry:\n    q.sql('SELECT pg_sleep(60)')\nexcept KeyboardInterrupt:\n"
@@ -98,6 +101,7 @@ def test_ctrl_c_ends_the_question_on_the_server_too(database_url: str, rows: Row
     assert (process.returncode, out) == (0, b"7\n")
 
 
+@pytest.mark.one_server
 def test_ctrl_c_while_the_thread_of_a_query_starts_ends_it_too(
     reader: Reader, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ def test_points_in_another_schema_are_never_replaced(
 
 
 @pytest.mark.usefixtures("filled")
+@pytest.mark.one_server
 def test_a_backup_of_our_tables_alone_needs_no_right_on_those_of_others_and_all_of_ours_comes_back(
     database_url: str, empty_url: str, other: Database, server: EmbeddedServer, tmp_path: Path
 ) -> None:

@@ -23,6 +23,7 @@ KEPT = "SELECT source, asset, metric_name, pulled_at, value, pull_id FROM revisi
 
 
 @pytest.mark.parametrize("verb", [PULL, SETTLE])
+@pytest.mark.one_server
 def test_a_replaced_value_of_a_closed_day_is_kept_in_the_same_transaction(
     verb: Verb, open_store: Opener, rows: Rows
 ) -> None:
@@ -35,6 +36,7 @@ def test_a_replaced_value_of_a_closed_day_is_kept_in_the_same_transaction(
     assert rows("SELECT r.xmin = m.xmin FROM revisions r, metrics m WHERE m.value = 2") == [(True,)]
 
 
+@pytest.mark.one_server
 def test_no_value_is_replaced_where_the_old_one_can_t_be_kept(open_store: Opener, rows: Rows) -> None:
     open_store(BACKFILL).load([point(value=1.0)])
     rows("ALTER TABLE revisions ADD CHECK (false)")
@@ -97,6 +99,7 @@ def test_a_clock_that_was_ahead_and_was_put_back_leaves_revisions_in_their_order
     assert then == [[1.0], [1.0], [3.0], [3.0], [3.0]]
 
 
+@pytest.mark.one_server
 def test_revisions_from_before_they_were_numbered_are_in_the_order_of_their_times(
     database: Database, open_store: Opener, session: Connection, rows: Rows
 ) -> None:
@@ -177,6 +180,7 @@ def test_a_large_change_is_shown_as_a_multiple_and_a_person_in_place_of_a_run(
         assert each.endswith(f"then 422.0 ({shown})")
 
 
+@pytest.mark.one_server
 def test_a_sample_that_gave_way_to_the_value_of_its_closed_day_is_no_restatement(
     open_store: Opener, session: Connection, rows: Rows, database_url: str
 ) -> None:

@@ -52,6 +52,7 @@ def test_a_reader_reads_everything_through_psql_and_our_commands(
     assert (status.returncode, "denied" in status.stdout + status.stderr) == (3, False)
 
 
+@pytest.mark.one_server
 def test_a_reader_that_tries_to_write_gets_one_line_and_nothing_is_done(
     reader_name: str, database: Database, database_url: str, rows: Rows
 ) -> None:
@@ -75,6 +76,7 @@ def test_a_reader_that_tries_to_write_gets_one_line_and_nothing_is_done(
     assert rows("SELECT FROM pg_roles WHERE rolname = 'other'") == []
 
 
+@pytest.mark.one_server
 def test_setup_prints_a_new_password_once_and_keeps_it(reader_name: str, database_url: str, rows: Rows) -> None:
     stored = f"SELECT rolpassword FROM pg_authid WHERE rolname = '{reader_name}'"  # noqa: S608 - our own name
     first = run("main.py setup --reader", reader_name, env=environment(database_url))
@@ -104,6 +106,7 @@ def test_a_name_that_is_no_good_is_refused(wrong: str, database: Database, rows:
     assert rows("SELECT rolname FROM pg_roles ORDER BY 1") == before
 
 
+@pytest.mark.one_server
 def test_a_role_that_others_have_created_is_refused_and_stays_as_it_is(
     reader_name: str, database: Database, rows: Rows
 ) -> None:
@@ -116,6 +119,7 @@ def test_a_role_that_others_have_created_is_refused_and_stays_as_it_is(
 
 
 @pytest.mark.parametrize(("right", "said"), [("", "permission denied to create role"), ("CREATEROLE", "can't give")])
+@pytest.mark.one_server
 def test_a_role_without_the_rights_for_it_gets_one_line_and_creates_nothing(
     right: str, said: str, reader_name: str, database_url: str, rows: Rows
 ) -> None:
@@ -160,6 +164,7 @@ def test_an_owner_who_may_create_roles_removes_a_reader_as_the_docs_say(
         rows(f"DROP ROLE {owner}")
 
 
+@pytest.mark.one_server
 def test_readers_may_read_every_table_and_view_of_ours(rows: Rows) -> None:
     made = rows("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v')")
     assert {name for (name,) in made} == set(TABLES_AND_VIEWS)

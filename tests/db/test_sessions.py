@@ -39,6 +39,7 @@ def guarded(server: EmbeddedServer) -> Iterator[tuple[str, str]]:
     ask(server.dsn, "DROP ROLE guarded")
 
 
+@pytest.mark.one_server
 def test_a_missing_database_is_named(server: EmbeddedServer) -> None:
     url = server.dsn.replace("dbname=metrics", "dbname=nowhere")
     message = refusal(lambda: Database(url, Path()).connect("test"))
@@ -62,6 +63,7 @@ def test_a_host_that_does_not_exist_is_named() -> None:
     assert 'could not translate host name "no-such-host.invalid"' in message
 
 
+@pytest.mark.one_server
 def test_a_right_password_is_taken_and_a_wrong_one_refused_unprinted(
     server: EmbeddedServer, guarded: tuple[str, str]
 ) -> None:
@@ -117,6 +119,7 @@ def test_a_database_is_called_by_its_name_and_place_and_never_by_its_password(ur
     assert str(Database(url, Path())) == message
 
 
+@pytest.mark.one_server
 def test_without_a_url_the_embedded_server_is_used_and_named(server: EmbeddedServer) -> None:
     database = Database("", server.directory)
     assert str(database) == f"embedded PostgreSQL {server.version} in {server.directory}"

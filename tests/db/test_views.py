@@ -110,6 +110,7 @@ def test_metrics_as_of_is_what_query_data_says_of_each_instant(url: str, open_st
     ]
 
 
+@pytest.mark.one_server
 def test_filters_reach_the_indexes_of_metrics(url: str, rows: Rows) -> None:
     rows("INSERT INTO metrics (source, asset, metric_name, pulled_at, value) SELECT 'defillama', 'a' || asset, metric, "
          "timestamp '2024-01-01' + day * interval '1 day', 1 FROM generate_series(0, 99) asset, "
@@ -251,6 +252,7 @@ TAKEN = "exists already, made by others, and is not replaced (rename it)"
         ("CREATE FUNCTION metrics_as_of(date) RETURNS INT LANGUAGE sql AS 'SELECT 1'", "metrics_as_of", TAKEN),
     ],
 )
+@pytest.mark.one_server
 def test_what_others_have_made_under_these_names_stays_and_stops_setup_but_no_run(
     empty_url: str, theirs: str, name: str, problem: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -321,6 +323,7 @@ def test_the_facts_about_metrics_are_those_of_the_program(database: Database, ro
     assert rows(stored) == facts
 
 
+@pytest.mark.one_server
 def test_a_role_that_may_not_store_new_facts_gets_a_warning_and_makes_its_run(
     database_url: str, rows: Rows, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -28,8 +28,9 @@ INSERT = "INSERT INTO metrics (source, asset, metric_name, pulled_at, value) VAL
 LOAD = "INSERT INTO loads (source, first_id, last_id, loaded_at) VALUES ('x', %s, %s, %s)"
 REVISE = """INSERT INTO revisions (source, asset, metric_name, pulled_at, value, replaced_at, reason)
 VALUES (%s, %s, %s, %s, %s, %s, %s)"""
-WITHDRAW = """INSERT INTO coverage (source, asset, metric_name, withdrawn)
-VALUES (%s, %s, %s, datemultirange(daterange(%s, %s)))"""
+KNOW = "INSERT INTO coverage (source, asset, metric_name) VALUES (%s, %s, %s)"
+WITHDRAW = """UPDATE coverage SET withdrawn = datemultirange(daterange(%s, %s))
+WHERE (source, asset, metric_name) = (%s, %s, %s)"""
 REASONS = ("sample", "restated", "accepted", None)
 
 
@@ -90,6 +91,8 @@ def history(request: pytest.FixtureRequest, rows: Rows) -> list[Stored]:
     def some_time(days: int) -> datetime:
         return START + chance.randint(0, days * 24) * HOUR
 
+    for series in WANTED:
+        rows(KNOW, *series)
     found = []
     keys = [(series, START + (number + chance.choice((0, 0.3, 0.6))) * DAY) for series in WANTED for number in range(9)]
     chance.shuffle(keys)
@@ -212,7 +215,7 @@ def test_withdrawn_days_are_marked_by_the_day_of_each_point(reader: Reader, hist
     gone = {(series, 2 + number): series.asset == "a" for number, series in enumerate(WANTED)}
     for (series, day), withdrawn in gone.items():
         days = [START.date() + DAY * day, START.date() + DAY * (day + 2)]
-        rows(WITHDRAW, *series, *(days if withdrawn else [days[0], days[0]]))
+        rows(WITHDRAW, *(days if withdrawn else [days[0], days[0]]), *series)
 
     def is_gone(number: int, at: datetime) -> bool:
         series = WANTED[number]

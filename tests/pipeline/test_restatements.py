@@ -18,6 +18,8 @@ from pipeline.summary import Summary
 from sources.artemis import Artemis
 from tests.tables import BACKFILL, START, Rows, days
 
+pytestmark = pytest.mark.cluster
+
 BOUNDS = RestatementBounds()
 ALL_DAYS = days(0, 3000)
 Value = float | None

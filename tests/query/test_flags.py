@@ -16,6 +16,8 @@ from model.values import DAY, Answered, DataPoint, Verb, Window
 from query import flags, query_session
 from tests.tables import Rows, this_midnight
 
+pytestmark = pytest.mark.cluster
+
 STEADY = [100.0, 101.0, 99.0, 100.0, 102.0, 98.0, 100.0]
 FLAT = [*STEADY, *[5.5] * 9, 5.6]
 HEADERS = {

@@ -17,6 +17,8 @@ from pipeline import health as diagnosis
 from query import query_session as query_session
 from tests.tables import DONE, START, Opener, Rows, asked, point, points, this_midnight
 
+pytestmark = pytest.mark.cluster
+
 CONFIGS = {
     "artemis_config.csv": "asset,metrics,name,entity\nsol,PRICE,Solana,solana\n",
     "defillama_config.csv": (
@@ -101,6 +103,7 @@ def test_coverage_and_freshness_say_since_when_a_series_is_confirmed_and_what_wa
     assert records(found, "metric", "withdrawn", "verified_at") == [("TVL", 2, confirmed)]
 
 
+@pytest.mark.one_server
 def test_coverage_says_what_was_lost(rows: Callable[..., object]) -> None:
     rows("DELETE FROM metrics WHERE pulled_at = %s AND asset = 'solana'", START + DAY)
     assert q.coverage("defillama", "solana")["lost"].item() == 1
@@ -187,6 +190,7 @@ def test_weekends_are_no_holes_in_the_coverage_of_an_equity(database: Database) 
     assert records(q.coverage("artemis", "eq-x"), "days", "empty", "lost") == [(5, 0, 0)]
 
 
+@pytest.mark.one_server
 def test_in_the_coverage_a_price_is_of_the_midnight_that_it_was_asked_for(open_store: Opener, rows: Rows) -> None:
     seen = [point("old", day - 20 / 86_400, metric="PRICE") for day in (1, 2)]
     open_store(Verb.BACKFILL).load(seen, [asked(1, 4, "old", "PRICE")])

@@ -144,6 +144,7 @@ def test_a_panel_has_a_column_for_each_asset_and_fills_nothing(open_store: Opene
     assert q.panel("TVL", "solana").columns.tolist() == ["solana"]
 
 
+@pytest.mark.one_server
 def test_a_zero_is_a_value_and_a_null_of_other_hands_is_none(open_store: Opener, rows: Rows) -> None:
     load(open_store, point(value=0.0), point(day=1), point(day=2, value=-0.5))
     rows("UPDATE metrics SET value = NULL WHERE pulled_at = %s", START + DAY)
