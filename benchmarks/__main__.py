@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import answers, calls, costs, first, load, parse, read
+from benchmarks import answers, calls, cluster, costs, first, load, parse, read
 from benchmarks.peers import Peers
 from benchmarks.rows import MISSED, SKIPPED, Row, Setting, table
 from db.postgres_programs import program_directories, server_version
@@ -26,6 +26,7 @@ PARTS: dict[str, Callable[[Setting], Iterable[Row]]] = {
     "first": first.measure,
     "costs": costs.measure,
     "answers": answers.measure,
+    "cluster": cluster.measure,
 }
 OUT = ROOT / ".data" / "benchmarks"
 PEERS = Path.home() / ".cache" / "crypto-metrics-peers"

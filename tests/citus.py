@@ -23,18 +23,23 @@ TRIES, PAUSE = 100, 0.05  # until nothing of Citus uses a database
 class Cluster:
     """Makes databases: each is a database on every server, with the extension."""
 
-    def __init__(self, directory: Path) -> None:
-        """Make the templates of this process: `metrics` has the distributed tables, `template1` has no table."""
+    def __init__(self, directory: Path, workers: int | None = None) -> None:
+        """Make the templates of this process: `metrics` has the distributed tables, `template1` has no table.
+
+        All workers of the cluster are used, or so many; with none, the tables are on the coordinator alone.
+        """
         self.directory, self._own = directory, f"test_{os.getpid()}"
         nodes = _run(parse_dsn(URL), "SELECT nodename, nodeport FROM pg_dist_node ORDER BY groupid")
-        self._nodes = [parse_dsn(make_dsn(URL, host=host, port=port)) for host, port in nodes]
+        used = nodes if workers is None else nodes[: 1 + workers]
+        self._nodes = [parse_dsn(make_dsn(URL, host=host, port=port)) for host, port in used]
         with closing(psycopg2.connect(URL)) as session:
             session.cursor().execute("SELECT pg_advisory_lock(1)")  # Citus can't add servers twice at the same time
             for template in TEMPLATES:
                 self._make(self._name(template))
         made = Database(make_dsn(URL, dbname=self._name("metrics")), directory)
         ensure_tables(made)
-        distribute(made)
+        if len(self._nodes) > 1:
+            distribute(made)
 
     @contextmanager
     def database(self, name: str, template: str) -> Iterator[str]:
@@ -45,6 +50,10 @@ class Cluster:
             _alone(node, self._name(template), f"CREATE DATABASE {name} TEMPLATE {self._name(template)}")
         yield make_dsn(URL, dbname=name)
         self._drop(name)
+
+    def on_coordinator(self, url: str, query: str) -> list[tuple[Any, ...]]:
+        """The rows of a query on the coordinator, in the database of a DSN."""
+        return _run(parse_dsn(url), query)
 
     def on_workers(self, url: str, query: str) -> list[tuple[Any, ...]]:
         """The rows of a query on all servers but the first, in the database of a DSN."""

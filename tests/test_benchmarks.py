@@ -19,7 +19,7 @@ def test_a_part_that_does_not_exist_is_refused_with_the_names_of_all(tmp_path: P
     out = tmp_path / "out"
     done = run("lod", "--out", str(out))
     assert done.returncode == 2
-    assert "no part 'lod': name calls, load, read, parse, first, costs, answers" in done.stderr
+    assert "no part 'lod': name calls, load, read, parse, first, costs, answers, cluster" in done.stderr
     assert not out.exists()
 
 
