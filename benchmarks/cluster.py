@@ -10,7 +10,7 @@ from unittest.mock import patch
 import query_data as q
 from benchmarks.load import load, make_points
 from benchmarks.rows import Row, Setting, in_turn, seconds
-from db.setup import Database
+from db.database import Database
 from model.settings import DATABASE_URL
 from model.values import Verb
 from tests.citus import URL, Cluster

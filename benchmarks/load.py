@@ -14,8 +14,8 @@ import psycopg2
 
 from benchmarks.rows import Row, Setting, seconds
 from benchmarks.servers import VACUUM, Server, fill, server
+from db.database import Database
 from db.postgres_programs import program_directories
-from db.setup import Database
 from db.store import Store
 from model.values import DataPoint, Verb
 from sources.base import BaseSource

@@ -13,9 +13,10 @@ from urllib.parse import quote
 import psycopg2
 from psycopg2.extensions import parse_dsn
 
+from db.database import Database
 from db.embedded import EmbeddedServer
 from db.postgres_programs import program_directories
-from db.setup import Database, ensure_schema
+from db.setup import ensure_schema
 
 SOURCE = "benchmark"
 VACUUM = "VACUUM ANALYZE"

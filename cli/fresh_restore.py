@@ -10,7 +10,7 @@ from cli.jobs import jobs_of, names_of
 from cli.process import open_database, stop_on_signals
 from cli.pull_backfill_settle import pace_of, run_one
 from db.archive import check_clearable, restore, save
-from db.setup import Database
+from db.database import Database
 from model.errors import ConfigurationError
 from model.settings import MAIN, ROOT, Settings
 from pipeline.fresh_start import check_api, clear_source

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 
 from cli.jobs import warn_of_exposed_secrets
-from db.setup import Database
+from db.database import Database
 from model.background import Repeated
 from model.errors import ConfigurationError
 from model.settings import DOTENV, HEARTBEAT_URL, MAIN, NOTIFY_URL, WEBHOOKS, Settings

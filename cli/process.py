@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
 from cli.ending_signals import ending_signals
+from db.database import Database
 from db.session import session_for
-from db.setup import Database
 from model.background import in_background
 from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, EMBEDDED_PORT, Settings
 

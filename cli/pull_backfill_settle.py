@@ -12,7 +12,8 @@ from cli.jobs import jobs_of, names_of, with_keys
 from cli.process import open_database, read_database, stop_on_signals
 from cli.progress_bar import progress_bar
 from cli.run_text import plan_lines, summary_lines
-from db.setup import Database, has_schema
+from db.database import Database
+from db.setup import has_schema
 from model.errors import ConfigurationError, RunRefused
 from model.settings import OWN_PACE_DIRECTORY, PACE_DIRECTORY, Settings
 from model.text import first_of

@@ -16,9 +16,9 @@ from cli.notify import check_webhooks, reports
 from cli.process import open_database, stop_on_signals, until_stopped
 from cli.pull_backfill_settle import pace_of
 from cli.run_text import summary_line
+from db.database import Database
 from db.heartbeat import Heartbeat
 from db.lock import SCHEDULER, SessionLock
-from db.setup import Database
 from model.errors import DatabaseAway, DatabaseLost
 from model.settings import MAIN, WEBHOOKS, Settings
 from model.values import Verb

@@ -5,9 +5,9 @@ import logging
 from collections.abc import Callable
 
 from cli.process import open_database
+from db.database import Database
 from db.distribution import distribute
 from db.roles import check_name, ensure_reader
-from db.setup import Database
 from model.settings import READER_PASSWORD, Settings
 from pipeline.tables import ensure_tables
 

@@ -15,7 +15,8 @@ from typing import Any
 from cli.process import open_database, read_database
 from cli.status_json import as_json
 from cli.status_prometheus import as_prometheus
-from db.setup import Database, has_tables, need_schema
+from db.database import Database
+from db.setup import has_tables, need_schema
 from model.errors import ConfigurationError, DatabaseLost, PipelineError
 from model.files import atomic_write
 from model.scrub import scrubbed

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import psycopg2
 
 from db.cluster import working_copy
+from db.database import Database, reason
 from db.load import take_turn
 from db.session import session_for
-from db.setup import Database, reason
 from db.statements import arrays, fetch, fetch_one, filled_in, read_statements
 from model.errors import ConfigurationError
 from model.files import atomic_write, sync_folder

@@ -19,20 +19,11 @@ from typing import IO
 
 from psycopg2.extensions import make_dsn, parse_dsn
 
+from db.database import CONNECT, SESSION_SETTINGS, Database, alive, session_name
 from db.load import hold_loads
 from db.postgres_programs import client_program, complaint
 from db.session import session_for
-from db.setup import (
-    CONNECT,
-    SCHEMA_LOCK,
-    SESSION_SETTINGS,
-    TABLES,
-    TABLES_VERSION,
-    Database,
-    alive,
-    has_tables,
-    session_name,
-)
+from db.setup import SCHEMA_LOCK, TABLES, TABLES_VERSION, has_tables
 from db.statements import Connection, fetch_one, filled_in, read_statements
 from db.views import NAMES as VIEW_NAMES
 from model.errors import ConfigurationError, DatabaseLost

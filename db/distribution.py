@@ -5,7 +5,8 @@ from contextlib import closing
 import psycopg2
 
 from db.cluster import has_citus, is_distributed
-from db.setup import SCHEMA_LOCK, Database, alive, reason
+from db.database import Database, alive, reason
+from db.setup import SCHEMA_LOCK
 from db.statements import Cursor, fetch, fetch_one, read_statements
 from db.views import create_views
 from model.errors import ConfigurationError, DatabaseLost

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from db.backup import back_up, check_backup, restore_backup, row_counts
+from db.database import Database
 from db.embedded import UPGRADED, EmbeddedServer, finish_upgrade, lock, server_runs
 from db.postgres_programs import data_major, program_directories, programs_for, server_version
 from db.roles import ensure_reader, readers
-from db.setup import Database, ensure_schema
+from db.setup import ensure_schema
 from model.errors import ConfigurationError
 from model.files import sync_folder
 

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from db import pulls
+from db.database import Database
 from db.session import KeptSession
-from db.setup import Database
 from db.statements import T, fetch_one, in_transaction, read_statements
 
 SQL = read_statements("heartbeat.sql")

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import psycopg2
 
+from db.database import Database, alive, session_name
 from db.heartbeat import Beat
 from db.session import plain_errors
-from db.setup import Database, alive, session_name
 from db.statements import Connection, Cursor, fetch, fetch_one, read_statements
 from model.errors import DatabaseLost, RunRefused, SchedulerRefused
 

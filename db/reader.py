@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ, PYDATETIME, register_type
 
 from db.cluster import is_distributed
+from db.database import Database
 from db.load import hold_loads
 from db.session import KeptSession, session_for
-from db.setup import Database
 from db.statements import Connection, Cursor, T, in_transaction
 from model.background import in_background
 

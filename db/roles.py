@@ -8,8 +8,9 @@ from typing import NamedTuple
 import psycopg2
 from psycopg2.extensions import encrypt_password, quote_ident
 
+from db.database import Database, alive, reason
 from db.session import session_for
-from db.setup import TABLES, Database, alive, reason
+from db.setup import TABLES
 from db.statements import Connection, Cursor, fetch, fetch_one, filled_in, read_statements
 from db.views import READABLE
 from model.errors import ConfigurationError, DatabaseLost

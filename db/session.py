@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg2
 
-from db.setup import Database, alive, reason
+from db.database import Database, alive, reason
 from db.statements import Connection, T, fetch_one
 from model.errors import ConfigurationError, DatabaseLost
 from model.settings import MAIN

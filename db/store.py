@@ -8,11 +8,11 @@ from typing import Any
 
 from db import api_limits, coverage, identities, pulls, quarantine
 from db.api_limits import KnownLimit, Limit
+from db.database import Database
 from db.identities import Identity
 from db.load import Counts, Load
 from db.quarantine import Adopted, ComparedPoint
 from db.session import KeptSession
-from db.setup import Database
 from db.statements import Connection, Cursor, T, fetch_one, in_transaction
 from model.values import Answered, DataPoint, Refused, Target, Verb, Window
 

@@ -5,8 +5,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from db.archive import clear, save
+from db.database import Database
 from db.lock import SessionLock, place_of_run
-from db.setup import Database
 from model.errors import CallFailed, SourceStopped
 from model.values import Verb
 from pipeline.plan import Job, make_plan

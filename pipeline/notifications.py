@@ -8,9 +8,9 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
+from db.database import Database
 from db.notified import Reported, notified, set_notified
 from db.session import KeptSession
-from db.setup import Database
 from db.statements import in_transaction
 from model.errors import NotDelivered
 from model.scrub import scrubbed

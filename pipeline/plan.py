@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import Enum, auto
 
 from db.coverage import Name
-from db.setup import Database
+from db.database import Database
 from db.store import Store
 from model.errors import ConfigurationError
 from model.schedule import Schedule

@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, closing, nullcontext
 
 from db.api_limits import Limit
 from db.coverage import Name
+from db.database import Database
 from db.lock import SessionLock, place_of_run
-from db.setup import Database
 from db.store import Store
 from model.errors import CallFailed, DatabaseLost, RunRefused, SourceStopped
 from model.values import DataPoint, Verb, Window, midnight

@@ -1,6 +1,7 @@
 """The tables and views of a database, with the facts about metrics of the sources."""
 
-from db.setup import Database, ensure_schema
+from db.database import Database
+from db.setup import ensure_schema
 from sources import metric_facts
 
 

@@ -8,8 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from db.coverage import StoredSeries, stored_series
+from db.database import Database
 from db.reader import Reader
-from db.setup import Database, has_tables, need_schema
+from db.setup import has_tables, need_schema
 from model.errors import ConfigurationError
 from model.settings import DATABASE_URL, EMBEDDED_DIRECTORY, EMBEDDED_PORT, MAIN, ROOT, Settings
 from query.series_names import Names

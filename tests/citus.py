@@ -10,8 +10,8 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
 
+from db.database import Database
 from db.distribution import distribute
-from db.setup import Database
 from pipeline.tables import ensure_tables
 
 URL = os.environ.get("TEST_CITUS_URL", "")

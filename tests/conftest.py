@@ -16,11 +16,11 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
+from db.database import Database
 from db.embedded import EmbeddedServer
 from db.heartbeat import Heartbeat
 from db.postgres_programs import program_directories
 from db.reader import Reader
-from db.setup import Database
 from db.store import Store
 from model.settings import PACE_DIRECTORY
 from model.values import DAY, Verb, midnight

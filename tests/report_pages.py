@@ -10,9 +10,9 @@ from subprocess import CompletedProcess
 
 import psycopg2
 
+from db.database import Database
 from db.embedded import EmbeddedServer
 from db.pulls import RunEnd
-from db.setup import Database
 from db.store import Store
 from model.values import DAY, DataPoint, Verb
 from tests.commands import environment, run

@@ -24,10 +24,11 @@ from typing import Any, NamedTuple, Self
 import psycopg2
 
 from cli.jobs import job_of
+from db.database import Database
 from db.embedded import EmbeddedServer
 from db.heartbeat import Heartbeat
 from db.lock import PLACES, SCHEDULER, SessionLock
-from db.setup import Database, ensure_schema
+from db.setup import ensure_schema
 from model.schedule import Schedule, daily
 from model.settings import Settings
 from model.values import Verb

@@ -2,7 +2,8 @@
 
 from datetime import date, datetime
 
-from db.setup import Database, ensure_schema
+from db.database import Database
+from db.setup import ensure_schema
 from tests.ageing import age
 from tests.tables import BACKFILL, START, Opener, Rows, asked, points
 

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from cli.arguments import parser
+from db.database import Database
 from db.postgres_programs import client_program
-from db.setup import Database
 from model.settings import HOME, ROOT
 from tests.commands import SECONDS, Rows, environment
 from tests.fake_api import FakeApi

@@ -14,9 +14,9 @@ from typing import Any
 import psycopg2
 import pytest
 
+from db.database import Database
 from db.listening import password_of
 from db.roles import TABLES_AND_VIEWS, ensure_reader
-from db.setup import Database
 from model.settings import ROOT
 from model.values import DAY, Verb
 from pipeline.tables import ensure_tables

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from cli.process import read_database
 from db.coverage import Name, stored_series
+from db.database import Database
 from db.identities import Identity
 from db.points import Age, ages
 from db.quarantine import Rejected, Waiting, rejected, waiting
-from db.setup import Database
 from model.errors import PipelineError
 from model.settings import ROOT, Settings
 from model.text import first_of

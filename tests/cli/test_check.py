@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from db.setup import Database
+from db.database import Database
 from db.store import Store
 from model.values import Answered, DataPoint, Window
 from tests.commands import SECONDS, copy_tree, environment, run_process, start

@@ -11,7 +11,7 @@ import pytest
 
 from cli.checks.area import Finding, Severity
 from cli.checks.flags import flag_findings
-from db.setup import Database
+from db.database import Database
 from db.store import Store
 from model.flags import FlagRule
 from model.values import DAY, Answered, DataPoint, Series, Window

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from db.database import Database
 from db.lock import SessionLock
-from db.setup import Database
 from model.values import Answered, DataPoint, Target, Verb, Window, midnight
 from pipeline.fresh_start import check_api
 from pipeline.plan import make_job

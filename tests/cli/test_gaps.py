@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from db.setup import Database
+from db.database import Database
 from db.store import Store
 from model.values import DAY
 from tests.commands import SECONDS, environment, run, start, today

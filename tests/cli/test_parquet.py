@@ -12,7 +12,7 @@ import psycopg2
 import pyarrow.parquet as pq
 import pytest
 
-from db.setup import Database
+from db.database import Database
 from db.store import Store
 from tests.commands import ROOT, SECONDS, environment, run, run_process, start
 from tests.tables import BACKFILL, START, Rows, point

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from db.setup import Database
+from db.database import Database
 from tests.commands import copy_tree, environment, run_process
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from db.setup import Database
+from db.database import Database
 from db.store import Store
 from model.values import DAY, DataPoint
 from tests.commands import environment, run, run_process

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from db.setup import Database
+from db.database import Database
 from db.store import Store
 from tests.commands import ROOT, SECONDS, environment, on_terminal, run, start
 from tests.tables import BACKFILL, Rows, point, points

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from db.database import Database
 from db.embedded import EmbeddedServer
 from db.lock import SessionLock
-from db.setup import Database
 from tests.commands import ROOT, environment
 from tests.report_pages import EVIL, LONG, SECRET, Page, fill, fresh_url, report, written
 from tests.tables import BACKFILL, PULL, START, Opener, Rows, asked, points, this_midnight

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from db.setup import Database
+from db.database import Database
 from db.store import Store
 from model.values import DAY, Answered, DataPoint, Window
 from tests.report_pages import EVIL, Page, written

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from db.setup import Database
+from db.database import Database
 from db.store import Store
 from model.values import DAY
 from tests.report_pages import HARD, Page, days_back, fill_charts, written

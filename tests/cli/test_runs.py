@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from db.database import Database
 from db.lock import SQL, SessionLock, lock_keys
 from db.pulls import RunEnd
-from db.setup import Database
 from db.store import Store
 from model.errors import RunRefused
 from model.values import Verb
@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).parents[2]
 HOLD = """
 import sys
 from pathlib import Path
-from db.setup import Database
+from db.database import Database
 from db.lock import SessionLock
 from model.errors import RunRefused
 from model.values import Verb

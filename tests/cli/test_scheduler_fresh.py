@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
+from db.database import Database
 from db.lock import SessionLock
-from db.setup import Database
 from tests.commands import Rows, environment
 from tests.schedulers import (
     OURS,

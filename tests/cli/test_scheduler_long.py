@@ -18,9 +18,10 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
+from db.database import Database
 from db.heartbeat import Heartbeat
 from db.lock import SCHEDULER, SQL, lock_keys
-from db.setup import Database, ensure_schema
+from db.setup import ensure_schema
 from pipeline.due import History
 from tests.commands import ROOT, Rows, environment
 from tests.schedulers import (

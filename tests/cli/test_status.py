@@ -15,11 +15,11 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
+from db.database import Database
 from db.embedded import EmbeddedServer
 from db.heartbeat import Heartbeat
 from db.lock import SCHEDULER, SessionLock, Sessions, sessions
 from db.pulls import last_runs
-from db.setup import Database
 from db.store import Store
 from model.values import Verb
 from sources import SOURCES

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from db.database import Database
 from db.heartbeat import Heartbeat
 from db.lock import SCHEDULER, SessionLock
-from db.setup import Database
 from db.store import Store
 from sources import SOURCES
 from tests.commands import environment, on_terminal, run

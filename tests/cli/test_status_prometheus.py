@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from db.database import Database
 from db.heartbeat import Heartbeat
 from db.lock import SCHEDULER, SessionLock
-from db.setup import Database
 from db.store import Store
 from model.values import Verb
 from sources import SOURCES

@@ -12,8 +12,8 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
 from db.archive import COLUMNS, Restored, clear, restore, save
+from db.database import Database
 from db.revisions import revisions
-from db.setup import Database
 from db.store import Store
 from model.values import DAY, Answered, DataPoint, Target, Verb, Window
 from tests.tables import (

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from db.archive import COLUMNS, clear, restore, save
-from db.setup import Database
+from db.database import Database
 from model.errors import DatabaseLost
 from model.values import Window
 from tests.tables import BACKFILL, START, Opener, Rows, point, refusal

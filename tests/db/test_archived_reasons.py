@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from db.archive import clear, restore, save
-from db.setup import Database
+from db.database import Database
 from model.values import Window
 from tests.tables import START, Rows, refusal
 

@@ -14,8 +14,9 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
+from db.database import Database
 from db.load import Counts
-from db.setup import Database, ensure_schema
+from db.setup import ensure_schema
 from db.vintages import Vintage, vintages
 from model.values import DAY, DataPoint, Series, Target, Verb, Window, midnight
 from tests.tables import (

@@ -12,9 +12,10 @@ import psycopg2
 import pytest
 
 from db.backup import back_up, check_backup, restore_backup, row_counts
+from db.database import Database
 from db.embedded import EmbeddedServer
 from db.postgres_programs import client_program, program_directories
-from db.setup import MARK, TABLES_VERSION, Database, ensure_schema
+from db.setup import MARK, TABLES_VERSION, ensure_schema
 from db.store import Store
 from model.errors import DatabaseLost
 from model.values import Verb

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
+from db.database import Database
 from db.points import latest
 from db.reader import Reader
-from db.setup import Database, ensure_schema, has_schema
+from db.setup import ensure_schema, has_schema
 from db.store import Store
 from model.background import in_background
 from model.values import Series

@@ -9,8 +9,8 @@ import psycopg2
 import pytest
 
 from db.coverage import SeriesMap
+from db.database import Database
 from db.load import Counts
-from db.setup import Database
 from db.store import Store
 from model.values import DAY, Answered, DataPoint, Target, Verb, Window, midnight
 from pipeline.plan import Plan, Scope, make_job, make_plan

@@ -11,9 +11,10 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from db.database import Database
 from db.load import Counts
 from db.lock import SessionLock
-from db.setup import Database, ensure_schema
+from db.setup import ensure_schema
 from db.store import Store
 from model.errors import DatabaseLost, RunRefused
 from model.values import Verb

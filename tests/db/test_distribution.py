@@ -9,9 +9,10 @@ import pytest
 
 from db.backup import back_up, restore_backup
 from db.cluster import is_distributed
+from db.database import Database
 from db.distribution import distribute
 from db.embedded import EmbeddedServer
-from db.setup import TABLES, Database, ensure_schema
+from db.setup import TABLES, ensure_schema
 from db.statements import in_transaction
 from db.store import Store
 from model.background import in_background

@@ -13,12 +13,13 @@ import pytest
 
 from db import embedded
 from db.backup import back_up, row_counts
+from db.database import Database
 from db.embedded import EmbeddedServer
 from db.embedded_upgrade import upgrade_embedded
 from db.listening import PASSWORD_FILE, password_of
 from db.postgres_programs import data_major, program_directories
 from db.roles import ensure_reader
-from db.setup import TABLES, Database, ensure_schema
+from db.setup import TABLES, ensure_schema
 from db.store import Store
 from model.values import Verb
 from tests.commands import SECONDS, copy_tree, environment, run_process, start

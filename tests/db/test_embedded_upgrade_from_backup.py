@@ -6,9 +6,9 @@ import pytest
 
 from db import embedded
 from db.backup import back_up
+from db.database import Database
 from db.embedded import EmbeddedServer
 from db.embedded_upgrade import upgrade_embedded
-from db.setup import Database
 from tests.commands import SECONDS, copy_tree, environment, start
 from tests.tables import ask
 from tests.waiting import until

@@ -12,9 +12,9 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from db.database import Database
 from db.embedded import EmbeddedServer
 from db.listening import PASSWORD_FILE, password_of
-from db.setup import Database
 from tests.db.test_embedded import ask, home, postmaster, servers
 from tests.waiting import until
 

@@ -11,8 +11,8 @@ from functools import partial
 
 import pytest
 
+from db.database import Database
 from db.load import Counts, take_turn
-from db.setup import Database
 from db.store import Store
 from model.background import in_background
 from model.values import DAY, Answered, DataPoint, Verb, Window

@@ -8,8 +8,8 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
 from db import points as ask
+from db.database import Database
 from db.reader import Reader
-from db.setup import Database
 from db.store import Store
 from model.values import DAY, Answered, Series, Verb, Window
 from query.question import time_of

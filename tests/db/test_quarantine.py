@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from db.database import Database
 from db.load import Counts
 from db.quarantine import Adopted, ComparedPoint, reject
-from db.setup import Database
 from db.statements import in_transaction
 from db.store import Store
 from model.values import DAY, Answered, DataPoint, Verb, Window

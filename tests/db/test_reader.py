@@ -15,9 +15,10 @@ import psycopg2
 import pytest
 
 import query_data as q
+from db.database import Database
 from db.embedded import EmbeddedServer
 from db.reader import Reader
-from db.setup import Database, ensure_schema
+from db.setup import ensure_schema
 from model.background import in_background
 from model.errors import DatabaseLost
 from model.values import Verb

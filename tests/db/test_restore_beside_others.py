@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from db.backup import back_up, restore_backup
+from db.database import Database
 from db.embedded import EmbeddedServer
-from db.setup import TABLES, Database, ensure_schema
+from db.setup import TABLES, ensure_schema
 from db.store import Store
 from model.values import Verb
 from pipeline.tables import ensure_tables

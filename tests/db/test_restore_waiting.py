@@ -13,7 +13,8 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
 from db.backup import MAKE_ROOM, WAIT_SECONDS, back_up, restore_backup
-from db.setup import Database, ensure_schema
+from db.database import Database
+from db.setup import ensure_schema
 from tests.db.test_backup import other
 from tests.tables import ask, refusal
 from tests.waiting import until

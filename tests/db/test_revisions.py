@@ -8,9 +8,10 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
+from db.database import Database
 from db.load import Counts
 from db.revisions import RevisedSeries, Revision, largest_revisions, revised_series, revisions
-from db.setup import Database, ensure_schema
+from db.setup import ensure_schema
 from db.store import Store
 from model.values import DAY, Answered, DataPoint, Verb, Window
 from tests.commands import environment, run

@@ -3,8 +3,9 @@
 from contextlib import closing
 from datetime import timedelta
 
+from db.database import Database
 from db.load import Counts
-from db.setup import Database, ensure_schema
+from db.setup import ensure_schema
 from db.store import Store
 from model.values import DAY, Answered, DataPoint, Verb, Window
 from tests.tables import BACKFILL, PULL, Opener, Rows, this_midnight

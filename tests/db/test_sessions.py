@@ -13,9 +13,9 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
+from db.database import Database
 from db.embedded import EmbeddedServer
 from db.session import session_for
-from db.setup import Database
 from model.settings import ROOT
 from tests.tables import Rows, as_role, ask, refusal
 from tests.waiting import until

@@ -10,8 +10,9 @@ from typing import Any
 import psycopg2
 import pytest
 
+from db.database import Database
 from db.embedded import EmbeddedServer
-from db.setup import SCHEMA_LOCK, STATEMENTS, Database, ensure_schema
+from db.setup import SCHEMA_LOCK, STATEMENTS, ensure_schema
 from db.store import Store
 from model.errors import DatabaseAway, DatabaseLost
 from model.settings import MAIN
@@ -130,7 +131,7 @@ def test_tables_of_the_specification_alone_are_upgraded_with_their_rows(
 
 def test_eight_processes_may_set_up_at_once(empty_url: str) -> None:
     script = (
-        "import sys; from pathlib import Path; from db.setup import Database, ensure_schema\n"
+        "import sys; from pathlib import Path; from db.database import Database; from db.setup import ensure_schema\n"
         "ensure_schema(Database(sys.argv[1], Path()))"
     )
     command = [sys.executable, "-c", script, empty_url]

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from db.database import Database
 from db.load import Counts
-from db.setup import Database, ensure_schema
+from db.setup import ensure_schema
 from db.store import Store
 from model.errors import BadPoint, ConfigurationError
 from model.values import DAY, DataPoint, Verb, midnight
@@ -219,7 +220,7 @@ def test_a_second_run_of_a_day_finds_nothing_wrong_with_the_clock(
 
 
 def test_a_server_that_is_too_old_is_refused_in_one_line(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("db.setup.OLDEST", 99)
+    monkeypatch.setattr("db.database.OLDEST", 99)
     for work in (lambda: database.connect("test"), lambda: ensure_schema(database)):
         assert re.fullmatch(rf"{database} is PostgreSQL \d+: use 99 or newer", refusal(work))
 

@@ -13,10 +13,11 @@ import pytest
 
 import query_data as q
 from db.coverage import series_maps
+from db.database import Database
 from db.points import ages
 from db.pulls import STOPPED
 from db.reader import Reader
-from db.setup import SCHEMA, Database, ensure_schema
+from db.setup import SCHEMA, ensure_schema
 from db.views import NAMES, READABLE
 from model.settings import ROOT
 from model.values import DAY, ENOUGH_DATES, Target, Verb, Window, number_of_days

@@ -15,8 +15,9 @@ from typing import Any
 
 import psycopg2
 
+from db.database import Database
 from db.embedded import EmbeddedServer
-from db.setup import Database, ensure_schema
+from db.setup import ensure_schema
 from tests.commands import ROOT, Table
 
 LONGEST = 120.0  # seconds of one command

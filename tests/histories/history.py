@@ -14,9 +14,9 @@ import pytest
 
 from db.archive import restore
 from db.coverage import Name
+from db.database import Database
 from db.quarantine import ACCEPTED, RESTATED, adopt, reconsider, reject
 from db.session import session_for
-from db.setup import Database
 from model.errors import RunRefused
 from model.values import DAY, DataPoint, Target, Verb, Window, midnight
 from pipeline.acceptance import Judgement, judge

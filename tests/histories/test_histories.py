@@ -22,9 +22,9 @@ from typing import Any
 
 import pytest
 
+from db.database import Database
 from db.points import How, latest, of_series
 from db.reader import Reader
-from db.setup import Database
 from db.vintages import Vintage, vintages
 from model.values import DAY, Series, midnight
 from query.question import time_of

@@ -11,8 +11,8 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, under the name of a function)
 
 from db.coverage import SeriesMap
+from db.database import Database
 from db.points import ages
-from db.setup import Database
 from db.store import Store
 from model.values import DAY, Answered, DataPoint, Target, Verb, Window
 from pipeline.plan import Scope, make_job

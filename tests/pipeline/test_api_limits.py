@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from db.api_limits import KnownLimit, Limit
-from db.setup import Database
+from db.database import Database
 from model.values import DAY, Target, Verb, Window
 from pipeline.api_limits import keep_to, size_limit
 from pipeline.fresh_start import check_api

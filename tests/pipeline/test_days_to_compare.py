@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from db.setup import Database
+from db.database import Database
 from db.store import Store
 from model.values import DAY, Answered, Target, Verb, Window
 from pipeline.plan import Scope, make_job, must_be_verified_since, plan_in, settle_window

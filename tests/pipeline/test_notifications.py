@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from db.database import Database
 from db.heartbeat import Heartbeat
 from db.lock import SCHEDULER, SessionLock
 from db.notified import Reported, notified, set_notified
 from db.quarantine import Waiting
-from db.setup import Database
 from model.errors import DatabaseLost, NotDelivered
 from model.settings import Settings
 from model.values import DAY, Verb

@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
+from db.database import Database
 from db.quarantine import ComparedPoint
-from db.setup import Database
 from db.store import Store
 from model.restatement_bounds import RestatementBounds
 from model.values import DAY, DataPoint, Target, Verb, Window

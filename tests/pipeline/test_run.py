@@ -8,9 +8,9 @@ from datetime import datetime
 
 import pytest
 
+from db.database import Database
 from db.lock import SessionLock, place_of_run
 from db.reader import Reader
-from db.setup import Database
 from model.errors import ConfigurationError, RunRefused
 from model.values import DAY, Target, Verb, Window
 from pipeline.plan import Job, Scope, make_job

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 import query_data as q
+from db.database import Database
 from db.reader import Reader
-from db.setup import Database
 from db.store import Store
 from model.errors import BadQuestion
 from model.values import DAY, Answered, DataPoint, Verb, Window

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import query_data as q
-from db.setup import Database
+from db.database import Database
 from db.store import Store
 from model.errors import BadQuestion
 from model.values import DAY, Answered, Verb, Window

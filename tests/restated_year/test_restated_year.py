@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 import pytest
 
 from db.coverage import Name
-from db.setup import Database
+from db.database import Database
 from model.values import Target, Verb
 from pipeline.plan import Scope, make_job, settle_window
 from pipeline.summary import Summary

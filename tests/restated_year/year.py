@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from random import Random
 
 from db.coverage import Name
-from db.setup import Database
+from db.database import Database
 from model.values import DAY, Verb, Window
 from pipeline.plan import Job, Scope, make_job, must_be_verified_since, pull_window, settle_window
 from pipeline.run import run
