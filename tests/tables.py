@@ -24,6 +24,8 @@ PULL, BACKFILL = Verb.PULL, Verb.BACKFILL
 START = datetime(2024, 1, 1, tzinfo=UTC)
 OWN_TIMES = DefiLlama.own_times()
 
+# a cluster serves the databases of all tests at once
+OF_SESSIONS = "FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE"
 DONE = RunEnd("success", records=3, calls=2, failed=0, received=4, failure=None)
 
 Rows = Callable[..., list[tuple[Any, ...]]]
@@ -107,7 +109,7 @@ def refusal(work: Callable[[], object], *hidden: str, code: int = 2) -> str:
 
 def end(rows: Rows, name: str) -> None:
     """Have the server end the sessions with an application_name, and wait until it has."""
-    rows("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name LIKE %s", f"%{name}%")
+    rows(f"SELECT pg_terminate_backend(pid, 10000) {OF_SESSIONS} %s", f"%{name}%")
 
 
 def run_row(rows: Rows, pull_id: int) -> tuple[object, ...]:

@@ -21,6 +21,10 @@ from tests.tables import BACKFILL, DONE, PULL, Opener, Rows, as_role, point, run
 from tests.waiting import until
 
 REPOSITORY = Path(__file__).parents[2]
+LOCKS = """
+SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database
+WHERE locktype = 'advisory' AND datname = current_database()
+"""
 HOLD = """
 import sys
 from pathlib import Path
@@ -157,7 +161,7 @@ def test_another_source_and_another_kind_are_not_refused(database: Database) -> 
 def test_a_place_given_up_is_free(database: Database, rows: Rows) -> None:
     for _ in range(50):
         SessionLock(database, "pull artemis").close()
-    assert rows("SELECT FROM pg_locks WHERE locktype = 'advisory'") == []
+    assert rows(LOCKS) == []
 
 
 def test_a_holder_is_looked_for_in_the_same_database(database: Database, empty_url: str, rows: Rows) -> None:
@@ -188,7 +192,7 @@ def test_the_place_of_a_process_killed_is_free(holder: Callable[[], "subprocess.
     assert told(first) == "held"
     first.kill()
     first.wait()
-    until(lambda: rows("SELECT FROM pg_locks WHERE locktype = 'advisory'") == [])
+    until(lambda: rows(LOCKS) == [])
     go(second)
     assert told(second) == "held"
 

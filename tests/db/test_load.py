@@ -16,7 +16,7 @@ from db.load import Counts, take_turn
 from db.store import Store
 from model.background import in_background
 from model.values import DAY, Answered, DataPoint, Verb, Window
-from tests.tables import BACKFILL, PULL, START, Opener, Rows, Values, grid, point
+from tests.tables import BACKFILL, OF_SESSIONS, PULL, START, Opener, Rows, Values, grid, point
 from tests.waiting import until
 
 pytestmark = pytest.mark.every_postgres
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.every_postgres
 def spent(rows: Rows, store: Store, verb: Verb = PULL) -> dict[str, int]:
     """Index entries read so far, by index; the session reports them when it ends."""
     store.close()
-    until(lambda: not rows("SELECT FROM pg_stat_activity WHERE application_name LIKE %s", f"%{verb} defillama%"))
+    until(lambda: not rows(f"SELECT {OF_SESSIONS} %s", f"%{verb} defillama%"))
     return dict(rows("SELECT indexrelname, idx_tup_read FROM pg_stat_user_indexes WHERE relname = 'metrics'"))
 
 

@@ -23,13 +23,13 @@ from model.background import in_background
 from model.errors import DatabaseLost
 from model.values import Verb
 from tests.commands import ROOT
-from tests.tables import Opener, Rows, end, points, read
+from tests.tables import OF_SESSIONS, Opener, Rows, end, points, read
 from tests.waiting import until
 
 pytestmark = pytest.mark.cluster
 
-SESSIONS = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'crypto-metrics query %%'"
-AT_WORK = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'crypto-metrics query %%' AND state = 'active'"
+SESSIONS = f"SELECT pid {OF_SESSIONS} 'crypto-metrics query %%'"
+AT_WORK = f"SELECT 1 {OF_SESSIONS} 'crypto-metrics query %%' AND state = 'active'"
 
 
 def test_one_session_serves_many_threads(reader: Reader, rows: Rows) -> None:

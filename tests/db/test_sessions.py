@@ -17,7 +17,7 @@ from db.database import Database
 from db.embedded import EmbeddedServer
 from db.session import session_for
 from model.settings import ROOT
-from tests.tables import Rows, as_role, ask, refusal
+from tests.tables import OF_SESSIONS, Rows, as_role, ask, refusal
 from tests.waiting import until
 
 pytestmark = pytest.mark.every_postgres
@@ -184,7 +184,7 @@ def test_a_statement_ends_with_its_process_also_if_that_was_killed(
         "import sys; from pathlib import Path; from db.setup import Database; "
         "Database(sys.argv[1], Path()).connect('to be killed').cursor().execute('SELECT FROM metrics')"
     )
-    waiting = "SELECT FROM pg_stat_activity WHERE application_name LIKE '%%to be killed%%' AND wait_event_type = 'Lock'"
+    waiting = f"SELECT {OF_SESSIONS} '%%to be killed%%' AND wait_event_type = 'Lock'"
     with subprocess.Popen([sys.executable, "-c", code, database_url], cwd=ROOT) as process:  # noqa: S603
         until(lambda: rows(waiting))
         process.kill()

@@ -19,7 +19,7 @@ from model.values import DAY, DataPoint, Verb, midnight
 from query import query_session as query_session
 from query.time_arguments import instant
 from tests.commands import ROOT, copy_tree, environment
-from tests.tables import START, Opener, Rows, point, points, refusal
+from tests.tables import OF_SESSIONS, START, Opener, Rows, point, points, refusal
 
 pytestmark = pytest.mark.every_postgres
 
@@ -330,7 +330,7 @@ def test_a_query_reads_and_can_do_nothing_else(open_store: Opener, rows: Rows) -
     with pytest.raises(Exception, match="read-only transaction"):
         q.sql("DELETE FROM metrics RETURNING id")
     assert q.sql("SHOW work_mem").iloc[0, 0] == "4MB"
-    assert rows("SELECT state FROM pg_stat_activity WHERE application_name LIKE '%% query %%'") == [("idle",)]
+    assert rows(f"SELECT state {OF_SESSIONS} '%% query %%'") == [("idle",)]
     assert q.sql("SELECT avg(x) AS mean FROM generate_series(1, 2) AS x")["mean"].dtype == float
     assert len(q.series("solana", "TVL")) == 2
 
