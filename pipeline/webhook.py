@@ -127,7 +127,8 @@ def call(method: str, url: str, variable: str, body: bytes = b"", headers: Mappi
             ):
                 status = response.status_code
         except (requests.RequestException, HTTPError, UnicodeError) as error:  # requests lets the latter two through
-            why = f"no answer after {LONGEST_CALL:.0f} s" if session.broken_off else failure_text(error)
+            too_long = session.broken_off or isinstance(error, requests.ReadTimeout)
+            why = f"no answer after {LONGEST_CALL:.0f} s" if too_long else failure_text(error)
             raise NotDelivered(f"the server of {variable} can't be reached: {why}") from None
     if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         remedy = ", which is a redirect: write the URL to which it leads" if status < HTTPStatus.BAD_REQUEST else ""
