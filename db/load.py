@@ -27,17 +27,17 @@ COPY_EPOCH = datetime(2000, 1, 1, tzinfo=UTC).timestamp()  # from which PostgreS
 HEADER, ROW, TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), struct.Struct("!hiiiiiqid"), struct.pack("!h", -1)
 
 SQL = read_statements("load.sql")
+LOOK_UP = filled_in(SQL["look_up"], names=SQL["names"])
 FINAL_VALUES = filled_in(SQL["final_values"], names=SQL["names"])
 SCOPE = filled_in(SQL["scope"], names=SQL["names"])
 LOAD = filled_in(SQL["load"], names=SQL["names"])
-NEW_OR_ADOPTED = "(judged.stored IS NULL OR differs AND reason IS DISTINCT FROM 'restated')"
+NEW_OR_ADOPTED = "(old_id IS NULL OR differs AND reason IS DISTINCT FROM 'restated')"
 UPSERT = filled_in(LOAD, wanted=NEW_OR_ADOPTED, conflict=SQL["do_update"], revises="true")
-INSERT = filled_in(LOAD, wanted="judged.stored IS NULL", revises="false")
+INSERT = filled_in(LOAD, wanted="old_id IS NULL", revises="false")
 INSERT_OR_SKIP = filled_in(INSERT, conflict=SQL["do_nothing"])
 INSERT_OR_FAIL = filled_in(INSERT, conflict="")
 FORGET_REFUSED = filled_in(SQL["forget_refused"], names=SQL["names"])
 TAKE_TURN_SOON = filled_in(SQL["take_turn_soon"], take_turn=SQL["take_turn"])
-LIMITED_SINCE = 180_000  # the version of the server from which on a look-up has an upper limit
 
 
 @dataclass(slots=True)
@@ -146,11 +146,10 @@ class Load:
             cursor.copy_expert(SQL["fill_stage"], io.BytesIO(self._rows))
             take_turn(cursor, self._source)
             with working_copy(cursor, SCOPE, values | _named("refused", refused) | _named("withdrawn", withdrawn)):
+                cursor.execute(LOOK_UP, values)
                 if self._verb is Verb.SETTLE:
                     cursor.execute(FINAL_VALUES, values)
-                upper_limit = SQL["upper_limit"] if session.server_version >= LIMITED_SINCE else ""
-                load = filled_in(statement, upper_limit=upper_limit)
-                points, new, changed, kept, gone = fetch_one(cursor, load, values)
+                points, new, changed, kept, gone = fetch_one(cursor, statement, values)
                 cursor.execute(FORGET_REFUSED, values)
                 cursor.execute(SQL["refuse"], {"source": self._source, **refused})
                 if self._withdrawn:

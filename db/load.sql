@@ -2,10 +2,14 @@
 
 -- name: stage
 -- The points of the load, before they are compared with what is stored. `place` is their order in the load.
--- In this transaction a sort is very expensive for the planner: see `load`.
-SET LOCAL enable_sort = off;
+-- `stored` is for the rows of metrics on the same days. For the planner, sorts and nested loops are very expensive in this
+-- transaction; so it joins by hash, whatever it believes about the size of the tables.
+SET LOCAL enable_sort = off; SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '32MB';
 CREATE TEMPORARY TABLE IF NOT EXISTS stage (
     series INTEGER, place INTEGER, at TIMESTAMP, value DOUBLE PRECISION, over_live BOOLEAN NOT NULL DEFAULT false
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS stored (
+    series INTEGER, at TIMESTAMP, id BIGINT, value DOUBLE PRECISION
 ) ON COMMIT DELETE ROWS
 
 -- name: fill_stage
@@ -26,27 +30,70 @@ SAVEPOINT turn; SET LOCAL lock_timeout = %(patience)s; {take_turn}; SET LOCAL lo
 SELECT * FROM unnest(%(assets)s::text[], %(metrics)s::text[], %(shifts)s::interval[], %(api_ids)s::text[])
     WITH ORDINALITY AS name (asset, metric, shift, api_id, series)
 
+-- name: look_up
+-- Copies the stored rows of all days that have points in the stage.
+-- The plan must not depend on statistics, which are missing or wrong for a table that is being filled. So the rows are read
+-- in the order of idx_metrics_unique. No other index has this order, and for the planner a sort is very expensive in this
+-- transaction. A limit of their number ends the reading: if the key had an upper limit instead, PostgreSQL before
+-- version 18 would read on to the end of the asset.
+INSERT INTO stored
+WITH RECURSIVE
+-- The spans of time to read, of at most 90 days, so that few other rows are read if the points are far apart.
+span AS (
+    SELECT series, asset, metric, day_of(first, shift)::timestamp - shift AS since,
+        day_of(last, shift)::timestamp - shift + interval '1 day' AS until
+    FROM (
+        SELECT series, asset, metric, shift, min(at) AS first, max(at) AS last
+        FROM stage JOIN ({names}) AS name USING (series)
+        GROUP BY series, asset, metric, shift, date_bin('90 days', at + shift, '2000-01-01')
+    ) AS part
+),
+-- The rows of a span: one at first, since most spans of a new series have none; then as many as there are days left, and
+-- one more, until a row is beyond the span.
+chunk AS (
+    SELECT *, 1 AS most, true AS unfinished, '{}'::timestamp[] AS times, '{}'::int8[] AS ids, '{}'::float8[] AS values
+    FROM span
+    UNION ALL
+    SELECT series, asset, metric, next, until, until::date - next::date + 1, unfinished_now, read.*
+    FROM chunk, LATERAL (
+        SELECT array_agg(at) FILTER (WHERE wanted) AS times, array_agg(id) FILTER (WHERE wanted),
+            array_agg(value) FILTER (WHERE wanted)
+        FROM (
+            SELECT m.pulled_at AS at, m.id, m.value,
+                (m.asset, m.metric_name) = (chunk.asset, chunk.metric) AND m.pulled_at < until AS wanted
+            FROM metrics m
+            WHERE m.source = %(source)s AND (m.asset, m.metric_name, m.pulled_at) >= (chunk.asset, chunk.metric, since)
+            ORDER BY m.asset, m.metric_name, m.pulled_at LIMIT most
+        ) AS found
+    ) AS read, LATERAL (
+        SELECT cardinality(read.times) = most AS unfinished_now, read.times[most] + interval '1 microsecond' AS next
+    ) AS following
+    WHERE unfinished
+)
+SELECT series, row.* FROM chunk, unnest(times, ids, values) AS row
+
 -- name: final_values
 -- Gives each closed day its final value, for series whose points have times of their own.
 -- metrics may hold a row of the day at a time that is not, or no longer, in the API's history: the midnight of a live
 -- pull, or the last record that the day had when a backfill ran. The final value is written into that row instead of a
 -- second row beside it. This statement changes only the stage; `load` then writes.
 WITH name AS ({names}),
--- the days of the stage, with the times that the API gives for each
-day AS (
-    SELECT series, asset, metric, shift, day_of(at, shift)::timestamp AS day, max(at) AS last, array_agg(at) AS times
-    FROM stage JOIN name USING (series) GROUP BY series, asset, metric, shift, day_of(at, shift)::timestamp
+given AS (SELECT series, at, day_of(at, shift)::timestamp AS day FROM stage JOIN name USING (series)),
+kept AS (SELECT series, at, value, day_of(at, shift)::timestamp AS day FROM stored JOIN name USING (series)),
+-- the days for which metrics holds a row at a time that the API does not give
+odd AS (
+    SELECT DISTINCT series, day FROM kept
+    WHERE NOT EXISTS (SELECT FROM stage WHERE (stage.series, stage.at) = (kept.series, kept.at))
 ),
--- the days for which metrics holds a row at a time that the API does not give.
--- The rows of a day are read as one span of keys; see `load` for the reason.
-held AS MATERIALIZED (
-    SELECT day.*, stored, stored_values FROM day, LATERAL (
-        SELECT array_agg(m.pulled_at ORDER BY m.pulled_at) AS stored,
-            array_agg(m.value ORDER BY m.pulled_at) AS stored_values
-        FROM metrics m WHERE m.source = %(source)s
-            AND (m.asset, m.metric_name, m.pulled_at) >= (day.asset, day.metric, day - shift)
-            AND (m.asset, m.metric_name, m.pulled_at) < (day.asset, day.metric, day - shift + interval '1 day')
-    ) AS those WHERE NOT stored <@ times
+-- those of them for which the API gives points, with their times
+day AS (
+    SELECT series, day, max(at) AS last, array_agg(at) AS times FROM given JOIN odd USING (series, day)
+    GROUP BY series, day
+),
+-- and with the rows of metrics
+held AS (
+    SELECT day.*, array_agg(at ORDER BY at) AS stored, array_agg(value ORDER BY at) AS stored_values
+    FROM day JOIN kept USING (series, day) GROUP BY series, day, last, times
 ),
 -- the rows that get the final value: the row at midnight; and the last row, if the API gives none of the day's rows now.
 -- `over_live`: the row at midnight has the live value of a pull, since the last other row has another value.
@@ -81,51 +128,30 @@ FROM unnest(
 
 -- name: load
 -- Writes the stage into metrics, and what follows from it into loads, revisions and coverage.
--- Both look-ups in metrics select the first row from a key on, in the order of idx_metrics_unique, and then compare it
--- with the key. Only that index gives this order without a sort, and for the planner a sort is very expensive in this
--- transaction. Otherwise it may choose idx_metrics_cross_section where statistics are missing or old, and read many rows
--- of the source for each point.
 WITH
 -- the time of the load; a value is revised only if its day was closed before
 instant AS MATERIALIZED (
     SELECT at, greatest(at::date, %(latest_day)s::date) AS open_day
     FROM (SELECT clock_timestamp() AT TIME ZONE 'UTC' AS at) AS clock
 ),
--- the first and the last time of each series in the stage
-span AS (
-    SELECT series, min(at) AS first, max(at) AS last FROM stage GROUP BY series
-),
--- whether metrics has any row in that span; if not, its points are new and are not looked up one by one
-series AS MATERIALIZED (
-    SELECT name.*, (
-        SELECT (m.asset, m.metric_name) = (name.asset, name.metric) AND m.pulled_at <= span.last
-        FROM metrics m WHERE m.source = %(source)s
-            AND (m.asset, m.metric_name, m.pulled_at) >= (name.asset, name.metric, span.first)
-        ORDER BY m.asset, m.metric_name, m.pulled_at LIMIT 1
-    ) AS stored
-    FROM ({names}) AS name LEFT JOIN span USING (series)
-),
+series AS MATERIALIZED ({names}),
 -- one point for each key: the last one in the load
 point AS (
     SELECT DISTINCT ON (series, at) series, at, value, over_live FROM stage ORDER BY series, at, place DESC
 ),
 -- each point beside the value that is stored at its key
 judged AS (
-    SELECT series, at, point.value, over_live, old.stored, old.id AS old_id, old.value AS old_value,
-        old.stored AND old.value IS DISTINCT FROM point.value AS differs
-    FROM point JOIN series USING (series) LEFT JOIN LATERAL (
-        SELECT true AS stored, m.id, m.asset, m.metric_name, m.pulled_at, m.value
-        FROM metrics m WHERE series.stored AND m.source = %(source)s
-            AND (m.asset, m.metric_name, m.pulled_at) >= (series.asset, series.metric, point.at) {upper_limit}
-        ORDER BY m.asset, m.metric_name, m.pulled_at LIMIT 1
-    ) AS old ON (old.asset, old.metric_name, old.pulled_at) = (series.asset, series.metric, point.at)
+    SELECT series, at, point.value, over_live, stored.id AS old_id, stored.value AS old_value,
+        stored.id IS NOT NULL AND stored.value IS DISTINCT FROM point.value AS differs
+    FROM point LEFT JOIN stored USING (series, at)
 ),
--- what coverage says of each series so far; and whether the series is now requested by another identifier than before
+-- what coverage says of each series so far; and whether the series is now requested by another identifier than before.
+-- LIMIT has each row looked up, since a hash join reads the coverage of all series.
 before AS MATERIALIZED (
-    SELECT series, coverage.api_id, answered, found, withdrawn, withdrawn_at, row_count,
-        coalesce(coverage.api_id <> series.api_id, false) AS another
-    FROM series JOIN coverage
-        ON (coverage.source, coverage.asset, metric_name) = (%(source)s, series.asset, series.metric)
+    SELECT series, known.*, coalesce(known.api_id <> series.api_id, false) AS another FROM series, LATERAL (
+        SELECT api_id, answered, found, withdrawn, withdrawn_at, row_count FROM coverage
+        WHERE (source, coverage.asset, metric_name) = (%(source)s, series.asset, series.metric) LIMIT 1
+    ) AS known
 ),
 -- the stored values of closed days for which the API gives others, and why they differ: see revisions.reason in
 -- schema.sql. A sample was stored before the day was over, or by a pull that was under way then, and never replaced.
@@ -195,7 +221,7 @@ requested AS (
 given AS (
     SELECT series, range_agg(daterange(day_of(at, shift), day_of(at, shift) + 1))
             FILTER (WHERE {revises} OR reason IS DISTINCT FROM 'sample') AS days,
-        count(*) FILTER (WHERE judged.stored IS NULL) AS new
+        count(*) FILTER (WHERE old_id IS NULL) AS new
     FROM judged JOIN series USING (series) LEFT JOIN replaced USING (series, at) GROUP BY series
 ),
 -- the coverage so far; it is empty if the series is now requested by another identifier than before
@@ -244,11 +270,6 @@ SELECT (SELECT count(*) FROM point), count(*) FILTER (WHERE inserted), count(*) 
         ELSE (SELECT count(*) FROM judged WHERE differs) END,
     (SELECT coalesce(sum(upper(days) - lower(days)), 0)::int FROM answer, unnest(gone) AS days)
 FROM written
-
--- name: upper_limit
--- From version 18 on, an upper limit of the key halves the time of a look-up. Older versions read on to the end of the
--- asset where there is no row with the key: that would take twelve times as long.
-AND (m.asset, m.metric_name, m.pulled_at) <= (series.asset, series.metric, point.at)
 
 -- name: forget_refused
 -- The days that are answered now are no longer refused.

@@ -84,6 +84,26 @@ def test_a_settle_reads_few_index_entries_of_a_table_never_analysed(open_store: 
     assert read["idx_metrics_unique"] <= 5 * 6000
 
 
+@pytest.mark.one_server
+def test_a_settle_of_one_metric_does_not_read_on_through_the_others_of_the_asset(
+    open_store: Opener, rows: Rows
+) -> None:
+    points = [point(day=day, metric=f"METRIC_{number:02}") for number in range(20) for day in range(300)]
+    open_store(BACKFILL).load(points)
+    store = open_store(Verb.SETTLE)
+    before = blocks(rows)
+    assert store.load(points) == Counts(unchanged=6000)
+    spent(rows, store, Verb.SETTLE)
+    assert blocks(rows) - before <= 6000
+
+
+def test_rows_are_found_however_many_a_day_has(open_store: Opener) -> None:
+    points = [point(day=day / 4) for day in range(1200)]
+    open_store(BACKFILL).load(points)
+    more = [point(day=day / 4 + 1 / 8) for day in range(1200)]
+    assert open_store(BACKFILL).load(points[::7] + more[::5]) == Counts(new=240, unchanged=172)
+
+
 def own(*points: tuple[float, float], first: float = 0) -> tuple[list[DataPoint], list[Answered]]:
     """Points of some days with times of their own, each a time and a value, and the answer for two days."""
     window = Window(START + first * DAY, START + (first + 2) * DAY)
