@@ -39,8 +39,8 @@ GROUP BY each.asset, each.metric_name ORDER BY each.asset, each.metric_name
 -- All points of a series: the stored value, whether the API now says something else, and what. They are one span of keys,
 -- as in db/points.sql.
 SELECT m.pulled_at, m.value, q.state IS NOT NULL AND q.state <> 'rejected', q.value, coalesce(q.state = 'waiting', false)
-FROM metrics m LEFT JOIN quarantine q ON (q.source, q.asset, q.metric_name, q.pulled_at)
-    = (m.source, m.asset, m.metric_name, m.pulled_at)
+FROM metrics m LEFT JOIN quarantine q ON (q.source, q.asset, q.metric_name) = (%(source)s, %(asset)s, %(metric)s)
+    AND q.pulled_at = m.pulled_at
 WHERE m.source = %(source)s
     AND (m.asset, m.metric_name, m.pulled_at) >= (%(asset)s, %(metric)s, '-infinity'::timestamp)
     AND (m.asset, m.metric_name, m.pulled_at) <= (%(asset)s, %(metric)s, 'infinity'::timestamp)

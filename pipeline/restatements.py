@@ -112,7 +112,7 @@ def _doubts(points: Sequence[ComparedPoint], compared: Sequence[Window], bounds:
     largest = max((abs(each.stored) for each in points if each.stored is not None), default=0.0)
     if far := [
         each for place, each in enumerate(points)
-        if _is_huge(each, largest, bounds) or _leaves_its_range(points, place, bounds)
+        if each.restated and (_is_huge(each, largest, bounds) or _leaves_its_range(points, place, bounds))
     ]:  # fmt: skip
         text = f"{counted(len(far), 'day')} would be far from the days around, such as {_example(far[-1])}"
         yield Doubt(text, far)
@@ -120,10 +120,11 @@ def _doubts(points: Sequence[ComparedPoint], compared: Sequence[Window], bounds:
     if common and common.is_usual and len(common.points) >= bounds.days_of_one_factor:
         text = f"{len(common.points):,} days would change by the same factor of {common.factor:.6g}"
         yield Doubt(f"{text}, such as {_example(common.points[-1])}", common.points)
-    now = [each for each in points if _is_within(each, compared)]
-    changed = [each for each in now if _change(each) > bounds.small_change]
-    if len(changed) >= bounds.many_days and len(changed) > bounds.share_of_days * len(now):
-        yield Doubt(f"{len(changed):,} of {len(now):,} days would change, such as {_example(changed[-1])}", changed)
+    changed = [each for each in _by_more_than_a_little(points, bounds) if _is_within(each, compared)]
+    if len(changed) >= bounds.many_days:
+        days = sum(_is_within(each, compared) for each in points)
+        if len(changed) > bounds.share_of_days * days:
+            yield Doubt(f"{len(changed):,} of {days:,} days would change, such as {_example(changed[-1])}", changed)
     if waits := [each for each in points if each.waits]:
         text = f"{counted(len(waits), 'day')} waiting since an earlier run, such as {_example(waits[-1])}"
         yield Doubt(text, waits)
@@ -136,8 +137,8 @@ def common_factor(points: Sequence[ComparedPoint], bounds: RestatementBounds) ->
     """
     ratios = sorted(
         (each.value / each.stored, each)
-        for each in points
-        if _change(each) > bounds.small_change and each.stored and each.value is not None
+        for each in _by_more_than_a_little(points, bounds)
+        if each.stored and each.value is not None
     )
     alike: Sequence[tuple[float, ComparedPoint]] = ()
     first = 0
@@ -166,9 +167,13 @@ def _is_within(point: ComparedPoint, windows: Sequence[Window]) -> bool:
     return any(start <= point.at < end for start, end in windows)
 
 
+def _by_more_than_a_little(points: Sequence[ComparedPoint], bounds: RestatementBounds) -> list[ComparedPoint]:
+    return [each for each in points if each.restated and _change(each) > bounds.small_change]
+
+
 def _change(point: ComparedPoint) -> float:
-    """By how much a value changes, as a share of the larger one; 0 if it does not change."""
-    if not point.restated or point.value is None or point.stored is None:
+    """By how much a restated value changes, as a share of the larger one; 0 for one that is no number any more."""
+    if point.value is None or point.stored is None:
         return 0.0
     size = max(abs(point.value), abs(point.stored))
     return abs(point.value - point.stored) / size if size else 0.0
@@ -176,7 +181,7 @@ def _change(point: ComparedPoint) -> float:
 
 def _is_huge(point: ComparedPoint, largest: float, bounds: RestatementBounds) -> bool:
     """Whether a restated value would be far above all stored ones: so a wild series has a limit, too."""
-    return point.restated and point.value is not None and abs(point.value) > bounds.times_neighbours * largest > 0
+    return point.value is not None and abs(point.value) > bounds.times_neighbours * largest > 0
 
 
 def _leaves_its_range(points: Sequence[ComparedPoint], place: int, bounds: RestatementBounds) -> bool:
@@ -185,7 +190,7 @@ def _leaves_its_range(points: Sequence[ComparedPoint], place: int, bounds: Resta
     A value that comes closer to its neighbours, as in a hole that is filled, does not. A wild series has no range.
     """
     point = points[place]
-    if not point.restated or point.value is None or point.stored is None:
+    if point.value is None or point.stored is None:
         return False
     around = [*points[max(place - NEIGHBOURS, 0) : place], *points[place + 1 : place + 1 + NEIGHBOURS]]
     values = [each.stored for each in around if each.stored is not None]
