@@ -2,7 +2,7 @@
 
 All writers connect to the coordinator. Citus can't plan the statements of a load, which read and write several tables
 at once. So a load works on copies of the rows concerned, in temporary tables of the same names, and writes the changes
-back at its end. The statements are those of one server.
+back at its end. The SQL is the same as on one server.
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,8 +35,9 @@ def is_distributed(cursor: Any) -> bool:
 
 @contextmanager
 def working_copy(cursor: Any, scope: str, values: Mapping[str, Any]) -> Iterator[None]:
-    """Within the block, the tables of a cluster are temporary copies of the rows in `scope`; at its end, changes are
-    written back. On one server, this does nothing.
+    """In a cluster, copy the rows in `scope` into temporary tables, and write the changes back when the block ends.
+
+    On one server, this does nothing.
 
     The scope is a statement with the values, which selects source, asset, metric and the first and last time.
     """

@@ -33,9 +33,9 @@ SELECT * FROM unnest(%(assets)s::text[], %(metrics)s::text[], %(shifts)s::interv
 -- name: look_up
 -- Copies the stored rows of all days that have points in the stage.
 -- The plan must not depend on statistics, which are missing or wrong for a table that is being filled. So the rows are read
--- in the order of idx_metrics_unique. No other index has this order, and for the planner a sort is very expensive in this
--- transaction. A limit of their number ends the reading: if the key had an upper limit instead, PostgreSQL before
--- version 18 would read on to the end of the asset.
+-- in the order of idx_metrics_unique: no other index has this order, and for the planner a sort is very expensive in this
+-- transaction. A LIMIT ends the reading. An upper bound of the key would not: before version 18, PostgreSQL reads on to
+-- the end of the asset.
 INSERT INTO stored
 WITH RECURSIVE
 -- The spans of time to read, of at most 90 days, so that few other rows are read if the points are far apart.
@@ -146,7 +146,7 @@ judged AS (
     FROM point LEFT JOIN stored USING (series, at)
 ),
 -- what coverage says of each series so far; and whether the series is now requested by another identifier than before.
--- LIMIT has each row looked up, since a hash join reads the coverage of all series.
+-- LIMIT forces one look-up for each series; a join would read the coverage of all series.
 before AS MATERIALIZED (
     SELECT series, known.*, coalesce(known.api_id <> series.api_id, false) AS another FROM series, LATERAL (
         SELECT api_id, answered, found, withdrawn, withdrawn_at, row_count FROM coverage

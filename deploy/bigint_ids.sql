@@ -10,6 +10,14 @@ SELECT atttypid = 'bigint'::regtype AS done FROM pg_attribute WHERE attrelid = '
     \q
 \endif
 
+DO $$ BEGIN
+    IF to_regclass('pg_dist_partition') IS NOT NULL THEN
+        IF EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = 'metrics'::regclass) THEN
+            RAISE EXCEPTION 'metrics is distributed: its ids can become BIGINT only before that';
+        END IF;
+    END IF;
+END $$;
+
 -- Each new row gets its id in the new column, too.
 ALTER TABLE metrics ADD COLUMN IF NOT EXISTS wide_id BIGINT;
 CREATE OR REPLACE FUNCTION metrics_wide_id() RETURNS TRIGGER LANGUAGE plpgsql AS $$

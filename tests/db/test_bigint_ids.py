@@ -29,20 +29,25 @@ TYPE = "SELECT data_type FROM information_schema.columns WHERE (table_name, colu
 
 
 def run_script(url: str, until_line: str = "") -> str:
-    """What the script says, run as the docs say; with `until_line`, only what stands before it is run."""
+    """What the script says; with `until_line`, only what stands before it is run."""
     text = SCRIPT.read_text(encoding="utf-8")
-    done = subprocess.run(
+    done = run_psql(url, text[: text.index(until_line)] if until_line else text)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stderr.splitlines()) == 1  # which names the database
+    return done.stdout
+
+
+def run_psql(url: str, text: str) -> "subprocess.CompletedProcess[str]":
+    """Run the text of a script as the docs say."""
+    return subprocess.run(
         [sys.executable, "main.py", "psql"],
         cwd=ROOT,
         env=environment(url),
-        input=text[: text.index(until_line)] if until_line else text,
+        input=text,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert len(done.stderr.splitlines()) == 1  # which names the database
-    return done.stdout
 
 
 def test_rows_keep_their_ids_and_loads_go_on_meanwhile_and_beyond_the_last_integer(

@@ -21,6 +21,7 @@ from model.values import Verb
 from pipeline.tables import ensure_tables
 from tests.citus import CITUS, URL, Cluster
 from tests.conftest import Server
+from tests.db.test_bigint_ids import SCRIPT, run_psql
 from tests.tables import BACKFILL, PULL, Rows, asked, grid, point
 from tests.waiting import until
 
@@ -99,6 +100,16 @@ def test_rows_are_kept_and_spread_and_a_second_time_changes_nothing(filled: Data
         assert [name for (name,) in cursor] == ["coverage", "metrics", "quarantine", "refused", "revisions"]
         cursor.execute(SERVERS)
         assert len(cursor.fetchall()) == len(cluster.on_workers(url, "SELECT 1"))
+
+
+def test_the_script_for_bigint_ids_refuses_distributed_tables_and_changes_nothing(filled: Database) -> None:
+    distribute(filled)
+    url = filled.conninfo()[0]
+    before = contents(url)
+    done = run_psql(url, SCRIPT.read_text(encoding="utf-8"))
+    assert done.returncode != 0
+    assert "metrics is distributed: its ids can become BIGINT only before that" in done.stderr
+    assert contents(url) == before
 
 
 def test_a_load_that_loses_a_server_stores_nothing_and_its_repetition_all(filled: Database, cluster: Cluster) -> None:
