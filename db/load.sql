@@ -45,7 +45,7 @@ span AS (
     FROM (
         SELECT series, asset, metric, shift, min(at) AS first, max(at) AS last
         FROM stage JOIN ({names}) AS name USING (series)
-        GROUP BY series, asset, metric, shift, date_bin('90 days', at + shift, '2000-01-01')
+        GROUP BY series, asset, metric, shift, date_bin('90 days', at + shift, '0001-01-01')
     ) AS part
 ),
 -- The rows of a span: one at first, since most spans of a new series have none; then as many as there are days left, and
@@ -77,9 +77,10 @@ SELECT series, row.* FROM chunk, unnest(times, ids, values) AS row
 -- metrics may hold a row of the day at a time that is not, or no longer, in the API's history: the midnight of a live
 -- pull, or the last record that the day had when a backfill ran. The final value is written into that row instead of a
 -- second row beside it. This statement changes only the stage; `load` then writes.
+-- MATERIALIZED has the days computed before they are joined, and a join by hash compares them, too.
 WITH name AS ({names}),
-given AS (SELECT series, at, day_of(at, shift)::timestamp AS day FROM stage JOIN name USING (series)),
-kept AS (SELECT series, at, value, day_of(at, shift)::timestamp AS day FROM stored JOIN name USING (series)),
+given AS MATERIALIZED (SELECT series, at, day_of(at, shift)::timestamp AS day FROM stage JOIN name USING (series)),
+kept AS MATERIALIZED (SELECT series, at, value, day_of(at, shift)::timestamp AS day FROM stored JOIN name USING (series)),
 -- the days for which metrics holds a row at a time that the API does not give
 odd AS (
     SELECT DISTINCT series, day FROM kept
@@ -109,10 +110,12 @@ target AS (
 copied AS (
     INSERT INTO stage SELECT series, place, target.at, value, target.over_live FROM stage JOIN target USING (series)
     WHERE stage.at = last
-)
+),
 -- the points of such a day that would become second rows are removed from the stage
-DELETE FROM stage USING target, unnest(times) AS given (at)
-WHERE stage.series = target.series AND stage.at = given.at AND given.at <> ALL(stored)
+surplus AS MATERIALIZED (
+    SELECT DISTINCT series, time AS at FROM target, unnest(times) AS time WHERE time <> ALL(stored)
+)
+DELETE FROM stage USING surplus WHERE (stage.series, stage.at) = (surplus.series, surplus.at)
 
 -- name: scope
 -- The series of the load, and the time around its points: see db/cluster.py.
@@ -204,12 +207,19 @@ quarantined AS (
     SET value = excluded.value, state = excluded.state, seen_at = excluded.seen_at, pull_id = excluded.pull_id
     WHERE quarantine.value IS DISTINCT FROM excluded.value
 ),
+-- what is in quarantine of these series; OFFSET forces a look-up for each, where a join would read all that is there
+aside AS MATERIALIZED (
+    SELECT series, waiting.* FROM series, LATERAL (
+        SELECT ctid AS place, pulled_at AS at FROM quarantine
+        WHERE (source, quarantine.asset, metric_name) = (%(source)s, series.asset, series.metric) OFFSET 0
+    ) AS waiting
+),
 -- the API gives the stored value again, or this load stores what it gives
 agreed AS (
-    DELETE FROM quarantine USING judged JOIN series USING (series) LEFT JOIN replaced USING (series, at)
-    WHERE (quarantine.source, quarantine.asset, metric_name, pulled_at)
-        = (%(source)s, series.asset, series.metric, judged.at)
-        AND (differs IS NOT TRUE OR {revises} AND reason IS DISTINCT FROM 'restated')
+    DELETE FROM quarantine WHERE ctid = ANY(ARRAY(
+        SELECT place FROM aside JOIN judged USING (series, at) LEFT JOIN replaced USING (series, at)
+        WHERE differs IS NOT TRUE OR {revises} AND reason IS DISTINCT FROM 'restated'
+    ))
 ),
 -- the days that were requested, and for which the API has answered
 requested AS (
@@ -242,9 +252,10 @@ answer AS (
 ),
 -- what the API gave for days that it no longer has
 outdated AS (
-    DELETE FROM quarantine USING answer JOIN series USING (asset, metric)
-    WHERE (quarantine.source, quarantine.asset, metric_name) = (%(source)s, answer.asset, answer.metric)
-        AND gone @> day_of(pulled_at, shift)
+    DELETE FROM quarantine WHERE ctid = ANY(ARRAY(
+        SELECT place FROM aside JOIN series USING (series) JOIN answer USING (asset, metric)
+        WHERE gone @> day_of(at, shift)
+    ))
 ),
 -- the coverage from now on
 covered AS (

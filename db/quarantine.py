@@ -25,7 +25,7 @@ class ComparedPoint(NamedTuple):
     at: datetime
     stored: float | None
     restated: bool  # whether the API says something else
-    value: float | None  # what it says; None if it no longer has the point, or is not restated
+    value: float | None  # what it says; None if it says nothing else, or no longer has the point
     waits: bool = False  # whether an earlier run has found this doubtful
 
 
@@ -90,8 +90,10 @@ def waiting(cursor: Any, source: str) -> list[Waiting]:
 
 def compared_points(cursor: Any, source: str, name: Name) -> list[ComparedPoint]:
     """All points of a series, sorted by time. What was rejected does not count as restated."""
-    values = {"source": source, "asset": name[0], "metric": name[1]}
-    return list(map(ComparedPoint._make, fetch(cursor, SQL["compared"], values)))
+    rows = fetch(cursor, SQL["compared"], {"source": source, "asset": name[0], "metric": name[1]})
+    said = {at: (True, value, state == "waiting") for at, value, state in rows if state}
+    agreed = (False, None, False)
+    return sorted(ComparedPoint(at, stored, *said.get(at, agreed)) for at, stored, state in rows if not state)
 
 
 def adopt(

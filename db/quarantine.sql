@@ -36,15 +36,14 @@ WHERE each.source = %(source)s AND state = 'waiting'
 GROUP BY each.asset, each.metric_name ORDER BY each.asset, each.metric_name
 
 -- name: compared
--- All points of a series: the stored value, whether the API now says something else, and what. They are one span of keys,
--- as in db/points.sql.
-SELECT m.pulled_at, m.value, q.state IS NOT NULL AND q.state <> 'rejected', q.value, coalesce(q.state = 'waiting', false)
-FROM metrics m LEFT JOIN quarantine q ON (q.source, q.asset, q.metric_name) = (%(source)s, %(asset)s, %(metric)s)
-    AND q.pulled_at = m.pulled_at
+-- The stored points of a series, and what the API says now of some of them. There is no join: its plan would depend on
+-- statistics, and Citus could not make it. The points are one span of keys, as in db/points.sql.
+SELECT m.pulled_at, m.value, NULL AS state FROM metrics m
 WHERE m.source = %(source)s
     AND (m.asset, m.metric_name, m.pulled_at) >= (%(asset)s, %(metric)s, '-infinity'::timestamp)
     AND (m.asset, m.metric_name, m.pulled_at) <= (%(asset)s, %(metric)s, 'infinity'::timestamp)
-ORDER BY m.asset, m.metric_name, m.pulled_at
+UNION ALL SELECT pulled_at, value, state FROM quarantine
+WHERE (source, asset, metric_name) = (%(source)s, %(asset)s, %(metric)s) AND state <> 'rejected'
 
 -- name: hold
 UPDATE quarantine SET state = 'waiting'

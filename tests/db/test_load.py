@@ -3,16 +3,21 @@
 The number of index entries read shows whether one key was looked up or all assets of a date were read.
 """
 
+import json
 import random
+import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
+from typing import Any
 
 import pytest
 
+from db import load
 from db.database import Database
 from db.load import Counts, take_turn
+from db.statements import Cursor, fetch_one
 from db.store import Store
 from model.background import in_background
 from model.values import DAY, Answered, DataPoint, Verb, Window
@@ -95,6 +100,24 @@ def test_a_settle_of_one_metric_does_not_read_on_through_the_others_of_the_asset
     assert store.load(points) == Counts(unchanged=6000)
     spent(rows, store, Verb.SETTLE)
     assert blocks(rows) - before <= 6000
+
+
+@pytest.mark.one_server
+def test_a_settle_of_days_whose_times_have_moved_compares_each_day_with_itself_alone(
+    open_store: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store(BACKFILL).load([point(day=day + part) for day in range(500) for part in (0, 0.3)])
+    plans = []
+
+    def with_plan(cursor: Cursor, *given: Any) -> tuple[Any, ...]:
+        plans.append(json.dumps(cursor.fetchall()))
+        return fetch_one(cursor, *given)
+
+    monkeypatch.setattr(load, "FINAL_VALUES", f"EXPLAIN (ANALYZE, FORMAT JSON) {load.FINAL_VALUES}")
+    monkeypatch.setattr(load, "fetch_one", with_plan)
+    assert open_store(Verb.SETTLE).load([point(day=day + 0.9, value=2.0) for day in range(500)]).changed == 1000
+    in_vain = [float(number) for number in re.findall(r'"Rows Removed by Join Filter": ([\d.]+)', plans[0])]
+    assert sum(in_vain) <= 5000
 
 
 def test_rows_are_found_however_many_a_day_has(open_store: Opener) -> None:
