@@ -12,6 +12,7 @@ from benchmarks.load import load, make_points
 from benchmarks.rows import Row, Setting, in_turn, seconds
 from db.database import Database
 from model.settings import DATABASE_URL
+from model.text import counted
 from model.values import Verb
 from tests.citus import URL, Cluster
 
@@ -35,8 +36,8 @@ def measure(setting: Setting) -> Iterator[Row]:
         taken, largest = of_cluster(setting, workers)
         for what, ours in taken.items():
             unit = "points/s" if what in (NEW, KNOWN) else "ms"
-            yield Row(f"{workers} workers: {what}", ours, unit, "one server", alone[what])
-        yield Row(f"{workers} workers: bytes of the largest", largest, "shares", "an even share", 1.0)
+            yield Row(f"{counted(workers, 'worker')}: {what}", ours, unit, "one server", alone[what])
+        yield Row(f"{counted(workers, 'worker')}: the largest one", largest, "of an even share", "an even share", 1.0)
 
 
 def of_cluster(setting: Setting, workers: int) -> tuple[dict[str, float], float]:

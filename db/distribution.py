@@ -17,17 +17,17 @@ SQL = read_statements("distribution.sql")
 def distribute(database: Database) -> int:
     """Distribute the tables with their rows, unless they are distributed already; returns the number of servers.
 
-    Runs wait meanwhile. It is done in one transaction. Raises ConfigurationError if the database has no Citus or no
-    server for the rows, DatabaseLost if it goes away.
+    Runs wait meanwhile. One transaction distributes all tables, and the next one removes the rows that the coordinator
+    has kept; a second call removes them if the first was stopped in between. Raises ConfigurationError if the database
+    has no Citus or no server for the rows, DatabaseLost if it goes away.
     """
     with closing(database.connect("setup")) as session:
         try:
             with session, session.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
-                done = _distribute(cursor, str(database))
-            if done:
-                with session, session.cursor() as cursor:
-                    cursor.execute(SQL["truncate_local"])
+                _distribute(cursor, str(database))
+            with session, session.cursor() as cursor:
+                cursor.execute(SQL["truncate_local"])
             with session, session.cursor() as cursor:
                 return int(fetch_one(cursor, SQL["spread"])[0])
         except psycopg2.Error as error:
@@ -36,17 +36,16 @@ def distribute(database: Database) -> int:
             raise DatabaseLost(f"{database} went away: {reason(error)}") from None
 
 
-def _distribute(cursor: Cursor, where: str) -> bool:
+def _distribute(cursor: Cursor, where: str) -> None:
     if not has_citus(cursor):
         raise ConfigurationError(
             f"{where} has no Citus: run CREATE EXTENSION citus on each server, and then "
             "SELECT citus_add_node(host, port) here for each of the others"
         )
     if is_distributed(cursor):
-        return False
+        return
     if fetch(cursor, SQL["workers"]) == [(0,)]:
         raise ConfigurationError(f"{where}: Citus has no other server yet: SELECT citus_add_node(host, port) adds one")
     cursor.execute(SQL["distribute"])
     if problems := create_views(cursor):
         raise ConfigurationError(f"{where}: {'; '.join(problems)}: nothing was distributed")
-    return True

@@ -77,7 +77,7 @@ SELECT series, row.* FROM chunk, unnest(times, ids, values) AS row
 -- metrics may hold a row of the day at a time that is not, or no longer, in the API's history: the midnight of a live
 -- pull, or the last record that the day had when a backfill ran. The final value is written into that row instead of a
 -- second row beside it. This statement changes only the stage; `load` then writes.
--- MATERIALIZED has the days computed before they are joined, and a join by hash compares them, too.
+-- MATERIALIZED computes the day of each point first, so that a hash join can compare the days.
 WITH name AS ({names}),
 given AS MATERIALIZED (SELECT series, at, day_of(at, shift)::timestamp AS day FROM stage JOIN name USING (series)),
 kept AS MATERIALIZED (SELECT series, at, value, day_of(at, shift)::timestamp AS day FROM stored JOIN name USING (series)),
@@ -86,12 +86,12 @@ odd AS (
     SELECT DISTINCT series, day FROM kept
     WHERE NOT EXISTS (SELECT FROM stage WHERE (stage.series, stage.at) = (kept.series, kept.at))
 ),
--- those of them for which the API gives points, with their times
+-- Of these days, those for which the API gives points; with the times of these points.
 day AS (
     SELECT series, day, max(at) AS last, array_agg(at) AS times FROM given JOIN odd USING (series, day)
     GROUP BY series, day
 ),
--- and with the rows of metrics
+-- The same days, also with the rows that metrics holds.
 held AS (
     SELECT day.*, array_agg(at ORDER BY at) AS stored, array_agg(value ORDER BY at) AS stored_values
     FROM day JOIN kept USING (series, day) GROUP BY series, day, last, times

@@ -2,13 +2,14 @@
 
 import json
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self, cast
 from urllib.parse import parse_qsl, urlsplit
 
 
-class JsonServer:
+class JsonServer(ABC):
     """Serves `answer` at `url` while the `with` block lasts."""
 
     def __init__(self) -> None:
@@ -24,9 +25,9 @@ class JsonServer:
         self._server.shutdown()
         self._server.server_close()
 
+    @abstractmethod
     def answer(self, path: str, query: Mapping[str, str]) -> Any:
         """What JSON shall hold, for a path and the parameters of a request."""
-        raise NotImplementedError
 
 
 class _Server(ThreadingHTTPServer):

@@ -10,7 +10,7 @@ import pytest
 from db.backup import back_up, restore_backup
 from db.cluster import is_distributed
 from db.database import Database
-from db.distribution import distribute
+from db.distribution import SQL, distribute
 from db.embedded import EmbeddedServer
 from db.setup import TABLES, ensure_schema
 from db.statements import in_transaction
@@ -100,6 +100,20 @@ def test_rows_are_kept_and_spread_and_a_second_time_changes_nothing(filled: Data
         assert [name for (name,) in cursor] == ["coverage", "metrics", "quarantine", "refused", "revisions"]
         cursor.execute(SERVERS)
         assert len(cursor.fetchall()) == len(cluster.on_workers(url, "SELECT 1"))
+
+
+def test_after_a_stop_in_the_middle_a_second_call_removes_what_the_coordinator_has_kept(
+    filled: Database, cluster: Cluster
+) -> None:
+    url = filled.conninfo()[0]
+    before = contents(url)
+    with closing(filled.connect("test")) as session, session, session.cursor() as cursor:
+        cursor.execute(SQL["distribute"])
+    kept = "SELECT pg_relation_size('metrics') > 0"
+    assert cluster.on_coordinator(url, kept) == [(True,)]
+    distribute(filled)
+    assert cluster.on_coordinator(url, kept) == [(False,)]
+    assert contents(url) == before
 
 
 def test_the_script_for_bigint_ids_refuses_distributed_tables_and_changes_nothing(filled: Database) -> None:
