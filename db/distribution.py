@@ -39,8 +39,7 @@ def distribute(database: Database) -> int:
 def _distribute(cursor: Cursor, where: str) -> None:
     if not has_citus(cursor):
         raise ConfigurationError(
-            f"{where} has no Citus: run CREATE EXTENSION citus on each server, and then "
-            "SELECT citus_add_node(host, port) here for each of the others"
+            f"{where} has no Citus: the section 'More than one server' of docs/operating.md says how to set it up"
         )
     if is_distributed(cursor):
         return
