@@ -14,7 +14,7 @@ from db.database import Database
 from model.settings import DATABASE_URL
 from model.text import counted
 from model.values import Verb
-from tests.citus import URL, Cluster
+from tests.citus import URL, Cluster, nodes
 
 WORKERS = (1, 2, 4)
 POINTS, LONG_POINTS = 400_000, 4_000_000
@@ -27,12 +27,13 @@ NEW, KNOWN = "points new", "points known"
 
 
 def measure(setting: Setting) -> Iterator[Row]:
-    """One server, then each number of workers; nothing without a cluster."""
+    """One server, then each number of workers that the cluster has; nothing without a cluster."""
     if not URL:
         sys.stderr.write("the cluster is left out: TEST_CITUS_URL is not set\n")
         return
     alone, _ = of_cluster(setting, 0)
-    for workers in WORKERS:
+    most = len(nodes()) - 1
+    for workers in [number for number in WORKERS if number <= most]:
         taken, largest = of_cluster(setting, workers)
         for what, ours in taken.items():
             unit = "points/s" if what in (NEW, KNOWN) else "ms"

@@ -11,7 +11,7 @@ import psycopg2
 
 from db.database import Database, alive, reason
 from db.statements import Connection, Cursor, fetch, fetch_one, read_statements
-from db.views import VIEWS, create_views, store_facts
+from db.views import VIEWS, VIEWS_DISTRIBUTED, create_views, store_facts
 from model.errors import ConfigurationError, DatabaseAway, DatabaseLost
 from model.settings import MAIN
 from model.values import MetricFacts
@@ -21,8 +21,9 @@ SQL = read_statements("setup.sql")
 SCHEMA = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
 SCHEMA_STATEMENTS = re.split(r"\n(?=(?:CREATE|ALTER|COMMENT|DO|INSERT) )", SCHEMA)[1:]
 TABLES = re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", SCHEMA)
-STATEMENTS = re.sub("--.*", "", SCHEMA + "".join(VIEWS.values()))  # a new comment in the file makes no new version
-DIGEST = hashlib.sha256(" ".join(STATEMENTS.split()).encode()).hexdigest()[:16]
+# what the version of the tables covers; a new comment makes no new version
+VERSIONED = re.sub("--.*", "", "".join([SCHEMA, *VIEWS.values(), *VIEWS_DISTRIBUTED.values()]))
+DIGEST = hashlib.sha256(" ".join(VERSIONED.split()).encode()).hexdigest()[:16]
 TABLES_VERSION = 1  # raise it when a table changes after a release: an older program then refuses a newer backup
 MARK = f"crypto-metrics schema {TABLES_VERSION} {DIGEST}"  # a comment of the table metrics; older ones have no number
 SCHEMA_LOCK = 0x6372_7970  # pg_advisory_xact_lock: one process upgrades at a time

@@ -20,6 +20,12 @@ TEMPLATES = ("template1", "metrics")
 TRIES, PAUSE = 100, 0.05  # until nothing of Citus uses a database
 
 
+def nodes() -> list[dict[str, str]]:
+    """The parts of the DSN of each server: the coordinator, then the workers."""
+    found = _run(parse_dsn(URL), "SELECT nodename, nodeport FROM pg_dist_node ORDER BY groupid")
+    return [parse_dsn(make_dsn(URL, host=host, port=port)) for host, port in found]
+
+
 class Cluster:
     """Makes databases: each is a database on every server, with the extension."""
 
@@ -29,9 +35,8 @@ class Cluster:
         All workers of the cluster are used, or so many; with none, the tables are on the coordinator alone.
         """
         self.directory, self._own = directory, f"test_{os.getpid()}"
-        nodes = _run(parse_dsn(URL), "SELECT nodename, nodeport FROM pg_dist_node ORDER BY groupid")
-        used = nodes if workers is None else nodes[: 1 + workers]
-        self._nodes = [parse_dsn(make_dsn(URL, host=host, port=port)) for host, port in used]
+        found = nodes()
+        self._nodes = found if workers is None else found[: 1 + workers]
         with closing(psycopg2.connect(URL)) as session:
             session.cursor().execute("SELECT pg_advisory_lock(1)")  # Citus can't add servers twice at the same time
             for template in TEMPLATES:

@@ -78,7 +78,7 @@ def distributed(database: Database) -> bool:
 @pytest.mark.every_postgres
 @pytest.mark.one_server
 def test_one_server_is_refused_in_one_line_and_stays_as_it_is(database: Database, rows: Rows) -> None:
-    with pytest.raises(ConfigurationError, match="has no Citus: the section .* of docs/operating.md says how"):
+    with pytest.raises(ConfigurationError, match=r"has no Citus: the section .* of docs/operating.md says how"):
         distribute(database)
     assert not distributed(database)
     assert rows(KEY) == [("p",)]

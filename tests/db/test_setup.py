@@ -12,7 +12,7 @@ import pytest
 
 from db.database import Database
 from db.embedded import EmbeddedServer
-from db.setup import SCHEMA_LOCK, STATEMENTS, ensure_schema
+from db.setup import SCHEMA_LOCK, VERSIONED, ensure_schema
 from db.store import Store
 from model.errors import DatabaseAway, DatabaseLost
 from model.settings import MAIN
@@ -91,8 +91,8 @@ def test_the_tables_have_three_indexes_beside_the_specified_ones(empty_url: str,
 
 
 def test_the_version_of_the_tables_does_not_depend_on_how_the_program_is_installed() -> None:
-    assert MAIN not in STATEMENTS
-    assert "main.py" not in STATEMENTS
+    assert MAIN not in VERSIONED
+    assert "main.py" not in VERSIONED
 
 
 def test_setup_runs_once_unless_always_is_given(empty_url: str) -> None:
