@@ -19,6 +19,7 @@ from typing import IO
 
 from psycopg2.extensions import make_dsn, parse_dsn
 
+from db.cluster import is_distributed
 from db.database import CONNECT, SESSION_SETTINGS, Database, alive, session_name
 from db.load import hold_loads
 from db.postgres_programs import client_program, complaint
@@ -65,7 +66,8 @@ def back_up(database: Database, file: Path, *, only_ours: bool = False) -> None:
         options = ["--format=custom", f"--lock-wait-timeout={LOCK_SECONDS}s"]
         options += [f"--table={schema}.{name}" for name in (*TABLES, "metric_facts") if only_ours] + ["--file"]
         with session, session.cursor() as cursor:
-            hold_loads(cursor)
+            if is_distributed(cursor):
+                hold_loads(cursor)
             with atomic_write(file) as part, _program(database, "backup", program, *options, part) as (dump, said):
                 if dump.wait():
                     raise _failure(database, session, f"{file}: the backup failed", said)

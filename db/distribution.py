@@ -6,6 +6,7 @@ import psycopg2
 
 from db.cluster import has_citus, is_distributed
 from db.database import Database, alive, reason
+from db.load import hold_loads
 from db.setup import SCHEMA_LOCK
 from db.statements import Cursor, fetch, fetch_one, read_statements
 from db.views import create_views
@@ -17,7 +18,7 @@ SQL = read_statements("distribution.sql")
 def distribute(database: Database) -> int:
     """Distribute the tables with their rows, unless they are distributed already; returns the number of servers.
 
-    Runs wait meanwhile. One transaction distributes all tables, and the next one removes the rows that the coordinator
+    Loads wait meanwhile. One transaction distributes all tables, and the next one removes the rows that the coordinator
     has kept; a second call removes them if the first was stopped in between. Raises ConfigurationError if the database
     has no Citus or no server for the rows, DatabaseLost if it goes away.
     """
@@ -25,6 +26,7 @@ def distribute(database: Database) -> int:
         try:
             with session, session.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
+                hold_loads(cursor)  # a load finds out in its turn whether the tables are distributed
                 _distribute(cursor, str(database))
             with session, session.cursor() as cursor:
                 cursor.execute(SQL["truncate_local"])

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg2
 
-from db.cluster import is_distributed, working_copy
+from db.cluster import working_copy
 from db.lock import holders_of
 from db.statements import Connection, arrays, fetch, fetch_one, filled_in, read_statements
 from model.values import Answered, DataPoint, Refused, Verb
@@ -73,13 +73,13 @@ def take_turn(cursor: Any, source: str) -> None:
 
 
 def hold_loads(cursor: Any) -> None:
-    """In a cluster, wait until no load is under way; until this transaction ends, all loads wait.
+    """Wait until no load of any source is under way; until this transaction ends, all loads wait.
 
-    Each server shows the rows as they are when it is first asked. Without this, a load might come in between.
+    Who reads a cluster needs this: each server shows the rows as they are when it is first asked, and a load might come
+    in between.
     """
-    if is_distributed(cursor):
-        for (source,) in fetch(cursor, "SELECT DISTINCT source_name FROM pulls ORDER BY source_name"):
-            take_turn(cursor, source)
+    for (source,) in fetch(cursor, "SELECT DISTINCT source_name FROM pulls ORDER BY source_name"):
+        take_turn(cursor, source)
 
 
 class Load:

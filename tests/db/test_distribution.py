@@ -1,5 +1,6 @@
 """Tables that are distributed to a cluster. The tests marked `every_postgres` and `cluster` run there as well."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -100,6 +101,27 @@ def test_rows_are_kept_and_spread_and_a_second_time_changes_nothing(filled: Data
         assert [name for (name,) in cursor] == ["coverage", "metrics", "quarantine", "refused", "revisions"]
         cursor.execute(SERVERS)
         assert len(cursor.fetchall()) == len(cluster.on_workers(url, "SELECT 1"))
+
+
+def test_loads_beside_it_wait_and_store_everything(filled: Database, cluster: Cluster) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def load() -> int:
+        day = 100
+        with closing(Store(filled, "defillama", PULL)) as store:
+            while not ended.is_set():
+                assert store.load(grid(20, 2, first_day=day)).new == 40
+                day += 2
+                begun.set()
+        return (day - 100) * 20
+
+    loading = in_background(load)
+    begun.wait()
+    distribute(filled)
+    ended.set()
+    loaded = loading.result()
+    stored = "SELECT count(*) FROM metrics"
+    assert cluster.on_coordinator(filled.conninfo()[0], stored) == [(1000 + loaded,)]
 
 
 def test_after_a_stop_in_the_middle_a_second_call_removes_what_the_coordinator_has_kept(
